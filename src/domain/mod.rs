@@ -1,0 +1,11 @@
+//! The words of the trade, pure: no clock, no I/O, no async.
+//!
+//! Everything above speaks in these types. What is here may be used by every floor and imports none.
+
+mod model;
+mod record;
+mod tokens;
+
+pub use model::{InvalidModelName, ModelName};
+pub use record::UsageRecord;
+pub use tokens::TokenCounts;

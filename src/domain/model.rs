@@ -1,0 +1,179 @@
+//! Model names by Ollama's rules.
+//!
+//! `[scheme://]host/namespace/model:tag`, with the defaults `registry.ollama.ai`, `library` and
+//! `latest`. Two spellings that Ollama takes for one model are one [`ModelName`] here, so that the
+//! caches, slots and counters of a model never split in two. The client's own spelling is not kept:
+//! it travels to the server inside the request, and the server echoes it.
+
+use std::fmt;
+use std::sync::Arc;
+
+const DEFAULT_HOST: &str = "registry.ollama.ai";
+const DEFAULT_NAMESPACE: &str = "library";
+const DEFAULT_TAG: &str = "latest";
+const MAX_PART: usize = 80;
+const MAX_HOST: usize = 350;
+
+/// A model's canonical name: lower case, shortest form, always with its tag (`llama3.2:latest`).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelName(Arc<str>);
+
+/// The text is not a model name by Ollama's rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidModelName;
+
+impl ModelName {
+    /// Reads any spelling of a name.
+    ///
+    /// # Errors
+    /// [`InvalidModelName`] when a part is empty, too long or has a character Ollama refuses.
+    pub fn parse(text: &str) -> Result<Self, InvalidModelName> {
+        let text = text.trim();
+        let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let text = strip_source(text);
+        let (path, tag) = split_tag(text);
+        let mut parts = path.rsplitn(3, '/');
+        let model = parts.next().unwrap_or_default();
+        let namespace = parts.next().unwrap_or(DEFAULT_NAMESPACE);
+        let host = parts.next().unwrap_or(DEFAULT_HOST);
+        let tag = tag.unwrap_or(DEFAULT_TAG);
+        let valid = is_part(model, MAX_PART, b".-_")
+            && is_part(tag, MAX_PART, b".-_")
+            && is_part(namespace, MAX_PART, b"-_")
+            && is_part(host, MAX_HOST, b".-_:");
+        if !valid {
+            return Err(InvalidModelName);
+        }
+        let mut name = String::with_capacity(text.len() + DEFAULT_TAG.len() + 1);
+        let own_host = !host.eq_ignore_ascii_case(DEFAULT_HOST);
+        if own_host {
+            name.push_str(host);
+            name.push('/');
+        }
+        if own_host || !namespace.eq_ignore_ascii_case(DEFAULT_NAMESPACE) {
+            name.push_str(namespace);
+            name.push('/');
+        }
+        name.push_str(model);
+        name.push(':');
+        name.push_str(tag);
+        name.make_ascii_lowercase();
+        Ok(Self(name.into()))
+    }
+
+    /// The canonical text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for ModelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InvalidModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid model name")
+    }
+}
+
+impl std::error::Error for InvalidModelName {}
+
+/// `llama3.2:latest:local` names the same model as `llama3.2:latest`.
+fn strip_source(text: &str) -> &str {
+    match text.len().checked_sub(":local".len()) {
+        Some(at) if text.is_char_boundary(at) && text[at..].eq_ignore_ascii_case(":local") => {
+            &text[..at]
+        }
+        _ => text,
+    }
+}
+
+/// The tag is what follows the last colon behind the last slash.
+fn split_tag(text: &str) -> (&str, Option<&str>) {
+    let last_slash = text.rfind('/').map_or(0, |at| at + 1);
+    match text[last_slash..].rfind(':') {
+        Some(at) => (&text[..last_slash + at], Some(&text[last_slash + at + 1..])),
+        None => (text, None),
+    }
+}
+
+fn is_part(part: &str, max: usize, punctuation: &[u8]) -> bool {
+    let Some((&first, rest)) = part.as_bytes().split_first() else {
+        return false;
+    };
+    part.len() <= max
+        && (first.is_ascii_alphanumeric() || first == b'_')
+        && rest
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || punctuation.contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(text: &str) -> String {
+        ModelName::parse(text).expect(text).to_string()
+    }
+
+    #[test]
+    fn spellings_of_one_model_are_one_name() {
+        for text in [
+            "llama3.2",
+            "LLAMA3.2:latest",
+            " llama3.2 ",
+            "library/llama3.2",
+            "registry.ollama.ai/library/llama3.2:latest",
+            "https://registry.ollama.ai/library/llama3.2",
+            "llama3.2:latest:local",
+        ] {
+            assert_eq!(canonical(text), "llama3.2:latest", "{text}");
+        }
+    }
+
+    #[test]
+    fn other_hosts_and_namespaces_are_kept() {
+        assert_eq!(canonical("me/mine:7b"), "me/mine:7b");
+        assert_eq!(
+            canonical("hf.co/Org/Model-GGUF:Q4_K_M"),
+            "hf.co/org/model-gguf:q4_k_m"
+        );
+        assert_eq!(canonical("localhost:5000/a/b"), "localhost:5000/a/b:latest");
+        assert_eq!(canonical("h.io/library/b"), "h.io/library/b:latest");
+    }
+
+    #[test]
+    fn what_ollama_refuses_is_refused() {
+        for text in [
+            "",
+            ":",
+            "a:",
+            "/a",
+            "a//b",
+            "-a",
+            "a b",
+            "a@sha256:0",
+            "ü",
+            "n.s/m/x/y/z",
+        ] {
+            assert!(ModelName::parse(text).is_err(), "{text}");
+        }
+        assert!(ModelName::parse(&"a".repeat(81)).is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! One dependable address for a herd of Ollama servers.
+//!
+//! The house has floors; a folder is named for what it owns, and lower floors never import
+//! higher ones (`tests/architecture.rs` keeps this true). `docs/ARCHITECTURE.md` walks a request
+//! and a token through it.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 0 | [`domain`] |
+//! | 1 | [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
+//! | 2 | [`simulator`], [`upstream`], [`store`] |
+//! | 4 | [`fleet`], [`usage`], [`spend`] |
+//! | 5 | [`gateway`] |
+//! | 6 | [`http`] |
+//! | 7 | [`app`] |
+//! | 8 | [`cli`] and `main` |
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod fleet;
+pub mod gateway;
+pub mod http;
+pub mod metrics;
+pub mod protocol;
+pub mod routing;
+pub mod simulator;
+pub mod spend;
+pub mod store;
+pub mod supervision;
+pub mod upstream;
+pub mod usage;

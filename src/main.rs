@@ -1,0 +1,3 @@
+//! The `herdsman` program.
+
+fn main() {}
