@@ -1,1 +1,280 @@
-//! fleet
+//! The herd: who can serve a model now, and whose turn it is.
+//!
+//! Owns servers, slots, lines and the view of them all; [`Fleet`] is the only door. It must not
+//! know what a request says, who sent it, or what its answer costs. A request awaits here at most
+//! the replies of a few endpoints' actors and, when all are busy, its turn in a line.
+//!
+//! It fails in parts: an endpoint's, a line's or the registry's actor is restarted alone, slots in
+//! use stay counted by their leases, and whoever was waiting for a reply asks again.
+
+mod endpoint;
+mod lease;
+mod registry;
+mod root;
+mod seat;
+mod view;
+mod waiting;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+
+pub use endpoint::{Endpoint, Identity, Intervals, Phase, Probe, Report};
+pub use lease::{Fault, Lease, Outcome};
+pub use seat::Seat;
+pub use view::{FleetView, Server};
+pub use waiting::Ticket;
+
+use crate::domain::ModelName;
+use crate::routing::{self, Candidate as _, Nothing};
+use crate::upstream::Client;
+use root::Root;
+use view::Holder;
+use waiting::{Line, Lines};
+
+/// The rules the herd is kept by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How often servers are asked.
+    pub intervals: Intervals,
+    /// A dead server's models disappear after this.
+    pub stale_after: Duration,
+    /// How many requests may wait for one model.
+    pub queue_limit: usize,
+}
+
+/// The door to the herd.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    view: Arc<ArcSwap<FleetView>>,
+    version: watch::Receiver<u64>,
+    lines: Arc<Lines>,
+    registry: registry::Handle,
+    arrivals: Arc<AtomicU64>,
+    queue_limit: usize,
+    root: Arc<Root>,
+}
+
+/// What a request wants of the herd. The same `Ask` is used for every try of one request.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The model.
+    pub model: ModelName,
+    /// Its place in the order of arrival, from [`Fleet::arrive`].
+    pub ticket: Ticket,
+    /// How long it is willing to wait in line.
+    pub deadline: Instant,
+    /// The client's own choice of servers, by name; empty for any.
+    pub only: Vec<Box<str>>,
+    /// Servers that have failed it already.
+    pub tried: Vec<usize>,
+}
+
+/// Why the herd does not serve a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// No server has, or lately had, the model.
+    UnknownModel,
+    /// Servers have it, none of those allowed is up.
+    Unreachable,
+    /// Too many requests wait for it already.
+    QueueFull,
+    /// It waited for as long as it was willing to.
+    TooLate,
+}
+
+/// A slot, and how it was come by.
+#[derive(Debug)]
+pub struct Leased {
+    /// The slot.
+    pub lease: Lease,
+    /// True when the request had to wait in line for it.
+    pub waited: bool,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Brings the herd to life. Returns at once; [`Fleet::first_look`] waits for the first answers.
+    #[must_use]
+    pub fn start(herd: Vec<Identity>, rules: Rules, client: Client, tracker: TaskTracker) -> Self {
+        let servers = herd
+            .into_iter()
+            .map(|identity| Server {
+                endpoint: Arc::new(Endpoint::new(identity)),
+                report: Report::unknown(),
+            })
+            .collect();
+        let view = FleetView::new(servers, HashMap::new(), Arc::default());
+        let view = Arc::new(ArcSwap::from_pointee(view));
+        let (sender, version) = watch::channel(0);
+        let lines = Arc::new(Lines::default());
+        let registry = registry::Handle::default();
+        let root = Root::start(registry::Setup {
+            view: Arc::clone(&view),
+            version: sender,
+            intervals: rules.intervals,
+            stale_after: rules.stale_after,
+            client,
+            lines: Arc::clone(&lines),
+            handle: registry.clone(),
+            tracker,
+        });
+        Self {
+            view,
+            version,
+            lines,
+            registry,
+            arrivals: Arc::default(),
+            queue_limit: rules.queue_limit,
+            root: Arc::new(root),
+        }
+    }
+
+    /// The herd as it is now.
+    #[must_use]
+    pub fn view(&self) -> Arc<FleetView> {
+        self.view.load_full()
+    }
+
+    /// Changes whenever the view does.
+    #[must_use]
+    pub fn version(&self) -> watch::Receiver<u64> {
+        self.version.clone()
+    }
+
+    /// Waits until every server has answered or been found missing, but not longer than `patience`.
+    pub async fn first_look(&self, patience: Duration) {
+        let mut version = self.version();
+        let complete = version.wait_for(|_| self.view.load().is_complete());
+        let _ = timeout(patience, complete).await;
+    }
+
+    /// A request has arrived: its place in the order of arrival.
+    #[must_use]
+    pub fn arrive(&self) -> Ticket {
+        self.arrivals.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A slot for a request, as soon as it is its turn.
+    ///
+    /// # Errors
+    /// [`Denied`], the reason why there will be none.
+    pub async fn lease(&self, ask: &Ask) -> Result<Leased, Denied> {
+        let line = self.lines.get(&ask.model);
+        if line.as_ref().is_none_or(|line| line.is_empty())
+            && let Some(lease) = self.try_lease(ask).await?
+        {
+            return Ok(Leased { lease, waited: false });
+        }
+        let line = match line {
+            Some(line) => line,
+            None => self.open_line(ask).await?,
+        };
+        let constrained = !ask.only.is_empty() || !ask.tried.is_empty();
+        let place = line.enter(ask.ticket, constrained, self.queue_limit).ok_or(Denied::QueueFull)?;
+        let late = |_| Denied::TooLate;
+        let mut turn = timeout_at(ask.deadline, place.turn()).await.map_err(late)?;
+        loop {
+            if let Some(lease) = self.try_lease(ask).await? {
+                return Ok(Leased { lease, waited: true });
+            }
+            turn = timeout_at(ask.deadline, place.again(turn)).await.map_err(late)?;
+        }
+    }
+
+    /// A server that has the model, for a question that takes no slot.
+    ///
+    /// # Errors
+    /// [`Denied`] when nobody has it or nobody is up.
+    pub fn pick(&self, ask: &Ask) -> Result<Arc<Endpoint>, Denied> {
+        let view = self.view.load();
+        let model = view.model(&ask.model).ok_or(Denied::UnknownModel)?;
+        model
+            .tiers
+            .iter()
+            .flat_map(|tier| tier.warm.iter().chain(&tier.cold))
+            .filter(|holder| holder.is_up() && ask.allows(holder))
+            .min_by_key(|holder| (holder.endpoint.priority(), holder.total_in_flight()))
+            .map(|holder| Arc::clone(&holder.endpoint))
+            .ok_or(Denied::Unreachable)
+    }
+
+    /// Asks every server that answers for its catalogue: somebody named a model nobody lists.
+    pub fn refresh_catalogues(&self) {
+        for server in self.view.load().up() {
+            server.endpoint.refresh(Probe::Models);
+        }
+    }
+
+    /// How many requests wait, per model that ever had a line.
+    #[must_use]
+    pub fn queue_lengths(&self) -> Vec<(ModelName, usize)> {
+        self.lines.all().iter().map(|line| (line.model().clone(), line.len())).collect()
+    }
+
+    /// Kills the registry and everything below it as a panic would. For fault drills.
+    pub fn kill_registry(&self) {
+        self.registry.kill_actor();
+    }
+
+    /// Kills the actor of a model's line as a panic would. For fault drills.
+    pub fn kill_line(&self, model: &ModelName) {
+        if let Some(line) = self.lines.get(model) {
+            line.kill_actor();
+        }
+    }
+
+    /// Stops the probes and every actor, children first.
+    pub async fn stop(&self) {
+        self.root.stop().await;
+    }
+
+    async fn open_line(&self, ask: &Ask) -> Result<Arc<Line>, Denied> {
+        loop {
+            let mut version = self.version();
+            version.mark_unchanged();
+            if let Some(line) = self.registry.open_line(&ask.model).await {
+                return Ok(line);
+            }
+            // The registry is being restarted; its first act is a new view.
+            let changed = timeout_at(ask.deadline, version.changed()).await;
+            changed.map_err(|_| Denied::TooLate)?.map_err(|_| Denied::Unreachable)?;
+        }
+    }
+
+    /// One try: `None` when servers are there but none has room.
+    async fn try_lease(&self, ask: &Ask) -> Result<Option<Lease>, Denied> {
+        let view = self.view.load_full();
+        let model = view.model(&ask.model).ok_or(Denied::UnknownModel)?;
+        let allowed = |holder: &Holder| ask.allows(holder);
+        let rank = match routing::rank(&model.tiers, allowed, fastrand::usize(..)) {
+            Ok(rank) => rank,
+            Err(Nothing::Busy) => return Ok(None),
+            Err(Nothing::Unreachable) => return Err(Denied::Unreachable),
+        };
+        for choice in rank.iter() {
+            let holder = choice.candidate;
+            if let Ok(lease) = holder.endpoint.acquire(&holder.seat).await {
+                return Ok(Some(lease));
+            }
+        }
+        Ok(None)
+    }
+}
+
+// === impl Ask ===
+
+impl Ask {
+    fn allows(&self, holder: &Holder) -> bool {
+        let endpoint = &holder.endpoint;
+        let named = self.only.is_empty() || self.only.iter().any(|name| **name == **endpoint.name());
+        named && !self.tried.contains(&endpoint.id())
+    }
+}

@@ -1,0 +1,333 @@
+//! What an endpoint's actor decides: pure, time is an argument.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Refusal;
+use super::breaker::Breakers;
+use super::message::Probe;
+use super::probe::Answer;
+use crate::domain::ModelName;
+use crate::fleet::lease::{Fault, Outcome};
+use crate::fleet::seat::Seat;
+use crate::protocol::{ListedModel, RunningModel, Version};
+
+/// A slow answer may be a hiccup; two in a row are silence.
+const SILENCE: u32 = 2;
+
+/// Whether a server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Never heard from.
+    Unknown,
+    /// Answers.
+    Up,
+    /// Does not answer, since then.
+    Down(Instant),
+}
+
+/// What everyone may know of a server.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Whether it answers.
+    pub phase: Phase,
+    /// What it lists, as it said it. `None` until it has said so once.
+    pub models: Option<Arc<[ListedModel]>>,
+    /// What it had loaded when asked last, as it said it.
+    pub running: Arc<[RunningModel]>,
+    /// Models that are loaded, or being loaded, by its word or by its answers.
+    pub warm: Arc<[ModelName]>,
+    /// Which Ollama it is.
+    pub version: Option<Version>,
+    /// Why it does not answer, for people.
+    pub trouble: Option<Arc<str>>,
+}
+
+/// A slot is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The server has to load the model for this request.
+    pub cold: bool,
+    /// The actor wants to hear how it goes.
+    pub watched: bool,
+}
+
+/// What the shell does after a decision.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// The report has changed: publish it.
+    pub changed: bool,
+    /// Ask these now.
+    pub ask: Vec<Probe>,
+    /// Look again at the failing models then.
+    pub reconsider: Option<Instant>,
+}
+
+/// How often a server is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// Liveness.
+    pub alive: Duration,
+    /// `/api/ps`.
+    pub loaded: Duration,
+    /// `/api/tags`.
+    pub models: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    report: Report,
+    warm: HashMap<ModelName, Instant>,
+    loading: Option<Arc<Seat>>,
+    breakers: Breakers,
+    silent: u32,
+    misses: u32,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            phase: Phase::Unknown,
+            models: None,
+            running: Arc::default(),
+            warm: Arc::default(),
+            version: None,
+            trouble: None,
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Starts from what was known: nothing, or the last report of an actor that died.
+    pub(super) fn new(report: Report, loading: Option<Arc<Seat>>, now: Instant) -> Self {
+        let warm = report.warm.iter().map(|model| (model.clone(), now)).collect();
+        let loading = loading.filter(|seat| seat.in_flight() > 0);
+        Self { report, warm, loading, breakers: Breakers::default(), silent: 0, misses: 0 }
+    }
+
+    pub(super) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Serial of the seat whose model is being loaded; 0 when none is.
+    pub(super) fn loading(&self) -> u64 {
+        self.loading.as_ref().map_or(0, |seat| seat.serial())
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.report.phase == Phase::Up
+    }
+
+    /// Decides on a slot.
+    pub(super) fn acquire(
+        &mut self,
+        seat: &Arc<Seat>,
+        now: Instant,
+    ) -> (Result<Grant, Refusal>, Effects) {
+        let mut effects = Effects::default();
+        if !self.is_up() {
+            return (Err(Refusal::Down), effects);
+        }
+        let model = seat.model();
+        let doubtful = self.breakers.is_doubtful(model);
+        let on_trial = doubtful && !self.breakers.is_open(model, now);
+        let slots = if on_trial { 1 } else { seat.slots() };
+        if seat.in_flight() >= slots {
+            return (Err(Refusal::Full), effects);
+        }
+        if self.loading.as_ref().is_some_and(|loading| loading.serial() == seat.serial()) {
+            return (Ok(Grant { cold: false, watched: true }), effects);
+        }
+        if self.warm.contains_key(model) {
+            return (Ok(Grant { cold: false, watched: doubtful }), effects);
+        }
+        if self.loading.is_some() {
+            return (Err(Refusal::Loading), effects);
+        }
+        self.loading = Some(Arc::clone(seat));
+        effects.changed = true;
+        self.publish_warm();
+        (Ok(Grant { cold: true, watched: true }), effects)
+    }
+
+    /// An answer has begun: the model is loaded and works.
+    pub(super) fn answered(&mut self, seat: &Seat, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        if self.loading.as_ref().is_some_and(|loading| loading.serial() == seat.serial()) {
+            self.loading = None;
+            effects.changed = true;
+        }
+        if self.breakers.worked(seat.model()) {
+            seat.set_failing(false);
+        }
+        effects.changed |= self.warm.insert(seat.model().clone(), now).is_none();
+        if effects.changed {
+            self.publish_warm();
+            effects.ask.push(Probe::Loaded);
+        }
+        effects
+    }
+
+    /// A watched or failed lease has ended.
+    pub(super) fn released(&mut self, seat: &Seat, outcome: Outcome, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        let was_loading =
+            self.loading.as_ref().is_some_and(|loading| loading.serial() == seat.serial());
+        if was_loading && (seat.in_flight() == 0 || matches!(outcome, Outcome::Failed(_))) {
+            self.loading = None;
+            self.publish_warm();
+            effects.changed = true;
+        }
+        let Outcome::Failed(fault) = outcome else {
+            return effects;
+        };
+        match fault {
+            Fault::Unreachable => self.down(now, "connection refused", &mut effects),
+            Fault::Missing => self.forget(seat.model(), &mut effects),
+            Fault::Broken | Fault::Silent | Fault::Status | Fault::Busy => {
+                effects.reconsider = Some(self.breakers.failed(seat.model(), now));
+                seat.set_failing(true);
+                if matches!(fault, Fault::Broken | Fault::Silent) {
+                    effects.ask.push(Probe::Alive);
+                }
+            }
+        }
+        effects
+    }
+
+    /// A probe's answer.
+    pub(super) fn probed(&mut self, answer: Answer, probe: Probe, asked: Instant, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        match answer {
+            Answer::Alive => self.alive(&mut effects),
+            Answer::Models(models) => {
+                effects.changed = true;
+                self.report.models = Some(models.into());
+            }
+            Answer::Loaded(running) => {
+                effects.changed = self.merge_running(running, asked, now);
+            }
+            Answer::Version(version) => {
+                effects.changed = self.report.version.as_ref() != Some(&version);
+                self.report.version = Some(version);
+            }
+            Answer::Nothing(failure) if probe == Probe::Alive => {
+                self.silent += 1;
+                let gone = failure.is_unreachable() || self.silent >= SILENCE;
+                if gone {
+                    self.down(now, &failure.to_string(), &mut effects);
+                } else {
+                    effects.ask.push(Probe::Alive);
+                }
+            }
+            // A slow catalogue is no illness: keep what was known.
+            Answer::Nothing(_) => {}
+        }
+        effects
+    }
+
+    /// The models of the seats that are to be shown as failing now.
+    pub(super) fn is_failing(&self, model: &ModelName, now: Instant) -> bool {
+        self.breakers.is_open(model, now)
+    }
+
+    /// Every model with failures on record.
+    pub(super) fn doubtful(&self) -> Vec<ModelName> {
+        self.breakers.models().cloned().collect()
+    }
+
+    /// When to ask next: quickly while a server is gone, so that it is back in use at once.
+    pub(super) fn next(&self, probe: Probe, intervals: &Intervals) -> Option<Duration> {
+        match probe {
+            Probe::Alive if self.is_up() => Some(intervals.alive),
+            Probe::Alive => {
+                let quick = Duration::from_millis(100).saturating_mul(1 << self.misses.min(10));
+                Some(quick.min(intervals.alive))
+            }
+            Probe::Loaded => self.is_up().then_some(intervals.loaded),
+            Probe::Models => self.is_up().then_some(if self.report.models.is_some() {
+                intervals.models
+            } else {
+                intervals.alive
+            }),
+            Probe::Version => None,
+        }
+    }
+
+    fn alive(&mut self, effects: &mut Effects) {
+        self.silent = 0;
+        self.misses = 0;
+        if !self.is_up() {
+            self.report.phase = Phase::Up;
+            self.report.trouble = None;
+            effects.changed = true;
+            effects.ask.extend([Probe::Models, Probe::Loaded, Probe::Version]);
+        }
+    }
+
+    fn down(&mut self, now: Instant, why: &str, effects: &mut Effects) {
+        self.misses = self.misses.saturating_add(1);
+        if matches!(self.report.phase, Phase::Down(_)) {
+            return;
+        }
+        self.report.phase = Phase::Down(now);
+        self.report.trouble = Some(why.into());
+        // A server that comes back comes back empty.
+        self.report.running = Arc::default();
+        self.warm.clear();
+        self.loading = None;
+        self.publish_warm();
+        effects.changed = true;
+        effects.ask.push(Probe::Alive);
+    }
+
+    /// The server does not have what it listed.
+    fn forget(&mut self, model: &ModelName, effects: &mut Effects) {
+        if let Some(models) = &self.report.models {
+            self.report.models =
+                Some(models.iter().filter(|listed| listed.name != *model).cloned().collect());
+        }
+        self.warm.remove(model);
+        self.publish_warm();
+        effects.changed = true;
+        effects.ask.push(Probe::Models);
+    }
+
+    /// The server's word replaces what was known before it was asked, not what was learnt since.
+    fn merge_running(&mut self, running: Vec<RunningModel>, asked: Instant, now: Instant) -> bool {
+        let before = self.warm.len();
+        self.warm.retain(|model, since| {
+            *since > asked || running.iter().any(|listed| listed.name == *model)
+        });
+        let mut changed = self.warm.len() != before;
+        for listed in &running {
+            changed |= self.warm.insert(listed.name.clone(), now).is_none();
+        }
+        if changed {
+            self.publish_warm();
+        }
+        self.report.running = running.into();
+        // The raw entries carry expiry times, which move with every request.
+        true
+    }
+
+    fn publish_warm(&mut self) {
+        let loading = self.loading.as_ref().map(|seat| seat.model());
+        let mut warm: Vec<_> = self.warm.keys().chain(loading).cloned().collect();
+        warm.sort_unstable();
+        warm.dedup();
+        self.report.warm = warm.into();
+    }
+}
+
+#[cfg(test)]
+mod tests;

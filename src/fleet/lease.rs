@@ -1,0 +1,121 @@
+//! One request's right to one slot of one server.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use tokio_util::sync::CancellationToken;
+
+use super::endpoint::Endpoint;
+use super::seat::Seat;
+use super::waiting::Lines;
+
+/// What became of the request that held a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Not sent, or the client left: says nothing about the server.
+    Left,
+    /// Answered to its end, or refused for a reason of the client's.
+    Done,
+    /// The server failed it.
+    Failed(Fault),
+}
+
+/// How a server failed a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody there: ejects the server at once.
+    Unreachable,
+    /// The connection ended before the first byte, or inside the answer.
+    Broken,
+    /// Connected and silent for longer than allowed.
+    Silent,
+    /// A 5xx: counts against this server and this model only.
+    Status,
+    /// 503: its own queue is full.
+    Busy,
+    /// 404: it does not have the model it listed.
+    Missing,
+}
+
+/// The right to run one request; dropping it gives the slot back.
+///
+/// The slot is a clone of the seat's token, so it cannot leak: whatever way a request ends, its
+/// lease drops. The news for the endpoint's actor goes out after the count has gone down, because
+/// whoever hears of a free slot must find it free.
+#[derive(Debug)]
+#[must_use]
+pub struct Lease {
+    endpoint: Arc<Endpoint>,
+    seat: Arc<Seat>,
+    slot: Option<(Arc<()>, Arc<()>)>,
+    lines: Arc<Lines>,
+    /// The actor wants to hear how this one goes: it loads the model, or is a trial after failures.
+    watched: bool,
+    cold: bool,
+    outcome: Outcome,
+}
+
+impl Lease {
+    pub(super) fn new(
+        endpoint: Arc<Endpoint>,
+        seat: Arc<Seat>,
+        lines: Arc<Lines>,
+        cold: bool,
+        watched: bool,
+    ) -> Self {
+        let slot = Some((seat.take(), endpoint.take()));
+        Self { endpoint, seat, slot, lines, watched, cold, outcome: Outcome::Left }
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The seat held.
+    #[must_use]
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
+    /// True when the server has to load the model for this request.
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        self.cold
+    }
+
+    /// Ends when the server is found dead. Worth watching before the first byte only: after it the
+    /// stream itself tells.
+    #[must_use]
+    pub fn ejected(&self) -> CancellationToken {
+        self.endpoint.ejected()
+    }
+
+    /// The answer has begun: the model is loaded and works.
+    pub fn first_byte(&mut self) {
+        if std::mem::take(&mut self.watched) {
+            self.endpoint.answered(&self.seat);
+        }
+    }
+
+    /// Says how it ended; without this the lease ends as [`Outcome::Left`].
+    pub fn end(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.slot.take());
+        if self.watched || matches!(self.outcome, Outcome::Failed(_)) {
+            self.endpoint.released(&self.seat, self.outcome);
+        }
+        // Pairs with the fence of a request that joins a line: either it sees the free slot, or
+        // this sees the line.
+        fence(Ordering::SeqCst);
+        if self.lines.anyone_waits() {
+            self.lines.freed();
+        }
+    }
+}

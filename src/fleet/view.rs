@@ -1,0 +1,190 @@
+//! The herd as everyone sees it: immutable, replaced whole.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::endpoint::{Endpoint, Phase, Report};
+use super::seat::Seat;
+use crate::domain::ModelName;
+use crate::protocol::{self, ListedModel, Version};
+use crate::routing::{self, Tier};
+
+/// One consistent picture of all servers and models.
+#[derive(Debug, Default)]
+pub struct FleetView {
+    /// Every server, in the order of the configuration.
+    pub servers: Box<[Server]>,
+    pub(super) models: HashMap<ModelName, Arc<ModelView>>,
+    pub(super) catalogue: Arc<Catalogue>,
+    running: OnceLock<Bytes>,
+    running_details: OnceLock<Bytes>,
+}
+
+/// One server and what was last heard of it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The server.
+    pub endpoint: Arc<Endpoint>,
+    /// What was last heard.
+    pub report: Report,
+}
+
+/// Who holds a model.
+#[derive(Debug)]
+pub struct ModelView {
+    /// The holders, by priority.
+    pub(super) tiers: Box<[Tier<Holder>]>,
+}
+
+/// One server that holds the model.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) seat: Arc<Seat>,
+}
+
+/// The union of what the servers list, and its renderings, made once when first asked for.
+#[derive(Debug, Default)]
+pub(super) struct Catalogue {
+    pub(super) entries: Box<[ListedModel]>,
+    tags: OnceLock<Bytes>,
+    openai: OnceLock<Bytes>,
+}
+
+// === impl FleetView ===
+
+impl FleetView {
+    pub(super) fn new(
+        servers: Box<[Server]>,
+        models: HashMap<ModelName, Arc<ModelView>>,
+        catalogue: Arc<Catalogue>,
+    ) -> Self {
+        Self { servers, models, catalogue, ..Self::default() }
+    }
+
+    /// Who holds `model`, if anybody does or did lately.
+    #[must_use]
+    pub fn model(&self, model: &ModelName) -> Option<&Arc<ModelView>> {
+        self.models.get(model)
+    }
+
+    /// `/api/tags` of the whole herd.
+    #[must_use]
+    pub fn tags(&self) -> Bytes {
+        let catalogue = &self.catalogue;
+        catalogue.tags.get_or_init(|| protocol::render_tags(&catalogue.entries)).clone()
+    }
+
+    /// `/v1/models` of the whole herd.
+    #[must_use]
+    pub fn openai_models(&self) -> Bytes {
+        let catalogue = &self.catalogue;
+        catalogue.openai.get_or_init(|| protocol::render_openai_models(&catalogue.entries)).clone()
+    }
+
+    /// `/v1/models/:id`, if the herd has it.
+    #[must_use]
+    pub fn openai_model(&self, model: &ModelName) -> Option<Bytes> {
+        let entry = self.catalogue.entries.iter().find(|entry| entry.name == *model)?;
+        Some(protocol::render_openai_model(entry))
+    }
+
+    /// `/api/ps` of the whole herd: one entry per server and model.
+    #[must_use]
+    pub fn running(&self) -> Bytes {
+        self.running
+            .get_or_init(|| protocol::render_ps(self.up().flat_map(|s| s.report.running.iter())))
+            .clone()
+    }
+
+    /// `/api/ps_details`: the same, each entry with its endpoint.
+    #[must_use]
+    pub fn running_details(&self) -> Bytes {
+        self.running_details
+            .get_or_init(|| {
+                let running = self.up().flat_map(|server| {
+                    let name: &str = server.endpoint.name();
+                    server.report.running.iter().map(move |model| (name, model))
+                });
+                protocol::render_ps_details(running)
+            })
+            .clone()
+    }
+
+    /// The oldest Ollama that serves: what every server can do.
+    #[must_use]
+    pub fn version(&self) -> Option<&Version> {
+        self.up().filter_map(|server| server.report.version.as_ref()).min()
+    }
+
+    /// True once every server has been heard from, or found missing.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.servers.iter().all(|server| match server.report.phase {
+            Phase::Unknown => false,
+            Phase::Up => server.report.models.is_some(),
+            Phase::Down(_) => true,
+        })
+    }
+
+    /// The servers that answer.
+    pub fn up(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().filter(|server| server.report.phase == Phase::Up)
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// True while its models are to be listed: it is up, or has been away for less than
+    /// `stale_after`.
+    pub(super) fn is_listed(&self, now: Instant, stale_after: std::time::Duration) -> bool {
+        match self.report.phase {
+            Phase::Down(since) => now.saturating_duration_since(since) < stale_after,
+            Phase::Up | Phase::Unknown => true,
+        }
+    }
+}
+
+// === impl Catalogue ===
+
+impl Catalogue {
+    pub(super) fn new(entries: Box<[ListedModel]>) -> Self {
+        Self { entries, ..Self::default() }
+    }
+}
+
+// === impl Holder ===
+
+impl routing::Candidate for Holder {
+    fn is_up(&self) -> bool {
+        self.endpoint.is_up()
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.seat.in_flight()
+    }
+
+    fn slots(&self) -> u32 {
+        self.seat.slots()
+    }
+
+    fn total_in_flight(&self) -> u32 {
+        self.endpoint.total_in_flight()
+    }
+
+    fn weight(&self) -> f64 {
+        self.endpoint.weight()
+    }
+
+    fn is_failing(&self) -> bool {
+        self.seat.is_failing()
+    }
+
+    fn is_loading_other(&self) -> bool {
+        self.endpoint.is_loading_other(&self.seat)
+    }
+}

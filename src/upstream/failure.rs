@@ -1,0 +1,81 @@
+//! What can go wrong before the first byte of an answer.
+
+use std::error::Error as StdError;
+use std::io;
+
+use hyper_util::client::legacy;
+use thiserror::Error;
+
+/// One try at one server that brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// Nobody listens there, or the host cannot be reached.
+    #[error("connection refused: {0}")]
+    Refused(String),
+    /// No connection within `connect_timeout`.
+    #[error("connecting took too long")]
+    ConnectTimeout,
+    /// The connection broke, or ended, before the first byte of an answer.
+    #[error("connection closed before an answer: {0}")]
+    Closed(String),
+    /// Connected, but silent for longer than allowed.
+    #[error("no answer in time")]
+    Silent,
+    /// The endpoint was found dead while this request waited for its first byte.
+    #[error("endpoint found dead while waiting for it")]
+    Ejected,
+    /// An answer that is not HTTP, or larger than we read.
+    #[error("not understood: {0}")]
+    Garbled(String),
+}
+
+impl Failure {
+    /// True when the server never got the request: it is not there at all.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::ConnectTimeout)
+    }
+
+    /// A short word for logs and labels.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Closed(_) => "closed",
+            Self::Silent => "silent",
+            Self::Ejected => "ejected",
+            Self::Garbled(_) => "garbled",
+        }
+    }
+
+    /// Reads the client library's error.
+    pub(super) fn from_client(error: &legacy::Error) -> Self {
+        let io_kind = io_error(error).map(io::Error::kind);
+        if error.is_connect() {
+            return match io_kind {
+                Some(io::ErrorKind::TimedOut) => Self::ConnectTimeout,
+                _ => Self::Refused(root_cause(error)),
+            };
+        }
+        let garbled = causes(error)
+            .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+            .any(|cause| cause.is_parse() && !cause.is_incomplete_message());
+        if garbled {
+            return Self::Garbled(root_cause(error));
+        }
+        Self::Closed(root_cause(error))
+    }
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |cause: &&'a (dyn StdError + 'static)| (*cause).source())
+}
+
+fn io_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())
+}
+
+fn root_cause(error: &(dyn StdError + 'static)) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
