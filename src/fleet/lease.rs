@@ -64,7 +64,15 @@ impl Lease {
         watched: bool,
     ) -> Self {
         let slot = Some((seat.take(), endpoint.take()));
-        Self { endpoint, seat, slot, lines, watched, cold, outcome: Outcome::Left }
+        Self {
+            endpoint,
+            seat,
+            slot,
+            lines,
+            watched,
+            cold,
+            outcome: Outcome::Left,
+        }
     }
 
     /// The server.

@@ -171,21 +171,31 @@ impl Fleet {
         if line.as_ref().is_none_or(|line| line.is_empty())
             && let Some(lease) = self.try_lease(ask).await?
         {
-            return Ok(Leased { lease, waited: false });
+            return Ok(Leased {
+                lease,
+                waited: false,
+            });
         }
         let line = match line {
             Some(line) => line,
             None => self.open_line(ask).await?,
         };
         let constrained = !ask.only.is_empty() || !ask.tried.is_empty();
-        let place = line.enter(ask.ticket, constrained, self.queue_limit).ok_or(Denied::QueueFull)?;
+        let place = line
+            .enter(ask.ticket, constrained, self.queue_limit)
+            .ok_or(Denied::QueueFull)?;
         let late = |_| Denied::TooLate;
         let mut turn = timeout_at(ask.deadline, place.turn()).await.map_err(late)?;
         loop {
             if let Some(lease) = self.try_lease(ask).await? {
-                return Ok(Leased { lease, waited: true });
+                return Ok(Leased {
+                    lease,
+                    waited: true,
+                });
             }
-            turn = timeout_at(ask.deadline, place.again(turn)).await.map_err(late)?;
+            turn = timeout_at(ask.deadline, place.again(turn))
+                .await
+                .map_err(late)?;
         }
     }
 
@@ -216,7 +226,11 @@ impl Fleet {
     /// How many requests wait, per model that ever had a line.
     #[must_use]
     pub fn queue_lengths(&self) -> Vec<(ModelName, usize)> {
-        self.lines.all().iter().map(|line| (line.model().clone(), line.len())).collect()
+        self.lines
+            .all()
+            .iter()
+            .map(|line| (line.model().clone(), line.len()))
+            .collect()
     }
 
     /// Kills the registry and everything below it as a panic would. For fault drills.
@@ -245,7 +259,9 @@ impl Fleet {
             }
             // The registry is being restarted; its first act is a new view.
             let changed = timeout_at(ask.deadline, version.changed()).await;
-            changed.map_err(|_| Denied::TooLate)?.map_err(|_| Denied::Unreachable)?;
+            changed
+                .map_err(|_| Denied::TooLate)?
+                .map_err(|_| Denied::Unreachable)?;
         }
     }
 
@@ -274,7 +290,8 @@ impl Fleet {
 impl Ask {
     fn allows(&self, holder: &Holder) -> bool {
         let endpoint = &holder.endpoint;
-        let named = self.only.is_empty() || self.only.iter().any(|name| **name == **endpoint.name());
+        let named =
+            self.only.is_empty() || self.only.iter().any(|name| **name == **endpoint.name());
         named && !self.tried.contains(&endpoint.id())
     }
 }

@@ -27,14 +27,27 @@ impl Actor for RootActor {
     type State = Shell;
     type Arguments = Setup;
 
-    async fn pre_start(&self, myself: ActorRef<()>, setup: Setup) -> Result<Shell, ActorProcessingErr> {
-        let shell = Shell { setup, restarts: Restarts::default(), registry: Arc::default() };
+    async fn pre_start(
+        &self,
+        myself: ActorRef<()>,
+        setup: Setup,
+    ) -> Result<Shell, ActorProcessingErr> {
+        let shell = Shell {
+            setup,
+            restarts: Restarts::default(),
+            registry: Arc::default(),
+        };
         shell.spawn(&myself)?;
         Ok(shell)
     }
 
     /// The pause is over.
-    async fn handle(&self, myself: ActorRef<()>, (): (), shell: &mut Shell) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<()>,
+        (): (),
+        shell: &mut Shell,
+    ) -> Result<(), ActorProcessingErr> {
         shell.spawn(&myself)
     }
 
@@ -62,7 +75,8 @@ impl Actor for RootActor {
 impl Shell {
     fn spawn(&self, myself: &ActorRef<()>) -> Result<(), ActorProcessingErr> {
         let setup = self.setup.clone();
-        let (actor, _) = ActorRuntime::spawn_linked_instant(None, RegistryActor, setup, myself.get_cell())?;
+        let (actor, _) =
+            ActorRuntime::spawn_linked_instant(None, RegistryActor, setup, myself.get_cell())?;
         self.registry.store(Some(Arc::new(actor.get_cell())));
         Ok(())
     }
@@ -73,9 +87,14 @@ impl Shell {
 impl Root {
     pub(super) fn start(setup: Setup) -> Self {
         let born = ActorRuntime::spawn_instant(None, RootActor, setup);
-        Self { actor: born.map(|(actor, _)| actor).inspect_err(|error| {
-            tracing::error!(%error, "the herd's root did not start");
-        }).ok() }
+        Self {
+            actor: born
+                .map(|(actor, _)| actor)
+                .inspect_err(|error| {
+                    tracing::error!(%error, "the herd's root did not start");
+                })
+                .ok(),
+        }
     }
 
     /// Stops everything below, then itself. A parent's death kills its children, which hold

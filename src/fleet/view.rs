@@ -62,7 +62,12 @@ impl FleetView {
         models: HashMap<ModelName, Arc<ModelView>>,
         catalogue: Arc<Catalogue>,
     ) -> Self {
-        Self { servers, models, catalogue, ..Self::default() }
+        Self {
+            servers,
+            models,
+            catalogue,
+            ..Self::default()
+        }
     }
 
     /// Who holds `model`, if anybody does or did lately.
@@ -75,20 +80,30 @@ impl FleetView {
     #[must_use]
     pub fn tags(&self) -> Bytes {
         let catalogue = &self.catalogue;
-        catalogue.tags.get_or_init(|| protocol::render_tags(&catalogue.entries)).clone()
+        catalogue
+            .tags
+            .get_or_init(|| protocol::render_tags(&catalogue.entries))
+            .clone()
     }
 
     /// `/v1/models` of the whole herd.
     #[must_use]
     pub fn openai_models(&self) -> Bytes {
         let catalogue = &self.catalogue;
-        catalogue.openai.get_or_init(|| protocol::render_openai_models(&catalogue.entries)).clone()
+        catalogue
+            .openai
+            .get_or_init(|| protocol::render_openai_models(&catalogue.entries))
+            .clone()
     }
 
     /// `/v1/models/:id`, if the herd has it.
     #[must_use]
     pub fn openai_model(&self, model: &ModelName) -> Option<Bytes> {
-        let entry = self.catalogue.entries.iter().find(|entry| entry.name == *model)?;
+        let entry = self
+            .catalogue
+            .entries
+            .iter()
+            .find(|entry| entry.name == *model)?;
         Some(protocol::render_openai_model(entry))
     }
 
@@ -117,7 +132,9 @@ impl FleetView {
     /// The oldest Ollama that serves: what every server can do.
     #[must_use]
     pub fn version(&self) -> Option<&Version> {
-        self.up().filter_map(|server| server.report.version.as_ref()).min()
+        self.up()
+            .filter_map(|server| server.report.version.as_ref())
+            .min()
     }
 
     /// True once every server has been heard from, or found missing.
@@ -132,7 +149,9 @@ impl FleetView {
 
     /// The servers that answer.
     pub fn up(&self) -> impl Iterator<Item = &Server> {
-        self.servers.iter().filter(|server| server.report.phase == Phase::Up)
+        self.servers
+            .iter()
+            .filter(|server| server.report.phase == Phase::Up)
     }
 }
 
@@ -153,7 +172,10 @@ impl Server {
 
 impl Catalogue {
     pub(super) fn new(entries: Box<[ListedModel]>) -> Self {
-        Self { entries, ..Self::default() }
+        Self {
+            entries,
+            ..Self::default()
+        }
     }
 }
 

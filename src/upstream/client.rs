@@ -83,8 +83,9 @@ impl Client {
         let asking = async {
             let mut request = Request::new(Full::default());
             *request.method_mut() = method;
-            *request.uri_mut() =
-                target.uri(path).map_err(|error| Failure::Garbled(error.to_string()))?;
+            *request.uri_mut() = target
+                .uri(path)
+                .map_err(|error| Failure::Garbled(error.to_string()))?;
             let (head, body) = self.send(target, request).await?.into_parts();
             let body = Limited::new(body, limit)
                 .collect()
@@ -92,7 +93,9 @@ impl Client {
                 .map_err(|error| Failure::Garbled(error.to_string()))?;
             Ok((head.status, body.to_bytes()))
         };
-        timeout(patience, asking).await.unwrap_or(Err(Failure::Silent))
+        timeout(patience, asking)
+            .await
+            .unwrap_or(Err(Failure::Silent))
     }
 
     async fn send(
@@ -103,6 +106,9 @@ impl Client {
         if let Some(key) = target.authorization() {
             request.headers_mut().insert(AUTHORIZATION, key);
         }
-        self.inner.request(request).await.map_err(|error| Failure::from_client(&error))
+        self.inner
+            .request(request)
+            .await
+            .map_err(|error| Failure::from_client(&error))
     }
 }

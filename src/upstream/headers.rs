@@ -15,7 +15,15 @@ static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// for the router; and `Host`, which names the server being called.
 pub fn strip_request(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    for name in [AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, ORIGIN, REFERER] {
+    for name in [
+        AUTHORIZATION,
+        CONTENT_LENGTH,
+        COOKIE,
+        EXPECT,
+        HOST,
+        ORIGIN,
+        REFERER,
+    ] {
         headers.remove(name);
     }
 }
@@ -31,7 +39,11 @@ pub fn strip_response(headers: &mut HeaderMap) {
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if let Some(named) = headers.remove(CONNECTION) {
         let named = named.to_str().unwrap_or_default();
-        for name in named.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        for name in named
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
             headers.remove(name);
         }
     }

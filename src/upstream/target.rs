@@ -1,7 +1,7 @@
 //! Where a server is, prepared so that a request has nothing left to build.
 
-use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme, Uri};
 use http::HeaderValue;
+use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme, Uri};
 use thiserror::Error;
 
 use crate::protocol::Api;

@@ -55,7 +55,10 @@ impl Actor for EndpointActor {
     ) -> Result<Shell, ActorProcessingErr> {
         let endpoint = Arc::clone(&setup.endpoint);
         let loading = endpoint.loading();
-        let loading = endpoint.seats().into_iter().find(|seat| seat.serial() == loading);
+        let loading = endpoint
+            .seats()
+            .into_iter()
+            .find(|seat| seat.serial() == loading);
         let state = State::new(setup.report.clone(), loading, Instant::now());
         for seat in endpoint.seats() {
             seat.set_failing(false);
@@ -63,8 +66,13 @@ impl Actor for EndpointActor {
         endpoint.set_up(state.is_up());
         endpoint.set_loading(state.loading());
         endpoint.attach(myself.clone());
-        let mut shell =
-            Shell { setup, state, timers: Default::default(), asking: Default::default(), reconsider: None };
+        let mut shell = Shell {
+            setup,
+            state,
+            timers: Default::default(),
+            asking: Default::default(),
+            reconsider: None,
+        };
         for probe in Probe::ALL {
             shell.ask(probe, &myself);
         }
@@ -91,7 +99,11 @@ impl Actor for EndpointActor {
                 shell.apply(effects, &myself);
             }
             Message::Due(probe) => shell.ask(probe, &myself),
-            Message::Probed { probe, asked, answer } => shell.probed(probe, asked, answer, &myself),
+            Message::Probed {
+                probe,
+                asked,
+                answer,
+            } => shell.probed(probe, asked, answer, &myself),
             Message::Reconsider => shell.reconsider(now, &myself),
         }
         Ok(())
@@ -102,7 +114,12 @@ impl Actor for EndpointActor {
         _myself: ActorRef<Message>,
         shell: &mut Shell,
     ) -> Result<(), ActorProcessingErr> {
-        shell.timers.iter().chain([&shell.reconsider]).flatten().for_each(AbortHandle::abort);
+        shell
+            .timers
+            .iter()
+            .chain([&shell.reconsider])
+            .flatten()
+            .for_each(AbortHandle::abort);
         Ok(())
     }
 }
@@ -121,7 +138,10 @@ impl Shell {
         }
         let (decision, effects) = self.state.acquire(seat, Instant::now());
         let lease = decision.map(|grant| {
-            let (endpoint, lines) = (Arc::clone(&self.setup.endpoint), Arc::clone(&self.setup.lines));
+            let (endpoint, lines) = (
+                Arc::clone(&self.setup.endpoint),
+                Arc::clone(&self.setup.lines),
+            );
             Lease::new(endpoint, Arc::clone(seat), lines, grant.cold, grant.watched)
         });
         self.apply(effects, myself);
@@ -168,7 +188,10 @@ impl Shell {
         for probe in effects.ask {
             // What is being asked already will be answered; a second question adds load only.
             if probe == Probe::Alive && !self.state.is_up() {
-                let pause = self.state.next(probe, &self.setup.intervals).unwrap_or_default();
+                let pause = self
+                    .state
+                    .next(probe, &self.setup.intervals)
+                    .unwrap_or_default();
                 self.schedule(probe, pause, myself);
             } else {
                 self.ask(probe, myself);
@@ -189,12 +212,19 @@ impl Shell {
         if std::mem::replace(&mut self.asking[probe as usize], true) {
             return;
         }
-        let (client, endpoint, myself) =
-            (self.setup.client.clone(), Arc::clone(&self.setup.endpoint), myself.clone());
+        let (client, endpoint, myself) = (
+            self.setup.client.clone(),
+            Arc::clone(&self.setup.endpoint),
+            myself.clone(),
+        );
         self.setup.tracker.spawn(async move {
             let asked = Instant::now();
             let answer = probe::ask(&client, endpoint.target(), probe).await;
-            let _ = myself.cast(Message::Probed { probe, asked, answer });
+            let _ = myself.cast(Message::Probed {
+                probe,
+                asked,
+                answer,
+            });
         });
     }
 

@@ -29,13 +29,15 @@ struct Record {
 impl Breakers {
     /// Counts a failure; returns when the model may be tried again.
     pub(super) fn failed(&mut self, model: &ModelName, now: Instant) -> Instant {
-        let record = self
-            .models
-            .entry(model.clone())
-            .or_insert(Record { failures: 0, until: now });
+        let record = self.models.entry(model.clone()).or_insert(Record {
+            failures: 0,
+            until: now,
+        });
         // Requests that were already running when it tripped say nothing new.
         if record.failures == 0 || now >= record.until {
-            let pause = FIRST.saturating_mul(1 << record.failures.min(16)).min(LONGEST);
+            let pause = FIRST
+                .saturating_mul(1 << record.failures.min(16))
+                .min(LONGEST);
             record.failures += 1;
             record.until = now + pause;
         }
@@ -49,7 +51,9 @@ impl Breakers {
 
     /// True while the model is avoided here.
     pub(super) fn is_open(&self, model: &ModelName, now: Instant) -> bool {
-        self.models.get(model).is_some_and(|record| now < record.until)
+        self.models
+            .get(model)
+            .is_some_and(|record| now < record.until)
     }
 
     /// True when it has failed and not worked since.

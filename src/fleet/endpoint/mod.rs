@@ -26,8 +26,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use actor::{EndpointActor, Setup};
-pub use message::Probe;
 use message::Message;
+pub use message::Probe;
 pub use state::{Intervals, Phase, Report};
 
 use super::lease::{Lease, Outcome};
@@ -153,7 +153,10 @@ impl Endpoint {
     /// Every (model, requests running) pair this server has ever listed.
     #[must_use]
     pub fn seats(&self) -> Vec<Arc<Seat>> {
-        self.seats.iter().map(|entry| Arc::clone(entry.value())).collect()
+        self.seats
+            .iter()
+            .map(|entry| Arc::clone(entry.value()))
+            .collect()
     }
 
     /// The seat of a model, made on first sight.
@@ -174,7 +177,10 @@ impl Endpoint {
     /// [`Refusal`], the actor's word on why not.
     pub(super) async fn acquire(&self, seat: &Arc<Seat>) -> Result<Lease, Refusal> {
         let (reply, granted) = oneshot::channel();
-        self.tell(Message::Acquire { seat: Arc::clone(seat), reply });
+        self.tell(Message::Acquire {
+            seat: Arc::clone(seat),
+            reply,
+        });
         granted.await.unwrap_or(Err(Refusal::Restarting))
     }
 
@@ -191,11 +197,16 @@ impl Endpoint {
     }
 
     pub(super) fn answered(&self, seat: &Arc<Seat>) {
-        self.tell(Message::Answered { seat: Arc::clone(seat) });
+        self.tell(Message::Answered {
+            seat: Arc::clone(seat),
+        });
     }
 
     pub(super) fn released(&self, seat: &Arc<Seat>, outcome: Outcome) {
-        self.tell(Message::Released { seat: Arc::clone(seat), outcome });
+        self.tell(Message::Released {
+            seat: Arc::clone(seat),
+            outcome,
+        });
     }
 
     pub(super) fn ejected(&self) -> CancellationToken {

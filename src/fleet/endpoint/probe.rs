@@ -56,7 +56,11 @@ pub(super) async fn ask(client: &Client, target: &Target, probe: Probe) -> Answe
     };
     if probe == Probe::Alive {
         // Any answer is a sign of life, but one that says it is broken is not one of health.
-        return if status.is_server_error() { unusable(status) } else { Answer::Alive };
+        return if status.is_server_error() {
+            unusable(status)
+        } else {
+            Answer::Alive
+        };
     }
     if status != StatusCode::OK {
         return unusable(status);

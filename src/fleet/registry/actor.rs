@@ -11,9 +11,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
+use super::Handle;
 use super::message::{Child, Message};
 use super::state::State;
-use super::Handle;
 use crate::fleet::endpoint::{self, EndpointActor, Intervals};
 use crate::fleet::view::FleetView;
 use crate::fleet::waiting::{Lines, WaitingActor};

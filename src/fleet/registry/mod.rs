@@ -36,13 +36,19 @@ impl Handle {
 
     /// From an endpoint: this is what is known of me now.
     pub(super) fn reported(&self, id: usize, report: Report) {
-        self.tell(Message::Reported { id, report: Box::new(report) });
+        self.tell(Message::Reported {
+            id,
+            report: Box::new(report),
+        });
     }
 
     /// Makes the line of a model. `None` while the registry is being restarted.
     pub(super) async fn open_line(&self, model: &ModelName) -> Option<Arc<Line>> {
         let (reply, line) = oneshot::channel();
-        self.tell(Message::OpenLine { model: model.clone(), reply });
+        self.tell(Message::OpenLine {
+            model: model.clone(),
+            reply,
+        });
         line.await.ok()
     }
 

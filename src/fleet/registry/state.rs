@@ -27,7 +27,10 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(servers: Box<[Server]>, stale_after: Duration) -> Self {
-        let listed = servers.iter().map(|server| by_name(&server.report)).collect::<Box<[_]>>();
+        let listed = servers
+            .iter()
+            .map(|server| by_name(&server.report))
+            .collect::<Box<[_]>>();
         let touched = listed.iter().flat_map(HashMap::keys).cloned().collect();
         Self {
             servers,
@@ -59,7 +62,8 @@ impl State {
             self.catalogue_changed = true;
         }
         if old.warm != report.warm {
-            self.touched.extend(old.warm.iter().chain(&*report.warm).cloned());
+            self.touched
+                .extend(old.warm.iter().chain(&*report.warm).cloned());
         }
     }
 
@@ -95,7 +99,11 @@ impl State {
         if std::mem::take(&mut self.catalogue_changed) {
             self.catalogue = Arc::new(Catalogue::new(self.union()));
         }
-        FleetView::new(self.servers.clone(), self.models.clone(), Arc::clone(&self.catalogue))
+        FleetView::new(
+            self.servers.clone(),
+            self.models.clone(),
+            Arc::clone(&self.catalogue),
+        )
     }
 
     fn tiers(&self, name: &ModelName) -> Box<[Tier<Holder>]> {
@@ -113,7 +121,10 @@ impl State {
         }
         tiers
             .into_values()
-            .map(|(warm, cold)| Tier { warm: warm.into(), cold: cold.into() })
+            .map(|(warm, cold)| Tier {
+                warm: warm.into(),
+                cold: cold.into(),
+            })
             .collect()
     }
 
@@ -132,7 +143,9 @@ impl State {
         }
         let mut entries: Vec<_> = newest.into_values().cloned().collect();
         entries.sort_by(|a, b| {
-            b.modified_unix().cmp(&a.modified_unix()).then_with(|| a.name.cmp(&b.name))
+            b.modified_unix()
+                .cmp(&a.modified_unix())
+                .then_with(|| a.name.cmp(&b.name))
         });
         entries.into()
     }
@@ -140,5 +153,7 @@ impl State {
 
 fn by_name(report: &Report) -> HashMap<ModelName, ListedModel> {
     let models = report.models.iter().flat_map(|models| models.iter());
-    models.map(|listed| (listed.name.clone(), listed.clone())).collect()
+    models
+        .map(|listed| (listed.name.clone(), listed.clone()))
+        .collect()
 }

@@ -27,7 +27,10 @@ impl Actor for WaitingActor {
         line: Arc<Line>,
     ) -> Result<Shell, ActorProcessingErr> {
         line.attach(myself);
-        Ok(Shell { line, state: State::new() })
+        Ok(Shell {
+            line,
+            state: State::new(),
+        })
     }
 
     async fn handle(
@@ -37,8 +40,16 @@ impl Actor for WaitingActor {
         shell: &mut Shell,
     ) -> Result<(), ActorProcessingErr> {
         let offer = match message {
-            Message::Join { ticket, constrained, reply } => shell.state.join(ticket, constrained, reply),
-            Message::Again { ticket, constrained, reply } => shell.state.again(ticket, constrained, reply),
+            Message::Join {
+                ticket,
+                constrained,
+                reply,
+            } => shell.state.join(ticket, constrained, reply),
+            Message::Again {
+                ticket,
+                constrained,
+                reply,
+            } => shell.state.again(ticket, constrained, reply),
             Message::Left { ticket } => shell.state.left(ticket),
             Message::Freed => {
                 shell.line.hear();
@@ -47,7 +58,10 @@ impl Actor for WaitingActor {
         };
         if let Some(Offer { ticket, reply }) = offer {
             // A turn nobody receives drops here, which says `Left`, which goes on to the next.
-            drop(reply.send(Turn { line: Some(Arc::clone(&shell.line)), ticket }));
+            drop(reply.send(Turn {
+                line: Some(Arc::clone(&shell.line)),
+                ticket,
+            }));
         }
         Ok(())
     }

@@ -78,7 +78,10 @@ impl Lines {
 
     /// Every line there has been.
     pub fn all(&self) -> Vec<Arc<Line>> {
-        self.lines.iter().map(|line| Arc::clone(line.value())).collect()
+        self.lines
+            .iter()
+            .map(|line| Arc::clone(line.value()))
+            .collect()
     }
 
     pub(super) fn open(&self, model: &ModelName) -> Arc<Line> {
@@ -137,7 +140,12 @@ impl Line {
     }
 
     /// Joins the line, unless `limit` requests wait already.
-    pub(super) fn enter(self: &Arc<Self>, ticket: Ticket, constrained: bool, limit: usize) -> Option<Place> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        constrained: bool,
+        limit: usize,
+    ) -> Option<Place> {
         if self.len.fetch_add(1, Ordering::Relaxed) >= limit {
             self.len.fetch_sub(1, Ordering::Relaxed);
             return None;
@@ -145,7 +153,11 @@ impl Line {
         self.all.fetch_add(1, Ordering::Relaxed);
         // Pairs with the fence of a dropping lease.
         fence(Ordering::SeqCst);
-        Some(Place { line: Arc::clone(self), ticket, constrained })
+        Some(Place {
+            line: Arc::clone(self),
+            ticket,
+            constrained,
+        })
     }
 
     fn freed(&self) {
@@ -179,7 +191,11 @@ impl Place {
     pub(super) async fn turn(&self) -> Turn {
         let (reply, turn) = oneshot::channel();
         let lives = self.line.lives.subscribe();
-        self.line.tell(Message::Join { ticket: self.ticket, constrained: self.constrained, reply });
+        self.line.tell(Message::Join {
+            ticket: self.ticket,
+            constrained: self.constrained,
+            reply,
+        });
         self.until(turn, lives).await
     }
 
@@ -188,12 +204,20 @@ impl Place {
         let (reply, next) = oneshot::channel();
         let lives = self.line.lives.subscribe();
         turn.line = None;
-        self.line.tell(Message::Again { ticket: self.ticket, constrained: self.constrained, reply });
+        self.line.tell(Message::Again {
+            ticket: self.ticket,
+            constrained: self.constrained,
+            reply,
+        });
         self.until(next, lives).await
     }
 
     /// Waits for a turn across any number of the actor's lives.
-    async fn until(&self, mut turn: oneshot::Receiver<Turn>, mut lives: watch::Receiver<u64>) -> Turn {
+    async fn until(
+        &self,
+        mut turn: oneshot::Receiver<Turn>,
+        mut lives: watch::Receiver<u64>,
+    ) -> Turn {
         loop {
             if let Ok(turn) = turn.await {
                 return turn;
@@ -202,7 +226,11 @@ impl Place {
             let _ = lives.changed().await;
             let (reply, next) = oneshot::channel();
             turn = next;
-            self.line.tell(Message::Join { ticket: self.ticket, constrained: self.constrained, reply });
+            self.line.tell(Message::Join {
+                ticket: self.ticket,
+                constrained: self.constrained,
+                reply,
+            });
         }
     }
 }
@@ -211,14 +239,18 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.line.len.fetch_sub(1, Ordering::Relaxed);
         self.line.all.fetch_sub(1, Ordering::Relaxed);
-        self.line.tell(Message::Left { ticket: self.ticket });
+        self.line.tell(Message::Left {
+            ticket: self.ticket,
+        });
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(line) = self.line.take() {
-            line.tell(Message::Left { ticket: self.ticket });
+            line.tell(Message::Left {
+                ticket: self.ticket,
+            });
         }
     }
 }

@@ -128,11 +128,19 @@ fn pick<'a, C: Candidate>(
             return Ok(rank);
         }
     }
-    Err(if seen { Nothing::Busy } else { Nothing::Unreachable })
+    Err(if seen {
+        Nothing::Busy
+    } else {
+        Nothing::Unreachable
+    })
 }
 
 fn rotated<C>(candidates: &[C], random: usize) -> impl Iterator<Item = &C> {
-    let start = if candidates.is_empty() { 0 } else { random % candidates.len() };
+    let start = if candidates.is_empty() {
+        0
+    } else {
+        random % candidates.len()
+    };
     candidates[start..].iter().chain(&candidates[..start])
 }
 
@@ -146,7 +154,11 @@ struct Spread {
 
 impl Spread {
     fn note(&mut self, load: u32) {
-        self.least = if self.seen == 0 { load } else { self.least.min(load) };
+        self.least = if self.seen == 0 {
+            load
+        } else {
+            self.least.min(load)
+        };
         self.most = self.most.max(load);
         self.seen += 1;
     }
@@ -160,7 +172,9 @@ impl Spread {
 
 impl<'a, C: Candidate> Rank<'a, C> {
     fn new() -> Self {
-        Self { choices: [const { None }; MAX_CHOICES] }
+        Self {
+            choices: [const { None }; MAX_CHOICES],
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -186,7 +200,10 @@ impl<'a, C: Candidate> Rank<'a, C> {
 
     /// Best first.
     pub fn iter(&self) -> impl Iterator<Item = Choice<'a, C>> {
-        self.choices.iter().flatten().map(|(choice, _)| Choice { ..*choice })
+        self.choices
+            .iter()
+            .flatten()
+            .map(|(choice, _)| Choice { ..*choice })
     }
 }
 
@@ -194,7 +211,9 @@ impl<C> PartialEq for Rank<'_, C> {
     /// By the servers proposed, in order.
     fn eq(&self, other: &Self) -> bool {
         let places = |rank: &Self| {
-            rank.choices.each_ref().map(|c| c.as_ref().map(|(c, _)| std::ptr::from_ref(c.candidate)))
+            rank.choices
+                .each_ref()
+                .map(|c| c.as_ref().map(|(c, _)| std::ptr::from_ref(c.candidate)))
         };
         places(self) == places(other)
     }

@@ -50,55 +50,98 @@ impl Candidate for Server {
 }
 
 fn tier(warm: &[Server], cold: &[Server]) -> Tier<Server> {
-    Tier { warm: warm.into(), cold: cold.into() }
+    Tier {
+        warm: warm.into(),
+        cold: cold.into(),
+    }
 }
 
 fn names(tiers: &[Tier<Server>]) -> Result<Vec<(&'static str, Route)>, Nothing> {
     let rank = rank(tiers, |_| true, 0)?;
-    Ok(rank.iter().map(|choice| (choice.candidate.name, choice.route)).collect())
+    Ok(rank
+        .iter()
+        .map(|choice| (choice.candidate.name, choice.route))
+        .collect())
 }
 
 #[test]
 fn a_loaded_server_with_a_free_slot_comes_before_an_idle_cold_one() {
-    let warm = Server { total: 3, in_flight: 3, ..server("warm") };
+    let warm = Server {
+        total: 3,
+        in_flight: 3,
+        ..server("warm")
+    };
     let tiers = [tier(&[warm], &[server("cold")])];
     assert_eq!(names(&tiers), Ok(vec![("warm", Route::Loaded)]));
 }
 
 #[test]
 fn load_is_measured_by_weight() {
-    let light = Server { total: 2, ..server("light") };
-    let heavy = Server { total: 5, weight: 4.0, ..server("heavy") };
+    let light = Server {
+        total: 2,
+        ..server("light")
+    };
+    let heavy = Server {
+        total: 5,
+        weight: 4.0,
+        ..server("heavy")
+    };
     let tiers = [tier(&[light, heavy], &[])];
     assert_eq!(names(&tiers).unwrap()[0].0, "heavy");
 }
 
 #[test]
 fn a_full_server_is_not_proposed_and_a_cold_one_is() {
-    let full = Server { in_flight: 4, total: 4, ..server("full") };
+    let full = Server {
+        in_flight: 4,
+        total: 4,
+        ..server("full")
+    };
     let tiers = [tier(&[full], &[server("cold")])];
     assert_eq!(names(&tiers), Ok(vec![("cold", Route::Cold)]));
 }
 
 #[test]
 fn no_second_cold_load_and_never_on_the_busiest() {
-    let loading = Server { loading_other: true, ..server("loading") };
-    let busiest = Server { total: 9, ..server("busiest") };
+    let loading = Server {
+        loading_other: true,
+        ..server("loading")
+    };
+    let busiest = Server {
+        total: 9,
+        ..server("busiest")
+    };
     let tiers = [tier(&[], &[loading, busiest])];
     assert_eq!(names(&tiers), Err(Nothing::Busy));
 }
 
 #[test]
 fn the_only_server_may_load_however_busy_it_is() {
-    let only = Server { total: 9, ..server("only") };
-    assert_eq!(names(&[tier(&[], &[only])]), Ok(vec![("only", Route::Cold)]));
+    let only = Server {
+        total: 9,
+        ..server("only")
+    };
+    assert_eq!(
+        names(&[tier(&[], &[only])]),
+        Ok(vec![("only", Route::Cold)])
+    );
 }
 
 #[test]
 fn a_higher_tier_serves_only_when_the_lower_is_busy_or_gone() {
-    let full = Server { in_flight: 4, total: 4, ..server("full") };
-    let gone = Server { up: false, ..server("gone") };
-    let tiers = [tier(&[server("first")], &[]), tier(&[server("second")], &[])];
+    let full = Server {
+        in_flight: 4,
+        total: 4,
+        ..server("full")
+    };
+    let gone = Server {
+        up: false,
+        ..server("gone")
+    };
+    let tiers = [
+        tier(&[server("first")], &[]),
+        tier(&[server("second")], &[]),
+    ];
     assert_eq!(names(&tiers).unwrap(), [("first", Route::Loaded)]);
     let tiers = [tier(&[full, gone], &[]), tier(&[server("second")], &[])];
     assert_eq!(names(&tiers).unwrap(), [("second", Route::Loaded)]);
@@ -106,15 +149,31 @@ fn a_higher_tier_serves_only_when_the_lower_is_busy_or_gone() {
 
 #[test]
 fn a_failing_server_attracts_nothing_while_a_sound_one_exists() {
-    let failing = Server { failing: true, ..server("failing") };
-    let full = Server { in_flight: 4, total: 4, ..server("full") };
-    assert_eq!(names(&[tier(&[failing.clone(), full], &[])]), Err(Nothing::Busy));
-    assert_eq!(names(&[tier(&[failing], &[])]), Ok(vec![("failing", Route::Loaded)]));
+    let failing = Server {
+        failing: true,
+        ..server("failing")
+    };
+    let full = Server {
+        in_flight: 4,
+        total: 4,
+        ..server("full")
+    };
+    assert_eq!(
+        names(&[tier(&[failing.clone(), full], &[])]),
+        Err(Nothing::Busy)
+    );
+    assert_eq!(
+        names(&[tier(&[failing], &[])]),
+        Ok(vec![("failing", Route::Loaded)])
+    );
 }
 
 #[test]
 fn nobody_up_is_not_the_same_as_nobody_free() {
-    let down = Server { up: false, ..server("down") };
+    let down = Server {
+        up: false,
+        ..server("down")
+    };
     assert_eq!(names(&[tier(&[down], &[])]), Err(Nothing::Unreachable));
     assert_eq!(names(&[]), Err(Nothing::Unreachable));
 }
@@ -123,14 +182,29 @@ fn nobody_up_is_not_the_same_as_nobody_free() {
 fn equal_servers_share_the_first_place() {
     let tiers = [tier(&[server("a"), server("b"), server("c")], &[])];
     let firsts: Vec<_> = (0..3)
-        .map(|random| rank(&tiers, |_| true, random).unwrap().iter().next().unwrap().candidate.name)
+        .map(|random| {
+            rank(&tiers, |_| true, random)
+                .unwrap()
+                .iter()
+                .next()
+                .unwrap()
+                .candidate
+                .name
+        })
         .collect();
     assert_eq!(firsts, ["a", "b", "c"]);
 }
 
 #[test]
 fn a_free_server_is_found_behind_any_number_of_full_ones() {
-    let mut herd = vec![Server { in_flight: 4, total: 4, ..server("full") }; 200];
+    let mut herd = vec![
+        Server {
+            in_flight: 4,
+            total: 4,
+            ..server("full")
+        };
+        200
+    ];
     herd.push(server("free"));
     assert_eq!(names(&[tier(&herd, &[])]).unwrap()[0].0, "free");
 }

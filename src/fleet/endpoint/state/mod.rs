@@ -109,9 +109,20 @@ impl Report {
 impl State {
     /// Starts from what was known: nothing, or the last report of an actor that died.
     pub(super) fn new(report: Report, loading: Option<Arc<Seat>>, now: Instant) -> Self {
-        let warm = report.warm.iter().map(|model| (model.clone(), now)).collect();
+        let warm = report
+            .warm
+            .iter()
+            .map(|model| (model.clone(), now))
+            .collect();
         let loading = loading.filter(|seat| seat.in_flight() > 0);
-        Self { report, warm, loading, breakers: Breakers::default(), silent: 0, misses: 0 }
+        Self {
+            report,
+            warm,
+            loading,
+            breakers: Breakers::default(),
+            silent: 0,
+            misses: 0,
+        }
     }
 
     pub(super) fn report(&self) -> &Report {
@@ -144,11 +155,27 @@ impl State {
         if seat.in_flight() >= slots {
             return (Err(Refusal::Full), effects);
         }
-        if self.loading.as_ref().is_some_and(|loading| loading.serial() == seat.serial()) {
-            return (Ok(Grant { cold: false, watched: true }), effects);
+        if self
+            .loading
+            .as_ref()
+            .is_some_and(|loading| loading.serial() == seat.serial())
+        {
+            return (
+                Ok(Grant {
+                    cold: false,
+                    watched: true,
+                }),
+                effects,
+            );
         }
         if self.warm.contains_key(model) {
-            return (Ok(Grant { cold: false, watched: doubtful }), effects);
+            return (
+                Ok(Grant {
+                    cold: false,
+                    watched: doubtful,
+                }),
+                effects,
+            );
         }
         if self.loading.is_some() {
             return (Err(Refusal::Loading), effects);
@@ -156,13 +183,23 @@ impl State {
         self.loading = Some(Arc::clone(seat));
         effects.changed = true;
         self.publish_warm();
-        (Ok(Grant { cold: true, watched: true }), effects)
+        (
+            Ok(Grant {
+                cold: true,
+                watched: true,
+            }),
+            effects,
+        )
     }
 
     /// An answer has begun: the model is loaded and works.
     pub(super) fn answered(&mut self, seat: &Seat, now: Instant) -> Effects {
         let mut effects = Effects::default();
-        if self.loading.as_ref().is_some_and(|loading| loading.serial() == seat.serial()) {
+        if self
+            .loading
+            .as_ref()
+            .is_some_and(|loading| loading.serial() == seat.serial())
+        {
             self.loading = None;
             effects.changed = true;
         }
@@ -180,8 +217,10 @@ impl State {
     /// A watched or failed lease has ended.
     pub(super) fn released(&mut self, seat: &Seat, outcome: Outcome, now: Instant) -> Effects {
         let mut effects = Effects::default();
-        let was_loading =
-            self.loading.as_ref().is_some_and(|loading| loading.serial() == seat.serial());
+        let was_loading = self
+            .loading
+            .as_ref()
+            .is_some_and(|loading| loading.serial() == seat.serial());
         if was_loading && (seat.in_flight() == 0 || matches!(outcome, Outcome::Failed(_))) {
             self.loading = None;
             self.publish_warm();
@@ -205,7 +244,13 @@ impl State {
     }
 
     /// A probe's answer.
-    pub(super) fn probed(&mut self, answer: Answer, probe: Probe, asked: Instant, now: Instant) -> Effects {
+    pub(super) fn probed(
+        &mut self,
+        answer: Answer,
+        probe: Probe,
+        asked: Instant,
+        now: Instant,
+    ) -> Effects {
         let mut effects = Effects::default();
         match answer {
             Answer::Alive => self.alive(&mut effects),
@@ -270,7 +315,9 @@ impl State {
             self.report.phase = Phase::Up;
             self.report.trouble = None;
             effects.changed = true;
-            effects.ask.extend([Probe::Models, Probe::Loaded, Probe::Version]);
+            effects
+                .ask
+                .extend([Probe::Models, Probe::Loaded, Probe::Version]);
         }
     }
 
@@ -293,8 +340,13 @@ impl State {
     /// The server does not have what it listed.
     fn forget(&mut self, model: &ModelName, effects: &mut Effects) {
         if let Some(models) = &self.report.models {
-            self.report.models =
-                Some(models.iter().filter(|listed| listed.name != *model).cloned().collect());
+            self.report.models = Some(
+                models
+                    .iter()
+                    .filter(|listed| listed.name != *model)
+                    .cloned()
+                    .collect(),
+            );
         }
         self.warm.remove(model);
         self.publish_warm();

@@ -33,22 +33,49 @@ pub(super) struct Offer<R> {
 
 impl<R> State<R> {
     pub(super) fn new() -> Self {
-        Self { line: BTreeMap::new(), turn: None, news: false }
+        Self {
+            line: BTreeMap::new(),
+            turn: None,
+            news: false,
+        }
     }
 
     /// Somebody joins. Only a new head has to try at once: behind another, the next news is enough,
     /// since whoever frees a slot sees that the line is not empty.
     pub(super) fn join(&mut self, ticket: Ticket, constrained: bool, reply: R) -> Option<Offer<R>> {
-        self.line.insert(ticket, Waiter { constrained, reply: Some(reply) });
+        self.line.insert(
+            ticket,
+            Waiter {
+                constrained,
+                reply: Some(reply),
+            },
+        );
         let is_head = self.line.keys().next() == Some(&ticket);
-        let behind_constrained =
-            self.line.range(..ticket).all(|(_, waiter)| waiter.constrained);
-        if is_head || behind_constrained { self.freed() } else { None }
+        let behind_constrained = self
+            .line
+            .range(..ticket)
+            .all(|(_, waiter)| waiter.constrained);
+        if is_head || behind_constrained {
+            self.freed()
+        } else {
+            None
+        }
     }
 
     /// The one whose turn it was found no room.
-    pub(super) fn again(&mut self, ticket: Ticket, constrained: bool, reply: R) -> Option<Offer<R>> {
-        self.line.insert(ticket, Waiter { constrained, reply: Some(reply) });
+    pub(super) fn again(
+        &mut self,
+        ticket: Ticket,
+        constrained: bool,
+        reply: R,
+    ) -> Option<Offer<R>> {
+        self.line.insert(
+            ticket,
+            Waiter {
+                constrained,
+                reply: Some(reply),
+            },
+        );
         if self.turn == Some(ticket) {
             self.turn = None;
         }
@@ -75,7 +102,11 @@ impl<R> State<R> {
     /// There may be room.
     pub(super) fn freed(&mut self) -> Option<Offer<R>> {
         self.news = true;
-        if self.turn.is_some() { None } else { self.next_round() }
+        if self.turn.is_some() {
+            None
+        } else {
+            self.next_round()
+        }
     }
 
     fn next_round(&mut self) -> Option<Offer<R>> {
@@ -89,7 +120,10 @@ impl<R> State<R> {
         let (ticket, waiter) = self.line.range_mut((from, Bound::Unbounded)).next()?;
         let reply = waiter.reply.take()?;
         self.turn = Some(*ticket);
-        Some(Offer { ticket: *ticket, reply })
+        Some(Offer {
+            ticket: *ticket,
+            reply,
+        })
     }
 }
 

@@ -1,0 +1,234 @@
+//! One try on one server, up to the first byte of its answer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::response::Parts;
+use http::{Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Gateway};
+use crate::fleet::{Endpoint, Fault, Lease, Outcome};
+use crate::protocol::Api;
+use crate::upstream::Failure;
+
+/// An error body of a server's is kept up to this size, to be passed on if no other server helps.
+const KEPT: usize = 64 << 10;
+
+/// What is sent, the same to every server.
+pub(super) struct Request {
+    pub(super) api: Api,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// The server being asked.
+pub(super) enum Slot {
+    Leased(Lease),
+    None(Arc<Endpoint>),
+}
+
+/// How a try went.
+pub(super) enum Try {
+    /// The answer has begun.
+    Answered {
+        head: Parts,
+        first: Option<Bytes>,
+        body: Incoming,
+    },
+    /// Another server may do better.
+    Elsewhere { fault: Fault, said: Said },
+    /// No other server shall be asked.
+    Over(Error),
+}
+
+/// What a server that failed a request had to say.
+#[derive(Debug)]
+pub enum Said {
+    /// An answer with an error status.
+    Answer(StatusCode, Option<http::HeaderValue>, Bytes),
+    /// Nothing.
+    Nothing(Failure),
+}
+
+impl Gateway {
+    pub(super) async fn attempt(&self, slot: &Slot, request: &Request) -> Try {
+        let deadline = Instant::now() + self.rules.first_byte_timeout;
+        let ejected = slot.ejected();
+        tokio::select! {
+            biased;
+            began = timeout_at(deadline, self.begin(slot.endpoint(), request)) => {
+                began.unwrap_or(Try::Over(Error::Silent))
+            }
+            () = ejected.cancelled() => Try::elsewhere(Failure::Ejected),
+            () = self.cutting.cancelled() => Try::Over(Error::Closing),
+        }
+    }
+
+    async fn begin(&self, endpoint: &Endpoint, request: &Request) -> Try {
+        let (headers, body) = (request.headers.clone(), request.body.clone());
+        let answer = self
+            .client
+            .call(endpoint.target(), request.api, headers, body)
+            .await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => return Try::elsewhere(failure),
+        };
+        match fault_of(answer.status()) {
+            Some(fault) => Try::Elsewhere {
+                fault,
+                said: Said::read(answer).await,
+            },
+            None => first_byte(answer).await,
+        }
+    }
+}
+
+/// The statuses that another server may not give. Not 400: the request itself is wrong.
+fn fault_of(status: StatusCode) -> Option<Fault> {
+    match status.as_u16() {
+        404 => Some(Fault::Missing),
+        503 | 429 => Some(Fault::Busy),
+        // Ollama's own, when a load was aborted; not our client, which is still here.
+        499 | 500..=599 => Some(Fault::Status),
+        _ => None,
+    }
+}
+
+/// A head is not an answer yet: a server that dies behind it has given the client nothing.
+async fn first_byte(answer: Response<Incoming>) -> Try {
+    let (head, mut body) = answer.into_parts();
+    if !head.status.is_success() || body.is_end_stream() {
+        return Try::Answered {
+            head,
+            first: None,
+            body,
+        };
+    }
+    loop {
+        match body.frame().await {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => {
+                    return Try::Answered {
+                        head,
+                        first: Some(data),
+                        body,
+                    };
+                }
+                Err(_trailers) => {
+                    return Try::Answered {
+                        head,
+                        first: None,
+                        body,
+                    };
+                }
+            },
+            Some(Err(error)) => return Try::elsewhere(Failure::Closed(error.to_string())),
+            None => return Try::elsewhere(Failure::Closed("empty answer".to_owned())),
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        match self {
+            Self::Leased(lease) => lease.endpoint(),
+            Self::None(endpoint) => endpoint,
+        }
+    }
+
+    pub(super) fn end(self, outcome: Outcome) {
+        if let Self::Leased(lease) = self {
+            lease.end(outcome);
+        }
+    }
+
+    fn ejected(&self) -> CancellationToken {
+        self.endpoint().ejected()
+    }
+}
+
+// === impl Try ===
+
+impl Try {
+    fn elsewhere(failure: Failure) -> Self {
+        let fault = if failure.is_unreachable() {
+            Fault::Unreachable
+        } else {
+            Fault::Broken
+        };
+        Self::Elsewhere {
+            fault,
+            said: Said::Nothing(failure),
+        }
+    }
+}
+
+// === impl Said ===
+
+impl Said {
+    async fn read(answer: Response<Incoming>) -> Self {
+        let (head, body) = answer.into_parts();
+        let kind = head.headers.get(http::header::CONTENT_TYPE).cloned();
+        let body = http_body_util::Limited::new(body, KEPT).collect().await;
+        let body = body
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
+        Self::Answer(head.status, kind, body)
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Answer(status, ..) => *status,
+            Self::Nothing(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The server's own answer, to be passed on unchanged.
+    #[must_use]
+    pub fn answer(&self) -> Option<(StatusCode, Option<&http::HeaderValue>, &Bytes)> {
+        match self {
+            Self::Answer(status, kind, body) if !body.is_empty() => {
+                Some((*status, kind.as_ref(), body))
+            }
+            _ => None,
+        }
+    }
+
+    /// A short word for a label.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Answer(StatusCode::NOT_FOUND, ..) => "not_found",
+            Self::Answer(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, ..) => {
+                "busy"
+            }
+            Self::Answer(..) => "status",
+            Self::Nothing(failure) => failure.label(),
+        }
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(status, _, body) => {
+                write!(
+                    f,
+                    "status {status}: {}",
+                    String::from_utf8_lossy(&body[..body.len().min(200)])
+                )
+            }
+            Self::Nothing(failure) => failure.fmt(f),
+        }
+    }
+}

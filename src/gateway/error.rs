@@ -1,0 +1,77 @@
+//! Everything that can end a request without a server's answer.
+
+use http::StatusCode;
+use thiserror::Error;
+
+use super::attempt::Said;
+use crate::fleet::{Denied, Fault, Outcome};
+use crate::protocol::BadRequest;
+
+/// Why a request has no answer of its own.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The client's mistake.
+    #[error(transparent)]
+    BadRequest(#[from] BadRequest),
+    /// Not a name by Ollama's rules.
+    #[error("invalid model name")]
+    InvalidModelName,
+    /// The herd does not serve it; the model as the client spelled it.
+    #[error("{}", denied(*.0, .1))]
+    Denied(Denied, String),
+    /// Every server that could be tried failed before its first byte; what the last one said.
+    #[error("{0}")]
+    Exhausted(Box<Said>),
+    /// A server took the request and was silent for `first_byte_timeout`.
+    #[error("the server did not begin its answer in time")]
+    Silent,
+    /// The router is shutting down.
+    #[error("server is shutting down, please try again.")]
+    Closing,
+    /// The usage journal cannot be written, so that an answer could not be counted.
+    #[error("the usage journal cannot be written; no request is taken that could not be counted")]
+    JournalDown,
+}
+
+/// Ollama's own words, two spaces included: clients match on them.
+const BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
+
+fn denied(denied: Denied, model: &str) -> String {
+    match denied {
+        Denied::UnknownModel => format!("model '{model}' not found"),
+        Denied::Unreachable => format!("no server that has model '{model}' can be reached"),
+        Denied::QueueFull | Denied::TooLate => BUSY.to_owned(),
+    }
+}
+
+impl Error {
+    /// The status that says it.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(error) => error.status(),
+            Self::InvalidModelName => StatusCode::BAD_REQUEST,
+            Self::Denied(Denied::UnknownModel, _) => StatusCode::NOT_FOUND,
+            Self::Denied(Denied::Unreachable, _) => StatusCode::BAD_GATEWAY,
+            Self::Denied(Denied::QueueFull | Denied::TooLate, _)
+            | Self::Closing
+            | Self::JournalDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Exhausted(said) => said.status(),
+            Self::Silent => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// When to try again, in seconds, where that can help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
+    }
+
+    /// What it says about the server that was being asked.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Silent => Outcome::Failed(Fault::Silent),
+            _ => Outcome::Left,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! A request as the gateway takes it.
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderValue};
+
+use crate::protocol::Api;
+use crate::upstream::strip_request;
+
+/// One inference call, its body whole.
+#[derive(Debug)]
+pub struct Inbound {
+    /// What is called.
+    pub api: Api,
+    /// The headers that go on to the server.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// The request's id, the client's own if it gave one.
+    pub id: HeaderValue,
+    /// The servers the client wants, by name; empty for any.
+    pub only: Vec<Box<str>>,
+}
+
+const ENDPOINTS: &str = "x-herdsman-endpoints";
+const TAGS: &str = "x-herdsman-tags";
+const REQUEST_ID: &str = "x-request-id";
+
+impl Inbound {
+    /// Takes out of the headers what is the router's, and what must not go on.
+    #[must_use]
+    pub fn new(api: Api, mut headers: HeaderMap, body: Bytes, id: HeaderValue) -> Self {
+        let only = headers
+            .remove(ENDPOINTS)
+            .and_then(|value| value.to_str().map(names).ok())
+            .unwrap_or_default();
+        headers.remove(TAGS);
+        strip_request(&mut headers);
+        headers.insert(REQUEST_ID, id.clone());
+        Self {
+            api,
+            headers,
+            body,
+            id,
+            only,
+        }
+    }
+}
+
+fn names(list: &str) -> Vec<Box<str>> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(Into::into)
+        .collect()
+}

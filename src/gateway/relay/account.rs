@@ -1,0 +1,173 @@
+//! What is owed at the end of an answer, paid exactly once.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderValue, StatusCode};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{TokenCounts, UsageRecord};
+use crate::fleet::{Fault, Outcome};
+use crate::gateway::Gateway;
+use crate::gateway::attempt::Slot;
+use crate::gateway::meters::Meter;
+use crate::protocol::Tail;
+use crate::spend::Recorded;
+
+/// A token of English or code is about four bytes: good enough where the server never said.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Whole.
+    Whole,
+    /// The server broke it.
+    Failed(Fault),
+    /// The program ended.
+    Cut,
+    /// The client left.
+    Left,
+}
+
+#[derive(Debug)]
+pub(in crate::gateway) struct Account {
+    gateway: Arc<Gateway>,
+    slot: Option<Slot>,
+    meter: Meter,
+    id: HeaderValue,
+    prompt_bytes: usize,
+    status: StatusCode,
+    end: Option<End>,
+}
+
+impl Account {
+    pub(in crate::gateway) fn new(
+        gateway: &Arc<Gateway>,
+        slot: Slot,
+        meter: Meter,
+        id: &HeaderValue,
+        prompt_bytes: usize,
+    ) -> Self {
+        Self {
+            gateway: Arc::clone(gateway),
+            slot: Some(slot),
+            meter,
+            id: id.clone(),
+            prompt_bytes,
+            status: StatusCode::OK,
+            end: None,
+        }
+    }
+
+    /// How long silence is borne, and what ends everything.
+    pub(super) fn patience(&self) -> (Duration, CancellationToken) {
+        (
+            self.gateway.rules.idle_timeout,
+            self.gateway.cutting.clone(),
+        )
+    }
+
+    pub(super) fn answering(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
+    pub(super) fn first_byte(&mut self) {
+        if let Some(Slot::Leased(lease)) = &mut self.slot {
+            lease.first_byte();
+            self.meter.first_byte(lease.endpoint(), lease.seat());
+        }
+    }
+
+    /// The answer is over. The first call counts; the slot itself is given back with
+    /// [`Account::close`], when the server has ended the exchange too.
+    ///
+    /// Returns what the last piece must wait for, if anything.
+    pub(super) fn finish(&mut self, end: End, tail: Option<&Tail>) -> Option<Recorded> {
+        if self.end.is_some() {
+            return None;
+        }
+        self.end = Some(end);
+        let slot = self.slot.as_ref()?;
+        let endpoint = slot.endpoint();
+        let seat = match slot {
+            Slot::Leased(lease) => Some(lease.seat()),
+            Slot::None(_) => None,
+        };
+        self.meter
+            .ended(endpoint, seat.map(|seat| &**seat), self.status.as_u16());
+        let used = seat.zip(tail).and_then(|(seat, tail)| {
+            let (tokens, estimated) = self.used(end, tail)?;
+            Some((seat, tokens, estimated))
+        });
+        tracing::debug!(
+            request = self.id.to_str().unwrap_or_default(),
+            path = self.meter.path(),
+            endpoint = %endpoint.name(),
+            model = seat.map_or("", |seat| seat.model().as_str()),
+            status = self.status.as_u16(),
+            ?end,
+            queue_ms = self.meter.queued().as_millis(),
+            total_ms = self.meter.elapsed().as_millis(),
+            tokens = ?used.map(|(_, tokens, _)| tokens),
+            "request ended"
+        );
+        let (seat, tokens, estimated) = used?;
+        self.meter
+            .meters()
+            .counted(endpoint.name(), seat, tokens, estimated);
+        self.gateway
+            .usage
+            .counted(endpoint.name(), seat.model(), tokens);
+        let record = UsageRecord {
+            endpoint: Arc::clone(endpoint.name()),
+            model: seat.model().clone(),
+            at: unix_now(),
+            tokens,
+            estimated,
+        };
+        Some(self.gateway.spend.record(record))
+    }
+
+    /// Gives the slot back.
+    pub(super) fn close(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        slot.end(match self.end {
+            Some(End::Whole) => Outcome::Done,
+            Some(End::Failed(fault)) => Outcome::Failed(fault),
+            Some(End::Cut | End::Left) | None => Outcome::Left,
+        });
+        self.gateway.usage.touched();
+    }
+
+    /// The server's word if it gave one; else, where anything was sent, what we saw of it.
+    fn used(&self, end: End, tail: &Tail) -> Option<(TokenCounts, bool)> {
+        if let Some(tokens) = tail.tokens() {
+            return (tokens.total() > 0).then_some((tokens, false));
+        }
+        if tail.pieces() == 0 && end != End::Whole {
+            return None;
+        }
+        let prompt = u64::try_from(self.prompt_bytes).unwrap_or_default();
+        let estimate = TokenCounts {
+            input: prompt.div_ceil(BYTES_PER_TOKEN),
+            output: tail.pieces(),
+        };
+        (estimate.total() > 0).then_some((estimate, true))
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The wall clock, for the minute a record is filed under. A clock before 1970 files under zero.
+fn unix_now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default()
+}

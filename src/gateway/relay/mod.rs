@@ -1,0 +1,289 @@
+//! The body of an answer on its way to the client.
+//!
+//! Owns the end of a request: bytes pass through as they came, and whichever way the body ends
+//! (whole, broken, stalled, cut at shutdown, or dropped because the client has gone) the account
+//! is closed exactly once.
+//!
+//! The piece that makes an answer whole is held back until its usage is in the journal: a client
+//! that saw the end of its answer finds its tokens counted, whatever dies next. A stream that
+//! breaks gets its dialect's error as its last piece; a body of announced length cannot be mended
+//! and is aborted, which every client notices.
+//!
+//! Nothing is buffered but that one piece, so a slow client slows its server down and nothing else.
+
+mod account;
+mod waits;
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use thiserror::Error;
+
+pub(super) use account::Account;
+use account::End;
+use waits::{Waits, Woken};
+
+use crate::fleet::Fault;
+use crate::protocol::{Api, Format, Tail, UsageFilter, stream_end};
+use crate::spend::Recorded;
+
+/// A body that cannot be ended properly: the connection is closed instead.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct Aborted(&'static str);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Relay {
+    account: Account,
+    upstream: Incoming,
+    first: Option<Bytes>,
+    api: Api,
+    format: Format,
+    /// Reads along; `None` for answers that are errors.
+    tail: Option<Tail>,
+    /// Takes out what the router asked for and the client did not.
+    filter: Option<UsageFilter>,
+    /// The last byte sent was a newline, or none was sent.
+    at_line_start: bool,
+    waits: Waits,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Pieces pass.
+    Passing,
+    /// The answer is whole, its last piece waits for the journal.
+    Recording {
+        held: Bytes,
+        recorded: Recorded,
+    },
+    /// The last piece is out; what may follow is framing.
+    Whole,
+    /// One more piece, then nothing.
+    Ending(Bytes),
+    Over,
+}
+
+const STALLED: &str = "the server stopped answering";
+const BROKEN: &str = "the connection to the server broke inside its answer";
+const CUT_SHORT: &str = "the server ended its answer without finishing it";
+const SHUTDOWN: &str = "server is shutting down";
+const NOT_RECORDED: &str = "the usage of this answer could not be recorded";
+
+impl Relay {
+    pub(super) fn new(
+        account: Account,
+        api: Api,
+        format: Format,
+        hide_usage: bool,
+        status: StatusCode,
+        first: Option<Bytes>,
+        upstream: Incoming,
+    ) -> Self {
+        let tail = status
+            .is_success()
+            .then(|| Tail::new(api, format != Format::Json));
+        let filter = (hide_usage && format == Format::Sse).then(UsageFilter::default);
+        let waits = Waits::new(&account);
+        let mut relay = Self {
+            account,
+            upstream,
+            first,
+            api,
+            format,
+            tail,
+            filter,
+            at_line_start: true,
+            waits,
+            stage: Stage::Passing,
+        };
+        if relay.first.is_some() {
+            relay.account.first_byte();
+        }
+        relay.account.answering(status);
+        relay
+    }
+
+    /// One piece of the server's.
+    fn pass(&mut self, data: Bytes) -> Bytes {
+        let finished = self
+            .tail
+            .as_mut()
+            .is_some_and(|tail| tail.push(&data).finished_now);
+        let data = match &mut self.filter {
+            Some(filter) => filter.push(data),
+            None => data,
+        };
+        if !finished {
+            return data;
+        }
+        match self.account.finish(End::Whole, self.tail.as_ref()) {
+            Some(recorded) => {
+                self.stage = Stage::Recording {
+                    held: data,
+                    recorded,
+                };
+                Bytes::new()
+            }
+            None => {
+                self.stage = Stage::Whole;
+                data
+            }
+        }
+    }
+
+    /// The server has ended the body.
+    fn ended(&mut self) -> Result<(), Aborted> {
+        let held = self
+            .filter
+            .take()
+            .map(UsageFilter::finish)
+            .unwrap_or_default();
+        let Some(tail) = &mut self.tail else {
+            self.account.finish(End::Whole, None);
+            self.stage = Stage::Ending(held);
+            return Ok(());
+        };
+        tail.end();
+        let whole = tail.is_finished() || self.format == Format::Json;
+        if matches!(self.stage, Stage::Whole) {
+            self.stage = Stage::Ending(held);
+            return Ok(());
+        }
+        if whole {
+            let recorded = self.account.finish(End::Whole, self.tail.as_ref());
+            self.stage = match recorded {
+                Some(recorded) => Stage::Recording { held, recorded },
+                None => Stage::Ending(held),
+            };
+            return Ok(());
+        }
+        if tail.saw_error() {
+            self.account
+                .finish(End::Failed(Fault::Status), self.tail.as_ref());
+            self.stage = Stage::Ending(held);
+            return Ok(());
+        }
+        self.broken(Fault::Broken, CUT_SHORT)
+    }
+
+    /// The answer will never be whole.
+    fn broken(&mut self, fault: Fault, why: &'static str) -> Result<(), Aborted> {
+        self.fail(End::Failed(fault), why)
+    }
+
+    fn fail(&mut self, end: End, why: &'static str) -> Result<(), Aborted> {
+        if matches!(self.stage, Stage::Whole) {
+            self.stage = Stage::Over;
+            return Ok(());
+        }
+        self.account.finish(end, self.tail.as_ref());
+        self.say(why)
+    }
+
+    /// Makes sure that the client cannot take what it has for a whole answer.
+    fn say(&mut self, why: &'static str) -> Result<(), Aborted> {
+        if self.format == Format::Json || self.tail.is_none() {
+            self.stage = Stage::Over;
+            return Err(Aborted(why));
+        }
+        self.stage = Stage::Ending(stream_end(self.api, self.format, self.at_line_start, why));
+        Ok(())
+    }
+
+    fn emit(&mut self, data: Bytes) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        self.at_line_start = data.last().is_none_or(|last| *last == b'\n');
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    /// The next thing the server says, or the reason to stop listening.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Aborted>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Ok(Some(first)));
+        }
+        match Pin::new(&mut self.upstream).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.waits.over();
+                Poll::Ready(match frame {
+                    Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+                    Some(Err(_)) => self.broken(Fault::Broken, BROKEN).map(|()| None),
+                    None => self.ended().map(|()| None),
+                })
+            }
+            Poll::Pending => {
+                let woken = ready!(self.waits.poll(cx));
+                Poll::Ready(match woken {
+                    Woken::Stalled => self.broken(Fault::Silent, STALLED).map(|()| None),
+                    Woken::Cut => self.fail(End::Cut, SHUTDOWN).map(|()| None),
+                })
+            }
+        }
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.stage {
+                Stage::Passing | Stage::Whole => match ready!(this.poll_upstream(cx)) {
+                    Ok(Some(data)) => {
+                        let data = this.pass(data);
+                        if !data.is_empty() {
+                            return this.emit(data);
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(aborted) => return Poll::Ready(Some(Err(aborted))),
+                },
+                Stage::Recording { held, recorded } => {
+                    let recorded = ready!(Pin::new(recorded).poll(cx));
+                    let held = std::mem::take(held);
+                    if recorded.is_err() {
+                        if let Err(aborted) = this.say(NOT_RECORDED) {
+                            return Poll::Ready(Some(Err(aborted)));
+                        }
+                        continue;
+                    }
+                    this.stage = Stage::Whole;
+                    if !held.is_empty() {
+                        return this.emit(held);
+                    }
+                }
+                Stage::Ending(last) => {
+                    let last = std::mem::take(last);
+                    this.stage = Stage::Over;
+                    if !last.is_empty() {
+                        return this.emit(last);
+                    }
+                }
+                Stage::Over => {
+                    this.account.close();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.account.finish(End::Left, self.tail.as_ref());
+    }
+}

@@ -1,0 +1,10 @@
+//! What the hub is told.
+
+/// The mailbox of the hub.
+#[derive(Debug)]
+pub enum Message {
+    /// From whoever changed a counter.
+    Touched,
+    /// From the hub's timer: the pause since the last snapshot is over.
+    Due,
+}
