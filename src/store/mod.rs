@@ -1,1 +1,57 @@
-//! store
+//! The database: what is kept for good, and read by people with SQL clients.
+//!
+//! Owns the connections, the migrations and every SQL statement of the program: one file per table,
+//! and [`dialect`](self) is the only place where databases differ. It must not know who counts or
+//! why: it is handed sealed batches and adds them, each exactly once, however often it is handed
+//! the same one.
+//!
+//! Fails with an [`Error`] and never by itself tries again: whoever called knows how long it may
+//! wait. After a failure the next call starts from a fresh connection, so an outage of any length
+//! needs no restart. The one thing it refuses to repair is a database file that is gone: see
+//! [`sqlite`](self).
+
+mod batch;
+mod dialect;
+mod error;
+mod migrations;
+mod pool;
+mod schema;
+mod spend_batches;
+mod sqlite;
+mod time_series;
+mod token_counts;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use batch::{BatchId, BatchRow, SealedBatch};
+pub use error::Error;
+pub use spend_batches::Applied;
+pub use time_series::{MAX_MINUTES, MinuteRow};
+pub use token_counts::CountRow;
+
+use pool::Pool;
+
+/// The name of the SQLite file in the data folder.
+pub const SQLITE_FILE: &str = "herdsman.db";
+
+/// The database. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: Arc<Pool>,
+}
+
+impl Store {
+    /// Opens the database `url` names; the empty one is SQLite in `data_dir`, made if absent.
+    ///
+    /// # Errors
+    /// When the address is not one we speak, or nothing answers there.
+    pub async fn open(url: &str, data_dir: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            pool: Arc::new(Pool::open(url, data_dir).await?),
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! `token_time_series`: tokens per endpoint and model, by the minute.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::Store;
+use super::error::Error;
+use super::pool::read;
+use super::schema::token_time_series;
+use crate::domain::ModelName;
+
+/// The most rows one question gets: 34 days of one model that is used every minute on one endpoint.
+pub const MAX_MINUTES: u32 = 50_000;
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = token_time_series)]
+pub struct MinuteRow {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// The canonical model name.
+    pub model: String,
+    /// Unix seconds at the full minute.
+    pub timestamp: i64,
+    /// Tokens read.
+    pub input_tokens: i64,
+    /// Tokens written.
+    pub output_tokens: i64,
+    /// Both together.
+    pub total_tokens: i64,
+}
+
+impl Store {
+    /// One model's minutes, newest first, at most `limit` and never more than [`MAX_MINUTES`].
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn time_series(
+        &self,
+        model: &ModelName,
+        limit: u32,
+    ) -> Result<Vec<MinuteRow>, Error> {
+        read!(self, |conn| token_time_series::table
+            .select(MinuteRow::as_select())
+            .filter(token_time_series::model.eq(model.as_str()))
+            .order((
+                token_time_series::timestamp.desc(),
+                token_time_series::endpoint
+            ))
+            .limit(i64::from(limit.min(MAX_MINUTES)))
+            .load(conn))
+    }
+}
