@@ -1,1 +1,99 @@
-//! config
+//! What the operator decided, read once, completely, before anything is bound.
+//!
+//! Three layers of one grammar make a [`Config`]: `config.toml`, then `HERDSMAN__TABLE__KEY`
+//! variables, then `--set table.key=value`. Defaults live in Rust, beside the field they belong to,
+//! never in a serialised copy. This folder knows text and values only: it opens no socket, starts
+//! no clock, and reads the environment only as an argument. It fails with every [`Problem`] at once,
+//! each with its key and the place where it was written; a configuration with one problem is no
+//! configuration, and what this version cannot do is a problem too, never silently left out.
+
+mod access;
+mod display;
+mod duration;
+mod endpoint;
+mod expand;
+mod fleet;
+mod key;
+mod load;
+mod metrics;
+mod price;
+mod problem;
+mod read;
+mod redis;
+mod routing;
+mod secret;
+mod server;
+mod size;
+mod slots;
+mod spend;
+mod store;
+mod text;
+mod tree;
+mod url;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use access::Access;
+pub use display::to_toml;
+pub use endpoint::{Endpoint, Kind};
+pub use fleet::Fleet;
+pub use load::{DEFAULT_FILE, LoadArgs, load};
+pub use metrics::Metrics;
+pub use price::{Price, Rate};
+pub use problem::{Place, Problem};
+pub use redis::{Database, Redis};
+pub use routing::Routing;
+pub use secret::Secret;
+pub use server::Server;
+pub use slots::Slots;
+pub use spend::{Durability, Spend};
+pub use store::Store;
+pub use url::{EndpointUrl, InvalidUrl};
+
+use serde::{Deserialize, Serialize};
+
+/// The whole effective configuration. Serialising it never shows a secret.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Config {
+    /// Where the router listens and what it keeps on disk.
+    pub server: Server,
+    /// The servers behind the router; never empty after [`load`].
+    pub endpoint: Vec<Endpoint>,
+    /// How a request finds its server.
+    pub routing: Routing,
+    /// How the servers are watched.
+    pub fleet: Fleet,
+    /// The database.
+    pub store: Store,
+    /// Redis between several routers; `None` is one process on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+    /// How usage reaches the database.
+    pub spend: Spend,
+    /// Who may call.
+    pub access: Access,
+    /// What tokens cost; a model that is not listed costs nothing.
+    pub price: Vec<Price>,
+    /// What `/metrics` says.
+    pub metrics: Metrics,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: Server::default(),
+            endpoint: vec![Endpoint::default()],
+            routing: Routing::default(),
+            fleet: Fleet::default(),
+            store: Store::default(),
+            redis: None,
+            spend: Spend::default(),
+            access: Access::default(),
+            price: Vec::new(),
+            metrics: Metrics::default(),
+        }
+    }
+}

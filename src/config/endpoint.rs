@@ -1,0 +1,77 @@
+//! `[[endpoint]]`: one server behind the router.
+
+use serde::{Deserialize, Serialize};
+
+use super::{EndpointUrl, Secret, Slots};
+
+/// One server.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Endpoint {
+    /// Its root; paths are added to it.
+    pub url: EndpointUrl,
+    /// How it is called in headers, metrics and reports; unique. After loading never empty:
+    /// `host:port` where nothing was written.
+    #[serde(default)]
+    pub name: String,
+    /// What it speaks.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Concurrent requests per model; [`Slots::Auto`] leaves it to `[routing]`.
+    #[serde(default)]
+    pub slots: Slots,
+    /// Its share among servers of equal priority; above zero.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Lower is used first; higher only when the lower ones are busy or gone.
+    #[serde(default)]
+    pub priority: i32,
+    /// Sent to it as a bearer token; empty sends none.
+    #[serde(default)]
+    pub api_key: Secret,
+    /// What it serves, if it cannot say so itself.
+    #[serde(default)]
+    pub models: Vec<String>,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Ollama's own API.
+    #[default]
+    Ollama,
+    /// Any server with an OpenAI-compatible API.
+    #[serde(rename = "openai")]
+    OpenAi,
+    /// llama.cpp's `llama-server`.
+    LlamaServer,
+}
+
+impl Endpoint {
+    /// A server at this address, everything else by default and named for its host and port.
+    #[must_use]
+    pub fn at(url: EndpointUrl) -> Self {
+        Self {
+            name: url.host_and_port(),
+            url,
+            kind: Kind::default(),
+            slots: Slots::default(),
+            weight: one(),
+            priority: 0,
+            api_key: Secret::default(),
+            models: Vec::new(),
+        }
+    }
+}
+
+/// Ollama where it listens unless told otherwise.
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self::at(EndpointUrl::local_ollama())
+    }
+}
+
+fn one() -> f64 {
+    1.0
+}

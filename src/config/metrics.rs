@@ -1,0 +1,11 @@
+//! `[metrics]`: what `/metrics` says.
+
+use serde::{Deserialize, Serialize};
+
+/// Names for those who come from elsewhere.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Metrics {
+    /// Also emit the five queue gauges under their `litellm_` names.
+    pub litellm_names: bool,
+}

@@ -1,0 +1,13 @@
+//! `[store]`: the database.
+
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+
+/// Which database; secret as a whole, because its address usually carries a password.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Store {
+    /// Empty: SQLite in [`data_dir`](super::Server::data_dir).
+    pub url: Secret,
+}

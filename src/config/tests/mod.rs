@@ -1,0 +1,410 @@
+//! Loading, from the outside: text in, a configuration or every problem out.
+
+mod shipped;
+
+use std::fs;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+
+use super::*;
+
+fn tables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn load_with(file: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, Vec<Problem>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    fs::write(&path, file).unwrap();
+    load(LoadArgs {
+        file: Some(path),
+        env: tables(env),
+        set: set.iter().map(|flag| (*flag).to_owned()).collect(),
+    })
+}
+
+/// What an operator reads, without the folder of the test.
+fn complaints(file: &str, env: &[(&str, &str)], set: &[&str]) -> String {
+    let problems = load_with(file, env, set).unwrap_err();
+    let told: Vec<String> = problems
+        .iter()
+        .map(|problem| {
+            let told = problem.to_string();
+            match &problem.place {
+                Place::File(source, _) => {
+                    told.replace(&source.path.display().to_string(), "config.toml")
+                }
+                _ => told,
+            }
+        })
+        .collect();
+    told.join("\n")
+}
+
+#[test]
+fn an_empty_file_is_the_default_configuration() {
+    assert_eq!(load_with("", &[], &[]).unwrap(), Config::default());
+}
+
+#[test]
+fn later_layers_win() {
+    let file = "[routing]\nattempts = 2\nqueue_limit = 8\nqueue_timeout = \"1s\"";
+    let env = [
+        ("HERDSMAN__ROUTING__QUEUE_LIMIT", "9"),
+        ("HERDSMAN__ROUTING__QUEUE_TIMEOUT", "2s"),
+        ("HERDSMAN_LOG", "not ours"),
+    ];
+    let config = load_with(file, &env, &["routing.queue_timeout=3s"]).unwrap();
+    assert_eq!(config.routing.attempts, 2);
+    assert_eq!(config.routing.queue_limit, 9);
+    assert_eq!(config.routing.queue_timeout, Duration::from_secs(3));
+    assert!(config.routing.affinity);
+}
+
+#[test]
+fn the_type_of_a_field_decides_how_bare_text_is_taken() {
+    let set = [
+        "access.admin_key=12345",
+        "routing.slots=4",
+        "server.listen=[::1]:80",
+        "server.data_dir=true",
+        "routing.affinity=false",
+        "server.cors_origins=[\"https://a\", \"https://b\"]",
+    ];
+    let config = load_with("", &[], &set).unwrap();
+    assert_eq!(config.access.admin_key.expose(), "12345");
+    assert_eq!(config.routing.slots, Slots::Fixed(4.try_into().unwrap()));
+    assert_eq!(config.server.listen.to_string(), "[::1]:80");
+    assert_eq!(config.server.data_dir.to_str(), Some("true"));
+    assert!(!config.routing.affinity);
+    assert_eq!(config.server.cors_origins, ["https://a", "https://b"]);
+}
+
+#[test]
+fn entries_of_a_list_are_set_by_their_number() {
+    let file = "[[endpoint]]\nurl = \"http://a:1\"";
+    let mut env = vec![("HERDSMAN__ENDPOINT__0__WEIGHT", "2")];
+    let urls: Vec<(String, String)> = (1..12)
+        .map(|at| {
+            (
+                format!("HERDSMAN__ENDPOINT__{at}__URL"),
+                format!("http://b:{at}"),
+            )
+        })
+        .collect();
+    env.extend(urls.iter().map(|(name, url)| (name.as_str(), url.as_str())));
+    let config = load_with(file, &env, &[]).unwrap();
+    assert_eq!(config.endpoint.len(), 12);
+    assert!((config.endpoint[0].weight - 2.0).abs() < f64::EPSILON);
+    assert_eq!(config.endpoint[0].name, "a:1");
+    assert_eq!(config.endpoint[11].name, "b:11");
+}
+
+#[test]
+fn a_whole_list_can_be_given_in_one_variable() {
+    let env = [(
+        "HERDSMAN__ENDPOINT",
+        r#"[{ url = "http://a:1" }, { url = "http://b:1" }]"#,
+    )];
+    let config = load_with("", &env, &[]).unwrap();
+    assert_eq!(config.endpoint.len(), 2);
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_place() {
+    let file = r#"
+[server]
+listen = "localhost:1"
+max_body = 5
+colour = "blue"
+
+[[endpoint]]
+url = "gpu-1:11434"
+weight = -1
+
+[[endpoint]]
+name = "b"
+kind = "lama"
+slots = 0
+
+[routing]
+queue_timeout = "soon"
+attempts = 0
+"#;
+    let env = [
+        ("HERDSMAN__FLEET__PROBE_INTERVAL", "0s"),
+        ("HERDSMAN__FLEET__", "1"),
+    ];
+    let set = [
+        "routing.queue_limit=many",
+        "endpoint.7.url=http://a",
+        "nothing",
+    ];
+    assert_snapshot!(complaints(file, &env, &set), @r#"
+    config.toml:3:1: server.listen: "localhost:1" is not an IP address and a port such as "127.0.0.1:11435"
+      |
+    3 | listen = "localhost:1"
+      | ^^^^^^^^^^^^^^^^^^^^^^
+    config.toml:4:1: server.max_body: must be a size such as "8MiB" or "500kB", not integer `5`
+      |
+    4 | max_body = 5
+      | ^^^^^^^^^^^^
+    config.toml:5:1: server.colour: unknown key; known are listen, data_dir, grace, cors_origins, max_body
+      |
+    5 | colour = "blue"
+      | ^^^^^^^^^^^^^^^
+    config.toml:8:1: endpoint.0.url: must begin with http:// or https://
+    config.toml:9:1: endpoint.0.weight: must be a number above zero
+      |
+    9 | weight = -1
+      | ^^^^^^^^^^^
+    config.toml:11:1: endpoint.1.url: is missing
+       |
+    11 | [[endpoint]]
+       | ^^^^^^^^^^^^
+    config.toml:13:1: endpoint.1.kind: "lama" is none of ollama, openai, llama-server
+       |
+    13 | kind = "lama"
+       | ^^^^^^^^^^^^^
+    config.toml:14:1: endpoint.1.slots: must be "auto" or a whole number from 1, not integer `0`
+       |
+    14 | slots = 0
+       | ^^^^^^^^^
+    config.toml:17:1: routing.queue_timeout: "soon" is not a duration such as "30s", "200ms" or "5m"
+       |
+    17 | queue_timeout = "soon"
+       | ^^^^^^^^^^^^^^^^^^^^^^
+    config.toml:18:1: routing.attempts: must be at least 1, the first try
+       |
+    18 | attempts = 0
+       | ^^^^^^^^^^^^
+    HERDSMAN__FLEET__: names no table and key
+    HERDSMAN__FLEET__PROBE_INTERVAL: fleet.probe_interval: must be longer than zero
+    --set endpoint.7.url: there are 2 entries; the next one is 2
+    --set nothing: must be table.key=value
+    --set routing.queue_limit: must be a whole number from 0, not string "many"
+    "#);
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_told_with_line_and_caret() {
+    let file = "[server]\nlisten = 127.0.0.1:11435\n\n[routing\n";
+    assert_snapshot!(complaints(file, &[], &[]), @r#"
+    config.toml:2:15: invalid float, expected nothing
+      |
+    2 | listen = 127.0.0.1:11435
+      |               ^^^^^^^^^^
+    config.toml:4:9: unclosed table, expected `]`
+      |
+    4 | [routing
+      |         ^
+    "#);
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_and_not_skipped() {
+    let file = r#"
+[[endpoint]]
+url = "http://a:1"
+kind = "openai"
+
+[[endpoint]]
+url = "http://b:1"
+kind = "llama-server"
+models = ["x"]
+
+[[endpoint]]
+url = "http://c:1"
+models = ["x"]
+
+[store]
+url = "postgres://user:hunter2@db/herdsman"
+
+[redis]
+[[redis.database]]
+url = "redis://:hunter2@db"
+weight = 0.0
+
+[spend]
+durability = "redis"
+
+[access]
+require_key = true
+"#;
+    let told = complaints(file, &[], &[]);
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_snapshot!(told, @r#"
+    config.toml:4:1: endpoint.0.kind: "openai" is not available in this version
+      |
+    4 | kind = "openai"
+      | ^^^^^^^^^^^^^^^
+    config.toml:8:1: endpoint.1.kind: "llama-server" is not available in this version
+      |
+    8 | kind = "llama-server"
+      | ^^^^^^^^^^^^^^^^^^^^^
+    config.toml:13:1: endpoint.2.models: is only for servers that cannot list theirs; Ollama can
+       |
+    13 | models = ["x"]
+       | ^^^^^^^^^^^^^^
+    config.toml:16:1: store.url: a database other than SQLite in data_dir is not available in this version
+    config.toml:18:2: redis: Redis is not available in this version
+       |
+    18 | [redis]
+       |  ^^^^^^
+    config.toml:21:1: redis.database.0.weight: must be a number above zero
+       |
+    21 | weight = 0.0
+       | ^^^^^^^^^^^^
+    config.toml:24:1: spend.durability: "redis" is not available in this version
+       |
+    24 | durability = "redis"
+       | ^^^^^^^^^^^^^^^^^^^^
+    config.toml:27:1: access.require_key: asking callers for a key is not available in this version
+       |
+    27 | require_key = true
+       | ^^^^^^^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn names_are_unique_even_when_nobody_wrote_them() {
+    let file = r#"
+[[endpoint]]
+url = "http://a:1/x"
+[[endpoint]]
+url = "http://a:1/y"
+[[endpoint]]
+url = "http://b:1"
+name = "a, b"
+[[price]]
+model = "llama3.2"
+[[price]]
+model = "LLAMA3.2:latest"
+"#;
+    assert_snapshot!(complaints(file, &[], &[]), @r#"
+    config.toml:4:1: endpoint.1.name: a:1 is also the name of endpoint.0; each needs its own
+      |
+    4 | [[endpoint]]
+      | ^^^^^^^^^^^^
+    config.toml:8:1: endpoint.2.name: must be at most 100 visible ASCII characters without a comma, because it travels in headers
+      |
+    8 | name = "a, b"
+      | ^^^^^^^^^^^^^
+    config.toml:12:1: price.1.model: llama3.2:latest is also the model of price.0; each needs its own
+       |
+    12 | model = "LLAMA3.2:latest"
+       | ^^^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn a_problem_never_shows_a_secret() {
+    let file = r#"
+[[endpoint]]
+url = "http://user:hunter2@a:1"
+api_key = "hunter2 with a space"
+[access]
+admin_key = 2222
+[store]
+url = ["hunter2"]
+"#;
+    let told = complaints(file, &[], &["endpoint.0.api_key=hunter2 too"]);
+    assert!(
+        !told.contains("hunter2") && !told.contains("2222"),
+        "{told}"
+    );
+    assert_snapshot!(told, @r#"
+    config.toml:3:1: endpoint.0.url: may not carry a user or password; use api_key
+    config.toml:6:1: access.admin_key: must be text in quotes
+    config.toml:8:1: store.url: must be text in quotes
+    --set endpoint.0.api_key: must be visible ASCII characters without spaces, as a header carries it
+    "#);
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_or_a_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    fs::write(&path, "from-file\n").unwrap();
+    let file = format!(
+        "[access]\nadmin_key_file = {path:?}\n[[endpoint]]\nurl = \"http://a:1\"\napi_key = \"${{KEY}}\""
+    );
+    let config = load_with(&file, &[("KEY", "from-env")], &[]).unwrap();
+    assert_eq!(config.access.admin_key.expose(), "from-file");
+    assert_eq!(config.endpoint[0].api_key.expose(), "from-env");
+
+    let config = load_with(&file, &[("KEY", "x")], &["access.admin_key=later"]).unwrap();
+    assert_eq!(config.access.admin_key.expose(), "later");
+}
+
+#[test]
+fn a_secret_that_cannot_be_fetched_is_a_problem_and_not_an_open_door() {
+    let file = r#"
+[access]
+admin_key = "${NOT_SET}"
+admin_key_file = "/nonexistent"
+[[endpoint]]
+url = "http://a:1"
+api_key = "${NOT_SET}"
+[[endpoint]]
+url = "http://b:1"
+api_key = "Bearer-${NOT_SET}"
+[store]
+url_file = "/nonexistent"
+"#;
+    assert_snapshot!(complaints(file, &[], &[]), @r#"
+    config.toml:4:1: access.admin_key: is given both as admin_key and as admin_key_file; keep one
+    config.toml:7:1: endpoint.0.api_key: the variable NOT_SET is not set or empty
+    config.toml:10:1: endpoint.1.api_key: a variable must be the whole secret: "${NAME}"
+    config.toml:12:1: store.url: cannot read /nonexistent: No such file or directory (os error 2)
+    "#);
+}
+
+#[test]
+fn entries_of_the_wrong_shape_do_not_hide_other_problems() {
+    let file = "endpoint = [5, { url = \"http://a:1\", weight = 0 }]\nprice = 3\n[server]\ncors_origins = [1, \"https://a/\"]";
+    assert_snapshot!(complaints(file, &[], &[]), @r#"
+    config.toml:1:13: endpoint.0: must be a table, not integer `5`
+      |
+    1 | endpoint = [5, { url = "http://a:1", weight = 0 }]
+      |             ^
+    config.toml:1:38: endpoint.1.weight: must be a number above zero
+      |
+    1 | endpoint = [5, { url = "http://a:1", weight = 0 }]
+      |                                      ^^^^^^^^^^
+    config.toml:2:1: price: must be a list, not integer `3`
+      |
+    2 | price = 3
+      | ^^^^^^^^^
+    config.toml:4:17: server.cors_origins.0: must be text in quotes, not integer `1`
+      |
+    4 | cors_origins = [1, "https://a/"]
+      |                 ^
+    config.toml:4:20: server.cors_origins.1: must be "*" or an origin such as "https://chat.example.com", without a path
+      |
+    4 | cors_origins = [1, "https://a/"]
+      |                    ^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn programs_get_the_same_problems_as_objects() {
+    let problems = load_with("[routing]\nattempts = 0", &[], &[]).unwrap_err();
+    let json = serde_json::to_value(&problems[0]).unwrap();
+    assert_eq!(json["key"], "routing.attempts");
+    assert_eq!(json["line"], 2);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_fall(
+        file in "(\\[{1,2}(server|endpoint|price|redis)\\]{1,2}\n|[a-z]{1,6}(\\.[a-z]{1,3})? = ([0-9]{1,20}|\"[a-z$\\{\\}]{0,4}\"|\\[\\]|\\{\\}|nan|\\[1, 2\\])\n){0,8}",
+        set in "[a-z0-9.]{0,12}=?[a-z0-9\\[\\]{}=\"]{0,12}",
+    ) {
+        let _ = load_with(&file, &[], &[&set]);
+    }
+}

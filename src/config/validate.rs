@@ -1,0 +1,196 @@
+//! What the types cannot say: ranges, what contradicts another key, and what this version lacks.
+//!
+//! Every rule is asked, whatever the others found. A key that names something this version cannot
+//! do is refused and not skipped: an operator who wrote `require_key = true` must not get an open
+//! door.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Access, Config, Durability, Endpoint, Kind, Redis, Server};
+
+/// A value that can be read and not be used.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) key: String,
+    pub(super) what: String,
+}
+
+/// Longest name of an endpoint: it travels in every answer's headers.
+const MAX_NAME: usize = 100;
+
+/// Everything wrong with a configuration whose every value could be read.
+pub(super) fn faults(config: &Config) -> Vec<Fault> {
+    let mut faults = Faults(Vec::new());
+    server(&config.server, &mut faults);
+    for (at, endpoint) in config.endpoint.iter().enumerate() {
+        self::endpoint(&format!("endpoint.{at}"), endpoint, &mut faults);
+    }
+    let names = config.endpoint.iter().map(|endpoint| &endpoint.name);
+    faults.unless_unique("endpoint", "name", names);
+    intervals(config, &mut faults);
+    if config.routing.attempts == 0 {
+        faults.add("routing.attempts", "must be at least 1, the first try");
+    }
+    if !config.store.url.is_empty() {
+        faults.lacks("store.url", "a database other than SQLite in data_dir");
+    }
+    if let Some(redis) = &config.redis {
+        self::redis(redis, &mut faults);
+    }
+    if config.spend.durability == Durability::Redis {
+        faults.lacks("spend.durability", "\"redis\"");
+    }
+    access(&config.access, &mut faults);
+    let models = config.price.iter().map(|price| &price.model);
+    faults.unless_unique("price", "model", models);
+    faults.0
+}
+
+fn server(server: &Server, faults: &mut Faults) {
+    if server.data_dir.as_os_str().is_empty() {
+        faults.add("server.data_dir", "must name a folder");
+    }
+    if server.max_body == 0 {
+        faults.add("server.max_body", "must be above zero");
+    }
+    for (at, origin) in server.cors_origins.iter().enumerate() {
+        if !is_origin(origin) {
+            faults.add(
+                format!("server.cors_origins.{at}"),
+                "must be \"*\" or an origin such as \"https://chat.example.com\", without a path",
+            );
+        }
+    }
+}
+
+fn endpoint(key: &str, endpoint: &Endpoint, faults: &mut Faults) {
+    if !is_name(&endpoint.name) {
+        faults.add(
+            format!("{key}.name"),
+            format!(
+                "must be at most {MAX_NAME} visible ASCII characters without a comma, because it \
+                 travels in headers"
+            ),
+        );
+    }
+    let kind = match endpoint.kind {
+        Kind::Ollama => None,
+        Kind::OpenAi => Some("\"openai\""),
+        Kind::LlamaServer => Some("\"llama-server\""),
+    };
+    if let Some(kind) = kind {
+        faults.lacks(format!("{key}.kind"), kind);
+    } else if !endpoint.models.is_empty() {
+        faults.add(
+            format!("{key}.models"),
+            "is only for servers that cannot list theirs; Ollama can",
+        );
+    }
+    faults.unless_weight(format!("{key}.weight"), endpoint.weight);
+    if !is_token(endpoint.api_key.expose()) {
+        faults.add(format!("{key}.api_key"), NOT_A_TOKEN);
+    }
+}
+
+fn redis(redis: &Redis, faults: &mut Faults) {
+    faults.lacks("redis", "Redis");
+    faults.unless_positive("redis.health_interval", redis.health_interval);
+    for (at, database) in redis.database.iter().enumerate() {
+        faults.unless_weight(format!("redis.database.{at}.weight"), database.weight);
+    }
+}
+
+fn access(access: &Access, faults: &mut Faults) {
+    if access.require_key {
+        faults.lacks("access.require_key", "asking callers for a key");
+    }
+    if !is_token(access.admin_key.expose()) {
+        faults.add("access.admin_key", NOT_A_TOKEN);
+    }
+}
+
+/// Zero is a busy loop, a timeout that always strikes, or a lease that is never held.
+fn intervals(config: &Config, faults: &mut Faults) {
+    let (routing, fleet, spend) = (&config.routing, &config.fleet, &config.spend);
+    for (key, duration) in [
+        ("routing.affinity_ttl", routing.affinity_ttl),
+        ("routing.connect_timeout", routing.connect_timeout),
+        ("routing.first_byte_timeout", routing.first_byte_timeout),
+        ("routing.idle_timeout", routing.idle_timeout),
+        ("fleet.probe_interval", fleet.probe_interval),
+        ("fleet.loaded_interval", fleet.loaded_interval),
+        ("fleet.models_interval", fleet.models_interval),
+        ("fleet.stale_after", fleet.stale_after),
+        ("spend.seal_interval", spend.seal_interval),
+        ("spend.flush_interval", spend.flush_interval),
+        ("spend.lease_ttl", spend.lease_ttl),
+    ] {
+        faults.unless_positive(key, duration);
+    }
+}
+
+const NOT_A_TOKEN: &str = "must be visible ASCII characters without spaces, as a header carries it";
+
+fn is_token(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Names stand in headers, alone and in comma-separated lists.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_NAME && is_token(text) && !text.contains(',')
+}
+
+/// Browsers send `scheme://host[:port]` and nothing more; another form would never match.
+fn is_origin(text: &str) -> bool {
+    let host = text.split_once("://").map_or("", |(_, host)| host);
+    text == "*" || (is_token(text) && !host.is_empty() && !host.contains(['/', '?', '#', '@']))
+}
+
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, key: impl Into<String>, what: impl Into<String>) {
+        self.0.push(Fault {
+            key: key.into(),
+            what: what.into(),
+        });
+    }
+
+    fn lacks(&mut self, key: impl Into<String>, what: &str) {
+        self.add(key, format!("{what} is not available in this version"));
+    }
+
+    fn unless_positive(&mut self, key: &str, duration: Duration) {
+        if duration.is_zero() {
+            self.add(key, "must be longer than zero");
+        }
+    }
+
+    fn unless_weight(&mut self, key: String, weight: f64) {
+        if !weight.is_finite() || weight <= 0.0 {
+            self.add(key, "must be a number above zero");
+        }
+    }
+
+    fn unless_unique<T: Ord + std::fmt::Display>(
+        &mut self,
+        list: &str,
+        name: &str,
+        values: impl Iterator<Item = T>,
+    ) {
+        let mut seen = BTreeMap::new();
+        for (at, value) in values.enumerate() {
+            let what = match seen.get(&value) {
+                Some(first) => {
+                    format!("{value} is also the {name} of {list}.{first}; each needs its own")
+                }
+                None => {
+                    seen.insert(value, at);
+                    continue;
+                }
+            };
+            self.add(format!("{list}.{at}.{name}"), what);
+        }
+    }
+}
