@@ -8,9 +8,9 @@
 //! use stay counted by their leases, and whoever was waiting for a reply asks again.
 
 mod endpoint;
+mod gauges;
 mod lease;
 mod registry;
-mod root;
 mod seat;
 mod view;
 mod waiting;
@@ -21,11 +21,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ractor::SpawnErr;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 pub use endpoint::{Endpoint, Identity, Intervals, Phase, Probe, Report};
+pub use gauges::Gauges;
 pub use lease::{Fault, Lease, Outcome};
 pub use seat::Seat;
 pub use view::{FleetView, Server};
@@ -33,10 +35,18 @@ pub use waiting::Ticket;
 
 use crate::domain::ModelName;
 use crate::routing::{self, Candidate as _, Nothing};
+use crate::supervision::{Backoff, RestartPolicy, guardian};
 use crate::upstream::Client;
-use root::Root;
 use view::Holder;
 use waiting::{Line, Lines};
+
+/// An endpoint's actor holds nothing that is dear, and while it is away its server is not used: it
+/// is back at once, unless it keeps dying.
+const RESTARTS: RestartPolicy = RestartPolicy {
+    max: 10,
+    within: Duration::from_secs(30),
+    backoff: Backoff::new(Duration::from_millis(2), Duration::from_secs(1)),
+};
 
 /// The rules the herd is kept by.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +68,7 @@ pub struct Fleet {
     registry: registry::Handle,
     arrivals: Arc<AtomicU64>,
     queue_limit: usize,
-    root: Arc<Root>,
+    guardian: Arc<guardian::Handle>,
 }
 
 /// What a request wants of the herd. The same `Ask` is used for every try of one request.
@@ -102,8 +112,15 @@ pub struct Leased {
 
 impl Fleet {
     /// Brings the herd to life. Returns at once; [`Fleet::first_look`] waits for the first answers.
-    #[must_use]
-    pub fn start(herd: Vec<Identity>, rules: Rules, client: Client, tracker: TaskTracker) -> Self {
+    ///
+    /// # Errors
+    /// When the actors cannot be started.
+    pub async fn start(
+        herd: Vec<Identity>,
+        rules: Rules,
+        client: Client,
+        tracker: TaskTracker,
+    ) -> Result<Self, SpawnErr> {
         let servers = herd
             .into_iter()
             .map(|identity| Server {
@@ -115,8 +132,8 @@ impl Fleet {
         let view = Arc::new(ArcSwap::from_pointee(view));
         let (sender, version) = watch::channel(0);
         let lines = Arc::new(Lines::default());
-        let registry = registry::Handle::default();
-        let root = Root::start(registry::Setup {
+        let registry = registry::Handle::new();
+        let setup = registry::Setup {
             view: Arc::clone(&view),
             version: sender,
             intervals: rules.intervals,
@@ -125,16 +142,17 @@ impl Fleet {
             lines: Arc::clone(&lines),
             handle: registry.clone(),
             tracker,
-        });
-        Self {
+        };
+        let guardian = guardian::Handle::start(RESTARTS, vec![setup.into_child()]).await?;
+        Ok(Self {
             view,
             version,
             lines,
             registry,
             arrivals: Arc::default(),
             queue_limit: rules.queue_limit,
-            root: Arc::new(root),
-        }
+            guardian: Arc::new(guardian),
+        })
     }
 
     /// The herd as it is now.
@@ -247,7 +265,8 @@ impl Fleet {
 
     /// Stops the probes and every actor, children first.
     pub async fn stop(&self) {
-        self.root.stop().await;
+        self.guardian.retire().await;
+        self.registry.stop().await;
     }
 
     async fn open_line(&self, ask: &Ask) -> Result<Arc<Line>, Denied> {

@@ -109,6 +109,12 @@ impl Gateway {
         self.closing.cancel();
     }
 
+    /// Ends when no new request is taken any more.
+    #[must_use]
+    pub fn closing(&self) -> CancellationToken {
+        self.closing.clone()
+    }
+
     /// True while new requests are taken.
     #[must_use]
     pub fn is_open(&self) -> bool {

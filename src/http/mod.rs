@@ -1,1 +1,52 @@
-//! http
+//! The outside: paths, headers and statuses.
+//!
+//! Owns the connections to clients, the shapes of what the router itself answers, and the one file
+//! that turns refusals into each dialect's words ([`error`]). Handlers are a paragraph: whatever
+//! takes a decision lives further down. It must not know how a server is chosen, what a token
+//! costs, or where anything is stored.
+//!
+//! It fails towards the client only: slow or endless headers and bodies, too many of them, and
+//! unknown paths each have their status, and no handler panics the server: a connection is a task
+//! of its own.
+
+mod body;
+mod error;
+mod front;
+mod ollama;
+mod openai;
+mod ops;
+mod request_id;
+mod serve;
+mod state;
+mod usage;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+pub use front::{Front, Origins};
+pub use serve::{Server, serve};
+pub use state::{Limits, State};
+
+/// Every path there is.
+pub fn router(state: State) -> Router {
+    Router::new()
+        .merge(ollama::routes())
+        .merge(openai::routes())
+        .merge(usage::routes())
+        .merge(ops::routes())
+        .fallback(async || plain(StatusCode::NOT_FOUND, "404 page not found"))
+        .method_not_allowed_fallback(async || {
+            plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
+        })
+        .with_state(state)
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+/// JSON that is rendered already.
+fn json(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body.into()).into_response()
+}

@@ -15,19 +15,30 @@ mod snapshot;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use ractor::SpawnErr;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use snapshot::Running;
 
 use crate::domain::{ModelName, TokenCounts};
-use crate::store::{Store, token_counts};
+use crate::store::Store;
+use crate::supervision::{Backoff, RestartPolicy};
 
 type Tokens = Arc<DashMap<(Arc<str>, ModelName), AtomicU64>>;
-type Source = Arc<dyn Fn() -> Running + Send + Sync>;
+/// Where the requests running are asked.
+pub type Source = Arc<dyn Fn() -> Running + Send + Sync>;
+
+/// Nobody depends on the hub being back at once.
+const RESTARTS: RestartPolicy = RestartPolicy {
+    max: 10,
+    within: Duration::from_secs(30),
+    backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
+};
 
 /// The live counters; cheap to clone.
 #[derive(Clone)]
@@ -40,9 +51,12 @@ pub struct Usage {
 impl Usage {
     /// Starts from the database's totals. A database that cannot be read now only means that the
     /// totals shown start at zero.
-    pub async fn start(store: &Store, source: Source, tracker: TaskTracker) -> Self {
+    ///
+    /// # Errors
+    /// When the hub cannot be started.
+    pub async fn start(store: &Store, source: Source, tracker: TaskTracker) -> Result<Self, SpawnErr> {
         let tokens = Tokens::default();
-        match token_counts::all(store).await {
+        match store.token_counts().await {
             Ok(rows) => {
                 for row in rows {
                     let Ok(model) = ModelName::parse(&row.model) else {
@@ -56,7 +70,8 @@ impl Usage {
                 tracing::warn!(%error, "token totals not read; live counts start at zero")
             }
         }
-        let hub = hub::Handle::start(Arc::clone(&tokens), Arc::clone(&source), tracker);
+        let hub = hub::Handle::start(RESTARTS, Arc::clone(&tokens), Arc::clone(&source), tracker);
+        let hub = hub.await?;
         Self {
             tokens,
             source,

@@ -19,7 +19,7 @@ mod state;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
@@ -33,6 +33,7 @@ pub use state::{Intervals, Phase, Report};
 use super::lease::{Lease, Outcome};
 use super::seat::{Seat, count};
 use crate::domain::ModelName;
+use crate::supervision::Slot;
 use crate::upstream::Target;
 
 /// What the configuration says about one server.
@@ -64,7 +65,7 @@ pub struct Endpoint {
     taken: Arc<()>,
     seats: DashMap<ModelName, Arc<Seat>>,
     alive: ArcSwap<CancellationToken>,
-    mailbox: ArcSwapOption<ActorRef<Message>>,
+    mailbox: Slot<Message>,
 }
 
 /// Why an endpoint did not give a slot.
@@ -91,7 +92,7 @@ impl Endpoint {
             taken: Arc::new(()),
             seats: DashMap::new(),
             alive: ArcSwap::from_pointee(CancellationToken::new()),
-            mailbox: ArcSwapOption::empty(),
+            mailbox: Slot::empty(),
         }
     }
 
@@ -191,7 +192,7 @@ impl Endpoint {
 
     /// Kills the actor as a panic would; the registry restarts it. For fault drills.
     pub fn kill_actor(&self) {
-        if let Some(actor) = &*self.mailbox.load() {
+        if let Some(actor) = self.mailbox.occupant() {
             actor.kill();
         }
     }
@@ -218,14 +219,12 @@ impl Endpoint {
     }
 
     pub(super) fn attach(&self, actor: ActorRef<Message>) {
-        self.mailbox.store(Some(Arc::new(actor)));
+        self.mailbox.occupy(actor);
     }
 
     /// A message to a dead actor is dropped, and with it any reply port: the asker sees that.
     fn tell(&self, message: Message) {
-        if let Some(actor) = &*self.mailbox.load() {
-            let _ = actor.cast(message);
-        }
+        self.mailbox.cast(message);
     }
 
     // The cells, written by the actor alone.

@@ -17,7 +17,8 @@ use super::state::State;
 use crate::fleet::endpoint::{self, EndpointActor, Intervals};
 use crate::fleet::view::FleetView;
 use crate::fleet::waiting::{Lines, WaitingActor};
-use crate::supervision::Restarts;
+use crate::fleet::RESTARTS;
+use crate::supervision::{Restart, Verdict, guardian};
 use crate::upstream::Client;
 
 /// Everything the registry needs to live, and to live again.
@@ -33,13 +34,29 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) tracker: TaskTracker,
 }
 
+impl Setup {
+    /// How the registry is started, every time.
+    pub(in crate::fleet) fn into_child(self) -> guardian::Child {
+        guardian::Child {
+            name: "registry",
+            start: Box::new(move |supervisor| {
+                let setup = self.clone();
+                Box::pin(async move {
+                    let born = RegistryActor::spawn_linked(None, RegistryActor, setup, supervisor);
+                    born.await.map(|(actor, _)| actor.get_cell())
+                })
+            }),
+        }
+    }
+}
+
 pub(in crate::fleet) struct RegistryActor;
 
 pub(in crate::fleet) struct Shell {
     setup: Setup,
     state: State,
     children: HashMap<ActorId, Child>,
-    restarts: HashMap<Child, Restarts>,
+    restarts: HashMap<Child, Restart>,
     publishing: bool,
     expiry: Option<AbortHandle>,
 }
@@ -185,12 +202,13 @@ impl Shell {
 
     fn rest(&mut self, child: Child, why: &str, myself: &ActorRef<Message>) {
         let now = Instant::now();
-        let pause = self.restarts.entry(child.clone()).or_default().pause(now);
+        let restart = self.restarts.entry(child.clone()).or_insert_with(|| Restart::new(RESTARTS));
+        // A child is never given up: a server is better late than never.
+        let pause = match restart.died(now, fastrand::f64()) {
+            Verdict::After(pause) => pause,
+            Verdict::GiveUp => RESTARTS.within,
+        };
         tracing::error!(?child, why, ?pause, "actor died; restarting it");
-        if pause.is_zero() {
-            self.spawn(child, myself);
-            return;
-        }
         let myself = myself.clone();
         self.setup.tracker.spawn(async move {
             sleep_until(now + pause).await;

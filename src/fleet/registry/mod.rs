@@ -12,7 +12,6 @@ mod state;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 
@@ -22,21 +21,26 @@ use message::Message;
 use super::endpoint::Report;
 use super::waiting::Line;
 use crate::domain::ModelName;
+use crate::supervision::Slot;
 
 /// The way to the registry, across its lives.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Handle {
-    mailbox: Arc<ArcSwapOption<ActorRef<Message>>>,
+    mailbox: Slot<Message>,
 }
 
 impl Handle {
+    pub(super) fn new() -> Self {
+        Self { mailbox: Slot::empty() }
+    }
+
     pub(super) fn attach(&self, actor: ActorRef<Message>) {
-        self.mailbox.store(Some(Arc::new(actor)));
+        self.mailbox.occupy(actor);
     }
 
     /// From an endpoint: this is what is known of me now.
     pub(super) fn reported(&self, id: usize, report: Report) {
-        self.tell(Message::Reported {
+        self.mailbox.cast(Message::Reported {
             id,
             report: Box::new(report),
         });
@@ -45,7 +49,7 @@ impl Handle {
     /// Makes the line of a model. `None` while the registry is being restarted.
     pub(super) async fn open_line(&self, model: &ModelName) -> Option<Arc<Line>> {
         let (reply, line) = oneshot::channel();
-        self.tell(Message::OpenLine {
+        self.mailbox.cast(Message::OpenLine {
             model: model.clone(),
             reply,
         });
@@ -54,14 +58,17 @@ impl Handle {
 
     /// Kills the actor, and with it all it supervises, as a panic would. For fault drills.
     pub(super) fn kill_actor(&self) {
-        if let Some(actor) = &*self.mailbox.load() {
+        if let Some(actor) = self.mailbox.occupant() {
             actor.kill();
         }
     }
 
-    fn tell(&self, message: Message) {
-        if let Some(actor) = &*self.mailbox.load() {
-            let _ = actor.cast(message);
+    /// Stops it. A parent's death kills its children, which hold nothing that is not known to the
+    /// servers or counted by leases.
+    pub(super) async fn stop(&self) {
+        if let Some(actor) = self.mailbox.occupant() {
+            // An actor that is gone already is stopped.
+            let _ = actor.stop_and_wait(None, None).await;
         }
     }
 }

@@ -19,7 +19,6 @@ mod state;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
-use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
 use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
@@ -28,6 +27,7 @@ pub(super) use actor::WaitingActor;
 use message::Message;
 
 use crate::domain::ModelName;
+use crate::supervision::Slot;
 
 /// A request's place in the order of arrival.
 pub type Ticket = u64;
@@ -48,7 +48,7 @@ pub struct Line {
     all: Arc<AtomicUsize>,
     /// A `Freed` is on its way: a second one would say nothing new.
     told: AtomicBool,
-    mailbox: ArcSwapOption<ActorRef<Message>>,
+    mailbox: Slot<Message>,
     /// Counts the lives of the actor.
     lives: watch::Sender<u64>,
 }
@@ -91,7 +91,7 @@ impl Lines {
                 len: AtomicUsize::new(0),
                 all: Arc::clone(&self.waiting),
                 told: AtomicBool::new(false),
-                mailbox: ArcSwapOption::empty(),
+                mailbox: Slot::empty(),
                 lives: watch::Sender::new(0),
             })
         });
@@ -134,7 +134,7 @@ impl Line {
 
     /// Kills the actor as a panic would. For fault drills.
     pub fn kill_actor(&self) {
-        if let Some(actor) = &*self.mailbox.load() {
+        if let Some(actor) = self.mailbox.occupant() {
             actor.kill();
         }
     }
@@ -172,15 +172,13 @@ impl Line {
     }
 
     pub(super) fn attach(&self, actor: ActorRef<Message>) {
-        self.mailbox.store(Some(Arc::new(actor)));
+        self.mailbox.occupy(actor);
         self.hear();
         self.lives.send_modify(|lives| *lives += 1);
     }
 
     fn tell(&self, message: Message) {
-        if let Some(actor) = &*self.mailbox.load() {
-            let _ = actor.cast(message);
-        }
+        self.mailbox.cast(message);
     }
 }
 

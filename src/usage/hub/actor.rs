@@ -11,15 +11,33 @@ use tokio_util::task::TaskTracker;
 
 use super::message::Message;
 use super::state::State;
+use crate::supervision::{Slot, guardian};
 use crate::usage::{Source, Tokens, snapshot};
 
 #[derive(Clone)]
 pub(in crate::usage) struct Setup {
     pub(super) frames: watch::Sender<Bytes>,
     pub(super) told: Arc<AtomicBool>,
+    pub(super) mailbox: Slot<Message>,
     pub(super) tokens: Tokens,
     pub(super) source: Source,
     pub(super) tracker: TaskTracker,
+}
+
+impl Setup {
+    /// How the hub is started, every time.
+    pub(super) fn into_child(self) -> guardian::Child {
+        guardian::Child {
+            name: "usage hub",
+            start: Box::new(move |supervisor| {
+                let setup = self.clone();
+                Box::pin(async move {
+                    let born = HubActor::spawn_linked(None, HubActor, setup, supervisor);
+                    born.await.map(|(actor, _)| actor.get_cell())
+                })
+            }),
+        }
+    }
 }
 
 pub(super) struct HubActor;

@@ -1,0 +1,122 @@
+//! From a configuration to a running router.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use super::{App, DirLock, Error};
+use crate::config::{Config, Slots};
+use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
+use crate::gateway::{self, Gateway, Meters};
+use crate::http::{self, Front, Limits, Origins, State};
+use crate::metrics::{PREFIX, Registry};
+use crate::spend::{self, Spend};
+use crate::store::Store;
+use crate::upstream::{Client, Target};
+use crate::usage::{Running, Usage};
+
+/// What `auto` means until it can be measured: Ollama's own default of older releases.
+const AUTO_SLOTS: u32 = 4;
+/// How long the first requests may wait for a first look at the herd.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+pub(super) async fn build(config: Config) -> Result<App, Error> {
+    let lock = DirLock::take(&config.server.data_dir)?;
+    let tracker = TaskTracker::new();
+    let mut registry = Registry::with_prefix(PREFIX);
+
+    let store = Store::open(config.store.url.expose(), &config.server.data_dir).await?;
+    store.migrate().await?;
+    let options = spend::Options {
+        data_dir: config.server.data_dir.clone(),
+        durability: config.spend.durability.into(),
+        seal_interval: config.spend.seal_interval,
+        flush_interval: config.spend.flush_interval,
+    };
+    let spend = Spend::start(options, store.clone(), tracker.clone()).await?;
+    spend.register(&mut registry);
+
+    let client = Client::new(config.routing.connect_timeout)?;
+    let fleet = Fleet::start(herd(&config)?, rules(&config), client.clone(), tracker.clone()).await?;
+    registry.register_collector(Box::new(Gauges::new(fleet.clone())));
+    let usage = Usage::start(&store, running(&fleet), tracker.clone()).await?;
+
+    let meters = Meters::register(&mut registry);
+    let patience = gateway::Rules {
+        attempts: config.routing.attempts,
+        queue_timeout: config.routing.queue_timeout,
+        first_byte_timeout: config.routing.first_byte_timeout,
+        idle_timeout: config.routing.idle_timeout,
+    };
+    let gateway = Gateway::new(fleet.clone(), client, spend.clone(), usage, meters, patience);
+    fleet.first_look(FIRST_LOOK).await;
+
+    let state = State {
+        gateway: Arc::clone(&gateway),
+        store,
+        registry: Arc::new(registry),
+        limits: Limits { max_body: config.server.max_body },
+    };
+    let listen = config.server.listen;
+    let origins = Origins::new(&config.server.cors_origins);
+    let front = Front::new(http::router(state), origins, listen.ip().is_loopback());
+    let server = http::serve(listen, front, config.routing.idle_timeout)
+        .await
+        .map_err(|error| Error::Listen(listen, error))?;
+    Ok(App { server, gateway, fleet, spend, grace: config.server.grace, tracker, _lock: lock })
+}
+
+fn herd(config: &Config) -> Result<Vec<Identity>, Error> {
+    let identity = |(id, endpoint): (usize, &crate::config::Endpoint)| {
+        let target = Target::new(endpoint.url.uri(), endpoint.api_key.expose())
+            .map_err(|error| Error::Endpoint(endpoint.name.clone(), error))?;
+        Ok(Identity {
+            id,
+            name: endpoint.name.as_str().into(),
+            url: endpoint.url.as_str().into(),
+            target,
+            weight: endpoint.weight,
+            priority: endpoint.priority,
+            slots: slots(endpoint.slots, config.routing.slots),
+        })
+    };
+    config.endpoint.iter().enumerate().map(identity).collect()
+}
+
+fn slots(own: Slots, default: Slots) -> u32 {
+    match (own, default) {
+        (Slots::Fixed(n), _) | (Slots::Auto, Slots::Fixed(n)) => n.get(),
+        (Slots::Auto, Slots::Auto) => AUTO_SLOTS,
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        intervals: Intervals {
+            alive: config.fleet.probe_interval,
+            loaded: config.fleet.loaded_interval,
+            models: config.fleet.models_interval,
+        },
+        stale_after: config.fleet.stale_after,
+        queue_limit: config.routing.queue_limit,
+    }
+}
+
+/// The requests running, as the leases count them.
+fn running(fleet: &Fleet) -> Arc<dyn Fn() -> Running + Send + Sync> {
+    let fleet = fleet.clone();
+    Arc::new(move || {
+        let view = fleet.view();
+        let servers = view.servers.iter().map(|server| {
+            let seats = server.endpoint.seats();
+            let models = seats
+                .iter()
+                .filter(|seat| seat.was_used())
+                .map(|seat| (seat.model().shared(), u64::from(seat.in_flight())))
+                .collect();
+            (server.endpoint.name().clone(), models)
+        });
+        servers.collect()
+    })
+}

@@ -1,0 +1,37 @@
+//! Why the router does not start.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::upstream::InvalidTarget;
+use crate::{spend, store};
+
+/// What could not be had.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The data folder cannot be made or written.
+    #[error("data folder {0}: {1}")]
+    DataDir(PathBuf, std::io::Error),
+    /// Another process uses it.
+    #[error("data folder {0} is in use by another process")]
+    Locked(PathBuf),
+    /// The address to listen on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(std::net::SocketAddr, std::io::Error),
+    /// A server's address or key.
+    #[error("endpoint {0}: {1}")]
+    Endpoint(String, InvalidTarget),
+    /// The database.
+    #[error("database: {0}")]
+    Store(#[from] store::Error),
+    /// The journal.
+    #[error("usage journal: {0}")]
+    Spend(#[from] spend::Error),
+    /// An actor.
+    #[error("actor did not start: {0}")]
+    Actor(#[from] ractor::SpawnErr),
+    /// Certificates or signals.
+    #[error("system: {0}")]
+    System(#[from] std::io::Error),
+}

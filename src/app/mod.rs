@@ -1,0 +1,119 @@
+//! The composition root: builds everything, and takes it down in order.
+//!
+//! The only module that knows all the others. It decides nothing about requests; it fails only at
+//! the start, with an [`Error`] that says what could not be had.
+
+mod build;
+mod error;
+mod lock;
+mod signals;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+
+pub use error::Error;
+
+use crate::config::Config;
+use crate::fleet::Fleet;
+use crate::gateway::Gateway;
+use crate::http::Server;
+use crate::spend::Spend;
+use lock::DirLock;
+
+/// How long what is owed may take to reach the database at the end. What does not is in the
+/// journal, and goes there at the next start.
+const LAST_FLUSH: Duration = Duration::from_secs(5);
+/// How long clients may take to read the error their cut stream ends with.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long probes may take to notice that they are no longer needed.
+const LAST_PROBES: Duration = Duration::from_secs(1);
+
+/// A running router.
+#[derive(Debug)]
+pub struct App {
+    server: Server,
+    gateway: Arc<Gateway>,
+    fleet: Fleet,
+    spend: Spend,
+    grace: Duration,
+    tracker: TaskTracker,
+    _lock: DirLock,
+}
+
+/// Serves until the process is told to stop.
+///
+/// # Errors
+/// [`Error`] when it cannot start.
+pub async fn run(config: Config) -> Result<(), Error> {
+    let mut signals = signals::Signals::listen()?;
+    let app = App::start(config).await?;
+    tracing::info!(address = %app.addr(), "listening");
+    signals.stop().await;
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        () = app.shutdown() => {}
+        () = signals.stop() => tracing::warn!("stopped at once; the journal keeps what is owed"),
+    }
+    Ok(())
+}
+
+impl App {
+    /// Builds and starts everything; returns when requests are served.
+    ///
+    /// # Errors
+    /// [`Error`] when something cannot be had.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        build::build(config).await
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// The herd, for drills and tests.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The counting, for drills and tests.
+    #[must_use]
+    pub fn spend(&self) -> &Spend {
+        &self.spend
+    }
+
+    /// Open connections of clients.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.server.connections().saturating_sub(1)
+    }
+
+    /// Stops in the order in which nothing is lost.
+    pub async fn shutdown(self) {
+        // 1. Not ready: no new requests, whoever waits in line is sent home.
+        self.gateway.close();
+        // 2. No new connections.
+        self.server.close();
+        // 3. Open streams finish, until the grace is over; then each gets its error.
+        let deadline = Instant::now() + self.grace;
+        if timeout_at(deadline, self.server.closed()).await.is_err() {
+            tracing::warn!(connections = self.connections(), "grace is over, cutting open streams");
+            self.gateway.cut();
+            let _ = timeout(LAST_WORDS, self.server.closed()).await;
+        }
+        // 4. What produces: probes and the herd's actors, children first.
+        self.fleet.stop().await;
+        // 5. What is owed: sealed, journaled, flushed.
+        self.spend.shutdown(LAST_FLUSH).await;
+        // 6. What still runs in the background holds nothing.
+        self.tracker.close();
+        let _ = timeout(LAST_PROBES, self.tracker.wait()).await;
+        tracing::info!("stopped");
+    }
+}

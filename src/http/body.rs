@@ -1,0 +1,86 @@
+//! Reading a request's body whole, in bounded memory and bounded time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt;
+use thiserror::Error;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// A client may pause for this long inside its body.
+const GAP: Duration = Duration::from_secs(30);
+/// And take this long for all of it: 256 MiB over a slow line.
+const WHOLE: Duration = Duration::from_secs(10 * 60);
+
+/// A body that was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum BodyError {
+    /// Larger than allowed.
+    #[error("request body too large: at most {0} bytes are taken")]
+    TooLarge(u64),
+    /// Slower than allowed.
+    #[error("request body did not arrive in time")]
+    TooSlow,
+    /// The client stopped sending.
+    #[error("request body ended early")]
+    Cut,
+    /// Compressed: the model's name could not be read.
+    #[error("request bodies with a content encoding are not taken")]
+    Encoded,
+}
+
+impl BodyError {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Cut => StatusCode::BAD_REQUEST,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        }
+    }
+}
+
+/// Reads the body of a request with these headers.
+pub(super) async fn read(headers: &HeaderMap, mut body: Body, limit: u64) -> Result<Bytes, BodyError> {
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(BodyError::Encoded);
+    }
+    let announced = http_body::Body::size_hint(&body).exact();
+    if announced.is_some_and(|announced| announced > limit) {
+        return Err(BodyError::TooLarge(limit));
+    }
+    // Nearly every body is one piece that is here already: no timer, no copy.
+    let first = timeout(GAP, body.frame());
+    let Some(first) = next(first.await.map_err(|_| BodyError::TooSlow)?)? else {
+        return Ok(Bytes::new());
+    };
+    if announced == u64::try_from(first.len()).ok() {
+        return Ok(first);
+    }
+    let deadline = Instant::now() + WHOLE;
+    let mut whole = BytesMut::from(first);
+    while let Some(piece) = {
+        let wait = (Instant::now() + GAP).min(deadline);
+        let piece = timeout_at(wait, body.frame()).await.map_err(|_| BodyError::TooSlow)?;
+        next(piece)?
+    } {
+        let length = u64::try_from(whole.len() + piece.len()).unwrap_or(u64::MAX);
+        if length > limit {
+            return Err(BodyError::TooLarge(limit));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+type Frame = Option<Result<http_body::Frame<Bytes>, axum::Error>>;
+
+fn next(frame: Frame) -> Result<Option<Bytes>, BodyError> {
+    match frame {
+        None => Ok(None),
+        Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+        Some(Err(_)) => Err(BodyError::Cut),
+    }
+}

@@ -1,0 +1,75 @@
+//! Every refusal, in the words of the dialect it is read in. The one place that maps errors to
+//! responses.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+
+use super::body::BodyError;
+use crate::gateway;
+use crate::protocol::{CONTENT_TYPE_JSON, Dialect, error_body};
+
+/// A refusal, and who reads it.
+pub(super) struct Refusal {
+    dialect: Dialect,
+    cause: Cause,
+    id: Option<HeaderValue>,
+}
+
+enum Cause {
+    Gateway(gateway::Error),
+    Body(BodyError),
+    Said(StatusCode, String),
+}
+
+impl Refusal {
+    pub(super) fn gateway(dialect: Dialect, error: gateway::Error, id: HeaderValue) -> Self {
+        Self { dialect, cause: Cause::Gateway(error), id: Some(id) }
+    }
+
+    pub(super) fn body(dialect: Dialect, error: BodyError, id: HeaderValue) -> Self {
+        Self { dialect, cause: Cause::Body(error), id: Some(id) }
+    }
+
+    /// For what is not about inference.
+    pub(super) fn ollama(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { dialect: Dialect::Ollama, cause: Cause::Said(status, text.into()), id: None }
+    }
+
+    pub(super) fn openai(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { dialect: Dialect::OpenAi, ..Self::ollama(status, text) }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        if let Some(id) = self.id {
+            headers.insert("x-request-id", id);
+        }
+        let (status, text) = match self.cause {
+            // A server's own words, in its own dialect, which is the client's.
+            Cause::Gateway(gateway::Error::Exhausted(said)) if said.answer().is_some() => {
+                let Some((status, kind, body)) = said.answer() else {
+                    return StatusCode::BAD_GATEWAY.into_response();
+                };
+                let json = HeaderValue::from_static(CONTENT_TYPE_JSON);
+                headers.insert(CONTENT_TYPE, kind.cloned().unwrap_or(json));
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    headers.insert(RETRY_AFTER, HeaderValue::from(1));
+                }
+                return (status, headers, body.clone()).into_response();
+            }
+            Cause::Gateway(error) => {
+                if let Some(seconds) = error.retry_after() {
+                    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+                }
+                (error.status(), error.to_string())
+            }
+            Cause::Body(error) => (error.status(), error.to_string()),
+            Cause::Said(status, text) => (status, text),
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_JSON));
+        (status, headers, error_body(self.dialect, status, &text)).into_response()
+    }
+}

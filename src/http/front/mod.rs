@@ -1,0 +1,126 @@
+//! The first look at a request: may this page, or this host name, speak to us?
+//!
+//! A router without keys on a person's machine is reachable by every web page that person opens.
+//! Two rules keep pages out, both Ollama's: a request with an `Origin` that is not allowed gets 403
+//! whatever it asks, and a router that listens on loopback answers only to names of this machine
+//! (else a page could rebind its own name to 127.0.0.1). A page that is allowed gets the CORS
+//! headers its browser wants.
+
+mod host;
+mod origins;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST,
+    HeaderValue, ORIGIN, VARY,
+};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use tower::Service;
+
+pub use origins::Origins;
+
+/// The door before the router.
+#[derive(Clone, Debug)]
+pub struct Front {
+    router: Router,
+    origins: Origins,
+    /// Only names of this machine are answered to.
+    guards_host: bool,
+}
+
+enum Verdict {
+    /// No page is involved.
+    Plain,
+    /// An allowed page.
+    Page(HeaderValue),
+    /// An allowed page asks what it may do.
+    Preflight(HeaderValue),
+    Refused,
+}
+
+impl Front {
+    /// Guards `router`; `on_loopback` says that the listening address is one of this machine only.
+    #[must_use]
+    pub fn new(router: Router, origins: Origins, on_loopback: bool) -> Self {
+        Self { router, origins, guards_host: on_loopback }
+    }
+
+    fn judge(&self, request: &Request<Incoming>) -> Verdict {
+        let headers = request.headers();
+        let host = headers.get(HOST).map_or("", |host| host.to_str().unwrap_or("?"));
+        if self.guards_host && !host::is_this_machine(host) {
+            return Verdict::Refused;
+        }
+        let Some(origin) = headers.get(ORIGIN) else {
+            return Verdict::Plain;
+        };
+        let allowed = origin.to_str().is_ok_and(|origin| self.origins.allow(origin, host));
+        match (allowed, request.method() == Method::OPTIONS) {
+            (false, _) => Verdict::Refused,
+            (true, true) if headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) => {
+                Verdict::Preflight(origin.clone())
+            }
+            (true, _) => Verdict::Page(origin.clone()),
+        }
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+impl hyper::service::Service<Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        match self.judge(&request) {
+            Verdict::Plain => Box::pin(self.router.clone().call(request.map(Body::new))),
+            Verdict::Refused => {
+                Box::pin(async { Ok(StatusCode::FORBIDDEN.into_response()) })
+            }
+            Verdict::Preflight(origin) => Box::pin(async { Ok(preflight(origin)) }),
+            Verdict::Page(origin) => {
+                let answer = self.router.clone().call(request.map(Body::new));
+                Box::pin(async { answer.await.map(|answer| readable(answer, origin)) })
+            }
+        }
+    }
+}
+
+fn preflight(origin: HeaderValue) -> Response {
+    let mut answer = readable(StatusCode::NO_CONTENT.into_response(), origin);
+    let headers = answer.headers_mut();
+    let fixed = [
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"),
+        (
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            "Authorization, Content-Type, User-Agent, Accept, X-Requested-With, X-Request-Id, \
+             X-Api-Key, Anthropic-Version, OpenAI-Beta, x-herdsman-tags, x-herdsman-endpoints, \
+             x-stainless-arch, x-stainless-async, x-stainless-custom-poll-interval, \
+             x-stainless-helper-method, x-stainless-lang, x-stainless-os, \
+             x-stainless-package-version, x-stainless-poll-helper, x-stainless-retry-count, \
+             x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout",
+        ),
+        (ACCESS_CONTROL_MAX_AGE, "43200"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+fn readable(mut answer: Response, origin: HeaderValue) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    answer
+}

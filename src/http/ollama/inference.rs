@@ -1,0 +1,34 @@
+//! Inference calls of every dialect: read the body, hand over.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use axum::body::Body;
+use axum::extract::{Request, State as Shared};
+use axum::response::{IntoResponse, Response};
+
+use crate::gateway::Inbound;
+use crate::http::error::Refusal;
+use crate::http::{State, body, request_id};
+use crate::protocol::Api;
+
+type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// The handler of one call.
+pub(in crate::http) fn infer(api: Api) -> impl Fn(Shared<State>, Request) -> Answer + Clone {
+    move |Shared(state), request| Box::pin(answer(api, state, request))
+}
+
+async fn answer(api: Api, state: State, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let id = request_id::of(&head.headers);
+    let body = match body::read(&head.headers, body, state.limits.max_body).await {
+        Ok(body) => body,
+        Err(error) => return Refusal::body(api.dialect(), error, id).into_response(),
+    };
+    let inbound = Inbound::new(api, head.headers, body, id.clone());
+    match state.gateway.infer(inbound).await {
+        Ok(answer) => answer.map(Body::new),
+        Err(error) => Refusal::gateway(api.dialect(), error, id).into_response(),
+    }
+}

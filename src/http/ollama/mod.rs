@@ -1,0 +1,25 @@
+//! `/api/…` as Ollama answers it: inference goes to one server, lists come from the herd's caches.
+
+mod inference;
+mod lists;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+pub(super) use inference::infer;
+
+use super::State;
+use crate::protocol::{Api, Dialect};
+
+pub(super) fn routes() -> Router<State> {
+    let router = Router::new()
+        .route("/", get(lists::root))
+        .route("/api/version", get(lists::version))
+        .route("/api/status", get(lists::status))
+        .route("/api/tags", get(lists::tags))
+        .route("/api/ps", get(lists::ps));
+    Api::ALL
+        .into_iter()
+        .filter(|api| api.dialect() == Dialect::Ollama)
+        .fold(router, |router, api| router.route(api.path(), post(infer(api))))
+}

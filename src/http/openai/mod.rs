@@ -1,0 +1,39 @@
+//! `/v1/…` as OpenAI's clients expect it.
+
+use axum::Router;
+use axum::extract::{Path, State as Shared};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+
+use super::error::Refusal;
+use super::{State, json, ollama};
+use crate::domain::ModelName;
+use crate::protocol::{Api, Dialect};
+
+pub(super) fn routes() -> Router<State> {
+    let router = Router::new()
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*model}", get(model));
+    Api::ALL
+        .into_iter()
+        .filter(|api| api.dialect() == Dialect::OpenAi)
+        .fold(router, |router, api| router.route(api.path(), post(ollama::infer(api))))
+}
+
+async fn models(Shared(state): Shared<State>) -> Response {
+    json(StatusCode::OK, state.gateway.fleet().view().openai_models())
+}
+
+/// Unlike Ollama's own, this finds names with a namespace too.
+async fn model(Shared(state): Shared<State>, Path(named): Path<String>) -> Response {
+    let view = state.gateway.fleet().view();
+    let known = ModelName::parse(&named).ok().and_then(|model| view.openai_model(&model));
+    match known {
+        Some(body) => json(StatusCode::OK, body),
+        None => {
+            let text = format!("model '{named}' not found");
+            Refusal::openai(StatusCode::NOT_FOUND, text).into_response()
+        }
+    }
+}

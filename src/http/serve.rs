@@ -1,0 +1,133 @@
+//! Accepting connections, and letting go of them.
+//!
+//! The loop is ours because the defaults are wrong for streams: every connection gets
+//! `TCP_NODELAY` (or pieces wait for delayed ACKs), limits on its head, and `TCP_USER_TIMEOUT`, so
+//! that a client which neither reads nor answers does not hold a slot for ever.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Front;
+
+/// A head must be whole after this; a kept-alive connection is closed after so much idleness.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// More headers than any client sends; above it 431.
+const MAX_HEADERS: usize = 100;
+/// A larger head gets 431.
+const MAX_HEAD: usize = 64 << 10;
+/// Pause when the system has no file descriptors left: some will come back.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// A server that accepts.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    closing: CancellationToken,
+    connections: TaskTracker,
+}
+
+/// Binds and begins to accept. Requests whose bytes do not move for `stuck` lose their connection.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn serve(listen: SocketAddr, front: Front, stuck: Duration) -> io::Result<Server> {
+    let listener = TcpListener::bind(listen).await?;
+    let server = Server {
+        addr: listener.local_addr()?,
+        closing: CancellationToken::new(),
+        connections: TaskTracker::new(),
+    };
+    let (closing, connections) = (server.closing.clone(), server.connections.clone());
+    server.connections.spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = closing.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    prepare(&stream, stuck);
+                    connections.spawn(connection(stream, front.clone(), closing.clone()));
+                }
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    sleep(EXHAUSTED).await;
+                }
+            }
+        }
+    });
+    Ok(server)
+}
+
+impl Server {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Accepts no more; requests that run go on, connections end behind them.
+    pub fn close(&self) {
+        self.closing.cancel();
+        self.connections.close();
+    }
+
+    /// Waits for the last connection.
+    pub async fn closed(&self) {
+        self.connections.wait().await;
+    }
+
+    /// How many connections are open, the listener included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+}
+
+async fn connection(stream: TcpStream, front: Front, closing: CancellationToken) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD);
+    let connection = http.serve_connection(TokioIo::new(stream), front);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients come and go; what went wrong with one is its own business.
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Without these a connection still works, only worse.
+fn prepare(stream: &TcpStream, stuck: Duration) {
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(stuck));
+}
+
+/// A client that was gone before it was let in.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,27 @@
+//! What handlers may reach.
+
+use std::sync::Arc;
+
+use crate::gateway::Gateway;
+use crate::metrics::Registry;
+use crate::store::Store;
+
+/// Shared by all handlers; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The way to the servers.
+    pub gateway: Arc<Gateway>,
+    /// The database, for the questions about the past.
+    pub store: Store,
+    /// The metrics.
+    pub registry: Arc<Registry>,
+    /// What a client may send.
+    pub limits: Limits,
+}
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest body of an inference call, in bytes.
+    pub max_body: u64,
+}

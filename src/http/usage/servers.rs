@@ -1,0 +1,53 @@
+//! The servers and what they run, for dashboards.
+
+use axum::extract::State as Shared;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::fleet::{Phase, Server};
+use crate::http::{State, json};
+
+#[derive(Serialize)]
+struct Config<'a> {
+    endpoints: Vec<Endpoint<'a>>,
+    llama_server_endpoints: [(); 0],
+    require_router_api_key: bool,
+}
+
+#[derive(Serialize)]
+struct Endpoint<'a> {
+    name: &'a str,
+    url: &'a str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+/// From the caches: unlike nomyo-router's, asking does not probe anybody.
+pub(super) async fn config(Shared(state): Shared<State>) -> Response {
+    let view = state.gateway.fleet().view();
+    let config = Config {
+        endpoints: view.servers.iter().map(endpoint).collect(),
+        llama_server_endpoints: [],
+        require_router_api_key: false,
+    };
+    json(StatusCode::OK, serde_json::to_vec(&config).unwrap_or_default())
+}
+
+pub(super) async fn ps_details(Shared(state): Shared<State>) -> Response {
+    json(StatusCode::OK, state.gateway.fleet().view().running_details())
+}
+
+fn endpoint(server: &Server) -> Endpoint<'_> {
+    let up = server.report.phase == Phase::Up;
+    Endpoint {
+        name: server.endpoint.name(),
+        url: server.endpoint.url(),
+        status: if up { "ok" } else { "error" },
+        version: server.report.version.as_ref().filter(|_| up).map(ToString::to_string),
+        detail: (!up).then(|| server.report.trouble.as_deref().unwrap_or("not heard from yet")),
+    }
+}
