@@ -1,0 +1,107 @@
+# What a developer types is what CI runs. `make check test` is the whole gate.
+#
+# Everything a target needs is fetched by `make tools` from package registries (apt, PyPI, npm,
+# crates.io) into .tools, or found on the machine; it does nothing when all is there.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+TOOLS := .tools
+export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
+
+# The newest clients, by which the tests prove that any Ollama client works.
+OLLAMA_PYTHON := 0.6.3
+OLLAMA_NODE   := 0.6.4
+CARGO_DENY    := 0.20.2
+
+PYTHON_STAMP := $(TOOLS)/py/.ollama-$(OLLAMA_PYTHON)
+NODE_STAMP   := $(TOOLS)/node/.ollama-$(OLLAMA_NODE)
+DENY_STAMP   := $(TOOLS)/.cargo-deny-$(CARGO_DENY)
+
+.PHONY: help check fmt lint doc deny audit test bench run demo tools bench-tools system
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+check: fmt lint doc deny ## everything that needs no running program
+
+fmt:
+	cargo fmt --check
+
+lint:
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# Without advisories: their database is a git repository beyond the package registries, and one
+# published overnight would break a change that has nothing to do with it. `make audit` asks it.
+deny: $(DENY_STAMP)
+	cargo deny check --hide-inclusion-graph bans licenses sources
+
+audit: $(DENY_STAMP) ## known vulnerabilities; needs github.com
+	cargo deny check advisories
+
+test: tools ## unit, integration and documentation tests
+	if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --locked; \
+	else \
+		cargo test --locked --lib --bins --tests; \
+	fi
+	cargo test --locked --doc
+
+bench: bench-tools ## what a request costs, beside HAProxy and nginx in the same run
+	cargo bench --locked
+
+run: ## the router, with ./config.toml
+	cargo run --release --locked
+
+demo: ## three simulated servers and a router before them
+	cargo run --release --locked -- demo
+
+# === what the targets need ===
+
+tools: system $(PYTHON_STAMP) $(NODE_STAMP) $(DENY_STAMP) ## fetches what check and test need
+
+# Debian packages for commands that are not there; nothing is asked of apt when all are.
+system:
+	@missing=(); \
+	command -v cc >/dev/null || missing+=(gcc libc6-dev); \
+	command -v curl >/dev/null || missing+=(curl ca-certificates); \
+	command -v python3 >/dev/null || missing+=(python3); \
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
+	command -v node >/dev/null || missing+=(nodejs); \
+	command -v npm >/dev/null || missing+=(npm); \
+	$(install-missing)
+
+bench-tools: system
+	@missing=(); \
+	command -v haproxy >/dev/null || missing+=(haproxy); \
+	command -v nginx >/dev/null || missing+=(nginx); \
+	$(install-missing)
+
+define install-missing
+if (( $${#missing[@]} )); then \
+	apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}"; \
+fi
+endef
+
+$(PYTHON_STAMP): | system
+	python3 -m venv --clear $(TOOLS)/py
+	$(TOOLS)/py/bin/pip install --quiet --disable-pip-version-check ollama==$(OLLAMA_PYTHON)
+	touch $@
+
+$(NODE_STAMP): | system
+	mkdir -p $(TOOLS)/node
+	npm install --silent --no-audit --no-fund --prefix $(TOOLS)/node ollama@$(OLLAMA_NODE)
+	touch $@
+
+# Any cargo-deny on the machine will do; the version is for a machine without one.
+$(DENY_STAMP):
+	mkdir -p $(TOOLS)
+	command -v cargo-deny >/dev/null || \
+		cargo install --locked --quiet --root $(TOOLS) --version $(CARGO_DENY) cargo-deny
+	touch $@
