@@ -38,7 +38,13 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     spend.register(&mut registry);
 
     let client = Client::new(config.routing.connect_timeout)?;
-    let fleet = Fleet::start(herd(&config)?, rules(&config), client.clone(), tracker.clone()).await?;
+    let fleet = Fleet::start(
+        herd(&config)?,
+        rules(&config),
+        client.clone(),
+        tracker.clone(),
+    )
+    .await?;
     registry.register_collector(Box::new(Gauges::new(fleet.clone())));
     let usage = Usage::start(&store, running(&fleet), tracker.clone()).await?;
 
@@ -49,14 +55,23 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         first_byte_timeout: config.routing.first_byte_timeout,
         idle_timeout: config.routing.idle_timeout,
     };
-    let gateway = Gateway::new(fleet.clone(), client, spend.clone(), usage, meters, patience);
+    let gateway = Gateway::new(
+        fleet.clone(),
+        client,
+        spend.clone(),
+        usage,
+        meters,
+        patience,
+    );
     fleet.first_look(FIRST_LOOK).await;
 
     let state = State {
         gateway: Arc::clone(&gateway),
         store,
         registry: Arc::new(registry),
-        limits: Limits { max_body: config.server.max_body },
+        limits: Limits {
+            max_body: config.server.max_body,
+        },
     };
     let listen = config.server.listen;
     let origins = Origins::new(&config.server.cors_origins);
@@ -64,7 +79,15 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let server = http::serve(listen, front, config.routing.idle_timeout)
         .await
         .map_err(|error| Error::Listen(listen, error))?;
-    Ok(App { server, gateway, fleet, spend, grace: config.server.grace, tracker, _lock: lock })
+    Ok(App {
+        server,
+        gateway,
+        fleet,
+        spend,
+        grace: config.server.grace,
+        tracker,
+        _lock: lock,
+    })
 }
 
 fn herd(config: &Config) -> Result<Vec<Identity>, Error> {

@@ -103,7 +103,10 @@ impl App {
         // 3. Open streams finish, until the grace is over; then each gets its error.
         let deadline = Instant::now() + self.grace;
         if timeout_at(deadline, self.server.closed()).await.is_err() {
-            tracing::warn!(connections = self.connections(), "grace is over, cutting open streams");
+            tracing::warn!(
+                connections = self.connections(),
+                "grace is over, cutting open streams"
+            );
             self.gateway.cut();
             let _ = timeout(LAST_WORDS, self.server.closed()).await;
         }

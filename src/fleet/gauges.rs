@@ -30,7 +30,9 @@ impl Collector for Gauges {
             one.metric_type(),
         )?;
         for server in &view.servers {
-            let labels = EndpointLabel { endpoint: server.endpoint.name().clone() };
+            let labels = EndpointLabel {
+                endpoint: server.endpoint.name().clone(),
+            };
             let value = ConstGauge::new(i64::from(server.endpoint.is_up()));
             value.encode(up.encode_family(&labels)?)?;
         }

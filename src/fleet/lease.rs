@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use tokio_util::sync::CancellationToken;
-
 use super::endpoint::Endpoint;
 use super::seat::Seat;
 use super::waiting::Lines;
@@ -91,13 +89,6 @@ impl Lease {
     #[must_use]
     pub fn is_cold(&self) -> bool {
         self.cold
-    }
-
-    /// Ends when the server is found dead. Worth watching before the first byte only: after it the
-    /// stream itself tells.
-    #[must_use]
-    pub fn ejected(&self) -> CancellationToken {
-        self.endpoint.ejected()
     }
 
     /// The answer has begun: the model is loaded and works.

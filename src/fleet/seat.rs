@@ -16,6 +16,7 @@ pub struct Seat {
     slots: u32,
     taken: Arc<()>,
     failing: AtomicBool,
+    used: AtomicBool,
 }
 
 impl Seat {
@@ -26,6 +27,7 @@ impl Seat {
             slots,
             taken: Arc::new(()),
             failing: AtomicBool::new(false),
+            used: AtomicBool::new(false),
         }
     }
 
@@ -62,8 +64,15 @@ impl Seat {
         self.serial
     }
 
+    /// True once a request has run here: worth showing, even at zero.
+    #[must_use]
+    pub fn was_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// One more request; dropping the token is one less.
     pub(super) fn take(&self) -> Arc<()> {
+        self.used.store(true, Ordering::Relaxed);
         Arc::clone(&self.taken)
     }
 }

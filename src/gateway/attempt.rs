@@ -29,6 +29,7 @@ pub(super) struct Request {
 }
 
 /// The server being asked.
+#[derive(Debug)]
 pub(super) enum Slot {
     Leased(Lease),
     None(Arc<Endpoint>),

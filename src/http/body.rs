@@ -43,8 +43,15 @@ impl BodyError {
 }
 
 /// Reads the body of a request with these headers.
-pub(super) async fn read(headers: &HeaderMap, mut body: Body, limit: u64) -> Result<Bytes, BodyError> {
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+pub(super) async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: u64,
+) -> Result<Bytes, BodyError> {
+    if headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding != "identity")
+    {
         return Err(BodyError::Encoded);
     }
     let announced = http_body::Body::size_hint(&body).exact();
@@ -63,7 +70,9 @@ pub(super) async fn read(headers: &HeaderMap, mut body: Body, limit: u64) -> Res
     let mut whole = BytesMut::from(first);
     while let Some(piece) = {
         let wait = (Instant::now() + GAP).min(deadline);
-        let piece = timeout_at(wait, body.frame()).await.map_err(|_| BodyError::TooSlow)?;
+        let piece = timeout_at(wait, body.frame())
+            .await
+            .map_err(|_| BodyError::TooSlow)?;
         next(piece)?
     } {
         let length = u64::try_from(whole.len() + piece.len()).unwrap_or(u64::MAX);

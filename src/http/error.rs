@@ -24,20 +24,35 @@ enum Cause {
 
 impl Refusal {
     pub(super) fn gateway(dialect: Dialect, error: gateway::Error, id: HeaderValue) -> Self {
-        Self { dialect, cause: Cause::Gateway(error), id: Some(id) }
+        Self {
+            dialect,
+            cause: Cause::Gateway(error),
+            id: Some(id),
+        }
     }
 
     pub(super) fn body(dialect: Dialect, error: BodyError, id: HeaderValue) -> Self {
-        Self { dialect, cause: Cause::Body(error), id: Some(id) }
+        Self {
+            dialect,
+            cause: Cause::Body(error),
+            id: Some(id),
+        }
     }
 
     /// For what is not about inference.
     pub(super) fn ollama(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { dialect: Dialect::Ollama, cause: Cause::Said(status, text.into()), id: None }
+        Self {
+            dialect: Dialect::Ollama,
+            cause: Cause::Said(status, text.into()),
+            id: None,
+        }
     }
 
     pub(super) fn openai(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { dialect: Dialect::OpenAi, ..Self::ollama(status, text) }
+        Self {
+            dialect: Dialect::OpenAi,
+            ..Self::ollama(status, text)
+        }
     }
 }
 

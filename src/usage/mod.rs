@@ -54,7 +54,11 @@ impl Usage {
     ///
     /// # Errors
     /// When the hub cannot be started.
-    pub async fn start(store: &Store, source: Source, tracker: TaskTracker) -> Result<Self, SpawnErr> {
+    pub async fn start(
+        store: &Store,
+        source: Source,
+        tracker: TaskTracker,
+    ) -> Result<Self, SpawnErr> {
         let tokens = Tokens::default();
         match store.token_counts().await {
             Ok(rows) => {
@@ -72,11 +76,11 @@ impl Usage {
         }
         let hub = hub::Handle::start(RESTARTS, Arc::clone(&tokens), Arc::clone(&source), tracker);
         let hub = hub.await?;
-        Self {
+        Ok(Self {
             tokens,
             source,
             hub,
-        }
+        })
     }
 
     /// The requests running have changed.

@@ -210,7 +210,10 @@ impl Endpoint {
         });
     }
 
-    pub(super) fn ejected(&self) -> CancellationToken {
+    /// Ends when the server is found dead. Worth watching before the first byte only: after it the
+    /// stream itself tells.
+    #[must_use]
+    pub fn ejected(&self) -> CancellationToken {
         CancellationToken::clone(&self.alive.load())
     }
 

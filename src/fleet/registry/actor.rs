@@ -14,10 +14,10 @@ use tokio_util::task::TaskTracker;
 use super::Handle;
 use super::message::{Child, Message};
 use super::state::State;
+use crate::fleet::RESTARTS;
 use crate::fleet::endpoint::{self, EndpointActor, Intervals};
 use crate::fleet::view::FleetView;
 use crate::fleet::waiting::{Lines, WaitingActor};
-use crate::fleet::RESTARTS;
 use crate::supervision::{Restart, Verdict, guardian};
 use crate::upstream::Client;
 
@@ -202,7 +202,10 @@ impl Shell {
 
     fn rest(&mut self, child: Child, why: &str, myself: &ActorRef<Message>) {
         let now = Instant::now();
-        let restart = self.restarts.entry(child.clone()).or_insert_with(|| Restart::new(RESTARTS));
+        let restart = self
+            .restarts
+            .entry(child.clone())
+            .or_insert_with(|| Restart::new(RESTARTS));
         // A child is never given up: a server is better late than never.
         let pause = match restart.died(now, fastrand::f64()) {
             Verdict::After(pause) => pause,

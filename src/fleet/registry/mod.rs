@@ -15,7 +15,7 @@ use std::sync::Arc;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 
-pub(super) use actor::{RegistryActor, Setup};
+pub(super) use actor::Setup;
 use message::Message;
 
 use super::endpoint::Report;
@@ -31,7 +31,9 @@ pub(super) struct Handle {
 
 impl Handle {
     pub(super) fn new() -> Self {
-        Self { mailbox: Slot::empty() }
+        Self {
+            mailbox: Slot::empty(),
+        }
     }
 
     pub(super) fn attach(&self, actor: ActorRef<Message>) {

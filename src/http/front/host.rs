@@ -29,12 +29,16 @@ pub(super) fn is_this_machine(host: &str) -> bool {
     name.is_empty()
         || name == "localhost"
         || name == *OWN
-        || [".localhost", ".local", ".internal"].iter().any(|end| name.ends_with(end))
+        || [".localhost", ".local", ".internal"]
+            .iter()
+            .any(|end| name.ends_with(end))
 }
 
 fn is_local(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_unspecified() || v4.is_link_local(),
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_private() || v4.is_unspecified() || v4.is_link_local()
+        }
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local(),
     }
 }
@@ -45,7 +49,14 @@ mod tests {
 
     #[test]
     fn only_names_that_no_public_dns_serves_are_this_machine() {
-        for host in ["", "localhost:11435", "127.0.0.1", "[::1]:11435", "192.168.1.4:80", "a.local"] {
+        for host in [
+            "",
+            "localhost:11435",
+            "127.0.0.1",
+            "[::1]:11435",
+            "192.168.1.4:80",
+            "a.local",
+        ] {
             assert!(is_this_machine(host), "{host}");
         }
         for host in ["evil.test", "8.8.8.8", "localhost.evil.test:11435", "?"] {

@@ -50,19 +50,27 @@ impl Front {
     /// Guards `router`; `on_loopback` says that the listening address is one of this machine only.
     #[must_use]
     pub fn new(router: Router, origins: Origins, on_loopback: bool) -> Self {
-        Self { router, origins, guards_host: on_loopback }
+        Self {
+            router,
+            origins,
+            guards_host: on_loopback,
+        }
     }
 
     fn judge(&self, request: &Request<Incoming>) -> Verdict {
         let headers = request.headers();
-        let host = headers.get(HOST).map_or("", |host| host.to_str().unwrap_or("?"));
+        let host = headers
+            .get(HOST)
+            .map_or("", |host| host.to_str().unwrap_or("?"));
         if self.guards_host && !host::is_this_machine(host) {
             return Verdict::Refused;
         }
         let Some(origin) = headers.get(ORIGIN) else {
             return Verdict::Plain;
         };
-        let allowed = origin.to_str().is_ok_and(|origin| self.origins.allow(origin, host));
+        let allowed = origin
+            .to_str()
+            .is_ok_and(|origin| self.origins.allow(origin, host));
         match (allowed, request.method() == Method::OPTIONS) {
             (false, _) => Verdict::Refused,
             (true, true) if headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) => {
@@ -83,9 +91,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     fn call(&self, request: Request<Incoming>) -> Answer {
         match self.judge(&request) {
             Verdict::Plain => Box::pin(self.router.clone().call(request.map(Body::new))),
-            Verdict::Refused => {
-                Box::pin(async { Ok(StatusCode::FORBIDDEN.into_response()) })
-            }
+            Verdict::Refused => Box::pin(async { Ok(StatusCode::FORBIDDEN.into_response()) }),
             Verdict::Preflight(origin) => Box::pin(async { Ok(preflight(origin)) }),
             Verdict::Page(origin) => {
                 let answer = self.router.clone().call(request.map(Body::new));
@@ -99,7 +105,10 @@ fn preflight(origin: HeaderValue) -> Response {
     let mut answer = readable(StatusCode::NO_CONTENT.into_response(), origin);
     let headers = answer.headers_mut();
     let fixed = [
-        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"),
+        (
+            ACCESS_CONTROL_ALLOW_METHODS,
+            "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS",
+        ),
         (
             ACCESS_CONTROL_ALLOW_HEADERS,
             "Authorization, Content-Type, User-Agent, Accept, X-Requested-With, X-Request-Id, \

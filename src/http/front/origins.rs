@@ -1,8 +1,13 @@
 //! Which pages may call: Ollama's own list, and what the configuration adds.
 
 /// Schemes of desktop programs and editors, which Ollama allows.
-const PROGRAMS: [&str; 5] =
-    ["app://", "file://", "tauri://", "vscode-webview://", "vscode-file://"];
+const PROGRAMS: [&str; 5] = [
+    "app://",
+    "file://",
+    "tauri://",
+    "vscode-webview://",
+    "vscode-file://",
+];
 
 /// The rule.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +21,9 @@ impl Origins {
     #[must_use]
     pub fn new(allowed: &[String]) -> Self {
         let clean = |origin: &String| origin.trim_end_matches('/').to_ascii_lowercase();
-        Self { allowed: allowed.iter().map(clean).collect() }
+        Self {
+            allowed: allowed.iter().map(clean).collect(),
+        }
     }
 
     /// Whether the page at `origin` may call the router it reached as `host`.
@@ -25,7 +32,9 @@ impl Origins {
         if PROGRAMS.iter().any(|scheme| origin.starts_with(scheme)) {
             return true;
         }
-        let site = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let site = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"));
         let own = |site: &str| {
             let name = super::host::name(site);
             matches!(name, "localhost" | "127.0.0.1" | "0.0.0.0" | "[::1]")

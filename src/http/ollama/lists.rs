@@ -14,13 +14,21 @@ pub(super) async fn root() -> Response {
 /// The oldest version in the herd: what every server can do.
 pub(super) async fn version(Shared(state): Shared<State>) -> Response {
     let view = state.gateway.fleet().view();
-    let version = view.version().map_or_else(|| "0.0.0".to_owned(), ToString::to_string);
-    json(StatusCode::OK, serde_json::json!({ "version": version }).to_string())
+    let version = view
+        .version()
+        .map_or_else(|| "0.0.0".to_owned(), ToString::to_string);
+    json(
+        StatusCode::OK,
+        serde_json::json!({ "version": version }).to_string(),
+    )
 }
 
 /// Cloud models belong to the identity of one server, so a herd does not offer them.
 pub(super) async fn status() -> Response {
-    json(StatusCode::OK, r#"{"cloud":{"disabled":true,"source":"config"}}"#)
+    json(
+        StatusCode::OK,
+        r#"{"cloud":{"disabled":true,"source":"config"}}"#,
+    )
 }
 
 pub(super) async fn tags(Shared(state): Shared<State>) -> Response {

@@ -21,5 +21,7 @@ pub(super) fn routes() -> Router<State> {
     Api::ALL
         .into_iter()
         .filter(|api| api.dialect() == Dialect::Ollama)
-        .fold(router, |router, api| router.route(api.path(), post(infer(api))))
+        .fold(router, |router, api| {
+            router.route(api.path(), post(infer(api)))
+        })
 }

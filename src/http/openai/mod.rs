@@ -18,7 +18,9 @@ pub(super) fn routes() -> Router<State> {
     Api::ALL
         .into_iter()
         .filter(|api| api.dialect() == Dialect::OpenAi)
-        .fold(router, |router, api| router.route(api.path(), post(ollama::infer(api))))
+        .fold(router, |router, api| {
+            router.route(api.path(), post(ollama::infer(api)))
+        })
 }
 
 async fn models(Shared(state): Shared<State>) -> Response {
@@ -28,7 +30,9 @@ async fn models(Shared(state): Shared<State>) -> Response {
 /// Unlike Ollama's own, this finds names with a namespace too.
 async fn model(Shared(state): Shared<State>, Path(named): Path<String>) -> Response {
     let view = state.gateway.fleet().view();
-    let known = ModelName::parse(&named).ok().and_then(|model| view.openai_model(&model));
+    let known = ModelName::parse(&named)
+        .ok()
+        .and_then(|model| view.openai_model(&model));
     match known {
         Some(body) => json(StatusCode::OK, body),
         None => {

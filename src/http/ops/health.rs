@@ -46,10 +46,20 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
 
 pub(super) async fn herd(Shared(state): Shared<State>) -> Response {
     let view = state.gateway.fleet().view();
-    let endpoints = view.servers.iter().map(|server| (&**server.endpoint.name(), health(server)));
+    let endpoints = view
+        .servers
+        .iter()
+        .map(|server| (&**server.endpoint.name(), health(server)));
     let serves = view.up().next().is_some();
-    let herd = Herd { status: if serves { "ok" } else { "error" }, endpoints: endpoints.collect() };
-    let status = if serves { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let herd = Herd {
+        status: if serves { "ok" } else { "error" },
+        endpoints: endpoints.collect(),
+    };
+    let status = if serves {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     json(status, serde_json::to_vec(&herd).unwrap_or_default())
 }
 

@@ -62,7 +62,10 @@ pub(super) async fn token_counts(Shared(state): Shared<State>) -> Response {
         total_tokens: rows.iter().map(|row| row.total_tokens).sum(),
         breakdown: rows.iter().map(counts).collect(),
     };
-    json(StatusCode::OK, serde_json::to_vec(&totals).unwrap_or_default())
+    json(
+        StatusCode::OK,
+        serde_json::to_vec(&totals).unwrap_or_default(),
+    )
 }
 
 pub(super) async fn stats(
@@ -131,6 +134,9 @@ fn minute(row: &MinuteRow) -> Minute<'_> {
 
 /// Serving goes on without the database; only looking back does not.
 fn unreadable(error: &crate::store::Error) -> Response {
-    Refusal::ollama(StatusCode::SERVICE_UNAVAILABLE, format!("database not readable: {error}"))
-        .into_response()
+    Refusal::ollama(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("database not readable: {error}"),
+    )
+    .into_response()
 }

@@ -34,11 +34,17 @@ pub(super) async fn config(Shared(state): Shared<State>) -> Response {
         llama_server_endpoints: [],
         require_router_api_key: false,
     };
-    json(StatusCode::OK, serde_json::to_vec(&config).unwrap_or_default())
+    json(
+        StatusCode::OK,
+        serde_json::to_vec(&config).unwrap_or_default(),
+    )
 }
 
 pub(super) async fn ps_details(Shared(state): Shared<State>) -> Response {
-    json(StatusCode::OK, state.gateway.fleet().view().running_details())
+    json(
+        StatusCode::OK,
+        state.gateway.fleet().view().running_details(),
+    )
 }
 
 fn endpoint(server: &Server) -> Endpoint<'_> {
@@ -47,7 +53,18 @@ fn endpoint(server: &Server) -> Endpoint<'_> {
         name: server.endpoint.name(),
         url: server.endpoint.url(),
         status: if up { "ok" } else { "error" },
-        version: server.report.version.as_ref().filter(|_| up).map(ToString::to_string),
-        detail: (!up).then(|| server.report.trouble.as_deref().unwrap_or("not heard from yet")),
+        version: server
+            .report
+            .version
+            .as_ref()
+            .filter(|_| up)
+            .map(ToString::to_string),
+        detail: (!up).then(|| {
+            server
+                .report
+                .trouble
+                .as_deref()
+                .unwrap_or("not heard from yet")
+        }),
     }
 }

@@ -27,7 +27,9 @@ pub(super) async fn stream(Shared(state): Shared<State>) -> Response {
         let event = event(&mut snapshots);
         Some((Ok::<_, Infallible>(event), (snapshots, closing)))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response()
+    Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE))
+        .into_response()
 }
 
 fn event(snapshots: &mut watch::Receiver<Bytes>) -> Event {

@@ -54,9 +54,11 @@ impl Actor for HubActor {
 
     async fn pre_start(
         &self,
-        _: ActorRef<Message>,
+        myself: ActorRef<Message>,
         setup: Setup,
     ) -> Result<Shell, ActorProcessingErr> {
+        setup.mailbox.occupy(myself.clone());
+        let _ = myself.cast(Message::Touched);
         Ok(Shell {
             setup,
             state: State::default(),

@@ -50,7 +50,12 @@ impl Handle {
             tracker,
         };
         let guardian = guardian::Handle::start(restarts, vec![setup.into_child()]).await?;
-        Ok(Self { frames, told, mailbox, _guardian: Arc::new(guardian) })
+        Ok(Self {
+            frames,
+            told,
+            mailbox,
+            _guardian: Arc::new(guardian),
+        })
     }
 
     /// Cheap when nobody watches, and when the news is on its way already.

@@ -1,1 +1,164 @@
+use super::*;
 
+fn seat(model: &str) -> Arc<Seat> {
+    Arc::new(Seat::new(ModelName::parse(model).unwrap(), 2))
+}
+
+fn up(now: Instant) -> State {
+    let mut state = State::new(Report::unknown(), None, now);
+    state.probed(Answer::Alive, Probe::Alive, now, now);
+    state
+}
+
+fn grant(state: &mut State, seat: &Arc<Seat>) -> Result<Grant, Refusal> {
+    state.acquire(seat, Instant::now()).0
+}
+
+const COLD: Result<Grant, Refusal> = Ok(Grant {
+    cold: true,
+    watched: true,
+});
+const JOINED: Result<Grant, Refusal> = Ok(Grant {
+    cold: false,
+    watched: true,
+});
+const WARM: Result<Grant, Refusal> = Ok(Grant {
+    cold: false,
+    watched: false,
+});
+
+#[test]
+fn a_server_never_heard_from_gives_no_slot() {
+    let mut state = State::new(Report::unknown(), None, Instant::now());
+    assert_eq!(grant(&mut state, &seat("a")), Err(Refusal::Down));
+}
+
+#[test]
+fn one_model_loads_at_a_time_and_others_may_join_it() {
+    let (mut state, a, b) = (up(Instant::now()), seat("a"), seat("b"));
+    assert_eq!(grant(&mut state, &a), COLD);
+    let _running = a.take();
+    assert_eq!(grant(&mut state, &a), JOINED);
+    assert_eq!(grant(&mut state, &b), Err(Refusal::Loading));
+    state.answered(&a, Instant::now());
+    assert_eq!(grant(&mut state, &a), WARM);
+    assert_eq!(grant(&mut state, &b), COLD);
+}
+
+#[test]
+fn an_abandoned_load_makes_room_for_another() {
+    let (mut state, a, b) = (up(Instant::now()), seat("a"), seat("b"));
+    assert_eq!(grant(&mut state, &a), COLD);
+    let effects = state.released(&a, Outcome::Left, Instant::now());
+    assert!(effects.changed);
+    assert_eq!(grant(&mut state, &b), COLD);
+}
+
+#[test]
+fn slots_are_counted_by_who_holds_them() {
+    let (mut state, a) = (up(Instant::now()), seat("a"));
+    state.answered(&a, Instant::now());
+    let (first, second) = (a.take(), a.take());
+    assert_eq!(grant(&mut state, &a), Err(Refusal::Full));
+    drop(first);
+    assert_eq!(grant(&mut state, &a), WARM);
+    drop(second);
+}
+
+#[test]
+fn a_refused_connection_ejects_at_once_and_a_sign_of_life_brings_back_a_cold_server() {
+    let (mut state, a, now) = (up(Instant::now()), seat("a"), Instant::now());
+    state.answered(&a, now);
+    let effects = state.released(&a, Outcome::Failed(Fault::Unreachable), now);
+    assert!(effects.changed && effects.ask.contains(&Probe::Alive));
+    assert_eq!(state.report().phase, Phase::Down(now));
+    assert_eq!(grant(&mut state, &a), Err(Refusal::Down));
+    state.probed(Answer::Alive, Probe::Alive, now, now);
+    assert_eq!(grant(&mut state, &a), COLD);
+}
+
+#[test]
+fn silence_is_believed_the_second_time() {
+    let (mut state, now) = (up(Instant::now()), Instant::now());
+    let silent = || Answer::Nothing(crate::upstream::Failure::Silent);
+    let effects = state.probed(silent(), Probe::Alive, now, now);
+    assert!(state.is_up() && effects.ask == [Probe::Alive]);
+    state.probed(silent(), Probe::Alive, now, now);
+    assert!(!state.is_up());
+}
+
+#[test]
+fn a_slow_catalogue_is_no_illness() {
+    let (mut state, now) = (up(Instant::now()), Instant::now());
+    for probe in [Probe::Loaded, Probe::Models, Probe::Version] {
+        let silent = Answer::Nothing(crate::upstream::Failure::Silent);
+        assert_eq!(state.probed(silent, probe, now, now), Effects::default());
+    }
+    assert!(state.is_up());
+}
+
+#[test]
+fn a_500_counts_against_that_model_only_and_is_tried_again_one_at_a_time() {
+    let now = Instant::now();
+    let (mut state, a, b) = (up(now), seat("a"), seat("b"));
+    state.answered(&a, now);
+    state.answered(&b, now);
+    let effects = state.released(&a, Outcome::Failed(Fault::Status), now);
+    let again = effects.reconsider.unwrap();
+    assert!(a.is_failing() && !b.is_failing() && state.is_up());
+    assert_eq!(state.acquire(&b, now).0, WARM);
+
+    let trial = state.acquire(&a, again).0;
+    assert_eq!(trial, JOINED, "watched, so that its success is heard of");
+    let running = a.take();
+    assert_eq!(state.acquire(&a, again).0, Err(Refusal::Full));
+    state.answered(&a, again);
+    assert!(!a.is_failing());
+    assert_eq!(state.acquire(&a, again).0, WARM);
+    drop(running);
+}
+
+#[test]
+fn what_was_learnt_after_the_question_outlives_the_answer() {
+    let (mut state, a, asked) = (up(Instant::now()), seat("a"), Instant::now());
+    let later = asked + Duration::from_millis(1);
+    state.answered(&a, later);
+    state.probed(Answer::Loaded(Vec::new()), Probe::Loaded, asked, later);
+    assert_eq!(grant(&mut state, &a), WARM);
+    state.probed(Answer::Loaded(Vec::new()), Probe::Loaded, later, later);
+    assert_eq!(grant(&mut state, &a), COLD);
+}
+
+#[test]
+fn a_restarted_actor_goes_on_from_the_last_report() {
+    let (mut state, a, now) = (up(Instant::now()), seat("a"), Instant::now());
+    state.answered(&a, now);
+    let b = seat("b");
+    assert_eq!(grant(&mut state, &b), COLD);
+    let running = b.take();
+    let report = state.report().clone();
+    let mut next = State::new(report.clone(), Some(Arc::clone(&b)), now);
+    assert_eq!(grant(&mut next, &a), WARM);
+    assert_eq!(next.loading(), b.serial());
+    drop(running);
+    assert_eq!(State::new(report, Some(b), now).loading(), 0);
+}
+
+#[test]
+fn a_dead_server_is_asked_soon_and_then_less_often() {
+    let intervals = Intervals {
+        alive: Duration::from_secs(2),
+        loaded: Duration::from_secs(5),
+        models: Duration::from_secs(60),
+    };
+    let (mut state, now) = (up(Instant::now()), Instant::now());
+    let pauses: Vec<_> = (0..7)
+        .map(|_| {
+            let refused = Answer::Nothing(crate::upstream::Failure::Refused(String::new()));
+            state.probed(refused, Probe::Alive, now, now);
+            state.next(Probe::Alive, &intervals).unwrap().as_millis()
+        })
+        .collect();
+    assert_eq!(pauses, [200, 400, 800, 1600, 2000, 2000, 2000]);
+    assert_eq!(state.next(Probe::Models, &intervals), None);
+}

@@ -50,16 +50,14 @@ impl<R> State<R> {
                 reply: Some(reply),
             },
         );
-        let is_head = self.line.keys().next() == Some(&ticket);
-        let behind_constrained = self
+        if self.turn.is_some_and(|turn| turn < ticket) {
+            return None; // the round reaches it, or ends before it
+        }
+        let first_to_try = self
             .line
             .range(..ticket)
             .all(|(_, waiter)| waiter.constrained);
-        if is_head || behind_constrained {
-            self.freed()
-        } else {
-            None
-        }
+        if first_to_try { self.freed() } else { None }
     }
 
     /// The one whose turn it was found no room.
