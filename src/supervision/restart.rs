@@ -77,10 +77,7 @@ mod tests {
     fn deaths_in_a_row_are_answered_more_slowly_and_then_not_at_all() {
         let (mut restart, now) = (Restart::new(POLICY), Instant::now());
         let verdicts = [0, 1, 2, 3].map(|s| restart.died(now + Duration::from_secs(s), 0.0));
-        assert_eq!(
-            verdicts,
-            [after(10), after(20), after(40), Verdict::GiveUp]
-        );
+        assert_eq!(verdicts, [after(10), after(20), after(40), Verdict::GiveUp]);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 
+use super::Child;
 use super::message::Message;
 use super::state::{Death, State};
-use super::Child;
 use crate::supervision::RestartPolicy;
 
 /// See the module.
@@ -77,9 +77,7 @@ impl Guarded {
         match (self.children[child].start)(myself.get_cell()).await {
             Ok(cell) => self.state.started(child, cell.get_id()),
             Err(error) => {
-                let death = self
-                    .state
-                    .failed(child, Instant::now(), fastrand::f64());
+                let death = self.state.failed(child, Instant::now(), fastrand::f64());
                 self.mourn(myself, death, &error.to_string());
             }
         }
