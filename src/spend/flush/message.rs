@@ -1,0 +1,19 @@
+//! What the flush actor is told.
+
+use std::sync::Arc;
+
+use super::state::Timer;
+use crate::store::{BatchId, SealedBatch};
+
+/// Through its handle, by its timer, and by the task that runs the transaction.
+#[derive(Debug)]
+pub(in crate::spend) enum Message {
+    /// A batch to write, perhaps not for the first time.
+    Offer(Arc<SealedBatch>),
+    /// Someone waits.
+    Hurry,
+    /// What was gathered has gathered for long enough, or it is time to try again.
+    Due(Timer),
+    /// The transaction with these ended; `true` when they are in the database now.
+    Written(Vec<BatchId>, bool),
+}

@@ -1,0 +1,90 @@
+//! The flush actor: many batches, one transaction.
+//!
+//! Owns the queue of batches on this side of the carrier, the flush timer, armed only while there is
+//! something in the queue, and the one transaction under way. A transaction that fails is tried
+//! again for as long as it takes, ever more slowly.
+//!
+//! It must not know where batches come from or what a journal is. It may die at any moment, even
+//! between a commit and the report of it: its successor asks for everything to be sent again, and
+//! the database knows what it has.
+//!
+//! The transaction runs in a tracked task, which is not cancelled when the actor dies. Its result
+//! is then lost, and a second transaction with the same batches may already wait behind it: that
+//! one finds them applied.
+
+mod actor;
+mod message;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use ractor::Actor as _;
+use tokio_util::task::TaskTracker;
+
+use super::{SpendStats, forward};
+use crate::store::{SealedBatch, Store};
+use crate::supervision::Slot;
+use crate::supervision::guardian::Child;
+use message::Message;
+
+/// What an incarnation needs to begin.
+#[derive(Clone)]
+pub(super) struct Arguments {
+    pub(super) store: Store,
+    pub(super) tracker: TaskTracker,
+    pub(super) interval: Duration,
+    /// Who is told what was applied.
+    pub(super) forward: forward::Handle,
+    pub(super) stats: Arc<SpendStats>,
+}
+
+/// Reaches whichever incarnation lives.
+#[derive(Clone)]
+pub(super) struct Handle(Slot<Message>);
+
+impl Handle {
+    pub(super) fn new() -> Self {
+        Self(Slot::empty())
+    }
+
+    /// For the guardian.
+    pub(super) fn child(&self, arguments: Arguments) -> Child {
+        let slot = self.0.clone();
+        Child {
+            name: "spend/flush",
+            start: Box::new(move |supervisor| {
+                let beginning = (arguments.clone(), slot.clone());
+                async move {
+                    let started =
+                        actor::Flush::spawn_linked(None, actor::Flush, beginning, supervisor);
+                    Ok(started.await?.0.get_cell())
+                }
+                .boxed()
+            }),
+        }
+    }
+
+    /// A batch to write.
+    pub(super) fn offer(&self, batch: Arc<SealedBatch>) {
+        // When nobody is there, whoever comes asks for it.
+        self.0.cast(Message::Offer(batch));
+    }
+
+    /// Someone waits: write what is there without waiting for the timer.
+    pub(super) fn hurry(&self) {
+        self.0.cast(Message::Hurry);
+    }
+
+    /// Ends it when it has done what it was told so far.
+    pub(super) async fn drain(&self) {
+        forward::drain(self.0.occupant().as_deref()).await;
+    }
+
+    pub(super) fn kill(&self) {
+        if let Some(actor) = self.0.occupant() {
+            actor.kill();
+        }
+    }
+}

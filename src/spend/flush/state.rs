@@ -1,0 +1,227 @@
+//! What is to be written, and when. Pure: the dice are an argument.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::store::{BatchId, SealedBatch};
+use crate::supervision::Backoff;
+
+/// Batches in one transaction. A backlog of an hour, at five a second, takes about seventy.
+const MOST_AT_ONCE: usize = 256;
+
+/// A database that is away is asked again after 100 ms, and every half minute in the end.
+const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
+
+/// Tells the timer armed last from those armed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::spend) struct Timer(u64);
+
+/// What the shell is to do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    ArmTimer(Timer, Duration),
+    Write(Vec<Arc<SealedBatch>>),
+    Report(Vec<BatchId>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing to do.
+    Idle,
+    /// Waits for the timer.
+    Gathering,
+    /// A transaction is under way; `again` when another is to follow at once.
+    Writing { again: bool },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct State {
+    interval: Duration,
+    queue: BTreeMap<BatchId, Arc<SealedBatch>>,
+    phase: Phase,
+    timers: u64,
+    failures: u32,
+}
+
+impl State {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            queue: BTreeMap::new(),
+            phase: Phase::Idle,
+            timers: 0,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn offer(&mut self, batch: Arc<SealedBatch>) -> Vec<Effect> {
+        self.queue.insert(batch.id, batch);
+        match self.phase {
+            Phase::Idle => self.gather(self.interval),
+            Phase::Gathering | Phase::Writing { .. } => Vec::new(),
+        }
+    }
+
+    pub(super) fn hurry(&mut self) -> Vec<Effect> {
+        match &mut self.phase {
+            Phase::Idle => Vec::new(),
+            Phase::Gathering => self.write(),
+            Phase::Writing { again } => {
+                *again = true;
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn due(&mut self, timer: Timer) -> Vec<Effect> {
+        if self.phase == Phase::Gathering && timer == Timer(self.timers) {
+            self.write()
+        } else {
+            Vec::new()
+        }
+    }
+
+    pub(super) fn written(&mut self, ids: Vec<BatchId>, done: bool, dice: f64) -> Vec<Effect> {
+        let again = self.phase == Phase::Writing { again: true };
+        if !done {
+            self.failures = self.failures.saturating_add(1);
+            return self.gather(RETRIES.delay(self.failures, dice));
+        }
+        self.failures = 0;
+        for id in &ids {
+            self.queue.remove(id);
+        }
+        let mut effects = vec![Effect::Report(ids)];
+        if self.queue.is_empty() {
+            self.phase = Phase::Idle;
+        } else if again {
+            effects.extend(self.write());
+        } else {
+            effects.extend(self.gather(self.interval));
+        }
+        effects
+    }
+
+    fn gather(&mut self, pause: Duration) -> Vec<Effect> {
+        self.phase = Phase::Gathering;
+        self.timers += 1;
+        vec![Effect::ArmTimer(Timer(self.timers), pause)]
+    }
+
+    fn write(&mut self) -> Vec<Effect> {
+        let batches: Vec<_> = self.queue.values().take(MOST_AT_ONCE).cloned().collect();
+        // What did not fit has waited long enough, too.
+        let again = self.queue.len() > batches.len();
+        self.phase = Phase::Writing { again };
+        vec![Effect::Write(batches)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn id(seq: u64) -> BatchId {
+        BatchId {
+            producer: Uuid::nil(),
+            seq,
+        }
+    }
+
+    fn batch(seq: u64) -> Arc<SealedBatch> {
+        Arc::new(SealedBatch {
+            id: id(seq),
+            rows: Vec::new(),
+            records: 1,
+            oldest: 0,
+        })
+    }
+
+    #[test]
+    fn batches_gather_until_the_timer_and_are_written_together() {
+        let mut state = State::new(SECOND);
+        assert_eq!(state.offer(batch(1)), [Effect::ArmTimer(Timer(1), SECOND)]);
+        assert_eq!(state.offer(batch(2)), []);
+        assert_eq!(
+            state.due(Timer(1)),
+            [Effect::Write(vec![batch(1), batch(2)])]
+        );
+        let both = vec![id(1), id(2)];
+        assert_eq!(
+            state.written(both.clone(), true, 0.0),
+            [Effect::Report(both)]
+        );
+        assert_eq!(state.offer(batch(3)), [Effect::ArmTimer(Timer(2), SECOND)]);
+        assert_eq!(state.due(Timer(1)), [], "an old timer");
+    }
+
+    #[test]
+    fn a_batch_offered_twice_is_written_once() {
+        let mut state = State::new(SECOND);
+        state.offer(batch(1));
+        state.offer(batch(1));
+        assert_eq!(state.hurry(), [Effect::Write(vec![batch(1)])]);
+    }
+
+    #[test]
+    fn what_does_not_fit_follows_at_once_and_what_comes_meanwhile_gathers() {
+        let mut state = State::new(SECOND);
+        for seq in 0..=MOST_AT_ONCE as u64 {
+            state.offer(batch(seq));
+        }
+        let all: Vec<_> = (0..MOST_AT_ONCE as u64).map(batch).collect();
+        let ids: Vec<_> = all.iter().map(|batch| batch.id).collect();
+        assert_eq!(state.due(Timer(1)), [Effect::Write(all)]);
+        let last = batch(MOST_AT_ONCE as u64);
+        let effects = state.written(ids.clone(), true, 0.0);
+        assert_eq!(
+            effects,
+            [Effect::Report(ids), Effect::Write(vec![last.clone()])]
+        );
+        state.offer(batch(9_999));
+        let effects = state.written(vec![last.id], true, 0.0);
+        let gathers = Effect::ArmTimer(Timer(2), SECOND);
+        assert_eq!(effects, [Effect::Report(vec![last.id]), gathers]);
+    }
+
+    #[test]
+    fn a_failed_transaction_is_tried_again_more_and_more_slowly() {
+        let mut state = State::new(SECOND);
+        state.offer(batch(1));
+        let mut pauses = Vec::new();
+        for timer in 1..=10 {
+            assert_eq!(state.due(Timer(timer)), [Effect::Write(vec![batch(1)])]);
+            match &state.written(vec![id(1)], false, 0.0)[..] {
+                [Effect::ArmTimer(_, pause)] => pauses.push(pause.as_millis()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(pauses[..3], [100, 200, 400]);
+        assert_eq!(pauses[9], 30_000);
+        assert_eq!(
+            state.hurry(),
+            [Effect::Write(vec![batch(1)])],
+            "who asks need not wait"
+        );
+    }
+
+    #[test]
+    fn who_hurries_during_a_transaction_gets_another_one() {
+        let mut state = State::new(SECOND);
+        state.offer(batch(1));
+        state.hurry();
+        state.offer(batch(2));
+        assert_eq!(state.hurry(), []);
+        let effects = state.written(vec![id(1)], true, 0.0);
+        assert_eq!(
+            effects,
+            [Effect::Report(vec![id(1)]), Effect::Write(vec![batch(2)])]
+        );
+    }
+}

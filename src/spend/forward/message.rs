@@ -1,0 +1,37 @@
+//! What the spend actor is told.
+
+use std::sync::Arc;
+
+use ractor::RpcReplyPort;
+
+use super::state::Ask;
+use crate::spend::journal::Notice;
+use crate::store::{BatchId, SealedBatch};
+
+/// By the journal, by itself, and through its handle.
+#[derive(Debug)]
+pub(in crate::spend) enum Message {
+    /// The open batch is not empty any more.
+    Unsealed,
+    /// The open batch has been open for long enough.
+    Due,
+    /// The disk has this batch.
+    Sealed(Arc<SealedBatch>),
+    /// These are in the database.
+    Applied(Vec<BatchId>),
+    /// Whoever wrote to the database has begun anew.
+    Resend,
+    /// Bring all that is recorded into the database, and say when it is there.
+    Flush(RpcReplyPort<()>),
+    /// Everything recorded before this was asked has been told of.
+    Settled(Ask),
+}
+
+impl From<Notice> for Message {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::Unsealed => Self::Unsealed,
+            Notice::Sealed(batch) => Self::Sealed(batch),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The spend actor: decides when a batch is closed, and knows which ones are on their way.
+//!
+//! Owns the seal timer, armed only while something is open, and the list of batches handed to the
+//! carrier and not settled. When that list is long the database is in trouble: no batch is closed
+//! then, the open one just grows, by pairs and minutes and not by requests.
+//!
+//! It must not know what is in a batch, how it travels, or which files there are. It holds nothing
+//! that the journal could not tell it again: a new incarnation attaches, and hears of everything
+//! that is owed. When it dies those who wait for [`Handle::flush`] are told, and ask its successor.
+
+mod actor;
+mod message;
+mod state;
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use ractor::{Actor as _, ActorRef};
+
+use super::carrier::Carrier;
+use super::journal::Journal;
+use crate::store::BatchId;
+use crate::supervision::Slot;
+use crate::supervision::guardian::Child;
+use message::Message;
+
+/// What an incarnation needs to begin.
+#[derive(Clone)]
+pub(super) struct Arguments {
+    pub(super) journal: Journal,
+    pub(super) carrier: Carrier,
+    pub(super) interval: Duration,
+}
+
+/// Reaches whichever incarnation lives.
+#[derive(Clone)]
+pub(super) struct Handle(Slot<Message>);
+
+impl Handle {
+    pub(super) fn new() -> Self {
+        Self(Slot::empty())
+    }
+
+    /// For the guardian.
+    pub(super) fn child(&self, arguments: Arguments) -> Child {
+        let slot = self.0.clone();
+        Child {
+            name: "spend/forward",
+            start: Box::new(move |supervisor| {
+                let beginning = (arguments.clone(), slot.clone());
+                async move {
+                    let started =
+                        actor::Forward::spawn_linked(None, actor::Forward, beginning, supervisor);
+                    Ok(started.await?.0.get_cell())
+                }
+                .boxed()
+            }),
+        }
+    }
+
+    /// These are in the database.
+    pub(super) fn applied(&self, ids: Vec<BatchId>) {
+        // When nobody is there they will be carried, found applied, and told of again.
+        self.0.cast(Message::Applied(ids));
+    }
+
+    /// Carry everything again: whoever had it is gone.
+    pub(super) fn resend(&self) {
+        // When nobody is there, whoever comes carries everything in any case.
+        self.0.cast(Message::Resend);
+    }
+
+    /// Seals, and returns `true` when all that was recorded before is in the database; `false`
+    /// when the actor died before that.
+    pub(super) async fn flush(&self) -> bool {
+        match self.0.occupant() {
+            Some(actor) => ractor::call!(actor, Message::Flush).is_ok(),
+            None => false,
+        }
+    }
+
+    /// Ends it when it has done what it was told so far.
+    pub(super) async fn drain(&self) {
+        drain(self.0.occupant().as_deref()).await;
+    }
+
+    pub(super) fn kill(&self) {
+        if let Some(actor) = self.0.occupant() {
+            actor.kill();
+        }
+    }
+}
+
+/// `drain` and not `stop`, which would overtake what it was told.
+pub(super) async fn drain<M: ractor::Message>(actor: Option<&ActorRef<M>>) {
+    if let Some(actor) = actor {
+        // An error means that it has ended already.
+        let _ = actor.drain_and_wait(None).await;
+    }
+}

@@ -1,0 +1,215 @@
+//! The journal: usage as it is written down before a client can see the end of its answer.
+//!
+//! Owns the segment files in `data_dir/journal`, the batch that is open, and every sealed batch until
+//! it is known to be in the database. It is the one place where the pipeline's truth lives: the
+//! actors above may die at any moment, and whoever follows them asks here. It must not know where
+//! batches go: it gives [`Notice`]s to whoever attached last.
+//!
+//! # Why a token is counted exactly once
+//!
+//! 1. A record is in the journal before it is acknowledged, under the number of the open batch, and
+//!    no record is written under two numbers. So `{producer, number}` names a set of records for
+//!    good; the producer's id is new at every start, so no number is ever used again.
+//! 2. The database applies an id once, together with its content ([`crate::store`]).
+//! 3. A segment is removed only when the database has said, durably, that it has every batch in it.
+//!    Until then each start hands all of them out again ([`replay`]), which by 2 does no harm.
+//!
+//! By 1 and 3 nothing that was acknowledged is lost, by 1 and 2 nothing is counted twice. How often
+//! and where a process dies does not occur in the argument; nor does whether seals are there, nor
+//! the order of anything.
+//!
+//! # How it fails
+//!
+//! A disk that refuses makes [`Recorded`] resolve to an error and [`SpendStats`] say so; the next
+//! write tries again. A last frame cut short by a crash is ignored: nobody was told it was written.
+//! Damage in the middle costs the records it hit; the file is kept aside for a human, when what was
+//! left of it is in the database. The journal grows while the database is away, up to a limit;
+//! beyond it records are refused.
+
+mod aggregate;
+mod disk;
+mod frame;
+mod ledger;
+mod payload;
+mod recover;
+mod replay;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Sender, channel};
+
+use tokio::sync::oneshot;
+
+use super::{Durability, NotRecorded, Recorded, SpendStats};
+use crate::domain::UsageRecord;
+use crate::store::{BatchId, SealedBatch};
+use thread::Command;
+
+/// More records than this wait for a disk that is slower than they come: the next are refused.
+const MAX_QUEUED: usize = 65_536;
+
+/// What the journal tells whoever is attached.
+pub(super) enum Notice {
+    /// The open batch is not empty any more. Said once, until it is sealed.
+    Unsealed,
+    /// The disk has this batch: it may travel.
+    Sealed(Arc<SealedBatch>),
+}
+
+/// Hears the notices, on the journal's thread: must not block.
+pub(super) type Listener = Box<dyn Fn(Notice) + Send>;
+
+/// Called, on the journal's thread, when all that was sealed before has been told of.
+pub(super) type Settled = Box<dyn FnOnce() + Send>;
+
+/// How large things may grow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A segment larger than this is sealed and left. Also how much of a batch that stays open,
+    /// because the database is away, one crash makes the next start read again at a time.
+    pub(super) segment_bytes: u64,
+    /// All segments together: about nine million requests.
+    pub(super) journal_bytes: u64,
+}
+
+impl Limits {
+    pub(super) const DEFAULT: Self = Self {
+        segment_bytes: 8 << 20,
+        journal_bytes: 1 << 30,
+    };
+}
+
+/// The journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{}: another process uses this folder", .0.display())]
+    InUse(PathBuf),
+    /// The folder cannot be made, listed or locked.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// A handle to the journal. When the last one is dropped, the journal closes.
+#[derive(Clone)]
+pub(super) struct Journal(Arc<Inner>);
+
+struct Inner {
+    commands: Sender<Command>,
+    queued: Arc<AtomicUsize>,
+    durability: Durability,
+    stats: Arc<SpendStats>,
+}
+
+impl Journal {
+    /// Locks the folder, reads what is there, and starts. Blocks while it reads.
+    pub(super) fn open(
+        folder: &Path,
+        durability: Durability,
+        stats: Arc<SpendStats>,
+    ) -> Result<Self, OpenError> {
+        let fail = |source| OpenError::Io {
+            path: folder.to_owned(),
+            source,
+        };
+        let disk = disk::Folder::open(folder)
+            .map_err(fail)?
+            .ok_or_else(|| OpenError::InUse(folder.to_owned()))?;
+        Self::on(Box::new(disk), durability, Limits::DEFAULT, stats).map_err(fail)
+    }
+
+    fn on(
+        disk: Box<dyn disk::Disk>,
+        durability: Durability,
+        limits: Limits,
+        stats: Arc<SpendStats>,
+    ) -> io::Result<Self> {
+        let ledger = recover::recover(&*disk, &stats)?;
+        let writer = writer::Writer::new(disk, durability, limits, ledger, Arc::clone(&stats));
+        let (commands, inbox) = channel();
+        let queued = Arc::new(AtomicUsize::new(0));
+        thread::start(writer, commands.clone(), inbox, Arc::clone(&queued))?;
+        Ok(Self(Arc::new(Inner {
+            commands,
+            queued,
+            durability,
+            stats,
+        })))
+    }
+
+    /// Writes a record down. Never blocks.
+    pub(super) fn record(&self, record: UsageRecord) -> Recorded {
+        if self.0.queued.fetch_add(1, Relaxed) >= MAX_QUEUED {
+            self.0.queued.fetch_sub(1, Relaxed);
+            self.0.stats.refused.fetch_add(1, Relaxed);
+            return Recorded::known(Err(NotRecorded::Overloaded));
+        }
+        let (answer, answered) = match self.0.durability {
+            Durability::Memory => (None, None),
+            Durability::Journal | Durability::Fsync => {
+                let (answer, answered) = oneshot::channel();
+                (Some(answer), Some(answered))
+            }
+        };
+        if self
+            .0
+            .commands
+            .send(Command::Record((record, answer)))
+            .is_err()
+        {
+            self.0.stats.refused.fetch_add(1, Relaxed);
+            return Recorded::known(Err(NotRecorded::Stopped));
+        }
+        answered.map_or_else(|| Recorded::known(Ok(())), Recorded::awaited)
+    }
+
+    /// Seals the open batch, if there is anything in it.
+    pub(super) fn seal(&self) {
+        self.tell(Command::Seal(None));
+    }
+
+    /// Seals, and calls `settled` when that batch, and all before it, have been told of.
+    pub(super) fn seal_and(&self, settled: Settled) {
+        self.tell(Command::Seal(Some(settled)));
+    }
+
+    /// These are in the database.
+    pub(super) fn forget(&self, ids: Vec<BatchId>) {
+        self.tell(Command::Forget(ids));
+    }
+
+    /// Tells `listener` of everything that is owed, and from now on of everything new.
+    pub(super) fn attach(&self, listener: Listener) {
+        self.tell(Command::Attach(listener));
+    }
+
+    /// Seals what is open, syncs it, and ends the threads. Records are refused from now on.
+    pub(super) async fn close(&self) {
+        let (closed, when_closed) = oneshot::channel();
+        self.tell(Command::Close(closed));
+        // An error means that it is closed already.
+        let _ = when_closed.await;
+    }
+
+    /// After it has closed there is nobody to tell, and nothing to be told.
+    fn tell(&self, command: Command) {
+        drop(self.0.commands.send(command));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.commands.send(Command::Close(oneshot::channel().0)));
+    }
+}

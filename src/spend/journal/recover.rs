@@ -1,0 +1,63 @@
+//! Reading what former processes left behind, at the start of this one.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::disk::{Disk, SegmentName};
+use super::ledger::Ledger;
+use super::replay::{self, Replayed, UnknownFormat};
+use crate::spend::SpendStats;
+
+/// Reads every segment. One that cannot be read is left alone and said to be so: a router that
+/// counts everything from now on is worth more than one that does not start.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub(super) fn recover(disk: &dyn Disk, stats: &SpendStats) -> io::Result<Ledger> {
+    let mut ledger = Ledger::default();
+    for name in disk.segments()? {
+        let bytes = match disk.read(name) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                stats.journal_errors.fetch_add(1, Relaxed);
+                tracing::error!(segment = %name, %error, "cannot read a journal segment");
+                continue;
+            }
+        };
+        match replay::read(name, &bytes) {
+            Ok(replayed) => {
+                tell(name, &replayed, stats);
+                ledger.found(name, bytes.len() as u64, replayed.is_damaged());
+                for batch in replayed.batches {
+                    stats.recorded.fetch_add(batch.records, Relaxed);
+                    ledger.owe(name, Arc::new(batch), true);
+                }
+            }
+            Err(UnknownFormat(format)) => {
+                stats.journal_errors.fetch_add(1, Relaxed);
+                tracing::error!(segment = %name, format, "a later version wrote this journal segment");
+            }
+        }
+    }
+    Ok(ledger)
+}
+
+fn tell(name: SegmentName, replayed: &Replayed, stats: &SpendStats) {
+    let records: u64 = replayed.batches.iter().map(|batch| batch.records).sum();
+    if replayed.is_damaged() {
+        stats.journal_errors.fetch_add(1, Relaxed);
+        tracing::error!(
+            segment = %name, records, damaged_bytes = replayed.damaged, missing = replayed.missing,
+            "a journal segment is damaged; the rest of it is counted, and the file kept",
+        );
+    } else {
+        tracing::info!(segment = %name, records, torn_bytes = replayed.torn, "replaying usage");
+    }
+}
+
+impl Replayed {
+    fn is_damaged(&self) -> bool {
+        self.damaged > 0 || self.missing > 0
+    }
+}

@@ -1,0 +1,239 @@
+//! Any order of anything: what was acknowledged is in the database once, whatever else at most once.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::BatchId;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Record(u8),
+    Seal,
+    /// The disk's next sync ends, well or not.
+    Sync {
+        fails: bool,
+    },
+    /// The database takes some of what was carried; the journal hears of it, or not.
+    Commit {
+        take: u8,
+        reply_lost: bool,
+    },
+    /// The forward actor dies: its successor attaches.
+    Attach,
+    /// The flush actor dies, with all it had.
+    LoseCarried,
+    /// `kill -9`, perhaps in the middle of a write.
+    Kill {
+        torn: Option<u8>,
+    },
+    LosePower {
+        keep: u8,
+    },
+    Full {
+        room: u8,
+    },
+    Heal,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1..6_u8).prop_map(Step::Record),
+        4 => Just(Step::Seal),
+        4 => proptest::bool::weighted(0.1).prop_map(|fails| Step::Sync { fails }),
+        4 => (any::<u8>(), any::<bool>())
+            .prop_map(|(take, reply_lost)| Step::Commit { take, reply_lost }),
+        1 => Just(Step::Attach),
+        1 => Just(Step::LoseCarried),
+        1 => proptest::option::of(any::<u8>()).prop_map(|torn| Step::Kill { torn }),
+        1 => any::<u8>().prop_map(|keep| Step::LosePower { keep }),
+        1 => any::<u8>().prop_map(|room| Step::Full { room }),
+        2 => Just(Step::Heal),
+    ]
+}
+
+/// The database: what `store` does, in five lines.
+#[derive(Default)]
+struct Database {
+    ids: HashSet<BatchId>,
+    rows: BTreeMap<i64, u64>,
+}
+
+impl Database {
+    fn apply(&mut self, batch: &SealedBatch) {
+        if self.ids.insert(batch.id) {
+            for row in &batch.rows {
+                *self.rows.entry(row.minute / 60).or_default() += row.tokens.input;
+            }
+        }
+    }
+}
+
+struct World {
+    durability: Durability,
+    disk: SimulatedDisk,
+    process: Process,
+    database: Database,
+    carried: Vec<Arc<SealedBatch>>,
+    next: u32,
+    unanswered: Vec<(u32, Answer)>,
+    /// Numbers of records that must not be lost.
+    acknowledged: BTreeSet<i64>,
+}
+
+impl World {
+    fn new(durability: Durability) -> Self {
+        let disk = SimulatedDisk::default();
+        Self {
+            durability,
+            process: Process::start(&disk, durability),
+            disk,
+            database: Database::default(),
+            carried: Vec::new(),
+            next: 0,
+            unanswered: Vec::new(),
+            acknowledged: BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Record(count) => self.record(u32::from(count)),
+            Step::Seal => self.process.writer.seal(),
+            Step::Sync { fails } => self.sync(fails),
+            Step::Commit { take, reply_lost } => self.commit(take, reply_lost),
+            Step::Attach => self.process.attach(),
+            Step::LoseCarried => {
+                self.carried.clear();
+                self.process.attach();
+            }
+            Step::Kill { torn } => {
+                if let Some(room) = torn {
+                    self.disk.leave_room(room.into());
+                    self.disk.fail_truncate(true);
+                    self.record(3);
+                }
+                self.restart();
+            }
+            Step::LosePower { keep } => {
+                self.disk.lose_power(keep);
+                if self.durability != Durability::Fsync {
+                    let safe: BTreeSet<i64> = self.database.rows.keys().copied().collect();
+                    self.acknowledged.retain(|number| safe.contains(number));
+                }
+                self.restart();
+            }
+            Step::Full { room } => self.disk.leave_room(room.into()),
+            Step::Heal => self.disk.heal(),
+        }
+        self.carried.extend(self.process.sealed());
+        self.hear_answers();
+    }
+
+    fn record(&mut self, count: u32) {
+        let numbers = self.next..self.next + count;
+        self.next += count;
+        let answers = self.process.record(numbers.clone());
+        self.unanswered.extend(numbers.zip(answers));
+    }
+
+    fn sync(&mut self, fails: bool) {
+        if let Some(file) = self.process.writer.next_sync() {
+            self.disk.fail_sync(fails);
+            let outcome = file.sync();
+            self.disk.fail_sync(false);
+            self.process.writer.synced(outcome);
+        }
+    }
+
+    fn commit(&mut self, take: u8, reply_lost: bool) {
+        if self.carried.is_empty() {
+            return;
+        }
+        let from = usize::from(take) % self.carried.len();
+        let taken = self.carried.split_off(from);
+        for batch in &taken {
+            self.database.apply(batch);
+        }
+        let ids: Vec<BatchId> = taken.iter().map(|batch| batch.id).collect();
+        if !reply_lost {
+            self.process.writer.forget(&ids);
+        }
+    }
+
+    /// The next process. What the former had in memory is gone, what it had on its way as well.
+    fn restart(&mut self) {
+        self.hear_answers();
+        self.unanswered.clear();
+        self.carried.clear();
+        self.disk.heal();
+        self.process = Process::start(&self.disk, self.durability);
+    }
+
+    fn hear_answers(&mut self) {
+        let acknowledged = &mut self.acknowledged;
+        self.unanswered.retain_mut(|(number, answer)| {
+            match answer.try_recv() {
+                Ok(Ok(())) => acknowledged.insert(i64::from(*number)),
+                Ok(Err(_)) => false,
+                Err(_) => return true,
+            };
+            false
+        });
+    }
+
+    /// All is well again, and one more process brings to an end whatever is left.
+    fn settle(mut self) -> Self {
+        self.restart();
+        self.process.attach();
+        self.carried = self.process.sealed();
+        self.commit(0, false);
+        self
+    }
+}
+
+fn check(durability: Durability, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut world = World::new(durability);
+    for step in steps {
+        world.take(step);
+    }
+    let world = world.settle();
+    for (&number, &input) in &world.database.rows {
+        prop_assert_eq!(
+            input,
+            u64::try_from(number).unwrap() + 1,
+            "record {} twice",
+            number
+        );
+    }
+    for number in &world.acknowledged {
+        prop_assert!(
+            world.database.rows.contains_key(number),
+            "record {} lost",
+            number
+        );
+    }
+    prop_assert_eq!(world.disk.names(), []);
+    prop_assert_eq!(world.disk.names_aside(), []);
+    prop_assert_eq!(world.process.stats.pending(), 0);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn with_journal_nothing_acknowledged_is_lost_to_a_kill(
+        steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        check(Durability::Journal, &steps)?;
+    }
+
+    #[test]
+    fn with_fsync_nothing_acknowledged_is_lost_to_a_loss_of_power(
+        steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        check(Durability::Fsync, &steps)?;
+    }
+}

@@ -1,0 +1,113 @@
+//! The journal on a disk that fails on command, driven step by step.
+
+mod drills;
+mod interleavings;
+mod simulated_disk;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use tokio::sync::oneshot;
+
+use super::ledger::Ledger;
+use super::recover::recover;
+use super::writer::Writer;
+use super::{Limits, Notice};
+use crate::domain::{ModelName, TokenCounts, UsageRecord};
+use crate::spend::{Durability, NotRecorded, SpendStats};
+use crate::store::SealedBatch;
+use simulated_disk::SimulatedDisk;
+
+/// Small, so that a few records already fill a segment.
+const LIMITS: Limits = Limits {
+    segment_bytes: 600,
+    journal_bytes: 100_000,
+};
+
+/// A record that can be told from all others: each number has its own minute.
+fn record(number: u32) -> UsageRecord {
+    UsageRecord {
+        endpoint: format!("gpu-{}", number % 2).into(),
+        model: ModelName::parse("llama3.2").unwrap(),
+        at: i64::from(number) * 60 + 7,
+        tokens: TokenCounts {
+            input: u64::from(number) + 1,
+            output: 1,
+        },
+        estimated: false,
+    }
+}
+
+fn numbers(batches: &[Arc<SealedBatch>]) -> Vec<i64> {
+    let mut numbers: Vec<i64> = batches
+        .iter()
+        .flat_map(|batch| &batch.rows)
+        .map(|row| row.minute / 60)
+        .collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// A process: a writer, and what it has told so far.
+struct Process {
+    writer: Writer,
+    stats: Arc<SpendStats>,
+    notices: Receiver<Notice>,
+}
+
+type Answer = oneshot::Receiver<Result<(), NotRecorded>>;
+
+impl Process {
+    fn start(disk: &SimulatedDisk, durability: Durability) -> Self {
+        Self::with_limits(disk, durability, LIMITS)
+    }
+
+    fn with_limits(disk: &SimulatedDisk, durability: Durability, limits: Limits) -> Self {
+        let stats = Arc::new(SpendStats::default());
+        let ledger: Ledger = recover(disk, &stats).unwrap();
+        let disk = Box::new(disk.clone());
+        let writer = Writer::new(disk, durability, limits, ledger, Arc::clone(&stats));
+        let mut process = Self {
+            writer,
+            stats,
+            notices: channel().1,
+        };
+        process.attach();
+        process
+    }
+
+    fn attach(&mut self) {
+        let (tell, notices) = channel();
+        self.notices = notices;
+        self.writer
+            .attach(Box::new(move |notice| drop(tell.send(notice))));
+    }
+
+    fn record(&mut self, numbers: impl IntoIterator<Item = u32>) -> Vec<Answer> {
+        let (mut group, mut answers) = (Vec::new(), Vec::new());
+        for number in numbers {
+            let (answer, answered) = oneshot::channel();
+            group.push((record(number), Some(answer)));
+            answers.push(answered);
+        }
+        self.writer.append(&mut group);
+        answers
+    }
+
+    /// Syncs until nothing waits for the disk.
+    fn sync(&mut self) {
+        while let Some(file) = self.writer.next_sync() {
+            let outcome = file.sync();
+            self.writer.synced(outcome);
+        }
+    }
+
+    /// The batches told of since the last time.
+    fn sealed(&mut self) -> Vec<Arc<SealedBatch>> {
+        let sealed = |notice| match notice {
+            Notice::Sealed(batch) => Some(batch),
+            Notice::Unsealed => None,
+        };
+        self.notices.try_iter().filter_map(sealed).collect()
+    }
+}

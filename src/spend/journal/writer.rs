@@ -1,0 +1,435 @@
+//! The journal itself: appends groups of records, seals batches, and knows what the disk has.
+//!
+//! Has no thread and no clock; [`super::thread`] drives it, and so do the tests, step by step.
+//!
+//! **A batch lies whole in one segment.** A segment is left only right after a seal, so it can be
+//! removed as soon as all its batches are applied, and read without any other.
+//!
+//! **A batch is handed out only when the disk has it**, seal and all. Otherwise the database could
+//! hold a batch of which the journal, after a loss of power, remembers less. Even then nothing would
+//! be counted twice, since what it remembers has the same id.
+//!
+//! **A failed write** is taken back, so that those who were refused are not counted, and the next
+//! write starts at a clean end. A seal that cannot be written is done without: the records say
+//! themselves to which batch they belong, and a full disk must not keep the database from relieving
+//! it.
+//!
+//! **A failed sync** cannot be repeated: the kernel may have dropped what it could not write and
+//! call the next attempt a success. The segment is left for a new file, those who asked for `fsync`
+//! are refused, and the batches in it are handed out all the same: they are whole in memory, and the
+//! database is now the safest place for them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::aggregate::Aggregate;
+use super::disk::{Disk, Segment, SegmentName};
+use super::frame;
+use super::ledger::Ledger;
+use super::payload::{self, FORMAT, Record};
+use super::{Limits, Listener, Notice, Settled};
+use crate::domain::UsageRecord;
+use crate::spend::{Durability, NotRecorded, SpendStats};
+use crate::store::BatchId;
+
+/// A record, and who waits for it, if anyone.
+pub(super) type Entry = (
+    UsageRecord,
+    Option<oneshot::Sender<Result<(), NotRecorded>>>,
+);
+
+/// See the module.
+pub(super) struct Writer {
+    disk: Box<dyn Disk>,
+    durability: Durability,
+    limits: Limits,
+    stats: Arc<SpendStats>,
+    producer: Uuid,
+    /// How many segments were begun.
+    segments: u32,
+    current: Option<Current>,
+    /// The number of the open batch.
+    seq: u64,
+    open: Aggregate,
+    ledger: Ledger,
+    /// Waits for the disk, in the order written.
+    unsynced: VecDeque<Unsynced>,
+    /// A sync is under way, and covers so many of them.
+    syncing: usize,
+    listener: Option<Listener>,
+    buffer: Vec<u8>,
+    /// A sync failed, and none has succeeded since.
+    unsyncable: bool,
+    crowded: bool,
+}
+
+struct Current {
+    name: SegmentName,
+    file: Arc<dyn Segment>,
+    /// Up to here it is whole.
+    length: u64,
+    /// Beyond that there are bytes of a failed write.
+    torn: bool,
+}
+
+struct Unsynced {
+    file: Arc<dyn Segment>,
+    then: Then,
+}
+
+enum Then {
+    Acknowledge(oneshot::Sender<Result<(), NotRecorded>>),
+    HandOut(BatchId),
+    Settle(Settled),
+}
+
+impl Writer {
+    /// A journal that knows nothing but what the `ledger` of former processes says.
+    pub(super) fn new(
+        disk: Box<dyn Disk>,
+        durability: Durability,
+        limits: Limits,
+        ledger: Ledger,
+        stats: Arc<SpendStats>,
+    ) -> Self {
+        let mut writer = Self {
+            disk,
+            durability,
+            limits,
+            stats,
+            producer: Uuid::now_v7(),
+            segments: 0,
+            current: None,
+            seq: 1,
+            open: Aggregate::default(),
+            ledger,
+            unsynced: VecDeque::new(),
+            syncing: 0,
+            listener: None,
+            buffer: Vec::new(),
+            unsyncable: false,
+            crowded: false,
+        };
+        writer.remove_spent();
+        writer.publish();
+        writer
+    }
+
+    /// Writes a group of records with one write. Empties `group`, and answers all in it.
+    pub(super) fn append(&mut self, group: &mut Vec<Entry>) {
+        self.buffer.clear();
+        group.retain_mut(|(record, answer)| {
+            let fits = frame::append(&mut self.buffer, frame::RECORD, self.seq, |buffer| {
+                payload::write(buffer, &Record::from(&*record));
+            });
+            if !fits {
+                refuse(&self.stats, answer.take(), NotRecorded::TooLarge);
+            }
+            fits
+        });
+        if group.is_empty() {
+            return;
+        }
+        let room = self
+            .limits
+            .journal_bytes
+            .saturating_sub(self.ledger.bytes());
+        let written = if self.buffer.len() as u64 > room {
+            Err(NotRecorded::Full)
+        } else {
+            self.write()
+        };
+        match written {
+            Ok(()) => self.take(group),
+            Err(why) => {
+                self.unhealthy(&why);
+                for (_, answer) in group.drain(..) {
+                    refuse(&self.stats, answer, why.clone());
+                }
+            }
+        }
+        self.publish();
+    }
+
+    /// The records of `group` are written.
+    fn take(&mut self, group: &mut Vec<Entry>) {
+        let began = self.open.is_empty();
+        self.stats.recorded.fetch_add(group.len() as u64, Relaxed);
+        for (record, answer) in group.drain(..) {
+            self.open.add(&Record::from(&record));
+            let Some(answer) = answer else { continue };
+            match (self.durability, &self.current) {
+                (Durability::Fsync, Some(current)) => self.unsynced.push_back(Unsynced {
+                    file: Arc::clone(&current.file),
+                    then: Then::Acknowledge(answer),
+                }),
+                // Whoever left does not want to know any more.
+                _ => drop(answer.send(Ok(()))),
+            }
+        }
+        if began {
+            self.notify(Notice::Unsealed);
+        }
+        let full = |c: &Current| c.length >= self.limits.segment_bytes;
+        if self.current.as_ref().is_some_and(full) {
+            self.seal();
+            self.leave_segment();
+        }
+    }
+
+    /// Closes the open batch, if there is anything in it.
+    pub(super) fn seal(&mut self) {
+        let Some(current) = &self.current else { return };
+        if self.open.is_empty() {
+            return;
+        }
+        let (segment, file) = (current.name, Arc::clone(&current.file));
+        let records = self.open.records();
+        self.buffer.clear();
+        frame::append(&mut self.buffer, frame::SEAL, self.seq, |buffer| {
+            payload::write(buffer, &payload::Seal { records });
+        });
+        if let Err(error) = self.write() {
+            tracing::warn!(%error, "a batch goes without its seal");
+        }
+        let id = BatchId {
+            producer: self.producer,
+            seq: self.seq,
+        };
+        self.seq += 1;
+        let batch = Arc::new(mem::take(&mut self.open).seal(id));
+        self.ledger.owe(segment, batch, false);
+        self.unsynced.push_back(Unsynced {
+            file,
+            then: Then::HandOut(id),
+        });
+        self.publish();
+    }
+
+    /// Calls `settled` when everything sealed so far has been handed out.
+    pub(super) fn when_settled(&mut self, settled: Settled) {
+        match self.unsynced.back() {
+            None => settled(),
+            Some(last) => {
+                let file = Arc::clone(&last.file);
+                let then = Then::Settle(settled);
+                self.unsynced.push_back(Unsynced { file, then });
+            }
+        }
+    }
+
+    /// The next file to sync, one at a time: [`Writer::synced`] has to follow.
+    pub(super) fn next_sync(&mut self) -> Option<Arc<dyn Segment>> {
+        if self.syncing > 0 {
+            return None;
+        }
+        let file = Arc::clone(&self.unsynced.front()?.file);
+        let same = |waiting: &&Unsynced| Arc::ptr_eq(&waiting.file, &file);
+        self.syncing = self.unsynced.iter().take_while(same).count();
+        Some(file)
+    }
+
+    /// How the sync went that [`Writer::next_sync`] asked for.
+    pub(super) fn synced(&mut self, outcome: io::Result<()>) {
+        let covered: Vec<_> = self
+            .unsynced
+            .drain(..mem::take(&mut self.syncing))
+            .collect();
+        let failure = outcome.err().map(|error| self.failed(&error));
+        self.unsyncable = failure.is_some();
+        if let (Some(_), Some(first)) = (&failure, covered.first()) {
+            let current = self.current.as_ref();
+            if current.is_some_and(|current| Arc::ptr_eq(&current.file, &first.file)) {
+                self.seal();
+                self.leave_segment();
+            }
+        }
+        for waiting in covered {
+            match (waiting.then, &failure) {
+                (Then::Acknowledge(answer), None) => drop(answer.send(Ok(()))),
+                (Then::Acknowledge(answer), Some(why)) => {
+                    refuse(&self.stats, Some(answer), why.clone());
+                }
+                (Then::HandOut(id), _) => {
+                    if let Some(batch) = self.ledger.ready(id) {
+                        self.notify(Notice::Sealed(batch));
+                    }
+                }
+                (Then::Settle(settled), _) => settled(),
+            }
+        }
+    }
+
+    /// These are in the database: forgets them, and the segments only they needed.
+    pub(super) fn forget(&mut self, ids: &[BatchId]) {
+        for &id in ids {
+            if let Some(batch) = self.ledger.settle(id) {
+                self.stats.committed.fetch_add(batch.records, Relaxed);
+            }
+        }
+        self.remove_spent();
+        self.publish();
+    }
+
+    /// From now on notices go to `listener`; at once, those about everything still owed.
+    pub(super) fn attach(&mut self, listener: Listener) {
+        for batch in self.ledger.all_ready() {
+            listener(Notice::Sealed(batch));
+        }
+        if !self.open.is_empty() {
+            listener(Notice::Unsealed);
+        }
+        self.listener = Some(listener);
+    }
+
+    /// The last thing to call: seals, syncs, and removes what nobody needs.
+    pub(super) fn close(mut self) {
+        self.seal();
+        self.syncing = 0;
+        while let Some(file) = self.next_sync() {
+            self.synced(file.sync());
+        }
+        self.leave_segment();
+        self.remove_spent();
+    }
+
+    /// Writes the buffer at the end of the current segment, or nothing.
+    fn write(&mut self) -> Result<(), NotRecorded> {
+        match self.try_write() {
+            Ok(()) => {
+                self.stats.journal_healthy.store(!self.unsyncable, Relaxed);
+                Ok(())
+            }
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn try_write(&mut self) -> io::Result<()> {
+        let mut current = match self.current.take() {
+            Some(current) => current,
+            None => self.begin_segment()?,
+        };
+        let written = current.append(&self.buffer);
+        self.ledger.grown(current.name, current.length);
+        self.current = Some(current);
+        written
+    }
+
+    fn begin_segment(&mut self) -> io::Result<Current> {
+        self.segments += 1;
+        let name = SegmentName {
+            producer: self.producer,
+            number: self.segments,
+        };
+        let mut header = Vec::new();
+        frame::append(&mut header, frame::HEADER, 0, |buffer| {
+            let (format, producer) = (FORMAT, self.producer.to_string());
+            payload::write(buffer, &payload::Header { format, producer });
+        });
+        let file = self.disk.create(name)?;
+        let mut current = Current {
+            name,
+            file,
+            length: 0,
+            torn: false,
+        };
+        if let Err(error) = current.append(&header) {
+            // Should that fail as well, an empty file is left behind, and the next start removes it.
+            let _ = self.disk.remove(name);
+            return Err(error);
+        }
+        self.ledger.opened(name);
+        Ok(current)
+    }
+
+    fn leave_segment(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.ledger.closed(current.name);
+        }
+    }
+
+    fn remove_spent(&mut self) {
+        for spent in self.ledger.spent() {
+            let removed = if spent.damaged {
+                self.disk.set_aside(spent.name)
+            } else {
+                self.disk.remove(spent.name)
+            };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(segment = %spent.name, %error, "cannot remove a journal segment");
+                }
+                _ => self.ledger.removed(spent.name),
+            }
+        }
+    }
+
+    fn failed(&self, error: &io::Error) -> NotRecorded {
+        self.stats.journal_errors.fetch_add(1, Relaxed);
+        let why = NotRecorded::Write(error.to_string().into());
+        self.unhealthy(&why);
+        why
+    }
+
+    /// Says so once, not for every request of an outage.
+    fn unhealthy(&self, why: &NotRecorded) {
+        if self.stats.journal_healthy.swap(false, Relaxed) {
+            tracing::error!(%why, "usage cannot be recorded");
+        }
+    }
+
+    fn notify(&self, notice: Notice) {
+        if let Some(listener) = &self.listener {
+            listener(notice);
+        }
+    }
+
+    fn publish(&mut self) {
+        let (open, bytes) = (&self.open, self.ledger.bytes());
+        let batches = self.ledger.batches() + u64::from(!open.is_empty());
+        self.stats.batches.store(batches, Relaxed);
+        self.stats
+            .rows
+            .store(self.ledger.rows() + open.rows(), Relaxed);
+        let oldest = self.ledger.oldest().into_iter().chain(open.oldest()).min();
+        self.stats.oldest.store(oldest.unwrap_or(i64::MAX), Relaxed);
+        self.stats.journal_bytes.store(bytes, Relaxed);
+        let crowded = bytes > self.limits.journal_bytes / 5 * 4;
+        if crowded && !mem::replace(&mut self.crowded, crowded) {
+            tracing::error!(bytes, "the usage journal is more than four fifths full");
+        }
+        self.crowded = crowded;
+    }
+}
+
+impl Current {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.file.truncate(self.length)?;
+            self.torn = false;
+        }
+        if let Err(error) = self.file.append(bytes) {
+            self.torn = self.file.truncate(self.length).is_err();
+            return Err(error);
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn refuse(
+    stats: &SpendStats,
+    answer: Option<oneshot::Sender<Result<(), NotRecorded>>>,
+    why: NotRecorded,
+) {
+    stats.refused.fetch_add(1, Relaxed);
+    if let Some(answer) = answer {
+        drop(answer.send(Err(why)));
+    }
+}
