@@ -1,1 +1,36 @@
-//! protocol
+//! Bytes and what they mean, pure: no async, no I/O, no clock.
+//!
+//! A router must know four things about traffic that is not its own: which model a request wants
+//! ([`peek()`]), when an answer has really ended and what it used ([`Tail`]), how an error is said
+//! in the dialect of the path ([`error_body`], [`stream_end`]) and what a server says it has
+//! ([`parse_tags`], [`parse_ps`]). All of it is read from bytes that pass on unchanged: nothing
+//! here decodes a message in order to write it again, so a field invented tomorrow goes through.
+//!
+//! Everything works in memory bounded by a constant, or by the slice it is given, whatever a
+//! client or a server sends. Failing is a value: a refused request is a [`BadRequest`] with its
+//! status and words; an answer that makes no sense simply never finishes, and the relay, which
+//! knows that the bytes have ended, says so to the client.
+
+mod api;
+mod catalogue;
+mod error_body;
+mod peek;
+mod quote;
+mod scan;
+mod sse;
+mod tail;
+mod timestamp;
+mod usage_filter;
+mod version;
+
+pub use api::{Api, Dialect, Format};
+pub use catalogue::{
+    BadCatalogue, ListedModel, Listing, RunningModel, parse_ps, parse_tags, render_openai_model,
+    render_openai_models, render_ps, render_ps_details, render_tags,
+};
+pub use error_body::{CONTENT_TYPE_JSON, error_body, stream_end};
+pub use peek::{AskUsage, BadRequest, Peek, Splice, peek, with_usage};
+pub use tail::{Tail, TailEvent};
+pub use timestamp::unix_seconds;
+pub use usage_filter::UsageFilter;
+pub use version::{InvalidVersion, Version};

@@ -1,0 +1,61 @@
+//! What a server says it has and runs, kept as it said it.
+//!
+//! A herd's `/api/tags` is its members' entries side by side. Each entry is kept as the raw text it
+//! came as, so that whatever a newer server adds to it reaches the client, and only the handful of
+//! values that routing needs are read. One entry that cannot be read is skipped and counted; it
+//! must not hide the others.
+//!
+//! The caller bounds the size of what it passes in; nothing here recurses into it.
+
+mod read;
+mod render;
+#[cfg(test)]
+mod tests;
+
+use serde_json::value::RawValue;
+
+pub use read::{BadCatalogue, parse_ps, parse_tags};
+pub use render::{
+    render_openai_model, render_openai_models, render_ps, render_ps_details, render_tags,
+};
+
+use crate::domain::ModelName;
+
+/// The entries of one answer.
+#[derive(Clone, Debug)]
+pub struct Listing<T> {
+    /// In the server's order.
+    pub models: Vec<T>,
+    /// How many entries could not be read, mostly for want of a valid name.
+    pub skipped: usize,
+}
+
+/// One entry of `/api/tags`.
+#[derive(Clone, Debug)]
+pub struct ListedModel {
+    /// The canonical name.
+    pub name: ModelName,
+    /// The name in the server's spelling.
+    pub spelling: Box<str>,
+    /// The entry, unchanged: a JSON object.
+    pub raw: Box<RawValue>,
+    /// RFC 3339 as the server wrote it; empty if it did not.
+    pub modified_at: String,
+    /// Hex; empty if the server did not say.
+    pub digest: String,
+}
+
+/// One entry of `/api/ps`.
+#[derive(Clone, Debug)]
+pub struct RunningModel {
+    /// The canonical name.
+    pub name: ModelName,
+    /// The entry, unchanged: a JSON object.
+    pub raw: Box<RawValue>,
+    /// RFC 3339 as the server wrote it; empty if it did not. May lie in the past while it is busy.
+    pub expires_at: String,
+    /// Bytes of graphics memory; 0 if the server did not say.
+    pub size_vram: u64,
+    /// Tokens of context it was loaded with; older servers do not say.
+    pub context_length: Option<u64>,
+}

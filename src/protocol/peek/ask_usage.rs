@@ -1,0 +1,94 @@
+//! Asking a server for the usage that a client did not ask for.
+//!
+//! OpenAI's streams say what they used only when `stream_options.include_usage` is set. The router
+//! must know, so it sets it, and takes the answer's extra event out again
+//! ([`UsageFilter`](crate::protocol::UsageFilter)). The body is not written anew: one text is
+//! spliced into it, so that everything else reaches the server as the client spelt it.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::fields::{Field, Fields, is_key};
+use super::{BadRequest, walk};
+
+/// Whether the answer of this request will say what it used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskUsage {
+    /// It says so unasked: every answer but OpenAI's streams.
+    Unasked,
+    /// The client asked, and is to see it.
+    Asked,
+    /// Only when the body is sent [`with_usage`]; the client must then not see it.
+    Splice(Splice),
+}
+
+/// What to put where, in the very body that was peeked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Splice {
+    replaced: Range<usize>,
+    text: &'static str,
+}
+
+/// The same body, but asking for usage.
+#[must_use]
+pub fn with_usage(body: &Bytes, splice: &Splice) -> Bytes {
+    let (Some(head), Some(tail)) = (
+        body.get(..splice.replaced.start),
+        body.get(splice.replaced.end..),
+    ) else {
+        return body.clone(); // not the body that was peeked at
+    };
+    let mut spliced = BytesMut::with_capacity(head.len() + splice.text.len() + tail.len());
+    spliced.extend_from_slice(head);
+    spliced.extend_from_slice(splice.text.as_bytes());
+    spliced.extend_from_slice(tail);
+    spliced.freeze()
+}
+
+impl AskUsage {
+    /// For an OpenAI request that streams. `body` is the text `fields` was read from.
+    pub(super) fn of_stream(body: &str, fields: &Fields<'_>) -> Result<Self, BadRequest> {
+        fields.once(Field::StreamOptions)?;
+        let Some(options) = fields.raw(Field::StreamOptions) else {
+            let inside = body.find('{').map_or(0, |at| at + 1);
+            return Ok(splice(
+                inside..inside,
+                r#""stream_options":{"include_usage":true},"#,
+            ));
+        };
+        if options == "null" {
+            return Ok(splice(range_in(body, options), r#"{"include_usage":true}"#));
+        }
+        let (mut asked, mut repeated, mut empty) = (None, false, true);
+        let read = walk::entries(options, |key, value| {
+            empty = false;
+            if is_key(key, "include_usage") {
+                repeated |= asked.is_some();
+                asked = Some(value.get());
+            }
+        });
+        if repeated {
+            return Err(BadRequest::Repeated("include_usage"));
+        }
+        let inside = range_in(body, options).start + 1;
+        Ok(match asked {
+            _ if read.is_err() => Self::Unasked, // no object: the server refuses it in its own words
+            Some("true") => Self::Asked,
+            Some(off @ ("false" | "null")) => splice(range_in(body, off), "true"),
+            Some(_) => Self::Unasked, // likewise
+            None if empty => splice(inside..inside, r#""include_usage":true"#),
+            None => splice(inside..inside, r#""include_usage":true,"#),
+        })
+    }
+}
+
+fn splice(replaced: Range<usize>, text: &'static str) -> AskUsage {
+    AskUsage::Splice(Splice { replaced, text })
+}
+
+/// Where `part`, which was borrowed from `whole`, lies in it.
+fn range_in(whole: &str, part: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    start..start + part.len()
+}

@@ -1,0 +1,61 @@
+//! Why a request is refused before any server sees it.
+//!
+//! The words are Ollama's where Ollama has words for it, so that a client, or the person behind it,
+//! meets nothing new. Where the JSON is broken serde says what and where; that is more than Go's
+//! decoder says, and no client matches on it.
+
+use http::StatusCode;
+
+/// A request that no server would take, or that two readers would understand differently.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// Nothing, or only white space.
+    #[error("missing request body")]
+    MissingBody,
+    /// The body is not text.
+    #[error("invalid UTF-8 in request body at byte {0}")]
+    NotUtf8(usize),
+    /// The body is not JSON, or goes on behind its end. Says what and at which line and column.
+    #[error("invalid JSON in request body: {0}")]
+    NotJson(String),
+    /// Nested deeper than Go's decoder follows.
+    #[error("exceeded max depth")]
+    TooDeep,
+    /// JSON, but no object.
+    #[error("json: cannot unmarshal {found} into Go value of type {package}.{request}")]
+    NotAnObject {
+        /// What it is instead.
+        found: &'static str,
+        /// The package of what it should be read as.
+        package: &'static str,
+        /// What it should be read as.
+        request: &'static str,
+    },
+    /// A value of the wrong type under a key that decides the route.
+    #[error("json: cannot unmarshal {found} into Go struct field {request}.{key} of type {wanted}")]
+    WrongType {
+        /// What it is.
+        found: &'static str,
+        /// What the object is read as.
+        request: &'static str,
+        /// The key, in lower case.
+        key: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// A key that decides the route stands there twice, in whatever case: the router might follow
+    /// one and the server the other, and then slots and spend are counted for the wrong model.
+    #[error("\"{0}\" must not be given twice")]
+    Repeated(&'static str),
+    /// No model, or an empty one.
+    #[error("model is required")]
+    ModelRequired,
+}
+
+impl BadRequest {
+    /// The status to answer with: 400, whichever it is.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        StatusCode::BAD_REQUEST
+    }
+}

@@ -1,0 +1,163 @@
+//! Which keys of a request count, matched as the server matches them.
+//!
+//! Go's decoder takes a key in any case, and by Unicode's simple folding, in which `ſ` is an `s`
+//! and the Kelvin sign a `k`. A router that reads only `model` could be told one model while the
+//! server loads another; so the folding is Go's, to the letter.
+
+use serde_json::value::RawValue;
+
+use super::{BadRequest, walk};
+
+/// The keys of the top-level object that are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Model,
+    Name,
+    Stream,
+    StreamOptions,
+    KeepAlive,
+    Options,
+    Shift,
+    User,
+    Messages,
+    Prompt,
+    Input,
+    System,
+    Suffix,
+    Tools,
+}
+
+const FIELDS: usize = 14;
+const LONGEST: usize = "stream_options".len();
+
+impl Field {
+    fn of(key: &[u8]) -> Option<Self> {
+        let mut folded = [0; LONGEST];
+        Some(match fold(key, &mut folded)? {
+            b"model" => Self::Model,
+            b"name" => Self::Name,
+            b"stream" => Self::Stream,
+            b"stream_options" => Self::StreamOptions,
+            b"keep_alive" => Self::KeepAlive,
+            b"options" => Self::Options,
+            b"shift" => Self::Shift,
+            b"user" => Self::User,
+            b"messages" => Self::Messages,
+            b"prompt" => Self::Prompt,
+            b"input" => Self::Input,
+            b"system" => Self::System,
+            b"suffix" => Self::Suffix,
+            b"tools" => Self::Tools,
+            _ => return None,
+        })
+    }
+
+    /// The keys on which router and server must agree.
+    const fn must_not_repeat(self) -> Option<&'static str> {
+        match self {
+            Self::Model => Some("model"),
+            Self::Name => Some("name"),
+            Self::Stream => Some("stream"),
+            Self::StreamOptions => Some("stream_options"),
+            _ => None,
+        }
+    }
+}
+
+/// Whether Go reads `key` as `lower`, which is in lower case.
+pub(super) fn is_key(key: &[u8], lower: &str) -> bool {
+    let mut folded = [0; LONGEST];
+    fold(key, &mut folded).is_some_and(|key| key == lower.as_bytes())
+}
+
+/// `key` in lower case; nothing when it is longer than any key that counts.
+fn fold<'b>(mut key: &[u8], folded: &'b mut [u8; LONGEST]) -> Option<&'b [u8]> {
+    let mut len = 0;
+    while let Some((&first, rest)) = key.split_first() {
+        let (byte, rest) = match (first, rest) {
+            (0xC5, [0xBF, rest @ ..]) => (b's', rest),
+            (0xE2, [0x84, 0xAA, rest @ ..]) => (b'k', rest),
+            _ => (first.to_ascii_lowercase(), rest),
+        };
+        *folded.get_mut(len)? = byte;
+        len += 1;
+        key = rest;
+    }
+    folded.get(..len)
+}
+
+/// The raw values of the keys that count. Of a repeated one, the last, as everywhere.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    values: [Option<&'a RawValue>; FIELDS],
+    repeated: [bool; FIELDS],
+}
+
+impl<'a> Fields<'a> {
+    /// Walks the top-level object once.
+    pub(super) fn read(json: &'a str) -> Result<Self, serde_json::Error> {
+        let mut fields = Self {
+            values: [None; FIELDS],
+            repeated: [false; FIELDS],
+        };
+        walk::entries(json, |key, value| {
+            if let Some(field) = Field::of(key) {
+                let slot = &mut fields.values[field as usize];
+                fields.repeated[field as usize] |= slot.is_some();
+                *slot = Some(value);
+            }
+        })?;
+        Ok(fields)
+    }
+
+    /// The raw text under `field`; `null` is as good as nothing, as in Go.
+    pub(super) fn get(&self, field: Field) -> Option<&'a str> {
+        self.raw(field).filter(|json| *json != "null")
+    }
+
+    /// The raw text under `field`, `null` too.
+    pub(super) fn raw(&self, field: Field) -> Option<&'a str> {
+        self.values[field as usize].map(RawValue::get)
+    }
+
+    /// Refuses a repeated field on which router and server must agree.
+    pub(super) fn once(&self, field: Field) -> Result<(), BadRequest> {
+        match field.must_not_repeat() {
+            Some(key) if self.repeated[field as usize] => Err(BadRequest::Repeated(key)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_matched_in_any_case_as_go_folds_them() {
+        for key in ["model", "Model", "MODEL"] {
+            assert_eq!(Field::of(key.as_bytes()), Some(Field::Model), "{key}");
+        }
+        assert_eq!(Field::of("ſtream".as_bytes()), Some(Field::Stream));
+        assert_eq!(
+            Field::of("\u{212a}eep_Alive".as_bytes()),
+            Some(Field::KeepAlive)
+        );
+        assert!(is_key(b"Include_Usage", "include_usage"));
+    }
+
+    #[test]
+    fn other_keys_are_none_of_ours() {
+        for key in [
+            "",
+            "mode",
+            "models",
+            "model ",
+            "mödel",
+            "a_very_long_key_that_no_one_reads",
+        ] {
+            assert_eq!(Field::of(key.as_bytes()), None, "{key}");
+        }
+        assert_eq!(Field::of(b"\xC5"), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! What the router must know of a request, read from its body in one pass.
+//!
+//! The body goes to the server as it came, so nothing is built from it: the top-level object is
+//! walked once, and a handful of values are looked at as raw text. The rules of reading are the
+//! server's (Go's `encoding/json`): keys in any case, `null` like nothing. Where router and server
+//! could still read differently, which is a key given twice, the request is refused.
+//!
+//! Knows nothing of routing. Fails with a [`BadRequest`], which is the client's fault always.
+
+mod ask_usage;
+mod bad_request;
+mod depth;
+mod fields;
+mod options;
+mod prompt;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+
+pub use ask_usage::{AskUsage, Splice, with_usage};
+pub use bad_request::BadRequest;
+
+use super::api::{Api, Dialect};
+use fields::{Field, Fields};
+use prompt::Prompt;
+
+/// What a request asks for, as far as a router needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peek<'a> {
+    /// The model in the client's spelling; never empty, not yet checked to be a name.
+    pub model: Cow<'a, str>,
+    /// Whether the answer is to come in pieces.
+    pub stream: bool,
+    /// Whether the answer will say what it used.
+    pub usage: AskUsage,
+    /// Approximate bytes of text to read, images left out.
+    pub prompt_bytes: usize,
+    /// False for an Ollama request that only loads or unloads the model.
+    pub has_prompt: bool,
+    /// `keep_alive` is zero: unload as soon as idle.
+    pub keep_alive_zero: bool,
+    /// Equal for requests that one loaded model can serve without a reload; 0 when the request is
+    /// content with whatever is loaded. The same on every router.
+    pub signature: u64,
+    /// Equal for all turns of a conversation: over its leading system messages and the first
+    /// message of the user, or over the prompt. The model is not part of it.
+    pub conversation: Option<u64>,
+    /// The end user, where the client names one (OpenAI's `user`).
+    pub user: Option<Cow<'a, str>>,
+}
+
+/// Reads a request's body.
+///
+/// # Errors
+/// [`BadRequest`] when no server would take it, or when it can be read in two ways.
+pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
+    let body =
+        std::str::from_utf8(body).map_err(|error| BadRequest::NotUtf8(error.valid_up_to()))?;
+    let first = body.trim_ascii_start().as_bytes().first();
+    let first = *first.ok_or(BadRequest::MissingBody)?;
+    if depth::is_too_deep(body.as_bytes()) {
+        return Err(BadRequest::TooDeep);
+    }
+    if first != b'{' {
+        return Err(not_an_object(api, body, first));
+    }
+    let fields = Fields::read(body).map_err(|error| BadRequest::NotJson(error.to_string()))?;
+    let model = model(api, &fields)?;
+    let stream = stream(api, &fields)?;
+    let usage = match api.dialect() {
+        Dialect::OpenAi if stream => AskUsage::of_stream(body, &fields)?,
+        _ => AskUsage::Unasked,
+    };
+    let prompt = Prompt::of(api, &fields);
+    Ok(Peek {
+        model,
+        stream,
+        usage,
+        prompt_bytes: prompt.bytes,
+        has_prompt: prompt.given,
+        keep_alive_zero: options::keep_alive_zero(&fields),
+        signature: options::signature(api, &fields),
+        conversation: prompt.conversation,
+        user: fields.get(Field::User).and_then(|json| text(json).ok()?),
+    })
+}
+
+/// `/api/show`, alone, also takes `name`, where there is no `model`: older clients send it.
+fn model<'a>(api: Api, fields: &Fields<'a>) -> Result<Cow<'a, str>, BadRequest> {
+    let model = named(api, fields, Field::Model, "model")?;
+    let model = match model {
+        None if api == Api::OllamaShow => named(api, fields, Field::Name, "name")?,
+        model => model,
+    };
+    model.ok_or(BadRequest::ModelRequired)
+}
+
+/// The text under `field`, unless it is empty.
+fn named<'a>(
+    api: Api,
+    fields: &Fields<'a>,
+    field: Field,
+    key: &'static str,
+) -> Result<Option<Cow<'a, str>>, BadRequest> {
+    fields.once(field)?;
+    let Some(json) = fields.get(field) else {
+        return Ok(None);
+    };
+    let text = text(json).map_err(|error| BadRequest::NotJson(error.to_string()))?;
+    match text {
+        Some(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+        None => Err(wrong_type(api, json, key, "string")),
+    }
+}
+
+fn stream(api: Api, fields: &Fields<'_>) -> Result<bool, BadRequest> {
+    if !api.can_stream() {
+        return Ok(false);
+    }
+    fields.once(Field::Stream)?;
+    match fields.get(Field::Stream) {
+        None => Ok(api.streams_when_omitted()),
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(json) => Err(wrong_type(api, json, "stream", "bool")),
+    }
+}
+
+/// A string, borrowed where nothing in it is escaped; nothing when it is no string.
+fn text(json: &str) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
+    let Some(inner) = json
+        .strip_prefix('"')
+        .and_then(|json| json.strip_suffix('"'))
+    else {
+        return Ok(None);
+    };
+    Ok(Some(match inner.contains('\\') {
+        false => Cow::Borrowed(inner),
+        true => Cow::Owned(serde_json::from_str(json)?),
+    }))
+}
+
+fn wrong_type(api: Api, json: &str, key: &'static str, wanted: &'static str) -> BadRequest {
+    BadRequest::WrongType {
+        found: kind(json.as_bytes().first().copied().unwrap_or_default()),
+        request: api.request_type(),
+        key,
+        wanted,
+    }
+}
+
+fn not_an_object(api: Api, body: &str, first: u8) -> BadRequest {
+    match serde_json::from_str::<IgnoredAny>(body) {
+        Err(error) => BadRequest::NotJson(error.to_string()),
+        Ok(_) if first == b'n' => BadRequest::ModelRequired, // `null` is an object without keys
+        Ok(_) => BadRequest::NotAnObject {
+            found: kind(first),
+            package: match api.dialect() {
+                Dialect::Ollama => "api",
+                Dialect::OpenAi | Dialect::Anthropic => "openai",
+            },
+            request: api.request_type(),
+        },
+    }
+}
+
+/// What Go calls the value that starts with `first`.
+const fn kind(first: u8) -> &'static str {
+    match first {
+        b'{' => "object",
+        b'[' => "array",
+        b'"' => "string",
+        b't' | b'f' => "bool",
+        _ => "number",
+    }
+}

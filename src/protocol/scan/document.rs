@@ -1,0 +1,136 @@
+//! What is remembered of one JSON object of an answer: a few flags and numbers, nothing else.
+
+/// A count above this is no count of tokens but nonsense, and is taken as not said: one absurd
+/// number must not spoil a year's sums.
+const MAX_COUNT: f64 = 1e12;
+
+/// What one object of an answer said, as far as anyone asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::protocol) struct Document {
+    /// `"done":true`
+    pub(in crate::protocol) done: bool,
+    /// An `"error"` that is neither `null` nor `false`.
+    pub(in crate::protocol) error: bool,
+    /// `"choices"`, if it is an array.
+    pub(in crate::protocol) choices: Option<Choices>,
+    /// `"usage"` is an object.
+    pub(in crate::protocol) usage: bool,
+    /// `"prompt_eval_count"`
+    pub(in crate::protocol) prompt_eval_count: Option<u64>,
+    /// `"eval_count"`
+    pub(in crate::protocol) eval_count: Option<u64>,
+    /// `"usage":{"prompt_tokens"`
+    pub(in crate::protocol) prompt_tokens: Option<u64>,
+    /// `"usage":{"completion_tokens"`
+    pub(in crate::protocol) completion_tokens: Option<u64>,
+    /// `"usage":{"total_tokens"`
+    pub(in crate::protocol) total_tokens: Option<u64>,
+}
+
+/// What `"choices"` holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::protocol) enum Choices {
+    /// `[]`: OpenAI's usage-only event.
+    None,
+    /// A piece of the answer.
+    Some,
+}
+
+/// The key whose value is being passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    /// One that nobody asks about.
+    Other,
+    Done,
+    Error,
+    Choices,
+    Usage,
+    PromptEvalCount,
+    EvalCount,
+    PromptTokens,
+    CompletionTokens,
+    TotalTokens,
+}
+
+impl Field {
+    /// A key of the object itself.
+    pub(super) fn at_top(key: &[u8]) -> Self {
+        match key {
+            b"done" => Self::Done,
+            b"error" => Self::Error,
+            b"choices" => Self::Choices,
+            b"usage" => Self::Usage,
+            b"prompt_eval_count" => Self::PromptEvalCount,
+            b"eval_count" => Self::EvalCount,
+            _ => Self::Other,
+        }
+    }
+
+    /// A key of the object under `usage`.
+    pub(super) fn in_usage(key: &[u8]) -> Self {
+        match key {
+            b"prompt_tokens" => Self::PromptTokens,
+            b"completion_tokens" => Self::CompletionTokens,
+            b"total_tokens" => Self::TotalTokens,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Document {
+    /// A number, `true`, `false` or `null` has passed. Of a repeated key the last one counts.
+    pub(super) fn scalar(&mut self, field: Field, text: &[u8]) {
+        match field {
+            Field::Done => self.done = text == b"true",
+            Field::Error => self.error |= !matches!(text, b"null" | b"false"),
+            Field::PromptEvalCount => self.prompt_eval_count = count(text),
+            Field::EvalCount => self.eval_count = count(text),
+            Field::PromptTokens => self.prompt_tokens = count(text),
+            Field::CompletionTokens => self.completion_tokens = count(text),
+            Field::TotalTokens => self.total_tokens = count(text),
+            Field::Choices | Field::Usage | Field::Other => {}
+        }
+    }
+
+    /// A string, an object or an array begins; `open` is its first byte.
+    pub(super) fn begins(&mut self, field: Field, open: u8) {
+        match (field, open) {
+            (Field::Error, _) => self.error = true,
+            (Field::Usage, b'{') => self.usage = true,
+            (Field::Choices, b'[') => self.choices = Some(Choices::None),
+            _ => {}
+        }
+    }
+}
+
+/// A count as any server may spell it: `26`, `26.0`, `2.6e1`. Negative and absurd ones are none.
+fn count(text: &[u8]) -> Option<u64> {
+    let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    // Within the bound the cast only drops a fraction.
+    (0.0..=MAX_COUNT).contains(&number).then_some(number as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_in_any_spelling_and_nonsense_is_none() {
+        for (text, expected) in [
+            ("26", Some(26)),
+            ("0", Some(0)),
+            ("26.0", Some(26)),
+            ("1e3", Some(1000)),
+            ("2.65E1", Some(26)),
+            ("-5", None),
+            ("1e400", None),
+            ("18446744073709551616", None),
+            ("1000000000001", None),
+            ("nan", None),
+            ("true", None),
+            ("", None),
+        ] {
+            assert_eq!(count(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! An incremental scanner for one JSON value after another, in constant memory.
+//!
+//! An answer passes in chunks cut anywhere, one line of it may be 100 MB long, and nearly all of it
+//! is none of the router's business. So this is not a parser: it follows strings, escapes and depth
+//! byte for byte, and looks closer only at the keys of the outermost object and of the object under
+//! its `usage`. Nothing inside a string or deeper down can therefore pass for a marker, be it text
+//! that quotes `"done":true` or the arguments of a tool call.
+//!
+//! Its whole state is a few words, so its answer cannot depend on where the bytes were cut. It does
+//! not check that brackets match; it counts them. On bytes that are not JSON it finds nothing or
+//! something, without harm: an answer is only ever *finished* by its marker, and whoever breaks
+//! JSON in an answer breaks the client first.
+
+mod document;
+mod word;
+
+use memchr::memchr2;
+
+pub(super) use document::{Choices, Document};
+pub(super) use word::Word;
+
+use document::Field;
+
+/// As long as the longest key that is looked for.
+const KEY: usize = 17;
+/// Longer than any count worth reading.
+const SCALAR: usize = 32;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Scanner {
+    depth: usize,
+    place: Place,
+    /// The outermost value is an object, so its keys mean something.
+    object: bool,
+    /// Between `{` or `,` and `:`, on a level that is looked at.
+    before_colon: bool,
+    /// Inside the object under `usage`.
+    in_usage: bool,
+    field: Field,
+    key: Word<KEY>,
+    scalar: Word<SCALAR>,
+    document: Document,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Between tokens, or in a scalar nobody asks about.
+    Structure,
+    /// In a string that is passed over.
+    Text,
+    /// Behind its backslash.
+    TextEscape,
+    /// In a key that is looked at.
+    Key,
+    /// Behind its backslash.
+    KeyEscape,
+    /// In its `\uXXXX`.
+    KeyUnicode { left: u8, value: u16 },
+    /// In a number, `true`, `false` or `null` that is asked about.
+    Scalar,
+}
+
+impl Scanner {
+    pub(super) const fn new() -> Self {
+        Self {
+            depth: 0,
+            place: Place::Structure,
+            object: false,
+            before_colon: false,
+            in_usage: false,
+            field: Field::Other,
+            key: Word::EMPTY,
+            scalar: Word::EMPTY,
+            document: EMPTY,
+        }
+    }
+
+    /// Forgets an unfinished value: what comes next is the beginning of another.
+    pub(super) const fn reset(&mut self) {
+        self.depth = 0;
+        self.place = Place::Structure;
+        self.before_colon = false;
+        self.in_usage = false;
+        self.document = EMPTY;
+    }
+
+    /// Reads on, up to the end of an object or array that stands by itself: then takes it off
+    /// `bytes` and returns what it said. Without one, takes all.
+    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Option<Document> {
+        let mut rest = *bytes;
+        let mut closed = false;
+        while !closed && !rest.is_empty() {
+            match self.place {
+                Place::Structure => closed = self.structure(&mut rest),
+                Place::Text => self.text(&mut rest),
+                Place::TextEscape => {
+                    rest = &rest[1..];
+                    self.place = Place::Text;
+                }
+                Place::Key => self.key(&mut rest),
+                Place::KeyEscape => {
+                    self.key_escape(rest[0]);
+                    rest = &rest[1..];
+                }
+                Place::KeyUnicode { left, value } => {
+                    self.key_unicode(rest[0], left, value);
+                    rest = &rest[1..];
+                }
+                Place::Scalar => self.scalar(&mut rest),
+            }
+        }
+        *bytes = rest;
+        if !closed {
+            return None;
+        }
+        let document = self.document;
+        self.reset();
+        Some(document)
+    }
+
+    /// On a level whose keys are looked at.
+    const fn looks(&self) -> bool {
+        self.object && (self.depth == 1 || (self.depth == 2 && self.in_usage))
+    }
+
+    /// Passes structure until a string, an asked-for scalar or the outermost end; true for the end.
+    fn structure(&mut self, rest: &mut &[u8]) -> bool {
+        while let Some((&byte, behind)) = rest.split_first() {
+            let looks = self.looks();
+            if !looks && !is_bracket_or_quote(byte) {
+                *rest = behind_plain(behind);
+                continue;
+            }
+            match byte {
+                b'"' => {
+                    *rest = behind;
+                    self.string(looks);
+                    return false;
+                }
+                b'{' | b'[' => self.open(looks, byte),
+                b'}' | b']' => {
+                    *rest = behind;
+                    if self.close() {
+                        return true;
+                    }
+                    continue;
+                }
+                b',' => self.before_colon = true,
+                b':' => self.before_colon = false,
+                b' ' | b'\t' | b'\r' | b'\n' => {}
+                _ if self.field != Field::Other && !self.before_colon => {
+                    self.scalar.clear();
+                    self.place = Place::Scalar;
+                    return false;
+                }
+                _ => {}
+            }
+            *rest = behind;
+        }
+        false
+    }
+
+    fn string(&mut self, looks: bool) {
+        self.place = Place::Text;
+        if looks && self.before_colon {
+            self.key.clear();
+            self.place = Place::Key;
+        } else if looks {
+            self.document.begins(self.field, b'"');
+        } else {
+            self.choice();
+        }
+    }
+
+    fn open(&mut self, looks: bool, byte: u8) {
+        if self.depth == 0 {
+            self.object = byte == b'{';
+            self.before_colon = true;
+            self.field = Field::Other;
+        } else if looks {
+            self.document.begins(self.field, byte);
+            if self.depth == 1 && self.field == Field::Usage && byte == b'{' {
+                self.in_usage = true;
+                self.before_colon = true;
+                self.field = Field::Other;
+            }
+        } else {
+            self.choice();
+        }
+        self.depth += 1;
+    }
+
+    /// Something begins that is not looked at: it may be an element of `choices`.
+    fn choice(&mut self) {
+        if self.depth == 2 && self.field == Field::Choices && self.object {
+            self.document.choices = Some(Choices::Some);
+        }
+    }
+
+    /// True when the outermost value is over. A bracket too many is nobody's end.
+    const fn close(&mut self) -> bool {
+        match self.depth {
+            0 => return false,
+            1 => {
+                self.depth = 0;
+                return true;
+            }
+            2 => {
+                self.in_usage = false;
+                self.before_colon = false;
+                self.field = Field::Other;
+            }
+            _ => {}
+        }
+        self.depth -= 1;
+        false
+    }
+
+    fn text(&mut self, rest: &mut &[u8]) {
+        match memchr2(b'"', b'\\', rest) {
+            None => *rest = &[],
+            Some(at) => {
+                self.place = match rest[at] {
+                    b'"' => Place::Structure,
+                    _ => Place::TextEscape,
+                };
+                *rest = &rest[at + 1..];
+            }
+        }
+    }
+
+    fn key(&mut self, rest: &mut &[u8]) {
+        let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
+            self.key.push(rest);
+            *rest = &[];
+            return;
+        };
+        self.key.push(&rest[..at]);
+        if rest[at] == b'\\' {
+            self.place = Place::KeyEscape;
+        } else {
+            let key = self.key.get().unwrap_or_default();
+            self.field = match self.in_usage {
+                true => Field::in_usage(key),
+                false => Field::at_top(key),
+            };
+            self.place = Place::Structure;
+        }
+        *rest = &rest[at + 1..];
+    }
+
+    fn key_escape(&mut self, byte: u8) {
+        self.place = match byte {
+            b'u' => Place::KeyUnicode { left: 4, value: 0 },
+            // No key that is looked for has a quote, slash or control character in it.
+            _ => {
+                self.key.spoil();
+                Place::Key
+            }
+        };
+    }
+
+    fn key_unicode(&mut self, byte: u8, left: u8, value: u16) {
+        let digit = char::from(byte).to_digit(16).unwrap_or(0xFFFF) as u16;
+        let value = (value << 4) | digit; // no hex digit: spoils, for it is then not ASCII
+        self.place = match left {
+            1 => Place::Key,
+            _ => Place::KeyUnicode {
+                left: left - 1,
+                value,
+            },
+        };
+        if left == 1 {
+            match u8::try_from(value) {
+                Ok(ascii) if ascii.is_ascii() => self.key.push(&[ascii]),
+                _ => self.key.spoil(),
+            }
+        }
+    }
+
+    fn scalar(&mut self, rest: &mut &[u8]) {
+        let end = rest.iter().position(|byte| {
+            matches!(byte, b',' | b'}' | b']' | b'{' | b'[' | b'"' | b':')
+                || matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+        });
+        self.scalar.push(&rest[..end.unwrap_or(rest.len())]);
+        *rest = &rest[end.unwrap_or(rest.len())..];
+        if end.is_some() {
+            let text = self.scalar.get().unwrap_or_default();
+            self.document.scalar(self.field, text);
+            self.place = Place::Structure;
+        }
+    }
+}
+
+/// `Document::default()`, which is not `const`.
+const EMPTY: Document = Document {
+    done: false,
+    error: false,
+    choices: None,
+    usage: false,
+    prompt_eval_count: None,
+    eval_count: None,
+    prompt_tokens: None,
+    completion_tokens: None,
+    total_tokens: None,
+};
+
+/// `{`, `}`, `[`, `]` or `"`: all that matters where keys are not looked at.
+const fn is_bracket_or_quote(byte: u8) -> bool {
+    // Braces and square brackets differ by one bit.
+    matches!(byte | 0x20, b'{' | b'}') || byte == b'"'
+}
+
+/// What is left of `bytes` behind a run of nothing that matters, such as the numbers of an
+/// embedding: the blocks are fixed so that the compiler compares them at once.
+fn behind_plain(mut bytes: &[u8]) -> &[u8] {
+    while let Some((block, behind)) = bytes.split_first_chunk::<32>() {
+        if block
+            .iter()
+            .fold(false, |found, &byte| found | is_bracket_or_quote(byte))
+        {
+            break;
+        }
+        bytes = behind;
+    }
+    let plain = bytes.iter().position(|&byte| is_bracket_or_quote(byte));
+    &bytes[plain.unwrap_or(bytes.len())..]
+}

@@ -1,0 +1,233 @@
+//! When an answer has really ended, and what it used.
+//!
+//! The relay shows every chunk of a successful answer to a [`Tail`] as it passes. Nothing is
+//! buffered: its memory is a constant, and what it says does not depend on how the bytes were cut
+//! into chunks. An answer without its terminal marker is incomplete however cleanly the connection
+//! was closed, for several clients would take it for whole.
+//!
+//! The marker counts as seen with the last byte by which *any* reader could recognise it: the brace
+//! that closes the object with `"done":true`, the bracket of `[DONE]`, not the line end behind it.
+//! The chunk with that byte is the one to hold back until the usage is written down; were it the
+//! line end, a chunk cut just before it would show the end to a client too early.
+//!
+//! What it cannot know: whether the bytes have ended. Whoever knows calls [`Tail::end`].
+
+mod lines;
+#[cfg(test)]
+mod tests;
+
+use super::api::{Api, Format};
+use super::scan::{Choices, Document, Scanner};
+use super::sse::{Sse, Token};
+use crate::domain::TokenCounts;
+use lines::Lines;
+
+const DONE: &[u8] = b"[DONE]";
+
+/// What one chunk changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TailEvent {
+    /// The answer's terminal marker was completed by this chunk: hold it back until the usage is
+    /// written down. True once at most.
+    pub finished_now: bool,
+}
+
+/// Watches one answer go by.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    api: Api,
+    frame: Frame,
+    seen: Seen,
+}
+
+/// The state of the framing.
+#[derive(Clone, Debug)]
+enum Frame {
+    Json(Scanner),
+    Ndjson(Lines),
+    Sse(Events),
+}
+
+/// What has been understood so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    finished: bool,
+    error: bool,
+    pieces: u64,
+    tokens: Option<TokenCounts>,
+}
+
+#[derive(Clone, Debug)]
+struct Events {
+    sse: Sse,
+    scanner: Scanner,
+    /// How much of `[DONE]` this line's value has shown; nothing once it differs.
+    done: Option<usize>,
+}
+
+impl Tail {
+    /// For the 200 answer of `api`. `streaming` is what was asked for and answered: a server that
+    /// answers a stream with a single object (Ollama, when it only loads) is understood either way.
+    #[must_use]
+    pub const fn new(api: Api, streaming: bool) -> Self {
+        let frame = match api.format(streaming) {
+            Format::Json => Frame::Json(Scanner::new()),
+            Format::Ndjson => Frame::Ndjson(Lines::new()),
+            Format::Sse => Frame::Sse(Events {
+                sse: Sse::new(),
+                scanner: Scanner::new(),
+                done: Some(0),
+            }),
+        };
+        let seen = Seen {
+            finished: false,
+            error: false,
+            pieces: 0,
+            tokens: None,
+        };
+        Self { api, frame, seen }
+    }
+
+    /// Looks at the next bytes of the body. What follows the terminal marker is not looked at.
+    pub fn push(&mut self, chunk: &[u8]) -> TailEvent {
+        if self.seen.finished {
+            return TailEvent::default();
+        }
+        let (api, seen) = (self.api, &mut self.seen);
+        match &mut self.frame {
+            Frame::Json(scanner) => {
+                if let Some(document) = scanner.next(&mut &*chunk) {
+                    seen.whole(api, &document);
+                }
+            }
+            Frame::Ndjson(lines) => lines.push(chunk, seen),
+            Frame::Sse(events) => events.push(api, chunk, seen),
+        }
+        TailEvent {
+            finished_now: seen.finished,
+        }
+    }
+
+    /// The body is over: a last line needs no line end.
+    pub const fn end(&mut self) {
+        if let Frame::Ndjson(lines) = &mut self.frame {
+            lines.count(&mut self.seen);
+        }
+    }
+
+    /// The terminal marker has been seen, so the answer is whole.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.seen.finished
+    }
+
+    /// The server said, in the middle of the answer, that it failed.
+    #[must_use]
+    pub const fn saw_error(&self) -> bool {
+        self.seen.error
+    }
+
+    /// How many pieces with content have passed: about as many as tokens were generated, and the
+    /// only count there is when the answer breaks before its usage.
+    #[must_use]
+    pub const fn pieces(&self) -> u64 {
+        self.seen.pieces
+    }
+
+    /// What the server said it used; nothing as long as it has not, or never does.
+    #[must_use]
+    pub const fn tokens(&self) -> Option<TokenCounts> {
+        self.seen.tokens
+    }
+
+    /// Whether the next byte would begin a line (or event), so that another may be put there.
+    #[must_use]
+    pub const fn at_line_start(&self) -> bool {
+        match &self.frame {
+            Frame::Json(_) => false,
+            Frame::Ndjson(lines) => lines.at_start(),
+            Frame::Sse(events) => events.sse.is_between(),
+        }
+    }
+}
+
+impl Seen {
+    /// An answer that is one object is over.
+    fn whole(&mut self, api: Api, document: &Document) {
+        self.finished = true;
+        self.error = document.error;
+        if !document.error {
+            self.tokens = tokens(api, document);
+        }
+    }
+}
+
+impl Events {
+    fn push(&mut self, api: Api, mut chunk: &[u8], seen: &mut Seen) {
+        while let Some(token) = self.sse.next(&mut chunk) {
+            match token {
+                Token::Data(data) => {
+                    if self.is_done(data) {
+                        seen.finished = true;
+                        return;
+                    }
+                    self.data(api, data, seen);
+                }
+                Token::DataEnd => {
+                    self.done = Some(0);
+                    self.data(api, b"\n", seen); // as the rules join the lines of a value
+                }
+                Token::NamedError => seen.error = true,
+                Token::EventEnd => self.scanner.reset(),
+            }
+        }
+    }
+
+    fn data(&mut self, api: Api, mut data: &[u8], seen: &mut Seen) {
+        while let Some(document) = self.scanner.next(&mut data) {
+            seen.error |= document.error;
+            if document.choices == Some(Choices::Some) {
+                seen.pieces += 1;
+            }
+            seen.tokens = tokens(api, &document).or(seen.tokens);
+        }
+    }
+
+    /// Whether the value of this line has shown all of `[DONE]`.
+    fn is_done(&mut self, data: &[u8]) -> bool {
+        for &byte in data {
+            self.done = match self.done {
+                None => return false,
+                Some(0) if byte == b' ' => Some(0),
+                Some(at) if DONE[at] == byte => Some(at + 1),
+                Some(_) => None,
+            };
+            if self.done == Some(DONE.len()) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The usage an object states. Ollama leaves a zero out, so in its final object what is absent is
+/// zero; OpenAI's servers say nothing at all unless they say it under `usage`.
+fn tokens(api: Api, document: &Document) -> Option<TokenCounts> {
+    let (input, output) = match api {
+        Api::OllamaChat | Api::OllamaGenerate => (document.prompt_eval_count, document.eval_count),
+        Api::OllamaEmbed => (document.prompt_eval_count, None),
+        Api::OllamaEmbeddings | Api::OllamaShow => return None,
+        Api::OpenAiChat | Api::OpenAiCompletions => {
+            document.prompt_tokens.or(document.completion_tokens)?;
+            (document.prompt_tokens, document.completion_tokens)
+        }
+        Api::OpenAiEmbeddings => {
+            let total = document.total_tokens.or(document.prompt_tokens)?;
+            (Some(total), None)
+        }
+    };
+    Some(TokenCounts {
+        input: input.unwrap_or(0),
+        output: output.unwrap_or(0),
+    })
+}
