@@ -1,3 +1,52 @@
-//! The `herdsman` program.
+//! The `herdsman` program: an allocator, a runtime, and the command line.
+//!
+//! The environment is read here, once; everything else receives it.
 
-fn main() {}
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use herdsman::cli::{Cli, Environment};
+
+/// Streams are made on one thread and freed on another, which it is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// For blocking work that outlives an ordered shutdown, such as a name being resolved.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(complaint) => {
+            // Help and version come this way too, with their own code and stream.
+            let _ = complaint.print();
+            return u8::try_from(complaint.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "there is nothing else to say it with")]
+            {
+                eprintln!("error: cannot start the runtime: {error}");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(cli.run(environment()));
+    runtime.shutdown_timeout(LAST_WORK);
+    code
+}
+
+/// What is not Unicode keeps its place, so that its name can still be complained about.
+fn environment() -> Environment {
+    let text = |os: OsString| os.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
+}

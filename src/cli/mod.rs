@@ -1,1 +1,66 @@
-//! cli
+//! The command line: arguments in, an exit code out.
+//!
+//! One file per command; each reads its arguments, calls one door of a floor below and prints what
+//! came back. Nothing here decides anything about requests, servers or money. Output for people and
+//! programs goes to stdout, complaints and logs to stderr; a command fails with a [`Failure`], whose
+//! kind is the exit code, so that no command knows a number.
+
+mod check;
+mod completions;
+mod failure;
+mod output;
+mod settings;
+mod telemetry;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+use settings::Settings;
+
+/// Every variable of the process, read once in `main`.
+pub type Environment = Vec<(String, String)>;
+
+/// One dependable address for a herd of Ollama servers.
+#[derive(Debug, Parser)]
+#[command(name = "herdsman", version)]
+pub struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Validate the whole configuration and print it, secrets redacted
+    Check(check::Arguments),
+    /// Print shell completions
+    Completions(completions::Arguments),
+}
+
+impl Cli {
+    /// Does what was asked. Every failure has been told on stderr when this returns.
+    pub async fn run(self, environment: Environment) -> ExitCode {
+        match self.dispatch(environment).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        }
+    }
+
+    async fn dispatch(self, env: Environment) -> Result<(), Failure> {
+        let Self { settings, command } = self;
+        telemetry::init(&env)?;
+        match command {
+            Command::Check(arguments) => arguments.run(settings, env),
+            Command::Completions(arguments) => {
+                settings.must_be_empty("completions")?;
+                arguments.run()
+            }
+        }
+    }
+}

@@ -76,6 +76,7 @@ pub struct Config {
     /// Who may call.
     pub access: Access,
     /// What tokens cost; a model that is not listed costs nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub price: Vec<Price>,
     /// What `/metrics` says.
     pub metrics: Metrics,

@@ -103,9 +103,9 @@ fn hidden(rest: &str) -> Option<usize> {
             .starts_with('"')
             .then(|| until(&format!("\"{}", "#".repeat(hashes)), open + 1));
     }
-    if rest.starts_with('"') {
+    if let Some(string) = rest.strip_prefix('"') {
         let mut escaped = false;
-        let end = rest[1..].find(|char| {
+        let end = string.find(|char| {
             let ends = char == '"' && !escaped;
             escaped = char == '\\' && !escaped;
             ends

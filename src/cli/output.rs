@@ -1,0 +1,48 @@
+//! What a command has to say, on stdout.
+
+use std::io::{self, ErrorKind, Write as _};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Failure;
+
+/// For commands that programs read too.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(super) struct Output {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Output {
+    /// The value as one line of JSON if that was asked for, else the text for people.
+    pub(super) fn tell<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce() -> Result<String, Failure>,
+    ) -> Result<(), Failure> {
+        if self.json {
+            let json = serde_json::to_string(value).map_err(Failure::to("write JSON"))?;
+            print(&json)
+        } else {
+            print(&text()?)
+        }
+    }
+
+    pub(super) fn is_json(self) -> bool {
+        self.json
+    }
+}
+
+/// Prints text and a newline, at once. A reader that has seen enough (`herdsman check | head`) is no
+/// failure.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::to("write to stdout")(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,55 @@
+//! `--config` and `--set`, before or after the command.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Environment, Failure};
+use crate::config::{self, Config, LoadArgs};
+
+/// Where the configuration comes from.
+///
+/// Both places are read and joined here, because of arguments given on both sides of a command the
+/// parser would keep only the later ones, and say nothing of the others.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Settings {
+    /// Configuration file [default: ./config.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one value of the configuration; repeatable
+    #[arg(long, value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    /// These, and then those that stand behind the command.
+    fn join(mut self, later: Self) -> Result<Self, Failure> {
+        if self.config.is_some() && later.config.is_some() {
+            return Err(Failure::Usage("--config is given twice".into()));
+        }
+        self.config = later.config.or(self.config);
+        self.set.extend(later.set);
+        Ok(self)
+    }
+
+    /// The configuration these, `later` and the environment make.
+    pub(super) fn load(self, later: Self, env: Environment) -> Result<Config, Failure> {
+        let Self { config, set } = self.join(later)?;
+        config::load(LoadArgs {
+            file: config,
+            env,
+            set,
+        })
+        .map_err(Failure::Configuration)
+    }
+
+    /// For commands without a configuration: an argument without effect is a mistake.
+    pub(super) fn must_be_empty(&self, command: &str) -> Result<(), Failure> {
+        if self.config.is_none() && self.set.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Usage(format!(
+            "{command} takes no --config and no --set"
+        )))
+    }
+}
