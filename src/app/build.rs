@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use super::{App, DirLock, Error};
-use crate::config::{Config, Slots};
+use crate::config::{Config, Durability, Slots};
 use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
 use crate::gateway::{self, Gateway, Meters};
 use crate::http::{self, Front, Limits, Origins, State};
@@ -30,12 +30,12 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     store.migrate().await?;
     let options = spend::Options {
         data_dir: config.server.data_dir.clone(),
-        durability: config.spend.durability.into(),
+        durability: durability(config.spend.durability),
         seal_interval: config.spend.seal_interval,
         flush_interval: config.spend.flush_interval,
     };
     let spend = Spend::start(options, store.clone(), tracker.clone()).await?;
-    spend.register(&mut registry);
+    spend.stats().register(&mut registry);
 
     let client = Client::new(config.routing.connect_timeout)?;
     let fleet = Fleet::start(
@@ -105,6 +105,15 @@ fn herd(config: &Config) -> Result<Vec<Identity>, Error> {
         })
     };
     config.endpoint.iter().enumerate().map(identity).collect()
+}
+
+/// What the configuration offers and this build does not was refused when it was validated.
+fn durability(asked: Durability) -> spend::Durability {
+    match asked {
+        Durability::Memory => spend::Durability::Memory,
+        Durability::Journal => spend::Durability::Journal,
+        Durability::Fsync | Durability::Redis => spend::Durability::Fsync,
+    }
 }
 
 fn slots(own: Slots, default: Slots) -> u32 {

@@ -26,8 +26,8 @@ pub enum Error {
     #[error("database: {0}")]
     Store(#[from] store::Error),
     /// The journal.
-    #[error("usage journal: {0}")]
-    Spend(#[from] spend::Error),
+    #[error(transparent)]
+    Spend(#[from] spend::StartError),
     /// An actor.
     #[error("actor did not start: {0}")]
     Actor(#[from] ractor::SpawnErr),

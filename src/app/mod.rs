@@ -113,7 +113,9 @@ impl App {
         // 4. What produces: probes and the herd's actors, children first.
         self.fleet.stop().await;
         // 5. What is owed: sealed, journaled, flushed.
-        self.spend.shutdown(LAST_FLUSH).await;
+        if let Err(unflushed) = self.spend.shutdown(Instant::now() + LAST_FLUSH).await {
+            tracing::warn!("{unflushed}; they are in the journal until the next start");
+        }
         // 6. What still runs in the background holds nothing.
         self.tracker.close();
         let _ = timeout(LAST_PROBES, self.tracker.wait()).await;

@@ -134,7 +134,7 @@ impl FleetView {
     pub fn version(&self) -> Option<&Version> {
         self.up()
             .filter_map(|server| server.report.version.as_ref())
-            .min()
+            .min_by(|a, b| a.cmp_release(b))
     }
 
     /// True once every server has been heard from, or found missing.

@@ -15,6 +15,7 @@
 mod attempt;
 mod error;
 mod inbound;
+mod journal;
 mod meters;
 mod relay;
 mod respond;
@@ -39,6 +40,7 @@ use crate::spend::Spend;
 use crate::upstream::Client;
 use crate::usage::Usage;
 use attempt::{Said, Try};
+use journal::JournalGate;
 use relay::Account;
 
 /// The patience and persistence of requests.
@@ -62,6 +64,7 @@ pub struct Gateway {
     pub(crate) usage: Usage,
     pub(crate) meters: Meters,
     rules: Rules,
+    journal: JournalGate,
     /// No new work is taken.
     closing: CancellationToken,
     /// Open streams are cut, with an error the client can see.
@@ -87,6 +90,7 @@ impl Gateway {
             usage,
             meters,
             rules,
+            journal: JournalGate::new(Instant::now()),
             closing,
             cutting,
         })
@@ -153,7 +157,7 @@ impl Gateway {
             AskUsage::Unasked | AskUsage::Asked => (inbound.body.clone(), false),
         };
         let prompt_bytes = peeked.prompt_bytes;
-        if api.takes_slot() && !self.spend.is_accepting() {
+        if api.takes_slot() && !self.journal.admits(&self.spend, Instant::now()) {
             return Err(Error::JournalDown);
         }
         let request = attempt::Request {

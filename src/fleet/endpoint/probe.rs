@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::message::Probe;
-use crate::protocol::{ListedModel, RunningModel, Version, parse_ps, parse_tags, parse_version};
+use crate::protocol::{ListedModel, RunningModel, Version, parse_ps, parse_tags};
 use crate::upstream::{Client, Failure, Target};
 
 /// How long a healthy server may take to say that it is there.
@@ -69,12 +69,26 @@ pub(super) async fn ask(client: &Client, target: &Target, probe: Probe) -> Answe
         Answer::Nothing(Failure::Garbled(format!("{path}: {error}")))
     };
     match probe {
-        Probe::Loaded => parse_ps(&body).map_or_else(|e| garbled(&e), Answer::Loaded),
-        Probe::Models => parse_tags(&body).map_or_else(|e| garbled(&e), Answer::Models),
+        Probe::Loaded => {
+            parse_ps(&body).map_or_else(|e| garbled(&e), |list| Answer::Loaded(list.models))
+        }
+        Probe::Models => {
+            parse_tags(&body).map_or_else(|e| garbled(&e), |list| Answer::Models(list.models))
+        }
         Probe::Version | Probe::Alive => {
-            parse_version(&body).map_or_else(|| garbled(&"no version"), Answer::Version)
+            version(&body).map_or_else(|| garbled(&"no version"), Answer::Version)
         }
     }
+}
+
+/// `{"version":"0.12.6"}`
+fn version(body: &[u8]) -> Option<Version> {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        version: String,
+    }
+    let said: Said = serde_json::from_slice(body).ok()?;
+    Version::parse(&said.version).ok()
 }
 
 fn unusable(status: StatusCode) -> Answer {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::domain::ModelName;
 use crate::fleet::endpoint::{Phase, Report};
 use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Server};
-use crate::protocol::ListedModel;
+use crate::protocol::{ListedModel, unix_seconds};
 use crate::routing::Tier;
 
 #[derive(Debug)]
@@ -130,24 +130,24 @@ impl State {
 
     /// One entry per model, the newest of the servers' words, newest first as Ollama lists.
     fn union(&self) -> Box<[ListedModel]> {
-        let mut newest: HashMap<&ModelName, &ListedModel> = HashMap::new();
+        let mut newest: HashMap<&ModelName, (Option<i64>, &ListedModel)> = HashMap::new();
         for entry in self.listed.iter().flat_map(HashMap::values) {
+            let word = (unix_seconds(&entry.modified_at), entry);
             newest
                 .entry(&entry.name)
                 .and_modify(|known| {
-                    if entry.modified_unix() > known.modified_unix() {
-                        *known = entry;
+                    if word.0 > known.0 {
+                        *known = word;
                     }
                 })
-                .or_insert(entry);
+                .or_insert(word);
         }
-        let mut entries: Vec<_> = newest.into_values().cloned().collect();
-        entries.sort_by(|a, b| {
-            b.modified_unix()
-                .cmp(&a.modified_unix())
-                .then_with(|| a.name.cmp(&b.name))
-        });
-        entries.into()
+        let mut entries: Vec<_> = newest.into_values().collect();
+        entries.sort_by(|(a_at, a), (b_at, b)| b_at.cmp(a_at).then_with(|| a.name.cmp(&b.name)));
+        entries
+            .into_iter()
+            .map(|(_, entry)| entry.clone())
+            .collect()
     }
 }
 

@@ -143,7 +143,7 @@ impl Relay {
         let held = self
             .filter
             .take()
-            .map(UsageFilter::finish)
+            .map(|mut filter| filter.finish())
             .unwrap_or_default();
         let Some(tail) = &mut self.tail else {
             self.account.finish(End::Whole, None);
