@@ -297,6 +297,7 @@ impl Writer {
         }
         self.leave_segment();
         self.remove_spent();
+        self.publish();
     }
 
     /// Writes the buffer at the end of the current segment, or nothing.
