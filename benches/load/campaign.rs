@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::{BenchError, Doing as _};
 use crate::figures::{Figure, Run};
-use crate::measure::Meter;
+use crate::measure::{Meter, machine_busy};
 use crate::plan::{Event, Plan};
 use crate::process::Reporter;
 use crate::proxies::Upstream;
@@ -97,6 +97,11 @@ async fn one_run(scenario: &Scenario, lane: Lane) -> Result<Run, BenchError> {
     let at_rest = meter.as_ref().map(Meter::resident_kib).transpose()?;
     let mut generator = Reporter::generator(standing.address, &plan, folder.path()).await?;
 
+    let own = [Meter::of(responder.group())?, Meter::of(generator.group())?];
+    let own: Vec<&Meter> = own.iter().chain(&meter).collect();
+
+    let start = Instant::now();
+    let (busy_before, own_before) = (machine_busy()?, cpu_of(&own)?);
     let before = meter.as_ref().map(Meter::cpu).transpose()?;
     generator.go().await?;
     let mut peak = None;
@@ -115,6 +120,10 @@ async fn one_run(scenario: &Scenario, lane: Lane) -> Result<Run, BenchError> {
         group.must_be_alive()?;
     }
     let after = meter.as_ref().map(Meter::cpu).transpose()?;
+    let busy = machine_busy()?.saturating_sub(busy_before);
+    let foreign = busy.saturating_sub(cpu_of(&own)?.saturating_sub(own_before));
+    let cores = std::thread::available_parallelism().map_or(1, Into::into);
+    let foreign_share = foreign.as_secs_f64() / start.elapsed().as_secs_f64() / cores as f64;
 
     generator.end().await;
     standing.end().await;
@@ -125,7 +134,11 @@ async fn one_run(scenario: &Scenario, lane: Lane) -> Result<Run, BenchError> {
     let kib = peak
         .zip(at_rest)
         .map(|(peak, rest)| peak.saturating_sub(rest) as f64);
-    Ok(Run::new(&plan, outcome, cpu, kib))
+    Ok(Run::new(&plan, outcome, cpu, kib, foreign_share))
+}
+
+fn cpu_of(meters: &[&Meter]) -> Result<Duration, BenchError> {
+    meters.iter().map(|meter| meter.cpu()).sum()
 }
 
 /// The most the proxy holds while all streams flow.

@@ -40,6 +40,8 @@ pub struct Run {
     pub figures: BTreeMap<Figure, f64>,
     /// What the clients saw.
     pub outcome: Outcome,
+    /// How much of the machine other programs and other guests of the host took meanwhile, 0 to 1.
+    pub foreign_share: f64,
 }
 
 impl Figure {
@@ -79,7 +81,13 @@ impl Figure {
 
 impl Run {
     /// From what the clients saw and what the proxy used (`None`: there was no proxy).
-    pub fn new(plan: &Plan, outcome: Outcome, cpu_seconds: Option<f64>, kib: Option<f64>) -> Self {
+    pub fn new(
+        plan: &Plan,
+        outcome: Outcome,
+        cpu_seconds: Option<f64>,
+        kib: Option<f64>,
+        foreign_share: f64,
+    ) -> Self {
         let first = plan.ask.pace().as_secs_f64() * 1e3;
         let all = first * f64::from(plan.ask.lines());
         let mut figures = BTreeMap::from([
@@ -103,7 +111,11 @@ impl Run {
         if let Some(kib) = kib {
             figures.insert(Figure::MemoryPerStream, kib / plan.clients as f64);
         }
-        Self { figures, outcome }
+        Self {
+            figures,
+            outcome,
+            foreign_share,
+        }
     }
 }
 

@@ -137,13 +137,15 @@ async fn measure(mode: Mode, topics: &[Topic], only: &[Contender]) -> Result<Exi
         &mut measured,
         |scenario, lane, run| {
             say(&format!(
-                "{}: {} ({} servers, {} models): {:.0} req/s, {} failed",
+                "{}: {} ({} servers, {} models): {:.0} req/s, {} failed, {:.0} % of the machine \
+                 elsewhere",
                 scenario.topic.title(),
                 lane.contender.name(),
                 lane.endpoints,
                 lane.models,
                 run.outcome.requests as f64 / run.outcome.seconds,
                 run.outcome.failures,
+                run.foreign_share * 100.0,
             ));
         },
     );

@@ -51,14 +51,13 @@ impl Meter {
     /// # Errors
     /// When a process has gone.
     pub fn cpu(&self) -> Result<Duration, BenchError> {
-        let per_second = rustix::param::clock_ticks_per_second().max(1);
         let mut ticks = 0;
         for id in &self.processes {
             let path = format!("/proc/{id}/stat");
             let text = fs::read_to_string(&path).doing(format!("reading {path}"))?;
             ticks += Stat::parse(&text).map_or(0, |stat| stat.ticks);
         }
-        Ok(Duration::from_secs(ticks) / u32::try_from(per_second).unwrap_or(100))
+        Ok(from_ticks(ticks))
     }
 
     /// Resident memory in KiB.
@@ -76,6 +75,33 @@ impl Meter {
         }
         Ok(sum)
     }
+}
+
+/// Time the whole machine did not idle, as seen by every program on it, and time taken from it by
+/// others on the same host.
+///
+/// # Errors
+/// When `/proc/stat` cannot be read.
+pub fn machine_busy() -> Result<Duration, BenchError> {
+    let text = fs::read_to_string("/proc/stat").doing("reading /proc/stat")?;
+    let fields = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .skip(1);
+    let fields: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
+    // user nice system (idle iowait) irq softirq steal; guests are counted in user already.
+    let busy = [0, 1, 2, 5, 6, 7]
+        .iter()
+        .filter_map(|&index| fields.get(index))
+        .sum();
+    Ok(from_ticks(busy))
+}
+
+fn from_ticks(ticks: u64) -> Duration {
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_secs(ticks) / u32::try_from(per_second).unwrap_or(100)
 }
 
 struct Stat {

@@ -204,6 +204,11 @@ impl Reporter {
         self.read("an event", limit).await
     }
 
+    /// Its processes.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
     /// Ends the process.
     pub async fn end(self) {
         self.group.end().await;

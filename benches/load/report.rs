@@ -22,6 +22,8 @@ const COLUMNS: [Contender; 4] = [
     Contender::Nginx,
     Contender::Herdsman,
 ];
+/// More of the machine than this in other hands, and a run says little about the proxy.
+const NOISY: f64 = 0.05;
 const ABSENT: &str = "–";
 
 /// Everything a run of the bench found out.
@@ -130,6 +132,7 @@ impl Report {
         for row in &self.rows {
             text.push_str(&row.markdown());
         }
+        text.push_str(&self.noise());
         for (measured, lane, run) in self.runs().filter(|(_, _, run)| run.outcome.failures > 0) {
             // Writing to a string cannot fail.
             let _ = write!(
@@ -142,6 +145,24 @@ impl Report {
             );
         }
         text
+    }
+
+    /// Whether the machine was ours: without this, nobody can tell a slow proxy from a busy machine.
+    fn noise(&self) -> String {
+        let shares: Vec<f64> = self.runs().map(|(_, _, run)| run.foreign_share).collect();
+        let noisy = shares.iter().filter(|share| **share > NOISY).count();
+        let worst = shares.iter().copied().fold(0.0, f64::max) * 100.0;
+        format!(
+            "\nOther programs took more than {:.0} % of the machine during {noisy} of {} runs, {worst:.0} % \
+             in the worst{}.\n",
+            NOISY * 100.0,
+            shares.len(),
+            if noisy == 0 {
+                ""
+            } else {
+                ": **do not publish these figures**"
+            },
+        )
     }
 
     fn runs(&self) -> impl Iterator<Item = (&Measured, &Lane, &Run)> {
