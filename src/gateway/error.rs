@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::attempt::Said;
 use crate::fleet::{Denied, Fault, Outcome};
-use crate::protocol::BadRequest;
+use crate::protocol::{Api, BadRequest};
 
 /// Why a request has no answer of its own.
 #[derive(Debug, Error)]
@@ -16,7 +16,10 @@ pub enum Error {
     /// Not a name by Ollama's rules.
     #[error("invalid model name")]
     InvalidModelName,
-    /// The herd does not serve it; the model as the client spelled it.
+    /// No server has it. The call, because Ollama's words differ; the model as the client spelt it.
+    #[error("{}", unknown(*.0, .1))]
+    UnknownModel(Api, String),
+    /// The herd does not serve it now; the model as the client spelt it.
     #[error("{}", denied(*.0, .1))]
     Denied(Denied, String),
     /// Every server that could be tried failed before its first byte; what the last one said.
@@ -36,6 +39,15 @@ pub enum Error {
 /// Ollama's own words, two spaces included: clients match on them.
 const BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
 
+fn unknown(api: Api, model: &str) -> String {
+    match api {
+        Api::OllamaEmbed | Api::OllamaEmbeddings | Api::OpenAiEmbeddings => {
+            format!("model \"{model}\" not found, try pulling it first")
+        }
+        _ => format!("model '{model}' not found"),
+    }
+}
+
 fn denied(denied: Denied, model: &str) -> String {
     match denied {
         Denied::UnknownModel => format!("model '{model}' not found"),
@@ -51,7 +63,7 @@ impl Error {
         match self {
             Self::BadRequest(error) => error.status(),
             Self::InvalidModelName => StatusCode::BAD_REQUEST,
-            Self::Denied(Denied::UnknownModel, _) => StatusCode::NOT_FOUND,
+            Self::UnknownModel(..) | Self::Denied(Denied::UnknownModel, _) => StatusCode::NOT_FOUND,
             Self::Denied(Denied::Unreachable, _) => StatusCode::BAD_GATEWAY,
             Self::Denied(Denied::QueueFull | Denied::TooLate, _)
             | Self::Closing

@@ -15,6 +15,7 @@
 mod attempt;
 mod error;
 mod inbound;
+mod infer;
 mod journal;
 mod meters;
 mod relay;
@@ -24,7 +25,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -33,15 +33,11 @@ pub use inbound::Inbound;
 pub use meters::Meters;
 pub use relay::Relay;
 
-use crate::domain::ModelName;
-use crate::fleet::{Ask, Denied, Fleet, Outcome};
-use crate::protocol::{AskUsage, peek, with_usage};
+use crate::fleet::Fleet;
 use crate::spend::Spend;
 use crate::upstream::Client;
 use crate::usage::Usage;
-use attempt::{Said, Try};
 use journal::JournalGate;
-use relay::Account;
 
 /// The patience and persistence of requests.
 #[derive(Clone, Copy, Debug)]
@@ -128,138 +124,6 @@ impl Gateway {
     /// Ends every open stream with an error.
     pub fn cut(&self) {
         self.cutting.cancel();
-    }
-
-    /// One request to one answer.
-    ///
-    /// # Errors
-    /// [`Error`], when there is no answer of a server's to pass on.
-    pub async fn infer(self: &Arc<Self>, inbound: Inbound) -> Result<Response<Relay>, Error> {
-        let mut meter = self.meters.arrived(inbound.api);
-        let answered = self.answer(inbound, &mut meter).await;
-        if let Err(error) = &answered {
-            meter.refused(error.status().as_u16());
-        }
-        answered
-    }
-
-    async fn answer(
-        self: &Arc<Self>,
-        inbound: Inbound,
-        meter: &mut meters::Meter,
-    ) -> Result<Response<Relay>, Error> {
-        let api = inbound.api;
-        let peeked = peek(api, &inbound.body)?;
-        let named = peeked.model.clone().into_owned();
-        let model = ModelName::parse(&named).map_err(|_| Error::InvalidModelName)?;
-        let (body, hide_usage) = match &peeked.usage {
-            AskUsage::Splice(splice) => (with_usage(&inbound.body, splice), true),
-            AskUsage::Unasked | AskUsage::Asked => (inbound.body.clone(), false),
-        };
-        let prompt_bytes = peeked.prompt_bytes;
-        if api.takes_slot() && !self.journal.admits(&self.spend, Instant::now()) {
-            return Err(Error::JournalDown);
-        }
-        let request = attempt::Request {
-            api,
-            headers: inbound.headers,
-            body,
-        };
-        let mut ask = Ask {
-            model,
-            ticket: self.fleet.arrive(),
-            deadline: Instant::now() + self.rules.queue_timeout,
-            only: inbound.only,
-            tried: Vec::new(),
-        };
-        let mut last: Option<Said> = None;
-        for attempt in 1..=self.rules.attempts {
-            let slot = match self.slot(&ask, api.takes_slot(), meter).await {
-                Ok(slot) => slot,
-                Err(Error::Denied(Denied::Unreachable | Denied::UnknownModel, _))
-                    if last.is_some() =>
-                {
-                    break;
-                }
-                Err(Error::Denied(denied, _)) => return Err(Error::Denied(denied, named)),
-                Err(error) => return Err(error),
-            };
-            meter.sent();
-            let endpoint = Arc::clone(slot.endpoint());
-            match self.attempt(&slot, &request).await {
-                Try::Answered { head, first, body } => {
-                    let route = respond::Route {
-                        endpoint: &endpoint,
-                        attempt,
-                        meter,
-                    };
-                    let (head, format) = respond::head(head, &inbound.id, &route);
-                    let account = Account::new(self, slot, meter.take(), &inbound.id, prompt_bytes);
-                    let relay =
-                        Relay::new(account, api, format, hide_usage, head.status, first, body);
-                    return Ok(Response::from_parts(head, relay));
-                }
-                Try::Elsewhere { fault, said } => {
-                    tracing::info!(
-                        request = inbound.id.to_str().unwrap_or_default(),
-                        endpoint = %endpoint.name(),
-                        model = %ask.model,
-                        attempt,
-                        why = %said,
-                        "server failed the request before its first byte"
-                    );
-                    self.meters.failed_over(endpoint.name(), &said);
-                    ask.tried.push(endpoint.id());
-                    slot.end(Outcome::Failed(fault));
-                    self.usage.touched();
-                    last = Some(said);
-                }
-                Try::Over(error) => {
-                    slot.end(error.outcome());
-                    self.usage.touched();
-                    return Err(error);
-                }
-            }
-        }
-        match last {
-            Some(said) => Err(Error::Exhausted(Box::new(said))),
-            None => Err(Error::Denied(Denied::Unreachable, named)),
-        }
-    }
-
-    /// A server to ask: with a slot, or, for questions that need none, without.
-    async fn slot(
-        &self,
-        ask: &Ask,
-        takes_slot: bool,
-        meter: &mut meters::Meter,
-    ) -> Result<attempt::Slot, Error> {
-        let named = String::new;
-        if !takes_slot {
-            let endpoint = self
-                .fleet
-                .pick(ask)
-                .map_err(|denied| self.denied(denied, named()))?;
-            return Ok(attempt::Slot::None(endpoint));
-        }
-        let asked = Instant::now();
-        let leased = tokio::select! {
-            biased;
-            leased = self.fleet.lease(ask) => leased,
-            () = self.closing.cancelled() => return Err(Error::Closing),
-        };
-        let leased = leased.map_err(|denied| self.denied(denied, named()))?;
-        meter.leased(asked, &leased);
-        self.usage.touched();
-        Ok(attempt::Slot::Leased(leased.lease))
-    }
-
-    fn denied(&self, denied: Denied, named: String) -> Error {
-        if denied == Denied::UnknownModel {
-            // Perhaps it was pulled on a server a moment ago: look, for the next request's sake.
-            self.fleet.refresh_catalogues();
-        }
-        Error::Denied(denied, named)
     }
 }
 

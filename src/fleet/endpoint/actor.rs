@@ -19,6 +19,9 @@ use crate::fleet::seat::Seat;
 use crate::fleet::waiting::Lines;
 use crate::upstream::Client;
 
+/// What was asked so lately need not be asked again.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Everything an endpoint's actor needs to live, and to live again.
 #[derive(Clone, Debug)]
 pub(in crate::fleet) struct Setup {
@@ -40,6 +43,7 @@ pub(in crate::fleet) struct Shell {
     timers: [Option<AbortHandle>; Probe::ALL.len()],
     /// One question per probe at a time.
     asking: [bool; Probe::ALL.len()],
+    asked: [Option<Instant>; Probe::ALL.len()],
     reconsider: Option<AbortHandle>,
 }
 
@@ -71,6 +75,7 @@ impl Actor for EndpointActor {
             state,
             timers: Default::default(),
             asking: Default::default(),
+            asked: Default::default(),
             reconsider: None,
         };
         for probe in Probe::ALL {
@@ -99,6 +104,7 @@ impl Actor for EndpointActor {
                 shell.apply(effects, &myself);
             }
             Message::Due(probe) => shell.ask(probe, &myself),
+            Message::Doubted(probe) => shell.doubted(probe, now, &myself),
             Message::Probed {
                 probe,
                 asked,
@@ -208,10 +214,19 @@ impl Shell {
         }
     }
 
+    /// Clients can raise doubts at any rate; servers are not asked at any rate.
+    fn doubted(&mut self, probe: Probe, now: Instant, myself: &ActorRef<Message>) {
+        let asked = self.asked[probe as usize];
+        if asked.is_none_or(|asked| now.saturating_duration_since(asked) >= DOUBT_PAUSE) {
+            self.ask(probe, myself);
+        }
+    }
+
     fn ask(&mut self, probe: Probe, myself: &ActorRef<Message>) {
         if std::mem::replace(&mut self.asking[probe as usize], true) {
             return;
         }
+        self.asked[probe as usize] = Some(Instant::now());
         let (client, endpoint, myself) = (
             self.setup.client.clone(),
             Arc::clone(&self.setup.endpoint),

@@ -45,8 +45,10 @@ pub enum Message {
         /// How it went.
         outcome: Outcome,
     },
-    /// From a timer, or from whoever has reason to doubt: ask this now.
+    /// From a timer: ask this now.
     Due(Probe),
+    /// From whoever has reason to doubt what is known: ask this, unless it was asked just now.
+    Doubted(Probe),
     /// From the probe's task: the answer.
     Probed {
         /// What was asked.

@@ -187,7 +187,7 @@ impl Endpoint {
 
     /// Something said about this server's catalogue is out of date: look again soon.
     pub fn refresh(&self, probe: Probe) {
-        self.tell(Message::Due(probe));
+        self.tell(Message::Doubted(probe));
     }
 
     /// Kills the actor as a panic would; the registry restarts it. For fault drills.

@@ -46,14 +46,14 @@ impl Account {
         gateway: &Arc<Gateway>,
         slot: Slot,
         meter: Meter,
-        id: &HeaderValue,
+        id: HeaderValue,
         prompt_bytes: usize,
     ) -> Self {
         Self {
             gateway: Arc::clone(gateway),
             slot: Some(slot),
             meter,
-            id: id.clone(),
+            id,
             prompt_bytes,
             status: StatusCode::OK,
             end: None,

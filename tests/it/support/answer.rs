@@ -30,13 +30,20 @@ pub struct Stream {
 impl Stream {
     pub fn new(answer: Response<Incoming>) -> Self {
         let (head, body) = answer.into_parts();
-        Self { status: head.status, headers: head.headers, body }
+        Self {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
     }
 
     /// The next piece; `None` at the end, whichever it is.
     pub async fn piece(&mut self) -> Option<Bytes> {
         loop {
-            let frame = timeout(PATIENCE, self.body.frame()).await.expect("a piece in time")?.ok()?;
+            let frame = timeout(PATIENCE, self.body.frame())
+                .await
+                .expect("a piece in time")?
+                .ok()?;
             match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 data => return data.ok(),
@@ -47,8 +54,9 @@ impl Stream {
     pub async fn whole(mut self) -> Answer {
         let mut body = Vec::new();
         let mut broken = false;
-        while let Some(frame) =
-            timeout(PATIENCE, self.body.frame()).await.expect("the body ends in time")
+        while let Some(frame) = timeout(PATIENCE, self.body.frame())
+            .await
+            .expect("the body ends in time")
         {
             match frame {
                 Ok(frame) => body.extend_from_slice(&frame.into_data().unwrap_or_default()),
@@ -58,7 +66,12 @@ impl Stream {
                 }
             }
         }
-        Answer { status: self.status, headers: self.headers, body: body.into(), broken }
+        Answer {
+            status: self.status,
+            headers: self.headers,
+            body: body.into(),
+            broken,
+        }
     }
 }
 
@@ -68,15 +81,21 @@ impl Answer {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// The lines of an NDJSON answer.
     pub fn lines(&self) -> Vec<Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+        self.text()
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect()
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("text"))
     }
 }

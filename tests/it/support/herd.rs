@@ -41,7 +41,11 @@ impl Plan {
             default_predict: 8,
             ..simulator::Config::default()
         };
-        Self { servers: (0..n).map(server).collect(), settings: Vec::new(), endpoints: Vec::new() }
+        Self {
+            servers: (0..n).map(server).collect(),
+            settings: Vec::new(),
+            endpoints: Vec::new(),
+        }
     }
 
     /// Changes every server.
@@ -58,11 +62,12 @@ impl Plan {
 
     /// Changes one endpoint's configuration.
     pub fn endpoint(mut self, i: usize, change: impl Fn(&mut config::Endpoint) + 'static) -> Self {
-        self.endpoints.push(Box::new(move |endpoint: &mut config::Endpoint| {
-            if endpoint.name == format!("gpu-{i}") {
-                change(endpoint);
-            }
-        }));
+        self.endpoints
+            .push(Box::new(move |endpoint: &mut config::Endpoint| {
+                if endpoint.name == format!("gpu-{i}") {
+                    change(endpoint);
+                }
+            }));
         self
     }
 
@@ -75,7 +80,11 @@ impl Plan {
     pub async fn start(self) -> Herd {
         let mut servers = Vec::new();
         for server in self.servers {
-            servers.push(Simulator::start(server).await.expect("a simulated server starts"));
+            servers.push(
+                Simulator::start(server)
+                    .await
+                    .expect("a simulated server starts"),
+            );
         }
         let dir = TempDir::new().expect("a temporary folder");
         let mut config = configuration(dir.path(), &self.settings);
@@ -85,13 +94,20 @@ impl Plan {
             .map(|(i, server)| {
                 let mut endpoint = config::Endpoint::at(url(server));
                 endpoint.name = format!("gpu-{i}");
-                self.endpoints.iter().for_each(|change| change(&mut endpoint));
+                self.endpoints
+                    .iter()
+                    .for_each(|change| change(&mut endpoint));
                 endpoint
             })
             .collect();
         let app = App::start(config).await.expect("the router starts");
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
-        Herd { servers, app, dir, client }
+        Herd {
+            servers,
+            app,
+            dir,
+            client,
+        }
     }
 }
 
@@ -107,7 +123,12 @@ pub fn configuration(dir: &Path, settings: &[String]) -> Config {
         "spend.flush_interval=20ms".to_owned(),
     ];
     set.extend_from_slice(settings);
-    config::load(LoadArgs { file: None, env: std::iter::empty(), set }).expect("a valid configuration")
+    config::load(LoadArgs {
+        file: None,
+        env: std::iter::empty(),
+        set,
+    })
+    .expect("a valid configuration")
 }
 
 fn url(server: &Simulator) -> EndpointUrl {
@@ -120,7 +141,10 @@ impl Herd {
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, Bytes::new()).await.whole().await
+        self.send(Method::GET, path, Bytes::new())
+            .await
+            .whole()
+            .await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -128,7 +152,10 @@ impl Herd {
     }
 
     pub async fn post_bytes(&self, path: &str, body: impl Into<Bytes>) -> Answer {
-        self.send(Method::POST, path, body.into()).await.whole().await
+        self.send(Method::POST, path, body.into())
+            .await
+            .whole()
+            .await
     }
 
     /// The head of the answer, its body still to come.
@@ -137,31 +164,54 @@ impl Herd {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Bytes) -> Stream {
-        let request = Request::builder().method(method).uri(format!("{}{path}", self.url()));
-        self.request(request.body(Full::new(body)).expect("a valid request")).await
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url()));
+        self.request(request.body(Full::new(body)).expect("a valid request"))
+            .await
     }
 
     pub async fn request(&self, request: Request<Full<Bytes>>) -> Stream {
         let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await;
-        Stream::new(answer.expect("the router answers in time").expect("the router answers"))
+        Stream::new(
+            answer
+                .expect("the router answers in time")
+                .expect("the router answers"),
+        )
     }
 
     /// Requests running, by the router's own count.
     pub fn in_flight(&self) -> u32 {
-        self.app.fleet().view().servers.iter().map(|server| server.endpoint.total_in_flight()).sum()
+        self.app
+            .fleet()
+            .view()
+            .servers
+            .iter()
+            .map(|server| server.endpoint.total_in_flight())
+            .sum()
     }
 
     /// Nothing runs and nobody waits.
     pub async fn at_rest(&self) {
         eventually("nothing runs and nobody waits", || {
-            self.in_flight() == 0 && self.app.fleet().queue_lengths().iter().all(|(_, n)| *n == 0)
+            self.in_flight() == 0
+                && self
+                    .app
+                    .fleet()
+                    .queue_lengths()
+                    .iter()
+                    .all(|(_, n)| *n == 0)
         })
         .await;
     }
 
     /// (input, output) tokens in the database, once everything recorded is there.
     pub async fn counted(&self) -> (i64, i64) {
-        self.app.spend().flush_now(PATIENCE).await.expect("a flush in time");
+        self.app
+            .spend()
+            .flush_now(PATIENCE)
+            .await
+            .expect("a flush in time");
         let counts = self.get("/api/token_counts").await.json();
         let rows = counts["breakdown"].as_array().expect("a breakdown").clone();
         let sum = |key: &str| rows.iter().filter_map(|row| row[key].as_i64()).sum();

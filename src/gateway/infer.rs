@@ -1,0 +1,190 @@
+//! The steps of one request, in order.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::header::HeaderValue;
+use tokio::time::Instant;
+
+use super::attempt::{Request, Said, Slot, Try};
+use super::meters::Meter;
+use super::relay::Account;
+use super::{Error, Gateway, Inbound, Relay, respond};
+use crate::domain::ModelName;
+use crate::fleet::{Ask, Denied, Outcome};
+use crate::protocol::{Api, AskUsage, peek, with_usage};
+
+/// What is known of a request before any server is.
+struct Prepared {
+    request: Request,
+    ask: Ask,
+    /// The model as the client spelt it.
+    named: String,
+    id: HeaderValue,
+    /// The client did not ask for the usage that its answer will say.
+    hides_usage: bool,
+    prompt_bytes: usize,
+}
+
+/// Why there is no server to ask.
+enum NoSlot {
+    Denied(Denied),
+    Closing,
+}
+
+impl Gateway {
+    /// One request to one answer.
+    ///
+    /// # Errors
+    /// [`Error`], when there is no answer of a server's to pass on.
+    pub async fn infer(self: &Arc<Self>, inbound: Inbound) -> Result<Response<Relay>, Error> {
+        let mut meter = self.meters.arrived(inbound.api);
+        let answered = match self.prepare(inbound) {
+            Ok(prepared) => self.serve(prepared, &mut meter).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &answered {
+            meter.refused(error.status().as_u16());
+        }
+        answered
+    }
+
+    fn prepare(&self, inbound: Inbound) -> Result<Prepared, Error> {
+        let Inbound {
+            api,
+            headers,
+            body,
+            id,
+            only,
+        } = inbound;
+        if !self.is_open() {
+            return Err(Error::Closing);
+        }
+        let peeked = peek(api, &body)?;
+        let model = ModelName::parse(&peeked.model).map_err(|_| Error::InvalidModelName)?;
+        if api.takes_slot() && !self.journal.admits(&self.spend, Instant::now()) {
+            return Err(Error::JournalDown);
+        }
+        let (asking, hides_usage) = match &peeked.usage {
+            AskUsage::Splice(splice) => (with_usage(&body, splice), true),
+            AskUsage::Unasked | AskUsage::Asked => (body.clone(), false),
+        };
+        let ask = Ask {
+            model,
+            ticket: self.fleet.arrive(),
+            deadline: Instant::now() + self.rules.queue_timeout,
+            only,
+            tried: Vec::new(),
+        };
+        Ok(Prepared {
+            request: Request {
+                api,
+                headers,
+                body: asking,
+            },
+            ask,
+            named: peeked.model.into_owned(),
+            id,
+            hides_usage,
+            prompt_bytes: peeked.prompt_bytes,
+        })
+    }
+
+    /// Tries servers until one begins to answer.
+    async fn serve(
+        self: &Arc<Self>,
+        mut prepared: Prepared,
+        meter: &mut Meter,
+    ) -> Result<Response<Relay>, Error> {
+        let api = prepared.request.api;
+        let mut last: Option<Said> = None;
+        for attempt in 1..=self.rules.attempts {
+            let slot = match self.slot(&prepared.ask, api, meter).await {
+                Ok(slot) => slot,
+                Err(NoSlot::Closing) => return Err(Error::Closing),
+                // Nobody is left to ask: what the last one said is the answer.
+                Err(NoSlot::Denied(Denied::Unreachable | Denied::UnknownModel))
+                    if last.is_some() =>
+                {
+                    break;
+                }
+                Err(NoSlot::Denied(denied)) => {
+                    return Err(self.denied(denied, api, prepared.named));
+                }
+            };
+            meter.sent();
+            match self.attempt(&slot, &prepared.request).await {
+                Try::Answered { head, first, body } => {
+                    let route = respond::Route {
+                        endpoint: slot.endpoint(),
+                        attempt,
+                        meter,
+                    };
+                    let (head, format) = respond::head(head, &prepared.id, &route);
+                    let account =
+                        Account::new(self, slot, meter.take(), prepared.id, prepared.prompt_bytes);
+                    let hides = prepared.hides_usage;
+                    let relay = Relay::new(account, api, format, hides, head.status, first, body);
+                    return Ok(Response::from_parts(head, relay));
+                }
+                Try::Elsewhere { fault, said } => {
+                    self.failed_over(&prepared, slot.endpoint(), attempt, &said);
+                    prepared.ask.tried.push(slot.endpoint().id());
+                    slot.end(Outcome::Failed(fault));
+                    last = Some(said);
+                }
+                Try::Over(error) => {
+                    slot.end(error.outcome());
+                    self.usage.touched();
+                    return Err(error);
+                }
+            }
+        }
+        let unreachable = || Error::Denied(Denied::Unreachable, prepared.named);
+        Err(last.map_or_else(unreachable, |said| Error::Exhausted(Box::new(said))))
+    }
+
+    /// A server to ask: with a slot, or, for questions that need none, without.
+    async fn slot(&self, ask: &Ask, api: Api, meter: &mut Meter) -> Result<Slot, NoSlot> {
+        if !api.takes_slot() {
+            return self.fleet.pick(ask).map(Slot::None).map_err(NoSlot::Denied);
+        }
+        let asked = Instant::now();
+        let leased = tokio::select! {
+            biased;
+            leased = self.fleet.lease(ask) => leased.map_err(NoSlot::Denied)?,
+            () = self.closing.cancelled() => return Err(NoSlot::Closing),
+        };
+        meter.leased(asked, &leased);
+        self.usage.touched();
+        Ok(Slot::Leased(leased.lease))
+    }
+
+    fn denied(&self, denied: Denied, api: Api, named: String) -> Error {
+        if denied != Denied::UnknownModel {
+            return Error::Denied(denied, named);
+        }
+        // Perhaps it was pulled on a server a moment ago: look, for the next request's sake.
+        self.fleet.refresh_catalogues();
+        Error::UnknownModel(api, named)
+    }
+
+    fn failed_over(
+        &self,
+        prepared: &Prepared,
+        endpoint: &crate::fleet::Endpoint,
+        attempt: u32,
+        said: &Said,
+    ) {
+        tracing::info!(
+            request = prepared.id.to_str().unwrap_or_default(),
+            endpoint = %endpoint.name(),
+            model = %prepared.ask.model,
+            attempt,
+            why = %said,
+            "server failed the request before its first byte"
+        );
+        self.meters.failed_over(endpoint.name(), said);
+        self.usage.touched();
+    }
+}

@@ -1,0 +1,182 @@
+//! Which server a request goes to, and whose turn it is when none is free.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use herdsman::simulator::{Fault, Model};
+use serde_json::{Value, json};
+
+use crate::support::{Plan, eventually};
+
+fn chat(model: &str, text: &str) -> Value {
+    json!({"model": model, "messages": [{"role": "user", "content": text}]})
+}
+
+#[tokio::test]
+async fn a_server_that_has_the_model_loaded_is_preferred() {
+    let herd = Plan::servers(3).start().await;
+    let first = herd.post("/api/chat", &chat("llama3.2", "a")).await;
+    let home = first.header("x-herdsman-endpoint").to_owned();
+    for _ in 0..10 {
+        let answer = herd.post("/api/chat", &chat("llama3.2", "a")).await;
+        assert_eq!(answer.header("x-herdsman-endpoint"), home);
+    }
+    assert_eq!(
+        herd.servers
+            .iter()
+            .map(|server| server.counters().loads)
+            .sum::<u64>(),
+        1
+    );
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn no_server_gets_more_than_its_slots_and_everyone_is_served() {
+    let herd = Plan::servers(2)
+        .each(|server| {
+            server.parallel = 2;
+            server.decode_interval = Duration::from_millis(2);
+        })
+        .set("routing.slots=2")
+        .start()
+        .await;
+    let body = chat("llama3.2", "a");
+    let answers = join_all((0..40).map(|_| herd.post("/api/chat", &body))).await;
+    for answer in &answers {
+        assert_eq!(answer.lines().last().unwrap()["done"], true);
+    }
+    assert!(
+        answers
+            .iter()
+            .any(|answer| answer.header("x-herdsman-route") == "queued")
+    );
+    for server in &herd.servers {
+        let counters = server.counters();
+        assert!(
+            counters.max_concurrent <= 2 && counters.max_waiting == 0,
+            "{counters:?}"
+        );
+        assert!(counters.finished > 0, "both work");
+    }
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn who_waits_longest_is_next() {
+    let herd = Plan::servers(1)
+        .each(|server| {
+            server.parallel = 1;
+            server.decode_interval = Duration::from_millis(1);
+        })
+        .set("routing.slots=1")
+        .start()
+        .await;
+    let body = chat("llama3.2", "a");
+    let mut running = herd.stream("/api/chat", &body).await;
+    running.piece().await;
+    let order = std::cell::RefCell::new(Vec::new());
+    let waiters = (0..12_usize).map(|i| {
+        let (herd, body, order) = (&herd, &body, &order);
+        async move {
+            eventually("its turn to join", || waiting(herd) == i).await;
+            let answer = herd.post("/api/chat", body).await;
+            order.borrow_mut().push(i);
+            assert_eq!(answer.header("x-herdsman-route"), "queued");
+        }
+    });
+    let leave = async {
+        eventually("all wait", || waiting(&herd) == 12).await;
+        drop(running);
+    };
+    tokio::join!(join_all(waiters), leave);
+    assert_eq!(*order.borrow(), (0..12).collect::<Vec<_>>());
+    herd.finish().await;
+}
+
+fn waiting(herd: &crate::support::Herd) -> usize {
+    herd.app
+        .fleet()
+        .queue_lengths()
+        .iter()
+        .map(|(_, n)| n)
+        .sum()
+}
+
+#[tokio::test]
+async fn a_full_line_and_a_line_that_takes_too_long_are_said_in_ollamas_words() {
+    let herd = Plan::servers(1)
+        .set("routing.slots=1")
+        .set("routing.queue_limit=1")
+        .set("routing.queue_timeout=200ms")
+        .start()
+        .await;
+    herd.servers[0].fault(Fault::Stall { after: 1 });
+    let body = chat("llama3.2", "a");
+    let mut running = herd.stream("/api/chat", &body).await;
+    running.piece().await;
+    let late = herd.post("/api/chat", &body);
+    let full = async {
+        eventually("one waits", || waiting(&herd) == 1).await;
+        herd.post("/api/chat", &body).await
+    };
+    let (late, full) = tokio::join!(late, full);
+    for refused in [&late, &full] {
+        assert_eq!(refused.status, 503);
+        assert_eq!(
+            refused.json(),
+            json!({"error": "server busy, please try again.  maximum pending requests exceeded"})
+        );
+        assert!(!refused.header("retry-after").is_empty());
+    }
+    let openai = herd.post("/v1/chat/completions", &body).await;
+    assert_eq!(openai.json()["error"]["type"], "api_error");
+    drop(running);
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn one_cold_load_at_a_time_and_never_on_the_busiest() {
+    let herd = Plan::servers(2)
+        .each(|server| {
+            server.models = (0..4).map(|i| Model::named(&format!("m{i}"))).collect();
+            server.load = Duration::from_millis(200);
+            server.decode_interval = Duration::from_millis(2);
+        })
+        .start()
+        .await;
+    let bodies: Vec<_> = (0..4).map(|i| chat(&format!("m{i}"), "a")).collect();
+    let answers = join_all(bodies.iter().map(|body| herd.post("/api/chat", body))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    for server in &herd.servers {
+        let counters = server.counters();
+        // A second cold request would have waited in the server's own queue.
+        assert_eq!(
+            (counters.loads, counters.max_waiting),
+            (2, 0),
+            "{counters:?}"
+        );
+    }
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_lower_priority_number_is_used_until_it_is_busy_or_gone() {
+    let herd = Plan::servers(2)
+        .endpoint(0, |endpoint| endpoint.priority = 1)
+        .set("routing.slots=1")
+        .start()
+        .await;
+    herd.servers[1].fault(Fault::Stall { after: 1 }.next(1));
+    let body = chat("llama3.2", "a");
+    let mut first = herd.stream("/api/chat", &body).await;
+    first.piece().await;
+    assert_eq!(first.headers["x-herdsman-endpoint"], "gpu-1");
+    let second = herd.post("/api/chat", &body).await;
+    assert_eq!(second.header("x-herdsman-endpoint"), "gpu-0");
+    drop(first);
+    herd.at_rest().await;
+    let third = herd.post("/api/chat", &body).await;
+    assert_eq!(third.header("x-herdsman-endpoint"), "gpu-1");
+    herd.finish().await;
+}

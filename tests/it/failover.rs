@@ -1,0 +1,213 @@
+//! Failures before the first byte move a request to another server; failures after it end it.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use herdsman::simulator::Fault;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support::{Herd, Plan, eventually};
+
+fn chat() -> Value {
+    json!({"model": "llama3.2", "messages": [{"role": "user", "content": "hi"}]})
+}
+
+/// Two servers of which only the first, which fails, has the model loaded.
+async fn herd_with(fault: Fault) -> Herd {
+    let herd = Plan::servers(2)
+        .set("routing.first_byte_timeout=5s")
+        .start()
+        .await;
+    let warm = json!({"model": "llama3.2"});
+    let request = http::Request::post(format!("{}/api/generate", herd.url()))
+        .header("x-herdsman-endpoints", "gpu-0")
+        .body(warm.to_string().into())
+        .unwrap();
+    assert_eq!(herd.request(request).await.whole().await.status, 200);
+    herd.servers[0].fault(fault);
+    herd
+}
+
+async fn moves(fault: Fault) {
+    let herd = herd_with(fault.clone()).await;
+    let answer = herd.post("/api/chat", &chat()).await;
+    assert_eq!(answer.status, 200, "{fault:?}: {}", answer.text());
+    assert_eq!(answer.header("x-herdsman-endpoint"), "gpu-1", "{fault:?}");
+    assert_eq!(answer.header("x-herdsman-attempts"), "2", "{fault:?}");
+    assert_eq!(answer.lines().last().unwrap()["done"], true, "{fault:?}");
+    herd.servers[0].clear_faults();
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_refused_connection_moves() {
+    // A pooled connection is cut with the listener, so either way nobody is there.
+    moves(Fault::Refuse).await;
+}
+
+#[tokio::test]
+async fn a_reset_before_the_answer_moves() {
+    moves(Fault::ResetOnAccept).await;
+}
+
+#[tokio::test]
+async fn a_500_before_the_first_token_moves() {
+    moves(Fault::InternalError).await;
+}
+
+#[tokio::test]
+async fn running_out_of_memory_moves() {
+    moves(Fault::OutOfMemory).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_of_the_servers_moves() {
+    moves(Fault::Busy).await;
+}
+
+#[tokio::test]
+async fn a_stale_catalogue_moves() {
+    moves(Fault::StaleCatalogue).await;
+}
+
+#[tokio::test]
+async fn a_server_found_silent_while_a_request_waits_for_it_loses_the_request() {
+    moves(Fault::Silent).await;
+}
+
+#[tokio::test]
+async fn a_failed_load_moves() {
+    let herd = Plan::servers(2).start().await;
+    let failing = herd
+        .servers
+        .iter()
+        .map(|server| server.fault(Fault::LoadFailure.next(1)))
+        .count();
+    assert_eq!(failing, 2);
+    // The first server fails its only load; so does the second; a third try finds no other server.
+    let refused = herd.post("/api/chat", &chat()).await;
+    assert_eq!(refused.status, 500);
+    assert!(refused.json()["error"].is_string(), "{}", refused.text());
+    let served = herd.post("/api/chat", &chat()).await;
+    assert_eq!(served.status, 200);
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_400_does_not_move_and_keeps_its_words() {
+    let herd = Plan::servers(2).start().await;
+    let bad = json!({"model": "llama3.2", "messages": "not a list"});
+    let answer = herd.post("/api/chat", &bad).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(answer.header("x-herdsman-attempts"), "1");
+    assert_eq!(
+        herd.servers
+            .iter()
+            .map(|server| server.counters().loads)
+            .sum::<u64>(),
+        0
+    );
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn with_nobody_left_the_status_says_why() {
+    let herd = Plan::servers(2).start().await;
+    for server in &herd.servers {
+        server.fault(Fault::Refuse);
+    }
+    let answer = herd.post("/api/chat", &chat()).await;
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    let openai = herd.post("/v1/chat/completions", &chat()).await;
+    assert_eq!(openai.status, 502);
+    assert_eq!(openai.json()["error"]["type"], "api_error");
+    eventually("both found dead", || {
+        herd.app.fleet().view().up().next().is_none()
+    })
+    .await;
+    assert_eq!(herd.get("/health").await.status, 503);
+    for server in &herd.servers {
+        server.clear_faults();
+    }
+    eventually("both are back", || {
+        herd.app.fleet().view().up().count() == 2
+    })
+    .await;
+    assert_eq!(herd.post("/api/chat", &chat()).await.status, 200);
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_model_that_fails_fast_attracts_no_traffic() {
+    let herd = herd_with(Fault::InternalError).await;
+    for _ in 0..30 {
+        assert_eq!(herd.post("/api/chat", &chat()).await.status, 200);
+    }
+    // One failure, and perhaps a trial or two later: not one per request.
+    let failed = herd.servers[0].counters().failed;
+    assert!(
+        (1..=5).contains(&failed),
+        "{failed} requests went to the failing server"
+    );
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_server_killed_and_restarted_under_load_fails_no_request_that_had_no_byte_yet() {
+    let herd = Plan::servers(3)
+        .each(|server| {
+            server.default_predict = 20;
+            server.decode_interval = Duration::from_millis(2);
+            server.parallel = 16;
+        })
+        .set("routing.slots=16")
+        .start()
+        .await;
+    let stop = Instant::now() + Duration::from_secs(3);
+    let body = chat();
+    let client = |_| {
+        let (herd, body) = (&herd, &body);
+        async move {
+            let (mut whole, mut cut) = (0, 0);
+            while Instant::now() < stop {
+                let answer = herd.post("/api/chat", body).await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                assert!(!answer.broken);
+                let last = answer.lines().pop().expect("a line");
+                if last["done"] == true {
+                    whole += 1;
+                } else {
+                    assert!(
+                        last["error"].is_string(),
+                        "a cut stream ends with an error: {last}"
+                    );
+                    cut += 1;
+                }
+            }
+            (whole, cut)
+        }
+    };
+    let kill = async {
+        let mut next_served = Duration::ZERO;
+        for i in [0, 1, 2, 0, 1] {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let killed = Instant::now();
+            let restart = herd.servers[i].restart(Duration::from_millis(250));
+            let served = async {
+                let answer = herd.post("/api/chat", &body).await;
+                assert_eq!(answer.status, 200);
+                killed.elapsed()
+            };
+            let ((), served) = tokio::join!(restart, served);
+            next_served = next_served.max(served);
+        }
+        next_served
+    };
+    let (clients, next_served) = tokio::join!(join_all((0..32).map(client)), kill);
+    let whole: u32 = clients.iter().map(|(whole, _)| whole).sum();
+    let cut: u32 = clients.iter().map(|(_, cut)| cut).sum();
+    assert!(whole > 100 && cut > 0, "{whole} whole, {cut} cut");
+    assert!(next_served < Duration::from_secs(1), "{next_served:?}");
+    herd.finish().await;
+}
