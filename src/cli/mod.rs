@@ -7,9 +7,14 @@
 
 mod check;
 mod completions;
+mod demo;
 mod failure;
+mod interrupt;
+mod migrate;
 mod output;
+mod serve;
 mod settings;
+mod simulate;
 mod telemetry;
 
 #[cfg(test)]
@@ -26,19 +31,29 @@ use settings::Settings;
 pub type Environment = Vec<(String, String)>;
 
 /// One dependable address for a herd of Ollama servers.
+///
+/// Without a command it runs the router.
 #[derive(Debug, Parser)]
 #[command(name = "herdsman", version)]
 pub struct Cli {
     #[command(flatten)]
     settings: Settings,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the router
+    Serve(serve::Arguments),
     /// Validate the whole configuration and print it, secrets redacted
     Check(check::Arguments),
+    /// Run pending database migrations
+    Migrate(migrate::Arguments),
+    /// A first look: three simulated servers and a router before them, in one process
+    Demo(demo::Arguments),
+    /// Be one simulated Ollama server, for trying and testing
+    Simulate(simulate::Arguments),
     /// Print shell completions
     Completions(completions::Arguments),
 }
@@ -54,9 +69,24 @@ impl Cli {
 
     async fn dispatch(self, env: Environment) -> Result<(), Failure> {
         let Self { settings, command } = self;
-        telemetry::init(&env)?;
+        let command = command.unwrap_or(Command::Serve(serve::Arguments::default()));
+        let log = match command {
+            Command::Serve(_) => telemetry::Level::Info,
+            _ => telemetry::Level::Warn,
+        };
+        telemetry::init(&env, log)?;
         match command {
+            Command::Serve(arguments) => arguments.run(settings, env).await,
             Command::Check(arguments) => arguments.run(settings, env),
+            Command::Migrate(arguments) => arguments.run(settings, env).await,
+            Command::Demo(arguments) => {
+                settings.must_be_empty("demo")?;
+                arguments.run().await
+            }
+            Command::Simulate(arguments) => {
+                settings.must_be_empty("simulate")?;
+                arguments.run().await
+            }
             Command::Completions(arguments) => {
                 settings.must_be_empty("completions")?;
                 arguments.run()

@@ -19,6 +19,15 @@ use super::{Environment, Failure};
 const FILTER: &str = "HERDSMAN_LOG";
 const FORMAT: &str = "HERDSMAN_LOG_FORMAT";
 
+/// What is logged when nobody says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Level {
+    /// For the router, whose log is its diary.
+    Info,
+    /// For commands whose output is their answer.
+    Warn,
+}
+
 #[derive(Debug, PartialEq)]
 enum Format {
     Text,
@@ -26,8 +35,8 @@ enum Format {
 }
 
 /// Starts logging and lets panics be logged too.
-pub(super) fn init(env: &Environment) -> Result<(), Failure> {
-    let filter = filter(get(env, FILTER))?;
+pub(super) fn init(env: &Environment, level: Level) -> Result<(), Failure> {
+    let filter = filter(get(env, FILTER), level)?;
     let format = format(get(env, FORMAT), io::stderr().is_terminal())?;
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
@@ -59,8 +68,12 @@ fn get<'a>(env: &'a Environment, variable: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
-fn filter(written: Option<&str>) -> Result<EnvFilter, Failure> {
-    EnvFilter::try_new(written.unwrap_or("warn"))
+fn filter(written: Option<&str>, level: Level) -> Result<EnvFilter, Failure> {
+    let default = match level {
+        Level::Info => "info",
+        Level::Warn => "warn",
+    };
+    EnvFilter::try_new(written.unwrap_or(default))
         .map_err(|error| Failure::Variable(format!("{FILTER}: {error}")))
 }
 
@@ -90,7 +103,7 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, filter, format};
+    use super::{Format, Level, filter, format};
 
     #[test]
     fn people_get_text_and_programs_json_unless_told_otherwise() {
@@ -104,7 +117,9 @@ mod tests {
     fn a_mistake_names_its_variable() {
         let told = format(Some("xml"), true).unwrap_err().to_string();
         assert!(told.contains("HERDSMAN_LOG_FORMAT"), "{told}");
-        let told = filter(Some("herdsman=loud")).unwrap_err().to_string();
+        let told = filter(Some("herdsman=loud"), Level::Info)
+            .unwrap_err()
+            .to_string();
         assert!(told.contains("HERDSMAN_LOG"), "{told}");
     }
 }

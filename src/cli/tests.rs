@@ -10,7 +10,7 @@ fn parse(line: &str) -> Result<Cli, clap::Error> {
 
 fn load(line: &str) -> Result<crate::config::Config, Failure> {
     let cli = parse(line).unwrap();
-    let Command::Check(check) = cli.command else {
+    let Some(Command::Check(check)) = cli.command else {
         panic!("not check: {line}");
     };
     cli.settings.load(check.settings, Environment::new())
@@ -19,6 +19,12 @@ fn load(line: &str) -> Result<crate::config::Config, Failure> {
 #[test]
 fn the_grammar_is_sound() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn no_command_is_serve() {
+    assert!(parse("herdsman").unwrap().command.is_none());
+    assert!(parse("herdsman --set server.grace=1s").is_ok());
 }
 
 #[test]
@@ -36,11 +42,27 @@ fn settings_count_on_both_sides_of_the_command() {
 #[test]
 fn a_setting_without_effect_is_a_mistake() {
     for line in [
-        "herdsman --set a=b completions zsh",
+        "herdsman --set a=b demo",
         "herdsman --config x completions bash",
     ] {
         let settings = parse(line).unwrap().settings;
         assert!(settings.must_be_empty("it").is_err(), "{line}");
     }
-    assert!(parse("herdsman completions bash --set a=b").is_err());
+    assert!(parse("herdsman simulate --set a=b").is_err());
+}
+
+#[test]
+fn speeds_and_durations_are_checked_at_the_door() {
+    assert!(parse("herdsman simulate --load 500ms --prefill-rate 1e4 --model a --model b").is_ok());
+    for wrong in [
+        "--load fast",
+        "--prefill-rate -1",
+        "--time-scale nan",
+        "--port 70000",
+    ] {
+        assert!(
+            parse(&format!("herdsman simulate {wrong}")).is_err(),
+            "{wrong}"
+        );
+    }
 }
