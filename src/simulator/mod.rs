@@ -69,7 +69,7 @@ pub enum Error {
 /// A running server. Dropping it stops it without waiting.
 pub struct Simulator {
     node: Arc<Node>,
-    control: SocketAddr,
+    control: Door,
 }
 
 impl Simulator {
@@ -97,13 +97,10 @@ impl Simulator {
             },
         ));
         let steered = node.clone();
-        let control_address = control.address();
         node.tasks.spawn(wire::accept(
             steering,
             node.stop.clone(),
             move |stream, cut| {
-                // The door lives as long as it is served.
-                let _ = &control;
                 let node = steered.clone();
                 let answer = move |request| {
                     let node = node.clone();
@@ -112,10 +109,7 @@ impl Simulator {
                 steered.tasks.spawn(wire::serve(stream, cut, answer));
             },
         ));
-        Ok(Self {
-            node,
-            control: control_address,
-        })
+        Ok(Self { node, control })
     }
 
     /// Where it listens.
@@ -133,7 +127,7 @@ impl Simulator {
     /// Where `/_sim` can be reached, whatever happens to the main port.
     #[must_use]
     pub fn control_addr(&self) -> SocketAddr {
-        self.control
+        self.control.address()
     }
 
     /// What it did so far.
@@ -183,6 +177,7 @@ impl Simulator {
     fn halt(&self) {
         self.node.stop.cancel();
         self.node.door.shut();
+        self.control.shut();
     }
 }
 
