@@ -69,7 +69,7 @@ async fn a_child_that_fails_or_is_killed_lives_again_in_the_same_slot() {
     let (_guardian, slot, mut started) = guarded().await;
     assert!(slot.cast(Die));
     started.recv().await.unwrap();
-    slot.occupant().unwrap().kill();
+    slot.kill();
     started.recv().await.unwrap();
     assert!(slot.cast(Die));
 }
