@@ -52,11 +52,43 @@ impl Future for Recorded {
     type Output = Result<(), NotRecorded>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Inner::Known(outcome) => Poll::Ready(outcome.clone()),
-            Inner::Awaited(answer) => Pin::new(answer)
-                .poll(context)
-                .map(|answered| answered.unwrap_or(Err(NotRecorded::Stopped))),
+        if let Inner::Awaited(answer) = &mut self.0 {
+            let Poll::Ready(answered) = Pin::new(answer).poll(context) else {
+                return Poll::Pending;
+            };
+            self.0 = Inner::Known(answered.unwrap_or(Err(NotRecorded::Stopped)));
         }
+        match &self.0 {
+            Inner::Known(outcome) => Poll::Ready(outcome.clone()),
+            Inner::Awaited(_) => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn it_fits_into_a_body_and_says_the_same_however_often_it_is_asked() {
+        fn fits<T: Future + Unpin + Send + 'static>(future: T) -> T {
+            future
+        }
+        let (answer, answered) = oneshot::channel();
+        let mut recorded = fits(Recorded::awaited(answered));
+        assert_eq!((&mut recorded).now_or_never(), None);
+        answer.send(Ok(())).unwrap();
+        assert_eq!((&mut recorded).now_or_never(), Some(Ok(())));
+        assert_eq!((&mut recorded).now_or_never(), Some(Ok(())));
+    }
+
+    #[test]
+    fn when_nobody_can_answer_any_more_it_is_an_error() {
+        let (answer, answered) = oneshot::channel();
+        drop(answer);
+        let recorded = Recorded::awaited(answered).now_or_never();
+        assert_eq!(recorded, Some(Err(NotRecorded::Stopped)));
     }
 }

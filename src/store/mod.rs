@@ -1,14 +1,14 @@
 //! The database: what is kept for good, and read by people with SQL clients.
 //!
 //! Owns the connections, the migrations and every SQL statement of the program: one file per table,
-//! and [`dialect`](self) is the only place where databases differ. It must not know who counts or
+//! and `dialect.rs` is the only place where databases differ. It must not know who counts or
 //! why: it is handed sealed batches and adds them, each exactly once, however often it is handed
 //! the same one.
 //!
 //! Fails with an [`Error`] and never by itself tries again: whoever called knows how long it may
 //! wait. After a failure the next call starts from a fresh connection, so an outage of any length
 //! needs no restart. The one thing it refuses to repair is a database file that is gone: see
-//! [`sqlite`](self).
+//! `sqlite.rs`.
 
 mod batch;
 mod dialect;

@@ -33,6 +33,22 @@ impl<M: Message> Slot<M> {
         }
     }
 
+    /// Ends the occupant when it has done all it was told so far: not `stop`, which would overtake
+    /// that. Whoever guards it has to be told before, or there is a successor.
+    pub async fn drain(&self) {
+        if let Some(actor) = self.occupant() {
+            // An error means that it has ended already.
+            let _ = actor.drain_and_wait(None).await;
+        }
+    }
+
+    /// Ends the occupant at once, as a panic would.
+    pub fn kill(&self) {
+        if let Some(actor) = self.occupant() {
+            actor.kill();
+        }
+    }
+
     /// Who lives here now.
     #[must_use]
     pub fn occupant(&self) -> Option<Arc<ActorRef<M>>> {

@@ -79,12 +79,10 @@ impl Handle {
 
     /// Ends it when it has done what it was told so far.
     pub(super) async fn drain(&self) {
-        forward::drain(self.0.occupant().as_deref()).await;
+        self.0.drain().await;
     }
 
     pub(super) fn kill(&self) {
-        if let Some(actor) = self.0.occupant() {
-            actor.kill();
-        }
+        self.0.kill();
     }
 }

@@ -15,7 +15,7 @@ mod state;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use ractor::{Actor as _, ActorRef};
+use ractor::Actor as _;
 
 use super::carrier::Carrier;
 use super::journal::Journal;
@@ -81,20 +81,10 @@ impl Handle {
 
     /// Ends it when it has done what it was told so far.
     pub(super) async fn drain(&self) {
-        drain(self.0.occupant().as_deref()).await;
+        self.0.drain().await;
     }
 
     pub(super) fn kill(&self) {
-        if let Some(actor) = self.0.occupant() {
-            actor.kill();
-        }
-    }
-}
-
-/// `drain` and not `stop`, which would overtake what it was told.
-pub(super) async fn drain<M: ractor::Message>(actor: Option<&ActorRef<M>>) {
-    if let Some(actor) = actor {
-        // An error means that it has ended already.
-        let _ = actor.drain_and_wait(None).await;
+        self.0.kill();
     }
 }

@@ -27,6 +27,7 @@
 //! beyond it records are refused.
 
 mod aggregate;
+mod current;
 mod disk;
 mod frame;
 mod ledger;

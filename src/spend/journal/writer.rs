@@ -29,10 +29,11 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::aggregate::Aggregate;
+use super::current::Current;
 use super::disk::{Disk, Segment, SegmentName};
 use super::frame;
 use super::ledger::Ledger;
-use super::payload::{self, FORMAT, Record};
+use super::payload::{self, Record};
 use super::{Limits, Listener, Notice, Settled};
 use crate::domain::UsageRecord;
 use crate::spend::{Durability, NotRecorded, SpendStats};
@@ -67,15 +68,6 @@ pub(super) struct Writer {
     /// A sync failed, and none has succeeded since.
     unsyncable: bool,
     crowded: bool,
-}
-
-struct Current {
-    name: SegmentName,
-    file: Arc<dyn Segment>,
-    /// Up to here it is whole.
-    length: u64,
-    /// Beyond that there are bytes of a failed write.
-    torn: bool,
 }
 
 struct Unsynced {
@@ -328,23 +320,7 @@ impl Writer {
             producer: self.producer,
             number: self.segments,
         };
-        let mut header = Vec::new();
-        frame::append(&mut header, frame::HEADER, 0, |buffer| {
-            let (format, producer) = (FORMAT, self.producer.to_string());
-            payload::write(buffer, &payload::Header { format, producer });
-        });
-        let file = self.disk.create(name)?;
-        let mut current = Current {
-            name,
-            file,
-            length: 0,
-            torn: false,
-        };
-        if let Err(error) = current.append(&header) {
-            // Should that fail as well, an empty file is left behind, and the next start removes it.
-            let _ = self.disk.remove(name);
-            return Err(error);
-        }
+        let current = Current::begin(&*self.disk, name)?;
         self.ledger.opened(name);
         Ok(current)
     }
@@ -406,21 +382,6 @@ impl Writer {
             tracing::error!(bytes, "the usage journal is more than four fifths full");
         }
         self.crowded = crowded;
-    }
-}
-
-impl Current {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.torn {
-            self.file.truncate(self.length)?;
-            self.torn = false;
-        }
-        if let Err(error) = self.file.append(bytes) {
-            self.torn = self.file.truncate(self.length).is_err();
-            return Err(error);
-        }
-        self.length += bytes.len() as u64;
-        Ok(())
     }
 }
 

@@ -10,6 +10,8 @@
 mod actor;
 mod message;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use futures_util::future::BoxFuture;
 use ractor::{Actor as _, ActorCell, ActorRef, SpawnErr};
