@@ -33,8 +33,10 @@ fmt:
 lint:
 	cargo clippy --locked --all-targets -- -D warnings
 
+# Modules speak of their private parts: what is documented here is the inside of a program.
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
+		cargo doc --locked --no-deps --document-private-items
 
 # Without advisories: their database is a git repository beyond the package registries, and one
 # published overnight would break a change that has nothing to do with it. `make audit` asks it.

@@ -60,7 +60,7 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Where the router listens and what it keeps on disk.
     pub server: Server,
-    /// The servers behind the router; never empty after [`load`].
+    /// The servers behind the router; never empty after [`load()`].
     pub endpoint: Vec<Endpoint>,
     /// How a request finds its server.
     pub routing: Routing,
