@@ -17,6 +17,7 @@ mod error_body;
 mod peek;
 mod quote;
 mod scan;
+mod skip;
 mod sse;
 mod tail;
 mod timestamp;

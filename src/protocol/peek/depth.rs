@@ -4,7 +4,7 @@
 //! more than 10,000 levels with a 400, others die of it or answer 500, which would count against a
 //! server that did nothing wrong. So the limit is enforced here, and it is Go's.
 
-use memchr::memchr2;
+use crate::protocol::skip;
 
 /// The depth Go's `encoding/json` still follows.
 const MAX_DEPTH: usize = 10_000;
@@ -31,23 +31,11 @@ fn deepest(json: &[u8]) -> usize {
                 deepest = deepest.max(depth);
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => at = behind_string(json, at),
+            b'"' => at = skip::behind_string(json, at).unwrap_or(json.len()),
             _ => {}
         }
     }
     deepest
-}
-
-/// Where the string that began before `at` is over.
-fn behind_string(json: &[u8], mut at: usize) -> usize {
-    while let Some(found) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        at += found + 1;
-        if json[at - 1] == b'"' {
-            return at;
-        }
-        at += 1;
-    }
-    json.len()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 mod ask_usage;
 mod bad_request;
 mod depth;
+mod digest;
 mod fields;
 mod options;
 mod prompt;

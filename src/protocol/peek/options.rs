@@ -5,6 +5,7 @@
 //! it back. Requests with equal signatures can share a loaded model, so routing keeps them together.
 //! What the signature covers is Ollama's own list of what makes it reload.
 
+use super::digest::Digest;
 use super::fields::{Field, Fields};
 use super::walk;
 use crate::protocol::api::{Api, Dialect};
@@ -36,7 +37,7 @@ pub(super) fn signature(api: Api, fields: &Fields<'_>) -> u64 {
             }
         });
     }
-    let mut hash = Fnv::new();
+    let mut hash = Digest::new();
     for (name, value) in RELOADING.iter().zip(given) {
         if let Some(value) = value {
             hash.write(name);
@@ -68,48 +69,9 @@ fn is_zero_duration(text: &str) -> bool {
     text.contains('0') && !text.contains(|c: char| c.is_ascii_digit() && c != '0')
 }
 
-fn write_value(hash: &mut Fnv, json: &str) {
+fn write_value(hash: &mut Digest, json: &str) {
     match json.parse::<f64>() {
         Ok(number) => hash.write(&number.to_bits().to_le_bytes()),
         Err(_) => hash.write(json.as_bytes()),
-    }
-}
-
-/// FNV-1a: std's hashers may change with the compiler, and a signature must not.
-pub(super) struct Fnv(u64);
-
-impl Fnv {
-    const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
-
-    pub(super) const fn new() -> Self {
-        Self(Self::EMPTY)
-    }
-
-    /// Adds one part; a mark behind it keeps `ab`+`c` and `a`+`bc` apart.
-    pub(super) fn write(&mut self, part: &[u8]) {
-        for &byte in part.iter().chain(b"\xff") {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-
-    /// Adds a text of any length at a bounded price: its length and both its ends.
-    pub(super) fn write_ends(&mut self, text: &[u8]) {
-        const END: usize = 512;
-        self.write(&text.len().to_le_bytes());
-        match text.len() {
-            0..=1024 => self.write(text),
-            len => {
-                self.write(&text[..END]);
-                self.write(&text[len - END..]);
-            }
-        }
-    }
-
-    /// 0 only when nothing was added.
-    pub(super) fn finish(self) -> u64 {
-        match self.0 {
-            Self::EMPTY => 0,
-            hash => hash.max(1),
-        }
     }
 }

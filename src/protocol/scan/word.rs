@@ -36,6 +36,10 @@ impl<const N: usize> Word<N> {
         self.len = 0;
     }
 
+    pub(in crate::protocol) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The text; nothing when it was too long.
     pub(in crate::protocol) fn get(&self) -> Option<&[u8]> {
         self.bytes.get(..self.len)

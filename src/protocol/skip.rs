@@ -1,0 +1,151 @@
+//! Passing over JSON that means nothing, quickly and without judging it.
+//!
+//! Most strings are shorter than the fixed price of a vectorised search, a few are very long: the
+//! first words are compared eight bytes at a time, the rest is memchr's. Brackets are counted, not
+//! matched; whoever must know whether something is JSON asks serde first.
+
+use memchr::memchr2;
+
+/// How far to look before calling memchr.
+const NEAR: usize = 32;
+
+/// Where the first `"` or `\` is.
+pub(in crate::protocol) fn quote_or_escape(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while at < NEAR
+        && let Some(word) = bytes[at..].first_chunk::<8>()
+    {
+        let word = u64::from_le_bytes(*word);
+        let found = zero_bytes(word ^ repeat(b'"')) | zero_bytes(word ^ repeat(b'\\'));
+        if found != 0 {
+            return Some(at + (found.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    memchr2(b'"', b'\\', &bytes[at..]).map(|found| at + found)
+}
+
+/// Where the first `{`, `}`, `[`, `]` or `"` is: all that matters where keys are not looked at.
+///
+/// Blocks are of a fixed size and without an early exit, so that the compiler compares all of one
+/// at once; long runs of numbers, such as embeddings, go by at memory speed.
+pub(in crate::protocol) fn bracket_or_quote(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for &byte in bytes.iter().take(8) {
+        if is_bracket_or_quote(byte) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    while let Some(block) = bytes[at..].first_chunk::<64>() {
+        let mut found = 0;
+        for byte in block {
+            found |= u8::from(is_bracket_or_quote(*byte));
+        }
+        if found != 0 {
+            break;
+        }
+        at += block.len();
+    }
+    let rest = bytes[at..]
+        .iter()
+        .position(|&byte| is_bracket_or_quote(byte));
+    rest.map(|found| at + found)
+}
+
+/// Where the string is over whose first byte behind the quote is at `at`.
+pub(in crate::protocol) fn behind_string(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += quote_or_escape(bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// Where the value is over that begins at `at`; nothing if it goes on behind `bytes`, or may.
+pub(in crate::protocol) fn behind_value(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => behind_string(bytes, at + 1),
+        b'{' | b'[' => behind_nested(bytes, at),
+        _ => {
+            let is_scalar = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+            let len = bytes[at..].iter().position(|byte| !is_scalar(byte))?;
+            Some(at + len).filter(|_| len > 0)
+        }
+    }
+}
+
+fn behind_nested(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    loop {
+        at += bracket_or_quote(&bytes[at..])?;
+        let byte = bytes[at];
+        at += 1;
+        match byte {
+            b'"' => at = behind_string(bytes, at)?,
+            b'{' | b'[' => depth += 1,
+            _ => depth -= 1, // it began with an opening one, and ends with the last
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}
+
+const fn is_bracket_or_quote(byte: u8) -> bool {
+    // Square brackets and braces differ by one bit.
+    (byte | 0x20 == b'{') | (byte | 0x20 == b'}') | (byte == b'"')
+}
+
+const fn repeat(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// Marks the zero bytes of a word: the lowest mark is exact, which is all that is used.
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(repeat(0x01)) & !word & repeat(0x80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_value_ends_where_it_ends() {
+        for (value, behind) in [
+            (r#""a\"]" "#, Some(6)),
+            (r#"{"}":["]",{}]},"#, Some(14)),
+            ("[]", Some(2)),
+            ("-1.5e+3,", Some(7)),
+            ("null}", Some(4)),
+            ("12", None),
+            ("[1,\"]", None),
+            (r#""\"#, None),
+            ("", None),
+            (",", None),
+        ] {
+            assert_eq!(behind_value(value.as_bytes(), 0), behind, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_the_first_there_is(
+            bytes in prop::collection::vec(prop_oneof![20 => any::<u8>(), 1 => Just(b'"')], 0..300),
+            plain in 0..300_usize,
+        ) {
+            let bytes = [vec![b'1'; plain], bytes].concat();
+            prop_assert_eq!(
+                quote_or_escape(&bytes),
+                bytes.iter().position(|byte| matches!(byte, b'"' | b'\\'))
+            );
+            prop_assert_eq!(
+                bracket_or_quote(&bytes),
+                bytes.iter().position(|byte| b"{}[]\"".contains(byte))
+            );
+        }
+    }
+}
