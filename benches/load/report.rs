@@ -64,7 +64,10 @@ struct Verdict {
     value: f64,
     against: Against,
     limit: f64,
-    met: bool,
+    /// `None`: cannot be said of a wait on a busy machine.
+    met: Option<bool>,
+    /// Other programs had their part in it.
+    busy: bool,
 }
 
 /// The machine's state before anything ran, which the report quotes.
@@ -220,24 +223,37 @@ impl Row {
                 median_of_pairs(ours?, first, figure, |ours, first| ours / first)
             }
         };
+        let busy = measured
+            .runs
+            .iter()
+            .flatten()
+            .any(|run| run.foreign_share > NOISY);
         let aims = measured
             .scenario
             .aims
             .iter()
             .filter(|aim| aim.figure == figure);
-        let verdicts = aims
-            .filter_map(|aim| Some((aim, value(aim)?)))
-            .flat_map(|(aim, value)| {
-                let Aim {
+        let decided = !(busy && figure.is_wait());
+        let valued = aims.filter_map(|aim| Some((aim, value(aim)?)));
+        let verdicts = valued.flat_map(
+            |(
+                &Aim {
                     against, limits, ..
-                } = *aim;
-                limits.iter().map(move |&limit| Verdict {
-                    value,
-                    against,
-                    limit,
-                    met: value <= limit,
+                },
+                value,
+            )| {
+                limits.iter().map(move |&limit| {
+                    let met = decided.then_some(value <= limit);
+                    Verdict {
+                        value,
+                        against,
+                        limit,
+                        met,
+                        busy,
+                    }
                 })
-            });
+            },
+        );
         Self {
             topic: measured.scenario.topic,
             scenario,
@@ -277,7 +293,13 @@ impl Row {
 impl Verdict {
     fn words(&self) -> String {
         let limit = self.limit;
-        let met = if self.met { "met" } else { "**not met**" };
+        let met = match (self.met, self.busy) {
+            (None, _) => "undecided (machine busy)",
+            (Some(true), false) => "met",
+            (Some(true), true) => "met (machine busy)",
+            (Some(false), false) => "**not met**",
+            (Some(false), true) => "**not met** (machine busy)",
+        };
         match self.against {
             Against::Times(other) => format!("≤ {limit} × {}: {met}", other.name()),
             Against::Over(other) => format!("≤ {limit} over {}: {met}", other.name()),

@@ -99,9 +99,9 @@ impl Mode {
         }
     }
 
-    /// No round starts later than this; one takes at most a tenth of it.
+    /// No scenario's second or later round starts later than this; its first one always runs.
     pub fn budget(self) -> std::time::Duration {
-        std::time::Duration::from_secs(self.pick(52, 450))
+        std::time::Duration::from_secs(self.pick(38, 430))
     }
 }
 
@@ -168,7 +168,7 @@ impl Topic {
                 mode.pick(1, 3),
             ),
             Self::Memory => {
-                let (ramp, tokens, pace) = mode.pick((1_000, 7, 400), (1_500, 9, 500));
+                let (ramp, tokens, pace) = mode.pick((1_000, 5, 400), (1_500, 9, 500));
                 (
                     4_000,
                     stream(tokens, pace),
