@@ -120,7 +120,7 @@ async fn too_many_or_too_long_headers_get_431_and_slow_ones_lose_their_connectio
     )
     .await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
-    let long = "y".repeat(100_000);
+    let long = "y".repeat(1_000_000);
     let answer = raw(
         &herd,
         format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {long}\r\n\r\n").as_bytes(),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use herdsman::simulator::{Fault, Model};
+use herdsman::simulator::{Fault, Model, Simulator};
 use serde_json::{Value, json};
 
-use crate::support::{Plan, eventually};
+use crate::support::{Herd, Plan, eventually};
 
 fn chat(model: &str, text: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": text}]})
@@ -42,6 +42,13 @@ async fn no_server_gets_more_than_its_slots_and_everyone_is_served() {
         .start()
         .await;
     let body = chat("llama3.2", "a");
+    let counters =
+        |herd: &Herd| -> Vec<_> { herd.servers.iter().map(Simulator::counters).collect() };
+    // Both have it loaded, so that nobody waits for a load.
+    while counters(&herd).iter().any(|counters| counters.loads == 0) {
+        join_all((0..4).map(|_| herd.post("/api/chat", &body))).await;
+    }
+    let before = counters(&herd);
     let answers = join_all((0..40).map(|_| herd.post("/api/chat", &body))).await;
     for answer in &answers {
         assert_eq!(answer.lines().last().unwrap()["done"], true);
@@ -53,12 +60,17 @@ async fn no_server_gets_more_than_its_slots_and_everyone_is_served() {
     );
     for server in &herd.servers {
         let counters = server.counters();
-        assert!(
-            counters.max_concurrent <= 2 && counters.max_waiting == 0,
-            "{counters:?}"
-        );
-        assert!(counters.finished > 0, "both work");
+        assert!(counters.max_concurrent <= 2, "{counters:?}");
+        // Two may have waited for the first load; nobody ever waits for a slot there.
+        assert!(counters.max_waiting <= 2, "{counters:?}");
     }
+    let now = counters(&herd);
+    assert!(
+        now.iter()
+            .zip(&before)
+            .all(|(now, then)| now.finished > then.finished),
+        "both work"
+    );
     herd.finish().await;
 }
 
@@ -72,6 +84,7 @@ async fn who_waits_longest_is_next() {
         .set("routing.slots=1")
         .start()
         .await;
+    herd.servers[0].fault(Fault::Stall { after: 1 }.next(1));
     let body = chat("llama3.2", "a");
     let mut running = herd.stream("/api/chat", &body).await;
     running.piece().await;
@@ -94,7 +107,7 @@ async fn who_waits_longest_is_next() {
     herd.finish().await;
 }
 
-fn waiting(herd: &crate::support::Herd) -> usize {
+fn waiting(herd: &Herd) -> usize {
     herd.app
         .fleet()
         .queue_lengths()
@@ -150,12 +163,9 @@ async fn one_cold_load_at_a_time_and_never_on_the_busiest() {
     assert!(answers.iter().all(|answer| answer.status == 200));
     for server in &herd.servers {
         let counters = server.counters();
-        // A second cold request would have waited in the server's own queue.
-        assert_eq!(
-            (counters.loads, counters.max_waiting),
-            (2, 0),
-            "{counters:?}"
-        );
+        // Whoever loads waits for its own load; a second cold request would have waited behind it.
+        assert_eq!(counters.loads, 2, "{counters:?}");
+        assert!(counters.max_waiting <= 1, "{counters:?}");
     }
     herd.finish().await;
 }

@@ -137,8 +137,10 @@ async fn whatever_breaks_a_stream_the_client_cannot_take_it_for_whole() {
         let mut whole = chat();
         whole["stream"] = json!(false);
         let whole = herd.post("/api/chat", &whole).await;
+        // A server that gives up quietly says so itself when it does not stream.
+        let says_so = || whole.json()["done"] == false;
         assert!(
-            whole.broken || whole.status.is_server_error(),
+            whole.broken || whole.status.is_server_error() || says_so(),
             "{fault:?}: {whole:?}"
         );
         herd.servers[0].clear_faults();

@@ -32,6 +32,9 @@ fn footprint() -> Footprint {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_storm_of_aborts_faults_and_deaths_everything_is_as_it_was() {
+    // A first, quiet herd opens what a process opens once.
+    Plan::servers(1).start().await.finish().await;
+    let before = footprint();
     let herd = Plan::servers(3)
         .each(|server| {
             server.models = MODELS.map(Model::named).to_vec();
@@ -81,7 +84,7 @@ async fn after_a_storm_of_aborts_faults_and_deaths_everything_is_as_it_was() {
     let stats = herd.app.spend().stats().clone();
     herd.counted().await;
     assert_eq!(stats.pending(), 0);
-    leaves_nothing(herd).await;
+    leaves_nothing(herd, before).await;
 }
 
 /// One of many ways to ask, with now and then a fault or a death beside it.
@@ -127,7 +130,7 @@ async fn request(herd: &Herd, i: u64, random: u64) {
             let answer = herd.post(path, &body).await;
             let status = answer.status.as_u16();
             assert!(
-                [200, 500, 502, 503].contains(&status),
+                [200, 500, 502, 503, 504].contains(&status),
                 "{status}: {}",
                 answer.text()
             );
@@ -135,21 +138,16 @@ async fn request(herd: &Herd, i: u64, random: u64) {
     }
 }
 
-/// Compares with an equal herd that did nothing: the same tasks, the same open files.
-async fn leaves_nothing(herd: Herd) {
+/// The test's own task and little else; the runtime's files and the test runner's.
+async fn leaves_nothing(herd: Herd, before: Footprint) {
     herd.finish().await;
-    let after = footprint();
-    let idle = Plan::servers(1).start().await;
-    idle.finish().await;
+    let mut now = footprint();
     eventually(
-        "tasks and files are as few as after a herd that did nothing",
+        "tasks and files are as few as before the herd was there",
         || {
-            let now = footprint();
-            now.tasks <= after.tasks && now.files <= after.files
+            now = footprint();
+            now.tasks <= before.tasks && now.files <= before.files
         },
     )
     .await;
-    let end = footprint();
-    assert!(end.tasks <= 3, "tasks left over: {end:?}");
-    assert!(end.files <= 40, "files left over: {end:?}");
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::message::{Message, Probe};
 use super::probe::{self, Answer};
@@ -34,17 +33,20 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) tracker: TaskTracker,
 }
 
+/// Dies with the actor, also when that is killed.
+type Task = AbortOnDropHandle<()>;
+
 pub(in crate::fleet) struct EndpointActor;
 
 pub(in crate::fleet) struct Shell {
     setup: Setup,
     state: State,
     /// One timer per probe; a new one replaces the old.
-    timers: [Option<AbortHandle>; Probe::ALL.len()],
+    timers: [Option<Task>; Probe::ALL.len()],
     /// One question per probe at a time.
-    asking: [bool; Probe::ALL.len()],
+    asking: [Option<Task>; Probe::ALL.len()],
     asked: [Option<Instant>; Probe::ALL.len()],
-    reconsider: Option<AbortHandle>,
+    reconsider: Option<Task>,
 }
 
 impl Actor for EndpointActor {
@@ -114,20 +116,6 @@ impl Actor for EndpointActor {
         }
         Ok(())
     }
-
-    async fn post_stop(
-        &self,
-        _myself: ActorRef<Message>,
-        shell: &mut Shell,
-    ) -> Result<(), ActorProcessingErr> {
-        shell
-            .timers
-            .iter()
-            .chain([&shell.reconsider])
-            .flatten()
-            .for_each(AbortHandle::abort);
-        Ok(())
-    }
 }
 
 // === impl Shell ===
@@ -156,7 +144,7 @@ impl Shell {
     }
 
     fn probed(&mut self, probe: Probe, asked: Instant, answer: Answer, myself: &ActorRef<Message>) {
-        self.asking[probe as usize] = false;
+        self.asking[probe as usize] = None;
         if let Answer::Nothing(failure) = &answer {
             tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
         }
@@ -204,13 +192,12 @@ impl Shell {
             }
         }
         if let Some(at) = effects.reconsider {
-            self.reconsider.take().inspect(AbortHandle::abort);
             let myself = myself.clone();
             let timer = self.setup.tracker.spawn(async move {
                 tokio::time::sleep_until(at).await;
                 let _ = myself.cast(Message::Reconsider);
             });
-            self.reconsider = Some(timer.abort_handle());
+            self.reconsider = Some(Task::new(timer));
         }
     }
 
@@ -223,7 +210,7 @@ impl Shell {
     }
 
     fn ask(&mut self, probe: Probe, myself: &ActorRef<Message>) {
-        if std::mem::replace(&mut self.asking[probe as usize], true) {
+        if self.asking[probe as usize].is_some() {
             return;
         }
         self.asked[probe as usize] = Some(Instant::now());
@@ -232,7 +219,7 @@ impl Shell {
             Arc::clone(&self.setup.endpoint),
             myself.clone(),
         );
-        self.setup.tracker.spawn(async move {
+        let question = self.setup.tracker.spawn(async move {
             let asked = Instant::now();
             let answer = probe::ask(&client, endpoint.target(), probe).await;
             let _ = myself.cast(Message::Probed {
@@ -241,6 +228,7 @@ impl Shell {
                 answer,
             });
         });
+        self.asking[probe as usize] = Some(Task::new(question));
     }
 
     /// Timers are spread by up to a tenth, so that a herd is not asked in one breath.
@@ -251,7 +239,6 @@ impl Shell {
             sleep(pause).await;
             let _ = myself.cast(Message::Due(probe));
         });
-        let old = self.timers[probe as usize].replace(timer.abort_handle());
-        old.inspect(AbortHandle::abort);
+        self.timers[probe as usize] = Some(Task::new(timer));
     }
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::Handle;
 use super::message::{Child, Message};
@@ -58,7 +57,7 @@ pub(in crate::fleet) struct Shell {
     children: HashMap<ActorId, Child>,
     restarts: HashMap<Child, Restart>,
     publishing: bool,
-    expiry: Option<AbortHandle>,
+    expiry: Option<AbortOnDropHandle<()>>,
 }
 
 impl Actor for RegistryActor {
@@ -151,14 +150,14 @@ impl Shell {
         self.setup.version.send_modify(|version| *version += 1);
         // A server that came back, or a load that ended, is room for those who wait.
         self.setup.lines.freed();
-        self.expiry.take().inspect(AbortHandle::abort);
+        self.expiry = None;
         if let Some(at) = next {
             let myself = myself.clone();
             let timer = self.setup.tracker.spawn(async move {
                 sleep_until(at).await;
                 let _ = myself.cast(Message::Expire);
             });
-            self.expiry = Some(timer.abort_handle());
+            self.expiry = Some(AbortOnDropHandle::new(timer));
         }
     }
 
