@@ -10,6 +10,7 @@ use memchr::memchr2;
 const NEAR: usize = 32;
 
 /// Where the first `"` or `\` is.
+#[inline]
 pub(in crate::protocol) fn quote_or_escape(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while at < NEAR
@@ -26,31 +27,34 @@ pub(in crate::protocol) fn quote_or_escape(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Where the first `{`, `}`, `[`, `]` or `"` is: all that matters where keys are not looked at.
-///
+#[inline]
+pub(in crate::protocol) fn bracket_or_quote(bytes: &[u8]) -> Option<usize> {
+    let near = bytes.iter().take(8);
+    match near.clone().position(|&byte| is(byte, BRACKET_OR_QUOTE)) {
+        None if near.len() == 8 => far_bracket_or_quote(bytes),
+        found => found,
+    }
+}
+
 /// Blocks are of a fixed size and without an early exit, so that the compiler compares all of one
 /// at once; long runs of numbers, such as embeddings, go by at memory speed.
-pub(in crate::protocol) fn bracket_or_quote(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    for &byte in bytes.iter().take(8) {
-        if is_bracket_or_quote(byte) {
-            return Some(at);
-        }
-        at += 1;
-    }
+fn far_bracket_or_quote(bytes: &[u8]) -> Option<usize> {
+    let mut at = 8;
     while let Some(block) = bytes[at..].first_chunk::<64>() {
         let mut found = 0;
         for byte in block {
-            found |= u8::from(is_bracket_or_quote(*byte));
+            // Square brackets and braces differ by one bit.
+            let brace = byte | 0x20;
+            found |= u8::from((brace == b'{') | (brace == b'}') | (*byte == b'"'));
         }
         if found != 0 {
             break;
         }
         at += block.len();
     }
-    let rest = bytes[at..]
-        .iter()
-        .position(|&byte| is_bracket_or_quote(byte));
-    rest.map(|found| at + found)
+    let rest = &bytes[at..];
+    let found = rest.iter().position(|&byte| is(byte, BRACKET_OR_QUOTE))?;
+    Some(at + found)
 }
 
 /// Where the string is over whose first byte behind the quote is at `at`.
@@ -70,8 +74,7 @@ pub(in crate::protocol) fn behind_value(bytes: &[u8], at: usize) -> Option<usize
         b'"' => behind_string(bytes, at + 1),
         b'{' | b'[' => behind_nested(bytes, at),
         _ => {
-            let is_scalar = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
-            let len = bytes[at..].iter().position(|byte| !is_scalar(byte))?;
+            let len = bytes[at..].iter().position(|&byte| !is(byte, SCALAR))?;
             Some(at + len).filter(|_| len > 0)
         }
     }
@@ -94,9 +97,26 @@ fn behind_nested(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-const fn is_bracket_or_quote(byte: u8) -> bool {
-    // Square brackets and braces differ by one bit.
-    (byte | 0x20 == b'{') | (byte | 0x20 == b'}') | (byte == b'"')
+const BRACKET_OR_QUOTE: u8 = 1;
+const SCALAR: u8 = 2;
+
+/// What a byte can be: one look-up instead of a chain of comparisons.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        classes[byte as usize] = match byte {
+            b'{' | b'}' | b'[' | b']' | b'"' => BRACKET_OR_QUOTE,
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.' => SCALAR,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] == class
 }
 
 const fn repeat(byte: u8) -> u64 {

@@ -85,12 +85,16 @@ impl Scanner {
         self.document = EMPTY;
     }
 
+    /// Whether no object or array has begun, nor a string outside of one.
+    pub(super) const fn is_between(&self) -> bool {
+        self.depth == 0 && matches!(self.place, Place::Structure)
+    }
+
     /// Reads on, up to the end of an object or array that stands by itself: then takes it off
     /// `bytes` and returns what it said. Without one, takes all.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Option<Document> {
         let mut rest = *bytes;
-        if self.depth == 0
-            && self.place == Place::Structure
+        if self.is_between()
             && let Some((document, behind)) = piece::read(rest)
         {
             *bytes = behind;

@@ -2,7 +2,9 @@
 //!
 //! A line end always begins anew, as it does for every client: a broken line costs itself only.
 
-use memchr::memchr;
+use std::sync::LazyLock;
+
+use memchr::{memchr, memmem::Finder};
 
 use super::{Seen, tokens};
 use crate::protocol::api::Api;
@@ -19,12 +21,14 @@ pub(super) struct Lines {
 enum Line {
     /// Nothing, not even white space.
     Fresh,
-    /// Something that is not yet an object.
+    /// White space only.
+    Blank,
+    /// Something, but not yet a whole object.
     Begun,
-    /// A whole object that was a piece of the answer.
-    Piece,
-    /// An error.
-    Failed,
+    /// A whole object that is a piece of the answer.
+    Whole,
+    /// An error, or a piece that has been counted.
+    Spent,
 }
 
 impl Lines {
@@ -43,43 +47,69 @@ impl Lines {
     pub(super) fn push(&mut self, mut chunk: &[u8], seen: &mut Seen) {
         while !chunk.is_empty() && !seen.finished {
             let end = memchr(b'\n', chunk);
-            let (mut line, rest) = chunk.split_at(end.unwrap_or(chunk.len()));
-            if !line.is_empty() && self.line == Line::Fresh {
-                self.line = Line::Begun;
-            }
-            while let Some(document) = self.scanner.next(&mut line) {
-                self.object(&document, seen);
-                if seen.finished {
-                    return;
-                }
-            }
-            if end.is_some() {
-                self.count(seen);
-                self.scanner.reset();
-                self.line = Line::Fresh;
-            }
+            let (line, rest) = chunk.split_at(end.unwrap_or(chunk.len()));
             chunk = rest.get(1..).unwrap_or_default();
+            if end.is_some() && self.line == Line::Fresh && is_plain_piece(line) {
+                seen.pieces += 1;
+                continue;
+            }
+            self.part(line, seen);
+            if end.is_some() && !seen.finished {
+                if matches!(self.line, Line::Begun | Line::Whole) {
+                    seen.pieces += 1;
+                }
+                self.line = Line::Fresh;
+                self.scanner.reset();
+            }
         }
     }
 
-    /// The line is over, with its line end or with the body.
-    pub(super) const fn count(&mut self, seen: &mut Seen) {
-        if matches!(self.line, Line::Piece) {
+    /// The body is over: a whole object needs no line end.
+    pub(super) const fn end(&mut self, seen: &mut Seen) {
+        if matches!(self.line, Line::Whole) {
             seen.pieces += 1;
-            self.line = Line::Begun;
+            self.line = Line::Spent;
+        }
+    }
+
+    /// Bytes of one line, without its end.
+    fn part(&mut self, mut line: &[u8], seen: &mut Seen) {
+        if matches!(self.line, Line::Fresh | Line::Blank) && !line.is_empty() {
+            let is_blank = line.trim_ascii_start().is_empty();
+            self.line = if is_blank { Line::Blank } else { Line::Begun };
+        }
+        while let Some(document) = self.scanner.next(&mut line) {
+            self.object(&document, seen);
+            if seen.finished {
+                return;
+            }
         }
     }
 
     fn object(&mut self, document: &Document, seen: &mut Seen) {
         if document.error {
             seen.error = true;
-            self.line = Line::Failed;
+            self.line = Line::Spent;
         } else if document.done {
             seen.finished = true;
             // Only chat and generate stream, and they say their counts alike.
             seen.tokens = tokens(Api::OllamaChat, document);
-        } else if self.line != Line::Failed {
-            self.line = Line::Piece;
+        } else if self.line != Line::Spent {
+            self.line = Line::Whole;
         }
     }
+}
+
+/// Whether a whole line is, beyond doubt, a piece like nearly all of them, so that it need not be
+/// scanned: it ends as they do and could not say `done` or `error` anywhere else. A key can only be
+/// spelt otherwise with a backslash, so without one the scanner would find neither.
+fn is_plain_piece(line: &[u8]) -> bool {
+    static DONE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"done\""));
+    static ERROR: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"error\""));
+    line.strip_suffix(b"\"done\":false}").is_some_and(|head| {
+        head.starts_with(b"{")
+            && memchr(b'\\', head).is_none()
+            && DONE.find(head).is_none()
+            && ERROR.find(head).is_none()
+    })
 }

@@ -111,7 +111,7 @@ impl Tail {
     /// The body is over: a last line needs no line end.
     pub const fn end(&mut self) {
         if let Frame::Ndjson(lines) = &mut self.frame {
-            lines.count(&mut self.seen);
+            lines.end(&mut self.seen);
         }
     }
 
@@ -175,7 +175,9 @@ impl Events {
                 }
                 Token::DataEnd => {
                     self.done = Some(0);
-                    self.data(api, b"\n", seen); // as the rules join the lines of a value
+                    if !self.scanner.is_between() {
+                        self.data(api, b"\n", seen); // as the rules join the lines of a value
+                    }
                 }
                 Token::NamedError => seen.error = true,
                 Token::EventEnd => self.scanner.reset(),

@@ -161,9 +161,30 @@ fn an_error_line_is_seen_and_is_no_end() {
 }
 
 #[test]
+fn a_line_that_ends_like_a_piece_may_still_be_something_else() {
+    for failed in [
+        "{\"error\":\"x\",\"done\":false}\n",
+        "{\"\\u0065rror\":\"x\",\"done\":false}\n",
+    ] {
+        assert_eq!(
+            said(&chat(failed)),
+            (false, true, 0, None, true),
+            "{failed}"
+        );
+    }
+    for done in [
+        "{\"done\":true}{\"done\":false}\n",
+        "{\"d\\u006fne\":true}{\"done\":false}\n",
+    ] {
+        assert!(chat(done).is_finished(), "{done}");
+    }
+    assert_eq!(chat("\"done\":false}\n  \n").pieces(), 1);
+}
+
+#[test]
 fn a_broken_line_costs_itself_only() {
-    let tail = chat("{\"a\":\"b\n{\"done\":false}\n}}]\n{\"done\":true}\n");
-    assert_eq!(said(&tail).2, 1);
+    let tail = chat("{\"a\":\"b\n{\"done\":false}\n \r\n\n}}]\n{\"done\":true}\n");
+    assert_eq!(said(&tail).2, 3);
     assert!(tail.is_finished());
 }
 
@@ -354,6 +375,11 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
             "\\u00",
             "\u{2028}",
             "é",
+            "{\"a\":\"b\",\"done\":false}",
+            "\"done\":false}\n",
+            "\"done\":true}",
+            "\"done",
+            "\"error",
             "a-key-that-is-longer-than-any-other",
         ])
         .prop_map(|part| part.as_bytes().to_vec()),
