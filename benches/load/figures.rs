@@ -70,6 +70,11 @@ impl Figure {
         }
     }
 
+    /// Depends on how long something took, and so on who else was running.
+    pub fn is_time(self) -> bool {
+        self != Self::MemoryPerStream
+    }
+
     /// A waiting time, of which the part above direct is the proxy's.
     pub fn is_wait(self) -> bool {
         matches!(

@@ -64,7 +64,7 @@ struct Verdict {
     value: f64,
     against: Against,
     limit: f64,
-    /// `None`: cannot be said of a wait on a busy machine.
+    /// `None`: cannot be said, because the machine was busy.
     met: Option<bool>,
     /// Other programs had their part in it.
     busy: bool,
@@ -233,7 +233,7 @@ impl Row {
             .aims
             .iter()
             .filter(|aim| aim.figure == figure);
-        let decided = !(busy && figure.is_wait());
+        let decided = !busy || !figure.is_time();
         let valued = aims.filter_map(|aim| Some((aim, value(aim)?)));
         let verdicts = valued.flat_map(
             |(
