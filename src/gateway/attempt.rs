@@ -2,24 +2,28 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::HeaderMap;
 use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::respond::format_of;
 use super::{Error, Gateway};
 use crate::fleet::{Endpoint, Fault, Lease, Outcome};
-use crate::protocol::Api;
+use crate::protocol::{Api, Format};
 use crate::upstream::Failure;
 
 /// An error body of a server's is kept up to this size, to be passed on if no other server helps.
 const KEPT: usize = 64 << 10;
+/// An answer that is not streamed is read whole up to about this size before it is passed on.
+const KEPT_WHOLE: usize = 256 << 10;
 
 /// What is sent, the same to every server.
 pub(super) struct Request {
@@ -87,7 +91,7 @@ impl Gateway {
                 fault,
                 said: Said::read(answer).await,
             },
-            None => first_byte(answer).await,
+            None => first_byte(answer, self.rules.idle_timeout).await,
         }
     }
 }
@@ -96,15 +100,18 @@ impl Gateway {
 fn fault_of(status: StatusCode) -> Option<Fault> {
     match status.as_u16() {
         404 => Some(Fault::Missing),
-        503 | 429 => Some(Fault::Busy),
-        // Ollama's own, when a load was aborted; not our client, which is still here.
-        499 | 500..=599 => Some(Fault::Status),
+        429 | 503 => Some(Fault::Busy),
+        // 499 is Ollama's own, when a load was aborted; not our client, which is still here.
+        499..=599 => Some(Fault::Status),
         _ => None,
     }
 }
 
 /// A head is not an answer yet: a server that dies behind it has given the client nothing.
-async fn first_byte(answer: Response<Incoming>) -> Try {
+///
+/// An answer that is not streamed is worth nothing to its client before it is whole, so a short one
+/// is read whole here: whatever breaks it, another server can still give a whole one.
+async fn first_byte(answer: Response<Incoming>, idle: Duration) -> Try {
     let (head, mut body) = answer.into_parts();
     if !head.status.is_success() || body.is_end_stream() {
         return Try::Answered {
@@ -113,29 +120,49 @@ async fn first_byte(answer: Response<Incoming>) -> Try {
             body,
         };
     }
-    loop {
-        match body.frame().await {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) if data.is_empty() => {}
-                Ok(data) => {
-                    return Try::Answered {
-                        head,
-                        first: Some(data),
-                        body,
-                    };
-                }
-                Err(_trailers) => {
-                    return Try::Answered {
-                        head,
-                        first: None,
-                        body,
-                    };
-                }
-            },
-            Some(Err(error)) => return Try::elsewhere(Failure::Closed(error.to_string())),
-            None => return Try::elsewhere(Failure::Closed("empty answer".to_owned())),
+    let mut first = match piece(&mut body).await {
+        Ok(Some(first)) => first,
+        Ok(None) => return Try::elsewhere(Failure::Closed("empty answer".to_owned())),
+        Err(failure) => return Try::elsewhere(failure),
+    };
+    if format_of(&head.headers) == Format::Json {
+        while !body.is_end_stream() && first.len() < KEPT_WHOLE {
+            match timeout(idle, piece(&mut body)).await {
+                Ok(Ok(Some(more))) => first = joined(&first, &more),
+                Ok(Ok(None)) => break,
+                Ok(Err(failure)) => return Try::elsewhere(failure),
+                Err(_) => return Try::elsewhere(Failure::Silent),
+            }
         }
     }
+    Try::Answered {
+        head,
+        first: Some(first),
+        body,
+    }
+}
+
+/// The next bytes; `None` at the end.
+async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(Failure::Closed(error.to_string())),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Ok(Some(data)),
+                // Trailers: nothing follows them.
+                Err(_) => return Ok(None),
+            },
+        }
+    }
+}
+
+fn joined(first: &Bytes, more: &Bytes) -> Bytes {
+    let mut joined = BytesMut::with_capacity(first.len() + more.len());
+    joined.extend_from_slice(first);
+    joined.extend_from_slice(more);
+    joined.freeze()
 }
 
 // === impl Slot ===
@@ -163,10 +190,10 @@ impl Slot {
 
 impl Try {
     fn elsewhere(failure: Failure) -> Self {
-        let fault = if failure.is_unreachable() {
-            Fault::Unreachable
-        } else {
-            Fault::Broken
+        let fault = match failure {
+            Failure::Refused(_) | Failure::ConnectTimeout => Fault::Unreachable,
+            Failure::Silent => Fault::Silent,
+            _ => Fault::Broken,
         };
         Self::Elsewhere {
             fault,

@@ -44,7 +44,8 @@ fn milliseconds(duration: Duration) -> HeaderValue {
     HeaderValue::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn format_of(headers: &HeaderMap) -> Format {
+/// How a body with these headers is cut into pieces.
+pub(super) fn format_of(headers: &HeaderMap) -> Format {
     let kind = headers
         .get(CONTENT_TYPE)
         .map_or(&b""[..], HeaderValue::as_bytes);

@@ -2,7 +2,7 @@
 //!
 //! A router must know four things about traffic that is not its own: which model a request wants
 //! ([`peek()`]), when an answer has really ended and what it used ([`Tail`]), how an error is said
-//! in the dialect of the path ([`error_body`], [`stream_end`]) and what a server says it has
+//! in the dialect of the path ([`error_body()`], [`stream_end`]) and what a server says it has
 //! ([`parse_tags`], [`parse_ps`]). All of it is read from bytes that pass on unchanged: nothing
 //! here decodes a message in order to write it again, so a field invented tomorrow goes through.
 //!

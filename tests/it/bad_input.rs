@@ -181,7 +181,8 @@ fn resident() -> usize {
 async fn a_server_that_does_not_speak_http_is_passed_over() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let babble = tokio::spawn(async move {
+    let tasks = tokio_util::task::TaskTracker::new();
+    let babble = tasks.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.write_all(b"\x16\x03\x01 hello\r\n\r\n").await;
         }

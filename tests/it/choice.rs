@@ -152,7 +152,7 @@ async fn a_full_line_and_a_line_that_takes_too_long_are_said_in_ollamas_words() 
 async fn one_cold_load_at_a_time_and_never_on_the_busiest() {
     let herd = Plan::servers(2)
         .each(|server| {
-            server.models = (0..4).map(|i| Model::named(&format!("m{i}"))).collect();
+            server.models = (0..4).map(|i| Model::named(format!("m{i}"))).collect();
             server.load = Duration::from_millis(200);
             server.decode_interval = Duration::from_millis(2);
         })

@@ -1,9 +1,10 @@
 //! What the herd has and runs, from the caches.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use herdsman::simulator::{Fault, Model};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::{Plan, eventually};
 

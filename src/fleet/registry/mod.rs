@@ -1,6 +1,7 @@
 //! The one who knows all servers.
 //!
-//! Owns the [`FleetView`] and is its only writer; supervises the endpoints' and the lines' actors
+//! Owns the [`FleetView`](super::FleetView) and is its only writer; supervises the endpoints' and
+//! the lines' actors
 //! and restarts them. It decides nothing about a single server and is asked by no request, except
 //! once per model that has to wait for the first time. Reports that arrive together make one new
 //! view. It fails by being restarted by the fleet's root: the endpoints die with it and start

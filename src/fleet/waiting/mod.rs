@@ -161,7 +161,7 @@ impl Line {
     }
 
     fn freed(&self) {
-        if self.len() > 0 && !self.told.swap(true, Ordering::SeqCst) {
+        if !self.is_empty() && !self.told.swap(true, Ordering::SeqCst) {
             self.tell(Message::Freed);
         }
     }

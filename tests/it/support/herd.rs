@@ -21,8 +21,11 @@ use super::{Answer, PATIENCE, Stream, eventually};
 pub struct Plan {
     servers: Vec<simulator::Config>,
     settings: Vec<String>,
-    endpoints: Vec<Box<dyn Fn(&mut config::Endpoint)>>,
+    endpoints: Vec<Change>,
 }
+
+/// A change to every endpoint, which looks at the name itself.
+type Change = Box<dyn Fn(&mut config::Endpoint)>;
 
 /// A running herd.
 pub struct Herd {
