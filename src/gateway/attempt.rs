@@ -10,7 +10,6 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +17,7 @@ use super::respond::format_of;
 use super::{Error, Gateway};
 use crate::fleet::{Endpoint, Fault, Lease, Outcome};
 use crate::protocol::{Api, Format};
-use crate::upstream::Failure;
+use crate::upstream::{AnswerBody, Failure};
 
 /// An error body of a server's is kept up to this size, to be passed on if no other server helps.
 const KEPT: usize = 64 << 10;
@@ -45,7 +44,7 @@ pub(super) enum Try {
     Answered {
         head: Parts,
         first: Option<Bytes>,
-        body: Incoming,
+        body: AnswerBody,
     },
     /// Another server may do better.
     Elsewhere { fault: Fault, said: Said },
@@ -111,7 +110,7 @@ fn fault_of(status: StatusCode) -> Option<Fault> {
 ///
 /// An answer that is not streamed is worth nothing to its client before it is whole, so a short one
 /// is read whole here: whatever breaks it, another server can still give a whole one.
-async fn first_byte(answer: Response<Incoming>, idle: Duration) -> Try {
+async fn first_byte(answer: Response<AnswerBody>, idle: Duration) -> Try {
     let (head, mut body) = answer.into_parts();
     if !head.status.is_success() || body.is_end_stream() {
         return Try::Answered {
@@ -143,7 +142,7 @@ async fn first_byte(answer: Response<Incoming>, idle: Duration) -> Try {
 }
 
 /// The next bytes; `None` at the end.
-async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+async fn piece(body: &mut AnswerBody) -> Result<Option<Bytes>, Failure> {
     loop {
         match body.frame().await {
             None => return Ok(None),
@@ -205,7 +204,7 @@ impl Try {
 // === impl Said ===
 
 impl Said {
-    async fn read(answer: Response<Incoming>) -> Self {
+    async fn read(answer: Response<AnswerBody>) -> Self {
         let (head, body) = answer.into_parts();
         let kind = head.headers.get(http::header::CONTENT_TYPE).cloned();
         let body = http_body_util::Limited::new(body, KEPT).collect().await;

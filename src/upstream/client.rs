@@ -1,28 +1,28 @@
-//! The pooled HTTP client.
+//! Sending requests, over connections that are there or new ones.
 
+use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderMap};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, HOST, HeaderMap};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
+use tower::Service;
 
-use super::{Failure, Target};
+use super::pool::Pool;
+use super::wire::Wire;
+use super::{AnswerBody, Failure, Target};
 use crate::protocol::Api;
 
-/// Idle connections are dropped before a server's own keep-alive limit can race a new request.
-const POOL_IDLE: Duration = Duration::from_secs(20);
-
 /// Calls servers; cheap to clone, connections are shared.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
-    inner: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: HttpsConnector<HttpConnector>,
+    pool: Arc<Pool>,
 }
 
 impl Client {
@@ -43,11 +43,10 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        let inner = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .build(connector);
-        Ok(Self { inner })
+        Ok(Self {
+            connector,
+            pool: Arc::default(),
+        })
     }
 
     /// Sends one inference call and waits for the head of its answer.
@@ -60,12 +59,9 @@ impl Client {
         api: Api,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Response<Incoming>, Failure> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = target.call(api);
-        *request.headers_mut() = headers;
-        self.send(target, request).await
+    ) -> Result<Response<AnswerBody>, Failure> {
+        self.send(target, Method::POST, target.call(api), headers, body)
+            .await
     }
 
     /// Asks a server about itself: a small request whose answer is read whole.
@@ -81,12 +77,13 @@ impl Client {
         limit: usize,
     ) -> Result<(StatusCode, Bytes), Failure> {
         let asking = async {
-            let mut request = Request::new(Full::default());
-            *request.method_mut() = method;
-            *request.uri_mut() = target
+            let uri = target
                 .uri(path)
                 .map_err(|error| Failure::Garbled(error.to_string()))?;
-            let (head, body) = self.send(target, request).await?.into_parts();
+            let answer = self
+                .send(target, method, uri, HeaderMap::new(), Bytes::new())
+                .await?;
+            let (head, body) = answer.into_parts();
             let body = Limited::new(body, limit)
                 .collect()
                 .await
@@ -98,17 +95,60 @@ impl Client {
             .unwrap_or(Err(Failure::Silent))
     }
 
+    /// A kept connection may have been closed while the request was on its way. The server has then
+    /// answered nothing, and a new connection tells whether it is still there.
     async fn send(
         &self,
         target: &Target,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Failure> {
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<AnswerBody>, Failure> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(HOST, target.host());
         if let Some(key) = target.authorization() {
             request.headers_mut().insert(AUTHORIZATION, key);
         }
-        self.inner
-            .request(request)
+        if let Some(kept) = self.pool.take(target.server()) {
+            match self.exchange(target, kept, request.clone()).await {
+                Err(Failure::Closed(_)) => {}
+                answered => return answered,
+            }
+        }
+        let fresh = self.connect(target).await?;
+        self.exchange(target, fresh, request).await
+    }
+
+    async fn exchange(
+        &self,
+        target: &Target,
+        mut wire: Wire,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<AnswerBody>, Failure> {
+        let answer = wire.exchange(request).await?;
+        let (pool, server) = (Arc::clone(&self.pool), Arc::clone(target.server()));
+        Ok(answer.map(|body| AnswerBody::new(body, wire, pool, server)))
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Wire, Failure> {
+        let mut connector = self.connector.clone();
+        let stream = async {
+            poll_fn(|cx| connector.poll_ready(cx)).await?;
+            connector.call(target.base().clone()).await
+        };
+        let stream = stream
             .await
-            .map_err(|error| Failure::from_client(&error))
+            .map_err(|error| Failure::from_connector(&*error))?;
+        Wire::over(stream).await
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
     }
 }

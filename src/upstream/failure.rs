@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 use std::io;
 
-use hyper_util::client::legacy;
 use thiserror::Error;
 
 /// One try at one server that brought no answer.
@@ -49,22 +48,21 @@ impl Failure {
         }
     }
 
-    /// Reads the client library's error.
-    pub(super) fn from_client(error: &legacy::Error) -> Self {
-        let io_kind = io_error(error).map(io::Error::kind);
-        if error.is_connect() {
-            return match io_kind {
-                Some(io::ErrorKind::TimedOut) => Self::ConnectTimeout,
-                _ => Self::Refused(root_cause(error)),
-            };
+    /// Why there is no connection.
+    pub(super) fn from_connector(error: &(dyn StdError + 'static)) -> Self {
+        match io_error(error).map(io::Error::kind) {
+            Some(io::ErrorKind::TimedOut) => Self::ConnectTimeout,
+            _ => Self::Refused(root_cause(error)),
         }
-        let garbled = causes(error)
-            .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
-            .any(|cause| cause.is_parse() && !cause.is_incomplete_message());
-        if garbled {
-            return Self::Garbled(root_cause(error));
+    }
+
+    /// Why there is no answer over a connection.
+    pub(super) fn from_exchange(error: &hyper::Error) -> Self {
+        if error.is_parse() && !error.is_incomplete_message() {
+            Self::Garbled(root_cause(error))
+        } else {
+            Self::Closed(root_cause(error))
         }
-        Self::Closed(root_cause(error))
     }
 }
 

@@ -9,11 +9,15 @@
 //! piece waits up to 40 ms for a delayed ACK). Dropping a request or its body closes its
 //! connection, which is how Ollama learns that nobody is listening any more.
 
+mod answer;
 mod client;
 mod failure;
 mod headers;
+mod pool;
 mod target;
+mod wire;
 
+pub use answer::AnswerBody;
 pub use client::Client;
 pub use failure::Failure;
 pub use headers::{strip_request, strip_response};

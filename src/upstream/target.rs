@@ -1,16 +1,20 @@
 //! Where a server is, prepared so that a request has nothing left to build.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
-use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme, Uri};
+use http::uri::{InvalidUri, Uri};
 use thiserror::Error;
 
+use super::pool::Server;
 use crate::protocol::Api;
 
 /// One server's address, with the URI of every inference call ready.
 #[derive(Clone, Debug)]
 pub struct Target {
-    scheme: Scheme,
-    authority: Authority,
+    base: Uri,
+    server: Arc<Server>,
+    host: HeaderValue,
     prefix: String,
     calls: Box<[Uri]>,
     authorization: Option<HeaderValue>,
@@ -25,12 +29,9 @@ pub enum InvalidTarget {
     /// A path that does not make a URI.
     #[error(transparent)]
     Path(#[from] InvalidUri),
-    /// Scheme, host and path that do not go together.
-    #[error(transparent)]
-    Parts(#[from] http::Error),
-    /// A key with characters a header cannot carry.
-    #[error("the API key cannot be sent in a header")]
-    Key,
+    /// A host or a key with characters a header cannot carry.
+    #[error("the {0} cannot be sent in a header")]
+    Header(&'static str),
 }
 
 impl Target {
@@ -40,16 +41,21 @@ impl Target {
     /// [`InvalidTarget`] when no request could ever be built from it.
     pub fn new(base: &Uri, api_key: &str) -> Result<Self, InvalidTarget> {
         let absolute = || InvalidTarget::NotAbsolute(base.clone());
+        let scheme = base.scheme().cloned().ok_or_else(absolute)?;
+        let authority = base.authority().cloned().ok_or_else(absolute)?;
+        let host = HeaderValue::from_str(authority.as_str())
+            .map_err(|_| InvalidTarget::Header("host name"))?;
         let mut target = Self {
-            scheme: base.scheme().cloned().ok_or_else(absolute)?,
-            authority: base.authority().cloned().ok_or_else(absolute)?,
+            base: base.clone(),
+            server: Arc::new((scheme, authority)),
+            host,
             prefix: base.path().trim_end_matches('/').to_owned(),
             calls: Box::default(),
             authorization: None,
         };
         if !api_key.is_empty() {
             let mut value = HeaderValue::try_from(format!("Bearer {api_key}"))
-                .map_err(|_| InvalidTarget::Key)?;
+                .map_err(|_| InvalidTarget::Header("API key"))?;
             value.set_sensitive(true);
             target.authorization = Some(value);
         }
@@ -60,20 +66,29 @@ impl Target {
         Ok(target)
     }
 
-    /// The URI of one inference call.
+    /// The request target of one inference call.
     pub(super) fn call(&self, api: Api) -> Uri {
         self.calls[api as usize].clone()
     }
 
-    /// The URI of any path of this server.
+    /// The request target of any path of this server.
     pub(super) fn uri(&self, path: &str) -> Result<Uri, InvalidTarget> {
-        let path = PathAndQuery::try_from(format!("{}{path}", self.prefix))?;
-        let uri = Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(path)
-            .build()?;
-        Ok(uri)
+        Ok(Uri::try_from(format!("{}{path}", self.prefix))?)
+    }
+
+    /// Where to connect to.
+    pub(super) fn base(&self) -> &Uri {
+        &self.base
+    }
+
+    /// Whose connections can be used.
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The server's own name: it refuses others.
+    pub(super) fn host(&self) -> HeaderValue {
+        self.host.clone()
     }
 
     /// The key to send, if the server wants one.

@@ -20,7 +20,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use thiserror::Error;
 
 pub(super) use account::Account;
@@ -30,6 +29,7 @@ use waits::{Waits, Woken};
 use crate::fleet::Fault;
 use crate::protocol::{Api, Format, Tail, UsageFilter, stream_end};
 use crate::spend::Recorded;
+use crate::upstream::AnswerBody;
 
 /// A body that cannot be ended properly: the connection is closed instead.
 #[derive(Debug, Error)]
@@ -40,7 +40,7 @@ pub struct Aborted(&'static str);
 #[derive(Debug)]
 pub struct Relay {
     account: Account,
-    upstream: Incoming,
+    upstream: AnswerBody,
     first: Option<Bytes>,
     api: Api,
     format: Format,
@@ -84,7 +84,7 @@ impl Relay {
         hide_usage: bool,
         status: StatusCode,
         first: Option<Bytes>,
-        upstream: Incoming,
+        upstream: AnswerBody,
     ) -> Self {
         let tail = status
             .is_success()

@@ -1,0 +1,84 @@
+//! The body of an answer, together with the connection it comes over.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::pool::{Pool, Server};
+use super::wire::Wire;
+
+/// Read to its end it gives its connection back; dropped before, it closes it.
+pub struct AnswerBody {
+    body: Incoming,
+    wire: Option<Wire>,
+    pool: Arc<Pool>,
+    server: Arc<Server>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(body: Incoming, wire: Wire, pool: Arc<Pool>, server: Arc<Server>) -> Self {
+        let mut answer = Self {
+            body,
+            wire: Some(wire),
+            pool,
+            server,
+        };
+        answer.give_back_if_over();
+        answer
+    }
+
+    fn give_back_if_over(&mut self) {
+        if self.body.is_end_stream() {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some(wire) = self.wire.take() {
+            self.pool.put(&self.server, wire);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        if let Some(wire) = &mut this.wire {
+            wire.drive(cx);
+        }
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        match &frame {
+            Poll::Ready(None) => this.give_back(),
+            Poll::Ready(Some(Ok(_))) => this.give_back_if_over(),
+            Poll::Ready(Some(Err(_))) => this.wire = None,
+            Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl std::fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnswerBody")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}

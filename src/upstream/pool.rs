@@ -1,0 +1,59 @@
+//! Idle connections, by server.
+//!
+//! The one used last is used next, so that after a burst the others grow old and are closed. An
+//! idle connection is watched by nobody: whether the server has closed it is found out when it is
+//! taken.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use http::uri::{Authority, Scheme};
+use tokio::time::Instant;
+
+use super::wire::Wire;
+
+/// Idle connections are closed before a server's own keep-alive limit can race a new request.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// Whose connection it is.
+pub(super) type Server = (Scheme, Authority);
+
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: DashMap<Server, VecDeque<(Wire, Instant)>>,
+}
+
+impl Pool {
+    /// An open connection to the server, if there is one.
+    pub(super) fn take(&self, server: &Server) -> Option<Wire> {
+        loop {
+            // Not in a `while let`: its guard would be held while the wire is looked at.
+            let (mut wire, since) = self.idle.get_mut(server)?.pop_back()?;
+            if since.elapsed() < IDLE && wire.is_ready() {
+                return Some(wire);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request, if it can carry one.
+    pub(super) fn put(&self, server: &Server, mut wire: Wire) {
+        if !wire.is_ready() {
+            return;
+        }
+        let now = Instant::now();
+        if !self.idle.contains_key(server) {
+            self.idle.insert(server.clone(), VecDeque::new());
+        }
+        let Some(mut idle) = self.idle.get_mut(server) else {
+            return;
+        };
+        while idle
+            .front()
+            .is_some_and(|(_, since)| now.duration_since(*since) >= IDLE)
+        {
+            idle.pop_front();
+        }
+        idle.push_back((wire, now));
+    }
+}
