@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
         .enable_all()
         .build()
     {
@@ -41,6 +42,19 @@ fn main() -> ExitCode {
     let code = runtime.block_on(cli.run(environment()));
     runtime.shutdown_timeout(LAST_WORK);
     code
+}
+
+/// Half of the cores: one carries more requests than the servers behind it answer, they share the
+/// machine with those servers as often as not, and a request that does not change threads costs less
+/// and waits less. `TOKIO_WORKER_THREADS` says otherwise.
+fn workers() -> usize {
+    let said = std::env::var_os("TOKIO_WORKER_THREADS");
+    let said = said
+        .and_then(|said| said.to_str()?.parse().ok())
+        .filter(|workers| *workers > 0);
+    said.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+    })
 }
 
 /// What is not Unicode keeps its place, so that its name can still be complained about.

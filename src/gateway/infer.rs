@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Response;
 use http::header::HeaderValue;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::attempt::{Request, Said, Slot, Try};
 use super::meters::Meter;
@@ -38,6 +39,12 @@ impl Gateway {
     /// # Errors
     /// [`Error`], when there is no answer of a server's to pass on.
     pub async fn infer(self: &Arc<Self>, inbound: Inbound) -> Result<Response<Relay>, Error> {
+        let id = inbound.id.to_str().unwrap_or_default();
+        let span = tracing::info_span!("request", id, path = inbound.api.path());
+        self.answer(inbound).instrument(span).await
+    }
+
+    async fn answer(self: &Arc<Self>, inbound: Inbound) -> Result<Response<Relay>, Error> {
         let mut meter = self.meters.arrived(inbound.api);
         let answered = match self.prepare(inbound) {
             Ok(prepared) => self.serve(prepared, &mut meter).await,
@@ -121,8 +128,7 @@ impl Gateway {
                         meter,
                     };
                     let (head, format) = respond::head(head, &prepared.id, &route);
-                    let account =
-                        Account::new(self, slot, meter.take(), prepared.id, prepared.prompt_bytes);
+                    let account = Account::new(self, slot, meter.take(), prepared.prompt_bytes);
                     let hides = prepared.hides_usage;
                     let relay = Relay::new(account, api, format, hides, head.status, first, body);
                     return Ok(Response::from_parts(head, relay));
@@ -177,7 +183,6 @@ impl Gateway {
         said: &Said,
     ) {
         tracing::info!(
-            request = prepared.id.to_str().unwrap_or_default(),
             endpoint = %endpoint.name(),
             model = %prepared.ask.model,
             attempt,

@@ -25,7 +25,10 @@ type Histograms = Family<PairLabels, Histogram, fn() -> Histogram>;
 
 /// The families, shared by all requests.
 #[derive(Clone, Debug)]
-pub struct Meters {
+pub struct Meters(Arc<Families>);
+
+#[derive(Clone, Debug)]
+struct Families {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histograms,
     first_byte_seconds: Histograms,
@@ -64,7 +67,7 @@ impl Meters {
     /// Makes the families known to `registry`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let meters = Self {
+        let families = Families {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(answer_histogram),
             first_byte_seconds: Family::new_with_constructor(answer_histogram),
@@ -74,7 +77,7 @@ impl Meters {
             estimated: Counter::default(),
             failovers: Family::default(),
         };
-        let m = meters.clone();
+        let m = families.clone();
         registry.register(
             "requests",
             "Inference requests, by what the client got",
@@ -107,7 +110,7 @@ impl Meters {
             "Tries that failed before the first byte and moved to another server",
             m.failovers,
         );
-        meters
+        Self(Arc::new(families))
     }
 
     pub(super) fn arrived(&self, api: Api) -> Meter {
@@ -127,7 +130,7 @@ impl Meters {
             endpoint: Arc::clone(endpoint),
             reason: said.label(),
         };
-        self.failovers.get_or_create(&labels).inc();
+        self.0.failovers.get_or_create(&labels).inc();
     }
 
     pub(super) fn counted(
@@ -143,10 +146,10 @@ impl Meters {
                 model: seat.model().clone(),
                 direction,
             };
-            self.tokens.get_or_create(&labels).inc_by(n);
+            self.0.tokens.get_or_create(&labels).inc_by(n);
         }
         if estimated {
-            self.estimated.inc();
+            self.0.estimated.inc();
         }
     }
 }
@@ -162,7 +165,7 @@ impl Meter {
             Duration::ZERO
         };
         self.queued += waited;
-        self.meters.queue_seconds.observe(waited.as_secs_f64());
+        self.meters.0.queue_seconds.observe(waited.as_secs_f64());
         self.route = Some(match (leased.waited, leased.lease.is_cold()) {
             (true, _) => "queued",
             (false, true) => "cold",
@@ -175,7 +178,7 @@ impl Meter {
         if self.sent.is_none() {
             let now = Instant::now();
             let inside = now.duration_since(self.arrived).saturating_sub(self.queued);
-            self.meters.overhead_seconds.observe(inside.as_secs_f64());
+            self.meters.0.overhead_seconds.observe(inside.as_secs_f64());
             self.sent = Some(now);
         }
     }
@@ -199,6 +202,7 @@ impl Meter {
         let labels = pair(endpoint, seat);
         let elapsed = self.arrived.elapsed().as_secs_f64();
         self.meters
+            .0
             .first_byte_seconds
             .get_or_create(&labels)
             .observe(elapsed);
@@ -212,6 +216,7 @@ impl Meter {
         if let Some(seat) = seat {
             let elapsed = self.arrived.elapsed().as_secs_f64();
             self.meters
+                .0
                 .request_seconds
                 .get_or_create(&pair(endpoint, seat))
                 .observe(elapsed);
@@ -232,10 +237,6 @@ impl Meter {
         self.arrived.elapsed()
     }
 
-    pub(super) fn path(&self) -> &'static str {
-        self.api.path()
-    }
-
     fn request(&self, endpoint: Arc<str>, model: Arc<str>, status: u16) {
         let labels = RequestLabels {
             endpoint,
@@ -243,7 +244,7 @@ impl Meter {
             path: self.api.path(),
             status,
         };
-        self.meters.requests.get_or_create(&labels).inc();
+        self.meters.0.requests.get_or_create(&labels).inc();
     }
 }
 

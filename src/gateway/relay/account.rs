@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::domain::{TokenCounts, UsageRecord};
 use crate::fleet::{Fault, Outcome};
@@ -35,7 +36,7 @@ pub(in crate::gateway) struct Account {
     gateway: Arc<Gateway>,
     slot: Option<Slot>,
     meter: Meter,
-    id: HeaderValue,
+    span: Span,
     prompt_bytes: usize,
     status: StatusCode,
     end: Option<End>,
@@ -46,14 +47,13 @@ impl Account {
         gateway: &Arc<Gateway>,
         slot: Slot,
         meter: Meter,
-        id: HeaderValue,
         prompt_bytes: usize,
     ) -> Self {
         Self {
             gateway: Arc::clone(gateway),
             slot: Some(slot),
             meter,
-            id,
+            span: Span::current(),
             prompt_bytes,
             status: StatusCode::OK,
             end: None,
@@ -100,9 +100,8 @@ impl Account {
             let (tokens, estimated) = self.used(end, tail)?;
             Some((seat, tokens, estimated))
         });
+        let _request = self.span.enter();
         tracing::debug!(
-            request = self.id.to_str().unwrap_or_default(),
-            path = self.meter.path(),
             endpoint = %endpoint.name(),
             model = seat.map_or("", |seat| seat.model().as_str()),
             status = self.status.as_u16(),

@@ -1,0 +1,133 @@
+//! What it costs to be given a slot and to give it back: the one mailbox on a request's way.
+//!
+//! Against a real endpoint's actor before a simulated server, once alone and once with many tasks
+//! that want slots of the same server, and with more of them than slots, so that they wait in line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use divan::Bencher;
+use herdsman::domain::ModelName;
+use herdsman::fleet::{Ask, Fleet, Identity, Intervals, Outcome, Rules};
+use herdsman::simulator::{Config, Model, Simulator};
+use herdsman::upstream::{Client, Target};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+const ROUNDS: usize = 64;
+
+fn main() {
+    divan::main();
+}
+
+/// A herd of one server that has its model loaded.
+struct Herd {
+    runtime: Runtime,
+    fleet: Fleet,
+    model: ModelName,
+    _server: Arc<Simulator>,
+}
+
+impl Herd {
+    fn with_slots(slots: u32) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let (fleet, server) = runtime.block_on(async {
+            let models = vec![Model::named("m")];
+            let server = Simulator::start(Config {
+                models,
+                ..Config::default()
+            })
+            .await
+            .expect("a server");
+            let base = server.url().parse().expect("a URL");
+            let identity = Identity {
+                id: 0,
+                name: "gpu".into(),
+                url: server.url().into(),
+                target: Target::new(&base, "").expect("an address"),
+                weight: 1.0,
+                priority: 0,
+                slots,
+            };
+            let often = Duration::from_secs(3600);
+            let intervals = Intervals {
+                alive: often,
+                loaded: often,
+                models: often,
+            };
+            let rules = Rules {
+                intervals,
+                stale_after: often,
+                queue_limit: 100_000,
+            };
+            let client = Client::new(Duration::from_secs(1)).expect("a client");
+            let fleet = Fleet::start(vec![identity], rules, client, TaskTracker::new()).await;
+            let fleet = fleet.expect("a fleet");
+            fleet.first_look(Duration::from_secs(5)).await;
+            (fleet, Arc::new(server))
+        });
+        let model = ModelName::parse("m").expect("a name");
+        let herd = Self {
+            runtime,
+            fleet,
+            model,
+            _server: server,
+        };
+        herd.runtime.block_on(async {
+            // The first lease loads the model; from then on it is warm.
+            let mut lease = herd.fleet.lease(&herd.ask()).await.expect("a slot").lease;
+            lease.first_byte();
+            lease.end(Outcome::Done);
+        });
+        herd
+    }
+
+    fn ask(&self) -> Ask {
+        Ask {
+            model: self.model.clone(),
+            ticket: self.fleet.arrive(),
+            deadline: Instant::now() + Duration::from_secs(60),
+            only: Vec::new(),
+            tried: Vec::new(),
+        }
+    }
+}
+
+/// One request alone: ask, be given, give back.
+#[divan::bench]
+fn lease_and_release_alone(bencher: Bencher<'_, '_>) {
+    let herd = Herd::with_slots(4);
+    bencher.bench_local(|| {
+        herd.runtime.block_on(async {
+            let leased = herd.fleet.lease(&herd.ask()).await.expect("a slot");
+            leased.lease.end(Outcome::Done);
+        });
+    });
+}
+
+/// Many tasks at once, each [`ROUNDS`] times; the figure is for one lease.
+#[divan::bench(args = [(16, 1024), (64, 4)])]
+fn lease_and_release_by_many(bencher: Bencher<'_, '_>, (tasks, slots): (usize, u32)) {
+    let herd = Herd::with_slots(slots);
+    bencher
+        .counter(divan::counter::ItemsCount::new(tasks * ROUNDS))
+        .bench_local(|| {
+            herd.runtime.block_on(async {
+                let mut asking = JoinSet::new();
+                for _ in 0..tasks {
+                    let fleet = herd.fleet.clone();
+                    let asks: Vec<_> = (0..ROUNDS).map(|_| herd.ask()).collect();
+                    asking.spawn(async move {
+                        for ask in asks {
+                            let leased = fleet.lease(&ask).await.expect("a slot");
+                            tokio::task::yield_now().await;
+                            leased.lease.end(Outcome::Done);
+                        }
+                    });
+                }
+                asking.join_all().await;
+            });
+        });
+}
