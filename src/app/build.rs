@@ -10,7 +10,7 @@ use crate::config::{Config, Durability, Slots};
 use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
 use crate::gateway::{self, Gateway, Meters};
 use crate::http::{self, Front, Limits, Origins, State};
-use crate::metrics::{PREFIX, Registry};
+use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
 use crate::spend::{self, Spend};
 use crate::store::Store;
 use crate::upstream::{Client, Target};
@@ -24,7 +24,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 pub(super) async fn build(config: Config) -> Result<App, Error> {
     let lock = DirLock::take(&config.server.data_dir)?;
     let tracker = TaskTracker::new();
-    let mut registry = Registry::with_prefix(PREFIX);
+    let mut all = Registry::default();
 
     let store = Store::open(config.store.url.expose(), &config.server.data_dir).await?;
     store.migrate().await?;
@@ -35,7 +35,13 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         flush_interval: config.spend.flush_interval,
     };
     let spend = Spend::start(options, store.clone(), tracker.clone()).await?;
-    spend.stats().register(&mut registry);
+    if config.metrics.litellm_names {
+        spend
+            .stats()
+            .register_queues(all.sub_registry_with_prefix(LITELLM_PREFIX));
+    }
+    let registry = all.sub_registry_with_prefix(PREFIX);
+    spend.stats().register(registry);
 
     let client = Client::new(config.routing.connect_timeout)?;
     let fleet = Fleet::start(
@@ -48,7 +54,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     registry.register_collector(Box::new(Gauges::new(fleet.clone())));
     let usage = Usage::start(&store, running(&fleet), tracker.clone()).await?;
 
-    let meters = Meters::register(&mut registry);
+    let meters = Meters::register(registry);
     let patience = gateway::Rules {
         attempts: config.routing.attempts,
         queue_timeout: config.routing.queue_timeout,
@@ -68,7 +74,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let state = State {
         gateway: Arc::clone(&gateway),
         store,
-        registry: Arc::new(registry),
+        registry: Arc::new(all),
         limits: Limits {
             max_body: config.server.max_body,
         },

@@ -17,6 +17,9 @@ pub use labels::{EndpointLabel, ModelLabel, PairLabels, RequestLabels, TokenLabe
 /// The prefix of every metric.
 pub const PREFIX: &str = "herdsman";
 
+/// The prefix of the few metrics that are shown under LiteLLM's names too, on request.
+pub const LITELLM_PREFIX: &str = "litellm";
+
 /// The content type of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -130,9 +130,16 @@ impl SpendStats {
             self.flush_seconds.clone(),
         );
         registry.register_collector(Box::new(Arc::clone(self)));
+        self.register_queues(registry);
     }
 
-    fn gauges(&self) -> [(&'static str, &'static str, u64); 9] {
+    /// Puts only the gauges that LiteLLM has too into `registry`, whose prefix they take.
+    pub fn register_queues(self: &Arc<Self>, registry: &mut Registry) {
+        registry.register_collector(Box::new(Queues(Arc::clone(self))));
+    }
+
+    /// The five that LiteLLM has too.
+    fn queues(&self) -> [(&'static str, &'static str, u64); 5] {
         [
             (
                 "pod_lock_manager_size",
@@ -159,6 +166,11 @@ impl SpendStats {
                 "Rows of the time series waiting in Redis",
                 0,
             ),
+        ]
+    }
+
+    fn gauges(&self) -> [(&'static str, &'static str, u64); 4] {
+        [
             (
                 "spend_oldest_unflushed_seconds",
                 "Age of the oldest record that is not in the database yet",
@@ -218,13 +230,31 @@ impl SpendStats {
     }
 }
 
+/// The queue gauges alone, for a second set of names.
+#[derive(Debug)]
+struct Queues(Arc<SpendStats>);
+
+impl Collector for Queues {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encode_gauges(&mut encoder, &self.0.queues())
+    }
+}
+
+fn encode_gauges(
+    encoder: &mut DescriptorEncoder<'_>,
+    gauges: &[(&'static str, &'static str, u64)],
+) -> Result<(), std::fmt::Error> {
+    for &(name, help, value) in gauges {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        let into = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+        gauge.encode(into)?;
+    }
+    Ok(())
+}
+
 impl Collector for SpendStats {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (name, help, value) in self.gauges() {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            let into = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(into)?;
-        }
+        encode_gauges(&mut encoder, &self.gauges())?;
         for (name, help, value) in self.counters() {
             let counter = ConstCounter::new(value);
             let into = encoder.encode_descriptor(name, help, None, counter.metric_type())?;

@@ -104,7 +104,10 @@ async fn health_tells_of_every_server() {
 /// Renaming a metric is a breaking change: this list is the contract.
 #[tokio::test]
 async fn the_metrics_keep_their_names_and_count() {
-    let herd = Plan::servers(1).start().await;
+    let herd = Plan::servers(1)
+        .set("metrics.litellm_names=true")
+        .start()
+        .await;
     for _ in 0..3 {
         herd.post("/api/chat", &chat()).await;
     }
@@ -125,6 +128,8 @@ async fn the_metrics_keep_their_names_and_count() {
         "herdsman_endpoint_up{endpoint=\"gpu-0\"} 1",
         "herdsman_tokens_total{endpoint=\"gpu-0\",model=\"llama3.2:latest\",direction=\"output\"} 24",
         "herdsman_pod_lock_manager_size 1",
+        "litellm_pod_lock_manager_size 1",
+        "litellm_in_memory_spend_update_queue_size 0",
         "herdsman_in_memory_spend_update_queue_size 0",
         "herdsman_redis_spend_update_queue_size 0",
         "herdsman_in_memory_daily_spend_update_queue_size 0",
