@@ -52,6 +52,10 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     )
     .await?;
     registry.register_collector(Box::new(Gauges::new(fleet.clone())));
+    // What a former life left in the journal belongs to the totals that are shown from the start.
+    if let Err(unflushed) = spend.flush_now(FIRST_LOOK).await {
+        tracing::warn!("{unflushed}; live totals start without them");
+    }
     let usage = Usage::start(&store, running(&fleet), tracker.clone()).await?;
 
     let meters = Meters::register(registry);

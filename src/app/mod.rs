@@ -5,6 +5,7 @@
 
 mod build;
 mod error;
+mod files;
 mod lock;
 mod signals;
 
@@ -49,6 +50,7 @@ pub struct App {
 /// # Errors
 /// [`Error`] when it cannot start.
 pub async fn run(config: Config) -> Result<(), Error> {
+    files::raise_limit();
     let mut signals = signals::Signals::listen()?;
     let app = App::start(config).await?;
     tracing::info!(address = %app.addr(), "listening");
@@ -96,20 +98,21 @@ impl App {
 
     /// Stops in the order in which nothing is lost.
     pub async fn shutdown(self) {
-        // 1. Not ready: no new requests, whoever waits in line is sent home.
+        // 1. Not ready: new requests are refused, in words; whoever waits in line is sent home.
         self.gateway.close();
-        // 2. No new connections.
-        self.server.close();
-        // 3. Open streams finish, until the grace is over; then each gets its error.
+        // 2. Open streams finish, until the grace is over; then each gets its error.
         let deadline = Instant::now() + self.grace;
-        if timeout_at(deadline, self.server.closed()).await.is_err() {
+        if timeout_at(deadline, self.gateway.idle()).await.is_err() {
             tracing::warn!(
                 connections = self.connections(),
                 "grace is over, cutting open streams"
             );
             self.gateway.cut();
-            let _ = timeout(LAST_WORDS, self.server.closed()).await;
+            let _ = timeout(LAST_WORDS, self.gateway.idle()).await;
         }
+        // 3. No more connections; those that are open end behind what they are sending.
+        self.server.close();
+        let _ = timeout(LAST_WORDS, self.server.closed()).await;
         // 4. What produces: probes and the herd's actors, children first.
         self.fleet.stop().await;
         // 5. What is owed: sealed, journaled, flushed.

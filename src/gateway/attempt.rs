@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::HeaderMap;
+use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body as _;
@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::respond::format_of;
 use super::{Error, Gateway};
-use crate::fleet::{Endpoint, Fault, Lease, Outcome};
-use crate::protocol::{Api, Format};
+use crate::fleet::{Endpoint, Fault, Lease, Outcome, Seat};
+use crate::protocol::{Api, Format, Tail};
 use crate::upstream::{AnswerBody, Failure};
+use crate::usage::Usage;
 
 /// An error body of a server's is kept up to this size, to be passed on if no other server helps.
 const KEPT: usize = 64 << 10;
@@ -31,11 +32,12 @@ pub(super) struct Request {
     pub(super) body: Bytes,
 }
 
-/// The server being asked.
+/// The server being asked, with a slot of it, or, for questions that need none, without.
 #[derive(Debug)]
-pub(super) enum Slot {
-    Leased(Lease),
-    None(Arc<Endpoint>),
+pub(super) struct Slot {
+    endpoint: Arc<Endpoint>,
+    lease: Option<Lease>,
+    usage: Usage,
 }
 
 /// How a try went.
@@ -90,7 +92,7 @@ impl Gateway {
                 fault,
                 said: Said::read(answer).await,
             },
-            None => first_byte(answer, self.rules.idle_timeout).await,
+            None => first_byte(request.api, answer, self.rules.idle_timeout).await,
         }
     }
 }
@@ -110,7 +112,7 @@ fn fault_of(status: StatusCode) -> Option<Fault> {
 ///
 /// An answer that is not streamed is worth nothing to its client before it is whole, so a short one
 /// is read whole here: whatever breaks it, another server can still give a whole one.
-async fn first_byte(answer: Response<AnswerBody>, idle: Duration) -> Try {
+async fn first_byte(api: Api, answer: Response<AnswerBody>, idle: Duration) -> Try {
     let (head, mut body) = answer.into_parts();
     if !head.status.is_success() || body.is_end_stream() {
         return Try::Answered {
@@ -125,10 +127,12 @@ async fn first_byte(answer: Response<AnswerBody>, idle: Duration) -> Try {
         Err(failure) => return Try::elsewhere(failure),
     };
     if format_of(&head.headers) == Format::Json {
+        let framed = is_framed(&head.headers);
         while !body.is_end_stream() && first.len() < KEPT_WHOLE {
             match timeout(idle, piece(&mut body)).await {
                 Ok(Ok(Some(more))) => first = joined(&first, &more),
-                Ok(Ok(None)) => break,
+                Ok(Ok(None)) if framed || is_whole(api, &first) => break,
+                Ok(Ok(None)) => return Try::elsewhere(Failure::Closed(HALF.to_owned())),
                 Ok(Err(failure)) => return Try::elsewhere(failure),
                 Err(_) => return Try::elsewhere(Failure::Silent),
             }
@@ -139,6 +143,20 @@ async fn first_byte(answer: Response<AnswerBody>, idle: Duration) -> Try {
         first: Some(first),
         body,
     }
+}
+
+const HALF: &str = "half an answer";
+
+/// Whether the end of the body says that it is whole. Without a length or chunks the end of the
+/// connection is all there is, and a server that dies ends it too.
+fn is_framed(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
+}
+
+fn is_whole(api: Api, answer: &[u8]) -> bool {
+    let mut tail = Tail::new(api, false);
+    tail.push(answer);
+    tail.is_finished()
 }
 
 /// The next bytes; `None` at the end.
@@ -167,21 +185,56 @@ fn joined(first: &Bytes, more: &Bytes) -> Bytes {
 // === impl Slot ===
 
 impl Slot {
-    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
-        match self {
-            Self::Leased(lease) => lease.endpoint(),
-            Self::None(endpoint) => endpoint,
+    pub(super) fn leased(lease: Lease, usage: &Usage) -> Self {
+        usage.touched();
+        Self {
+            endpoint: Arc::clone(lease.endpoint()),
+            lease: Some(lease),
+            usage: usage.clone(),
         }
     }
 
-    pub(super) fn end(self, outcome: Outcome) {
-        if let Self::Leased(lease) = self {
+    pub(super) fn none(endpoint: Arc<Endpoint>, usage: &Usage) -> Self {
+        Self {
+            endpoint,
+            lease: None,
+            usage: usage.clone(),
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The seat, if there is a slot.
+    pub(super) fn seat(&self) -> Option<&Arc<Seat>> {
+        self.lease.as_ref().map(Lease::seat)
+    }
+
+    /// The answer has begun.
+    pub(super) fn first_byte(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.first_byte();
+        }
+    }
+
+    /// Says how it ended; without this the client has left.
+    pub(super) fn end(mut self, outcome: Outcome) {
+        if let Some(lease) = self.lease.take() {
             lease.end(outcome);
         }
     }
 
     fn ejected(&self) -> CancellationToken {
-        self.endpoint().ejected()
+        self.endpoint.ejected()
+    }
+}
+
+impl Drop for Slot {
+    /// First the count, then the news of it.
+    fn drop(&mut self) {
+        drop(self.lease.take());
+        self.usage.touched();
     }
 }
 
@@ -189,6 +242,9 @@ impl Slot {
 
 impl Try {
     fn elsewhere(failure: Failure) -> Self {
+        if let Failure::Local(what) = failure {
+            return Self::Over(Error::Exhaustion(what));
+        }
         let fault = match failure {
             Failure::Refused(_) | Failure::ConnectTimeout => Fault::Unreachable,
             Failure::Silent => Fault::Silent,

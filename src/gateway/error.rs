@@ -28,6 +28,9 @@ pub enum Error {
     /// A server took the request and was silent for `first_byte_timeout`.
     #[error("the server did not begin its answer in time")]
     Silent,
+    /// The router has run out of file descriptors or ports.
+    #[error("server busy, please try again.  the router has no resources to connect: {0}")]
+    Exhaustion(String),
     /// The router is shutting down.
     #[error("server is shutting down, please try again.")]
     Closing,
@@ -66,6 +69,7 @@ impl Error {
             Self::UnknownModel(..) | Self::Denied(Denied::UnknownModel, _) => StatusCode::NOT_FOUND,
             Self::Denied(Denied::Unreachable, _) => StatusCode::BAD_GATEWAY,
             Self::Denied(Denied::QueueFull | Denied::TooLate, _)
+            | Self::Exhaustion(_)
             | Self::Closing
             | Self::JournalDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Exhausted(said) => said.status(),

@@ -39,6 +39,7 @@ impl Gateway {
     /// # Errors
     /// [`Error`], when there is no answer of a server's to pass on.
     pub async fn infer(self: &Arc<Self>, inbound: Inbound) -> Result<Response<Relay>, Error> {
+        let _open = self.open.token();
         let id = inbound.id.to_str().unwrap_or_default();
         let span = tracing::info_span!("request", id, path = inbound.api.path());
         self.answer(inbound).instrument(span).await
@@ -79,7 +80,7 @@ impl Gateway {
         let ask = Ask {
             model,
             ticket: self.fleet.arrive(),
-            deadline: Instant::now() + self.rules.queue_timeout,
+            deadline: Instant::now(),
             only,
             tried: Vec::new(),
         };
@@ -106,7 +107,7 @@ impl Gateway {
         let api = prepared.request.api;
         let mut last: Option<Said> = None;
         for attempt in 1..=self.rules.attempts {
-            let slot = match self.slot(&prepared.ask, api, meter).await {
+            let slot = match self.slot(&mut prepared.ask, api, meter).await {
                 Ok(slot) => slot,
                 Err(NoSlot::Closing) => return Err(Error::Closing),
                 // Nobody is left to ask: what the last one said is the answer.
@@ -141,7 +142,6 @@ impl Gateway {
                 }
                 Try::Over(error) => {
                     slot.end(error.outcome());
-                    self.usage.touched();
                     return Err(error);
                 }
             }
@@ -150,20 +150,22 @@ impl Gateway {
         Err(last.map_or_else(unreachable, |said| Error::Exhausted(Box::new(said))))
     }
 
-    /// A server to ask: with a slot, or, for questions that need none, without.
-    async fn slot(&self, ask: &Ask, api: Api, meter: &mut Meter) -> Result<Slot, NoSlot> {
+    /// A server to ask: with a slot, or, for questions that need none, without. What a request has
+    /// lost on servers that failed it does not shorten its patience in line.
+    async fn slot(&self, ask: &mut Ask, api: Api, meter: &mut Meter) -> Result<Slot, NoSlot> {
         if !api.takes_slot() {
-            return self.fleet.pick(ask).map(Slot::None).map_err(NoSlot::Denied);
+            let picked = self.fleet.pick(ask).map_err(NoSlot::Denied)?;
+            return Ok(Slot::none(picked, &self.usage));
         }
         let asked = Instant::now();
+        ask.deadline = asked + self.rules.queue_timeout.saturating_sub(meter.queued());
         let leased = tokio::select! {
             biased;
             leased = self.fleet.lease(ask) => leased.map_err(NoSlot::Denied)?,
             () = self.closing.cancelled() => return Err(NoSlot::Closing),
         };
         meter.leased(asked, &leased);
-        self.usage.touched();
-        Ok(Slot::Leased(leased.lease))
+        Ok(Slot::leased(leased.lease, &self.usage))
     }
 
     fn denied(&self, denied: Denied, api: Api, named: String) -> Error {
@@ -190,6 +192,5 @@ impl Gateway {
             "server failed the request before its first byte"
         );
         self.meters.failed_over(endpoint.name(), said);
-        self.usage.touched();
     }
 }

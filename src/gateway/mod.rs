@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use error::Error;
 pub use inbound::Inbound;
@@ -61,6 +62,8 @@ pub struct Gateway {
     pub(crate) meters: Meters,
     rules: Rules,
     journal: JournalGate,
+    /// Requests that are not over: their tokens.
+    open: TaskTracker,
     /// No new work is taken.
     closing: CancellationToken,
     /// Open streams are cut, with an error the client can see.
@@ -87,6 +90,7 @@ impl Gateway {
             meters,
             rules,
             journal: JournalGate::new(Instant::now()),
+            open: TaskTracker::new(),
             closing,
             cutting,
         })
@@ -119,6 +123,12 @@ impl Gateway {
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.closing.is_cancelled()
+    }
+
+    /// Waits until every request is over.
+    pub async fn idle(&self) {
+        self.open.close();
+        self.open.wait().await;
     }
 
     /// Ends every open stream with an error.

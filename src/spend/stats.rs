@@ -129,8 +129,8 @@ impl SpendStats {
             "Seconds one transaction took, failed ones included",
             self.flush_seconds.clone(),
         );
-        registry.register_collector(Box::new(Arc::clone(self)));
         self.register_queues(registry);
+        registry.register_collector(Box::new(Arc::clone(self)));
     }
 
     /// Puts only the gauges that LiteLLM has too into `registry`, whose prefix they take.

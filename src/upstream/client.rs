@@ -22,6 +22,8 @@ use crate::protocol::Api;
 #[derive(Clone)]
 pub struct Client {
     connector: HttpsConnector<HttpConnector>,
+    /// For TCP and TLS together.
+    patience: Duration,
     pool: Arc<Pool>,
 }
 
@@ -45,6 +47,7 @@ impl Client {
             .wrap_connector(connector);
         Ok(Self {
             connector,
+            patience: connect_timeout,
             pool: Arc::default(),
         })
     }
@@ -140,8 +143,9 @@ impl Client {
             poll_fn(|cx| connector.poll_ready(cx)).await?;
             connector.call(target.base().clone()).await
         };
-        let stream = stream
+        let stream = timeout(self.patience, stream)
             .await
+            .map_err(|_| Failure::ConnectTimeout)?
             .map_err(|error| Failure::from_connector(&*error))?;
         Wire::over(stream).await
     }

@@ -23,6 +23,10 @@ pub enum Failure {
     /// The endpoint was found dead while this request waited for its first byte.
     #[error("endpoint found dead while waiting for it")]
     Ejected,
+    /// The router itself has run out of something (file descriptors, ports): says nothing about the
+    /// server.
+    #[error("the router has no resources to connect: {0}")]
+    Local(String),
     /// An answer that is not HTTP, or larger than we read.
     #[error("not understood: {0}")]
     Garbled(String),
@@ -44,14 +48,16 @@ impl Failure {
             Self::Closed(_) => "closed",
             Self::Silent => "silent",
             Self::Ejected => "ejected",
+            Self::Local(_) => "local",
             Self::Garbled(_) => "garbled",
         }
     }
 
     /// Why there is no connection.
     pub(super) fn from_connector(error: &(dyn StdError + 'static)) -> Self {
-        match io_error(error).map(io::Error::kind) {
-            Some(io::ErrorKind::TimedOut) => Self::ConnectTimeout,
+        match io_error(error) {
+            Some(cause) if cause.kind() == io::ErrorKind::TimedOut => Self::ConnectTimeout,
+            Some(cause) if is_local(cause) => Self::Local(cause.to_string()),
             _ => Self::Refused(root_cause(error)),
         }
     }
@@ -76,6 +82,18 @@ fn causes<'a>(
 
 fn io_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
     causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())
+}
+
+/// Out of files, of ports, of memory for sockets: `EMFILE`, `ENFILE`, `EADDRNOTAVAIL`, `ENOBUFS`.
+fn is_local(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const EADDRNOTAVAIL: i32 = 99;
+    const ENOBUFS: i32 = 105;
+    matches!(
+        error.raw_os_error(),
+        Some(ENFILE | EMFILE | EADDRNOTAVAIL | ENOBUFS)
+    )
 }
 
 fn root_cause(error: &(dyn StdError + 'static)) -> String {

@@ -110,7 +110,7 @@ impl Usage {
     /// in between, never the last.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Bytes> {
-        self.hub.subscribe(self.snapshot())
+        self.hub.subscribe(|| self.snapshot())
     }
 }
 

@@ -190,3 +190,25 @@ async fn a_lower_priority_number_is_used_until_it_is_busy_or_gone() {
     assert_eq!(third.header("x-herdsman-endpoint"), "gpu-1");
     herd.finish().await;
 }
+
+#[tokio::test]
+async fn a_long_answer_that_is_not_streamed_does_not_look_like_a_long_load() {
+    let herd = Plan::servers(1)
+        .each(|server| server.models = vec![Model::named("long"), Model::named("short")])
+        .start()
+        .await;
+    herd.servers[0].fault(Fault::Stall { after: 1 }.on("long"));
+    let long =
+        json!({"model": "long", "stream": false, "messages": [{"role": "user", "content": "x"}]});
+    let endless = herd.post("/api/chat", &long);
+    let other = async {
+        eventually("the long one runs", || herd.in_flight() == 1).await;
+        herd.post("/api/chat", &chat("short", "a")).await
+    };
+    tokio::pin!(endless);
+    let served = tokio::select! {
+        _ = &mut endless => panic!("it cannot end"),
+        served = other => served,
+    };
+    assert_eq!(served.status, 200);
+}

@@ -211,3 +211,98 @@ async fn a_server_killed_and_restarted_under_load_fails_no_request_that_had_no_b
     assert!(next_served < Duration::from_secs(1), "{next_served:?}");
     herd.finish().await;
 }
+
+/// A server that answers like an HTTP/1.0 one, and dies inside its answer.
+#[tokio::test]
+async fn half_an_answer_without_a_length_is_not_taken_for_a_whole_one() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let tasks = tokio_util::task::TaskTracker::new();
+    let server = tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let body = match request.split(' ').nth(1) {
+                Some("/api/tags") => {
+                    r#"{"models":[{"name":"llama3.2:latest","model":"llama3.2:latest"}]}"#
+                }
+                Some("/api/ps") => {
+                    r#"{"models":[{"name":"llama3.2:latest","expires_at":"2318-01-01T00:00:00Z"}]}"#
+                }
+                Some("/api/version") => r#"{"version":"0.1.0"}"#,
+                Some("/api/chat") => {
+                    r#"{"model":"llama3.2","message":{"role":"assistant","content":"half of"#
+                }
+                _ => "",
+            };
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    let herd = Plan::servers(2)
+        .endpoint(0, move |endpoint| endpoint.url = url.parse().unwrap())
+        .start()
+        .await;
+    while herd.get("/api/ps").await.json()["models"]
+        .as_array()
+        .unwrap()
+        .is_empty()
+    {
+        tokio::task::yield_now().await;
+    }
+    let whole = json!({"model": "llama3.2", "stream": false, "messages": [{"role": "user", "content": "x"}]});
+    let answer = herd.post("/api/chat", &whole).await;
+    assert_eq!(
+        (
+            answer.header("x-herdsman-endpoint"),
+            answer.header("x-herdsman-attempts")
+        ),
+        ("gpu-1", "2")
+    );
+    assert_eq!(answer.json()["done"], true);
+    server.abort();
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn time_lost_on_a_server_that_failed_does_not_shorten_the_wait_for_another() {
+    let herd = Plan::servers(2)
+        .set("routing.slots=1")
+        .set("routing.queue_timeout=1s")
+        .set("fleet.probe_interval=800ms")
+        .start()
+        .await;
+    // Found silent after more than the patience of the line.
+    herd.servers[0].fault(Fault::Silent);
+    herd.servers[1].fault(Fault::Stall { after: 1 }.next(1));
+    let only = |name: &str| {
+        http::Request::post(format!("{}/api/chat", herd.url()))
+            .header("x-herdsman-endpoints", name)
+            .body(chat().to_string().into())
+            .unwrap()
+    };
+    let mut busy = herd.request(only("gpu-1")).await;
+    busy.piece().await;
+    let body = chat();
+    let moved = herd.post("/api/chat", &body);
+    let free = async {
+        eventually("it waits for the other server", || {
+            herd.app
+                .fleet()
+                .queue_lengths()
+                .iter()
+                .any(|(_, n)| *n == 1)
+        })
+        .await;
+        drop(busy);
+    };
+    let (moved, ()) = tokio::join!(moved, free);
+    assert_eq!(moved.status, 200, "{}", moved.text());
+    assert_eq!(moved.header("x-herdsman-endpoint"), "gpu-1");
+    herd.servers[0].clear_faults();
+    herd.finish().await;
+}

@@ -161,3 +161,32 @@ async fn the_metrics_keep_their_names_and_count() {
     assert!(text.ends_with("# EOF\n"));
     herd.finish().await;
 }
+
+#[tokio::test]
+async fn the_usage_stream_returns_to_zero_for_a_client_that_left_before_its_first_byte() {
+    let herd = Plan::servers(1).start().await;
+    herd.servers[0].fault(Fault::Stall { after: 0 });
+    let (mut watch, mut held) = (
+        herd.send(http::Method::GET, "/api/usage-stream", "".into())
+            .await,
+        String::new(),
+    );
+    let body = json!({"model": "llama3.2", "stream": false, "messages": [{"role": "user", "content": "x"}]});
+    {
+        let request = herd.post("/api/chat", &body);
+        tokio::pin!(request);
+        let running = async {
+            while event(&mut watch, &mut held).await["usage_counts"]["gpu-0"]["llama3.2:latest"]
+                != 1
+            {}
+        };
+        tokio::select! {
+            _ = &mut request => panic!("it cannot be answered"),
+            () = running => {}
+        }
+    }
+    while event(&mut watch, &mut held).await["usage_counts"]["gpu-0"]["llama3.2:latest"] != 0 {}
+    drop(watch);
+    herd.servers[0].clear_faults();
+    herd.finish().await;
+}

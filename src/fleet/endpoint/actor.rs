@@ -60,6 +60,8 @@ impl Actor for EndpointActor {
         setup: Setup,
     ) -> Result<Shell, ActorProcessingErr> {
         let endpoint = Arc::clone(&setup.endpoint);
+        // First of all: what is sent from here on is heard.
+        endpoint.attach(myself.clone());
         let loading = endpoint.loading();
         let loading = endpoint
             .seats()
@@ -71,7 +73,6 @@ impl Actor for EndpointActor {
         }
         endpoint.set_up(state.is_up());
         endpoint.set_loading(state.loading());
-        endpoint.attach(myself.clone());
         let mut shell = Shell {
             setup,
             state,
@@ -161,7 +162,7 @@ impl Shell {
             let failing = self.state.is_failing(&model, now);
             self.setup.endpoint.seat(&model).set_failing(failing);
         }
-        let _ = myself;
+        self.arm(now, myself);
         self.setup.lines.freed();
     }
 
@@ -191,7 +192,15 @@ impl Shell {
                 self.ask(probe, myself);
             }
         }
-        if let Some(at) = effects.reconsider {
+        if effects.reconsider {
+            self.arm(Instant::now(), myself);
+        }
+    }
+
+    /// One timer for all failing models, set for the next of them.
+    fn arm(&mut self, now: Instant, myself: &ActorRef<Message>) {
+        self.reconsider = None;
+        if let Some(at) = self.state.next_trial(now) {
             let myself = myself.clone();
             let timer = self.setup.tracker.spawn(async move {
                 tokio::time::sleep_until(at).await;

@@ -61,6 +61,15 @@ impl Breakers {
         self.models.contains_key(model)
     }
 
+    /// When the next model may be tried again.
+    pub(super) fn next_trial(&self, now: Instant) -> Option<Instant> {
+        self.models
+            .values()
+            .map(|record| record.until)
+            .filter(|until| *until > now)
+            .min()
+    }
+
     /// Every model with a record.
     pub(super) fn models(&self) -> impl Iterator<Item = &ModelName> {
         self.models.keys()

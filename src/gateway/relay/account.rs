@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
 use crate::domain::{TokenCounts, UsageRecord};
@@ -33,6 +34,7 @@ pub(super) enum End {
 
 #[derive(Debug)]
 pub(in crate::gateway) struct Account {
+    _open: TaskTrackerToken,
     gateway: Arc<Gateway>,
     slot: Option<Slot>,
     meter: Meter,
@@ -50,6 +52,7 @@ impl Account {
         prompt_bytes: usize,
     ) -> Self {
         Self {
+            _open: gateway.open.token(),
             gateway: Arc::clone(gateway),
             slot: Some(slot),
             meter,
@@ -73,9 +76,10 @@ impl Account {
     }
 
     pub(super) fn first_byte(&mut self) {
-        if let Some(Slot::Leased(lease)) = &mut self.slot {
-            lease.first_byte();
-            self.meter.first_byte(lease.endpoint(), lease.seat());
+        let Some(slot) = &mut self.slot else { return };
+        slot.first_byte();
+        if let Some(seat) = slot.seat() {
+            self.meter.first_byte(slot.endpoint(), seat);
         }
     }
 
@@ -90,10 +94,7 @@ impl Account {
         self.end = Some(end);
         let slot = self.slot.as_ref()?;
         let endpoint = slot.endpoint();
-        let seat = match slot {
-            Slot::Leased(lease) => Some(lease.seat()),
-            Slot::None(_) => None,
-        };
+        let seat = slot.seat();
         self.meter
             .ended(endpoint, seat.map(|seat| &**seat), self.status.as_u16());
         let used = seat.zip(tail).and_then(|(seat, tail)| {
@@ -136,7 +137,6 @@ impl Account {
             Some(End::Failed(fault)) => Outcome::Failed(fault),
             Some(End::Cut | End::Left) | None => Outcome::Left,
         });
-        self.gateway.usage.touched();
     }
 
     /// The server's word if it gave one; else, where anything was sent, what we saw of it.

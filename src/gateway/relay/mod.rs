@@ -39,8 +39,9 @@ pub struct Aborted(&'static str);
 /// See the module.
 #[derive(Debug)]
 pub struct Relay {
-    account: Account,
+    /// Declared before the account: a connection is closed before its slot is given on.
     upstream: AnswerBody,
+    account: Account,
     first: Option<Bytes>,
     api: Api,
     format: Format,
@@ -48,8 +49,8 @@ pub struct Relay {
     tail: Option<Tail>,
     /// Takes out what the router asked for and the client did not.
     filter: Option<UsageFilter>,
-    /// The last byte sent was a newline, or none was sent.
-    at_line_start: bool,
+    /// The last two bytes sent; newlines to begin with.
+    sent: [u8; 2],
     waits: Waits,
     stage: Stage,
 }
@@ -99,7 +100,7 @@ impl Relay {
             format,
             tail,
             filter,
-            at_line_start: true,
+            sent: *b"\n\n",
             waits,
             stage: Stage::Passing,
         };
@@ -151,7 +152,7 @@ impl Relay {
             return Ok(());
         };
         tail.end();
-        let whole = tail.is_finished() || self.format == Format::Json;
+        let whole = tail.is_finished();
         if matches!(self.stage, Stage::Whole) {
             self.stage = Stage::Ending(held);
             return Ok(());
@@ -193,12 +194,25 @@ impl Relay {
             self.stage = Stage::Over;
             return Err(Aborted(why));
         }
-        self.stage = Stage::Ending(stream_end(self.api, self.format, self.at_line_start, why));
+        let between = match self.format {
+            Format::Sse => {
+                self.sent
+                    == *b"
+
+"
+            }
+            Format::Ndjson | Format::Json => self.sent[1] == b'\n',
+        };
+        self.stage = Stage::Ending(stream_end(self.api, self.format, between, why));
         Ok(())
     }
 
     fn emit(&mut self, data: Bytes) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
-        self.at_line_start = data.last().is_none_or(|last| *last == b'\n');
+        match *data {
+            [.., last_but_one, last] => self.sent = [last_but_one, last],
+            [last] => self.sent = [self.sent[1], last],
+            [] => {}
+        }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 

@@ -65,10 +65,10 @@ impl Handle {
         }
     }
 
-    /// `now` is the first thing the subscriber sees.
-    pub(super) fn subscribe(&self, now: Bytes) -> watch::Receiver<Bytes> {
+    /// What `render` makes is the first thing the subscriber sees; changes from then on follow.
+    pub(super) fn subscribe(&self, render: impl FnOnce() -> Bytes) -> watch::Receiver<Bytes> {
         let subscriber = self.frames.subscribe();
-        self.frames.send_replace(now);
+        self.frames.send_replace(render());
         subscriber
     }
 }

@@ -14,9 +14,14 @@ use crate::domain::ModelName;
 use crate::fleet::lease::{Fault, Outcome};
 use crate::fleet::seat::Seat;
 use crate::protocol::{ListedModel, RunningModel, Version};
+use crate::upstream::Failure;
 
 /// A slow answer may be a hiccup; two in a row are silence.
 const SILENCE: u32 = 2;
+
+/// How often a server that loads is asked whether it has loaded: its other cold requests wait for
+/// that, and an answer that is not streamed says so only at its end.
+const LOAD_WATCH: Duration = Duration::from_millis(250);
 
 /// Whether a server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +67,8 @@ pub struct Effects {
     pub changed: bool,
     /// Ask these now.
     pub ask: Vec<Probe>,
-    /// Look again at the failing models then.
-    pub reconsider: Option<Instant>,
+    /// A model fails: look at it again when its pause is over.
+    pub reconsider: bool,
 }
 
 /// How often a server is asked.
@@ -182,6 +187,7 @@ impl State {
         }
         self.loading = Some(Arc::clone(seat));
         effects.changed = true;
+        effects.ask.push(Probe::Loaded);
         self.publish_warm();
         (
             Ok(Grant {
@@ -204,7 +210,9 @@ impl State {
             effects.changed = true;
         }
         if self.breakers.worked(seat.model()) {
+            // From one request at a time back to all its slots: whoever waits shall hear of it.
             seat.set_failing(false);
+            effects.changed = true;
         }
         effects.changed |= self.warm.insert(seat.model().clone(), now).is_none();
         if effects.changed {
@@ -233,7 +241,8 @@ impl State {
             Fault::Unreachable => self.down(now, "connection refused", &mut effects),
             Fault::Missing => self.forget(seat.model(), &mut effects),
             Fault::Broken | Fault::Silent | Fault::Status | Fault::Busy => {
-                effects.reconsider = Some(self.breakers.failed(seat.model(), now));
+                self.breakers.failed(seat.model(), now);
+                effects.reconsider = true;
                 seat.set_failing(true);
                 if matches!(fault, Fault::Broken | Fault::Silent) {
                     effects.ask.push(Probe::Alive);
@@ -265,6 +274,8 @@ impl State {
                 effects.changed = self.report.version.as_ref() != Some(&version);
                 self.report.version = Some(version);
             }
+            // Our own trouble, not the server's.
+            Answer::Nothing(Failure::Local(_)) => {}
             Answer::Nothing(failure) if probe == Probe::Alive => {
                 self.silent += 1;
                 let gone = failure.is_unreachable() || self.silent >= SILENCE;
@@ -285,6 +296,11 @@ impl State {
         self.breakers.is_open(model, now)
     }
 
+    /// When the next pause of a failing model is over.
+    pub(super) fn next_trial(&self, now: Instant) -> Option<Instant> {
+        self.breakers.next_trial(now)
+    }
+
     /// Every model with failures on record.
     pub(super) fn doubtful(&self) -> Vec<ModelName> {
         self.breakers.models().cloned().collect()
@@ -298,13 +314,16 @@ impl State {
                 let quick = Duration::from_millis(100).saturating_mul(1 << self.misses.min(10));
                 Some(quick.min(intervals.alive))
             }
+            Probe::Loaded if self.loading.is_some() => Some(LOAD_WATCH.min(intervals.loaded)),
             Probe::Loaded => self.is_up().then_some(intervals.loaded),
             Probe::Models => self.is_up().then_some(if self.report.models.is_some() {
                 intervals.models
             } else {
                 intervals.alive
             }),
-            Probe::Version => None,
+            Probe::Version => {
+                (self.is_up() && self.report.version.is_none()).then_some(intervals.alive)
+            }
         }
     }
 
@@ -364,6 +383,14 @@ impl State {
         for listed in &running {
             changed |= self.warm.insert(listed.name.clone(), now).is_none();
         }
+        let loaded = |seat: &Arc<Seat>| {
+            let listed = running.iter().find(|listed| listed.name == *seat.model());
+            seat.in_flight() == 0 || listed.is_some_and(is_loaded)
+        };
+        if self.loading.as_ref().is_some_and(loaded) {
+            self.loading = None;
+            changed = true;
+        }
         if changed {
             self.publish_warm();
         }
@@ -379,6 +406,11 @@ impl State {
         warm.dedup();
         self.report.warm = warm.into();
     }
+}
+
+/// Older releases list a model while it loads, with no time of expiry yet.
+fn is_loaded(listed: &RunningModel) -> bool {
+    !listed.expires_at.is_empty() && !listed.expires_at.starts_with("0001-")
 }
 
 #[cfg(test)]

@@ -54,6 +54,27 @@ fn an_abandoned_load_makes_room_for_another() {
     assert_eq!(grant(&mut state, &b), COLD);
 }
 
+fn running(model: &str, expires_at: &str) -> RunningModel {
+    let text = format!(r#"{{"models":[{{"name":"{model}","expires_at":"{expires_at}"}}]}}"#);
+    crate::protocol::parse_ps(text.as_bytes())
+        .unwrap()
+        .models
+        .remove(0)
+}
+
+#[test]
+fn a_load_ends_with_the_servers_word_too() {
+    let (mut state, a, b, now) = (up(Instant::now()), seat("a"), seat("b"), Instant::now());
+    assert_eq!(grant(&mut state, &a), COLD);
+    let _running = a.take();
+    let loading = Answer::Loaded(vec![running("a:latest", "0001-01-01T00:00:00Z")]);
+    state.probed(loading, Probe::Loaded, now, now);
+    assert_eq!(grant(&mut state, &b), Err(Refusal::Loading));
+    let loaded = Answer::Loaded(vec![running("a:latest", "2026-11-21T12:00:00Z")]);
+    assert!(state.probed(loaded, Probe::Loaded, now, now).changed);
+    assert_eq!(grant(&mut state, &b), COLD);
+}
+
 #[test]
 fn slots_are_counted_by_who_holds_them() {
     let (mut state, a) = (up(Instant::now()), seat("a"));
@@ -104,7 +125,8 @@ fn a_500_counts_against_that_model_only_and_is_tried_again_one_at_a_time() {
     state.answered(&a, now);
     state.answered(&b, now);
     let effects = state.released(&a, Outcome::Failed(Fault::Status), now);
-    let again = effects.reconsider.unwrap();
+    assert!(effects.reconsider);
+    let again = state.next_trial(now).unwrap();
     assert!(a.is_failing() && !b.is_failing() && state.is_up());
     assert_eq!(state.acquire(&b, now).0, WARM);
 
