@@ -223,7 +223,7 @@ impl Fleet {
     /// [`Denied`] when nobody has it or nobody is up.
     pub fn pick(&self, ask: &Ask) -> Result<Arc<Endpoint>, Denied> {
         let view = self.view.load();
-        let model = view.model(&ask.model).ok_or(Denied::UnknownModel)?;
+        let model = view.model(&ask.model).ok_or_else(|| unknown(&view))?;
         model
             .tiers
             .iter()
@@ -287,7 +287,7 @@ impl Fleet {
     /// One try: `None` when servers are there but none has room.
     async fn try_lease(&self, ask: &Ask) -> Result<Option<Lease>, Denied> {
         let view = self.view.load_full();
-        let model = view.model(&ask.model).ok_or(Denied::UnknownModel)?;
+        let model = view.model(&ask.model).ok_or_else(|| unknown(&view))?;
         let allowed = |holder: &Holder| ask.allows(holder);
         let rank = match routing::rank(&model.tiers, allowed, fastrand::usize(..)) {
             Ok(rank) => rank,
@@ -301,6 +301,15 @@ impl Fleet {
             }
         }
         Ok(None)
+    }
+}
+
+/// A model that nobody lists is unknown only if there is somebody to list it.
+fn unknown(view: &FleetView) -> Denied {
+    if view.up().next().is_some() {
+        Denied::UnknownModel
+    } else {
+        Denied::Unreachable
     }
 }
 

@@ -10,7 +10,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::message::{Message, Probe};
 use super::probe::{self, Answer};
-use super::state::{Effects, Intervals, Report, State};
+use super::report::Report;
+use super::state::{Effects, Intervals, State};
 use super::{Endpoint, Refusal};
 use crate::fleet::lease::Lease;
 use crate::fleet::registry;

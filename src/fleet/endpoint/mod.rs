@@ -14,6 +14,7 @@ mod actor;
 mod breaker;
 mod message;
 mod probe;
+mod report;
 mod state;
 
 use std::sync::Arc;
@@ -28,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 pub(super) use actor::{EndpointActor, Setup};
 use message::Message;
 pub use message::Probe;
-pub use state::{Intervals, Phase, Report};
+pub use report::{Phase, Report};
+pub use state::Intervals;
 
 use super::lease::{Lease, Outcome};
 use super::seat::{Seat, count};

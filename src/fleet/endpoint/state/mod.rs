@@ -10,10 +10,11 @@ use super::Refusal;
 use super::breaker::Breakers;
 use super::message::Probe;
 use super::probe::Answer;
+use super::report::{Phase, Report};
 use crate::domain::ModelName;
 use crate::fleet::lease::{Fault, Outcome};
 use crate::fleet::seat::Seat;
-use crate::protocol::{ListedModel, RunningModel, Version};
+use crate::protocol::RunningModel;
 use crate::upstream::Failure;
 
 /// A slow answer may be a hiccup; two in a row are silence.
@@ -22,34 +23,6 @@ const SILENCE: u32 = 2;
 /// How often a server that loads is asked whether it has loaded: its other cold requests wait for
 /// that, and an answer that is not streamed says so only at its end.
 const LOAD_WATCH: Duration = Duration::from_millis(250);
-
-/// Whether a server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Never heard from.
-    Unknown,
-    /// Answers.
-    Up,
-    /// Does not answer, since then.
-    Down(Instant),
-}
-
-/// What everyone may know of a server.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Whether it answers.
-    pub phase: Phase,
-    /// What it lists, as it said it. `None` until it has said so once.
-    pub models: Option<Arc<[ListedModel]>>,
-    /// What it had loaded when asked last, as it said it.
-    pub running: Arc<[RunningModel]>,
-    /// Models that are loaded, or being loaded, by its word or by its answers.
-    pub warm: Arc<[ModelName]>,
-    /// Which Ollama it is.
-    pub version: Option<Version>,
-    /// Why it does not answer, for people.
-    pub trouble: Option<Arc<str>>,
-}
 
 /// A slot is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,25 +64,6 @@ pub(super) struct State {
     silent: u32,
     misses: u32,
 }
-
-// === impl Report ===
-
-impl Report {
-    /// Nothing known yet.
-    #[must_use]
-    pub fn unknown() -> Self {
-        Self {
-            phase: Phase::Unknown,
-            models: None,
-            running: Arc::default(),
-            warm: Arc::default(),
-            version: None,
-            trouble: None,
-        }
-    }
-}
-
-// === impl State ===
 
 impl State {
     /// Starts from what was known: nothing, or the last report of an actor that died.
