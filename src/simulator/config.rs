@@ -57,7 +57,7 @@ pub struct Config {
     pub time_scale: f64,
     /// What `/api/version` says.
     pub version: String,
-    /// Varies digests, embedding vectors and call ids.
+    /// Varies digests and embedding vectors.
     pub seed: u64,
     /// Browser origins allowed beside the local ones (`OLLAMA_ORIGINS`); `*` may stand in each.
     pub origins: Vec<String>,
