@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use super::endpoint::Endpoint;
-use super::seat::Seat;
+use super::seat::{Seat, Taken};
 use super::waiting::Lines;
 
 /// What became of the request that held a lease.
@@ -37,7 +37,7 @@ pub enum Fault {
 
 /// The right to run one request; dropping it gives the slot back.
 ///
-/// The slot is a clone of the seat's token, so it cannot leak: whatever way a request ends, its
+/// The slot is counted by what the lease holds, so it cannot leak: whatever way a request ends, its
 /// lease drops. The news for the endpoint's actor goes out after the count has gone down, because
 /// whoever hears of a free slot must find it free.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub enum Fault {
 pub struct Lease {
     endpoint: Arc<Endpoint>,
     seat: Arc<Seat>,
-    slot: Option<(Arc<()>, Arc<()>)>,
+    slot: Option<(Taken, Arc<()>)>,
     lines: Arc<Lines>,
     /// The actor wants to hear how this one goes: it loads the model, or is a trial after failures.
     watched: bool,
@@ -56,12 +56,13 @@ pub struct Lease {
 impl Lease {
     pub(super) fn new(
         endpoint: Arc<Endpoint>,
-        seat: Arc<Seat>,
+        slot: Taken,
         lines: Arc<Lines>,
         cold: bool,
         watched: bool,
     ) -> Self {
-        let slot = Some((seat.take(), endpoint.take()));
+        let seat = Arc::clone(slot.seat());
+        let slot = Some((slot, endpoint.take()));
         Self {
             endpoint,
             seat,

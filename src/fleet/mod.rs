@@ -15,7 +15,6 @@ mod seat;
 mod view;
 mod waiting;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -128,7 +127,7 @@ impl Fleet {
                 report: Report::unknown(),
             })
             .collect();
-        let view = FleetView::new(servers, HashMap::new(), Arc::default());
+        let view = FleetView::new(servers, view::Models::default(), Arc::default());
         let view = Arc::new(ArcSwap::from_pointee(view));
         let (sender, version) = watch::channel(0);
         let lines = Arc::new(Lines::default());
@@ -185,7 +184,11 @@ impl Fleet {
     /// # Errors
     /// [`Denied`], the reason why there will be none.
     pub async fn lease(&self, ask: &Ask) -> Result<Leased, Denied> {
-        let line = self.lines.get(&ask.model);
+        // Nearly always nobody waits for anything.
+        let line = match self.lines.anyone_waits() {
+            true => self.lines.get(&ask.model),
+            false => None,
+        };
         if line.as_ref().is_none_or(|line| line.is_empty())
             && let Some(lease) = self.try_lease(ask).await?
         {
@@ -194,7 +197,12 @@ impl Fleet {
                 waited: false,
             });
         }
-        let line = match line {
+        // Boxed, because most requests do not wait and carry its room around.
+        Box::pin(self.wait(ask, line)).await
+    }
+
+    async fn wait(&self, ask: &Ask, line: Option<Arc<Line>>) -> Result<Leased, Denied> {
+        let line = match line.or_else(|| self.lines.get(&ask.model)) {
             Some(line) => line,
             None => self.open_line(ask).await?,
         };
@@ -296,7 +304,7 @@ impl Fleet {
         };
         for choice in rank.iter() {
             let holder = choice.candidate;
-            if let Ok(lease) = holder.endpoint.acquire(&holder.seat).await {
+            if let Ok(lease) = holder.endpoint.acquire(&holder.seat, &self.lines).await {
                 return Ok(Some(lease));
             }
         }

@@ -1,7 +1,7 @@
-//! The slots of one model on one server, counted by the leases themselves.
+//! The slots of one model on one server, counted by those who hold them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::domain::ModelName;
 
@@ -9,12 +9,17 @@ static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// One (server, model) pair: made when the server first lists the model, kept as long as the
 /// endpoint, so that a restarted actor finds the true count.
+///
+/// While the model is loaded and works there is nothing to decide about a slot but whether one is
+/// left: the endpoint's actor has then opened the seat, and requests take slots themselves. Whatever
+/// must be decided once (a load, a trial after failures) finds the seat closed and goes to the actor.
 #[derive(Debug)]
 pub struct Seat {
     serial: u64,
     model: ModelName,
     slots: u32,
-    taken: Arc<()>,
+    taken: AtomicU32,
+    open: AtomicBool,
     failing: AtomicBool,
     used: AtomicBool,
 }
@@ -25,7 +30,8 @@ impl Seat {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             model,
             slots,
-            taken: Arc::new(()),
+            taken: AtomicU32::new(0),
+            open: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             used: AtomicBool::new(false),
         }
@@ -43,10 +49,36 @@ impl Seat {
         self.slots
     }
 
-    /// How many run now. Only the endpoint's actor adds to it, so a reader can at worst be late.
+    /// How many run now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        count(&self.taken)
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests may take slots without asking. Said by the endpoint's actor alone.
+    pub(super) fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Relaxed);
+    }
+
+    /// A slot, if the seat is open and one is left.
+    pub(super) fn take_if_open(self: &Arc<Self>) -> Option<Taken> {
+        if self.open.load(Ordering::Relaxed) {
+            self.take(self.slots)
+        } else {
+            None
+        }
+    }
+
+    /// A slot, if fewer than `limit` are taken.
+    pub(super) fn take(self: &Arc<Self>, limit: u32) -> Option<Taken> {
+        let one_more = |taken| (taken < limit).then_some(taken + 1);
+        self.taken
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more)
+            .ok()?;
+        if !self.was_used() {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        Some(Taken(Arc::clone(self)))
     }
 
     /// True while requests for this model fail on this server.
@@ -60,7 +92,8 @@ impl Seat {
     }
 
     /// Never zero, unique in the process.
-    pub(super) fn serial(&self) -> u64 {
+    #[must_use]
+    pub fn serial(&self) -> u64 {
         self.serial
     }
 
@@ -69,11 +102,22 @@ impl Seat {
     pub fn was_used(&self) -> bool {
         self.used.load(Ordering::Relaxed)
     }
+}
 
-    /// One more request; dropping the token is one less.
-    pub(super) fn take(&self) -> Arc<()> {
-        self.used.store(true, Ordering::Relaxed);
-        Arc::clone(&self.taken)
+/// One slot of a seat; dropping it gives it back.
+#[derive(Debug)]
+pub struct Taken(Arc<Seat>);
+
+impl Taken {
+    /// Whose slot it is.
+    pub(super) fn seat(&self) -> &Arc<Seat> {
+        &self.0
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, Phase, Report};
@@ -12,12 +13,15 @@ use crate::domain::ModelName;
 use crate::protocol::{self, ListedModel, Version};
 use crate::routing::{self, Tier};
 
+/// Who holds what. Its keys come from the servers, so nobody can crowd one corner of it.
+pub(super) type Models = HashMap<ModelName, Arc<ModelView>, RandomState>;
+
 /// One consistent picture of all servers and models.
 #[derive(Debug, Default)]
 pub struct FleetView {
     /// Every server, in the order of the configuration.
     pub servers: Box<[Server]>,
-    pub(super) models: HashMap<ModelName, Arc<ModelView>>,
+    pub(super) models: Models,
     pub(super) catalogue: Arc<Catalogue>,
     running: OnceLock<Bytes>,
     running_details: OnceLock<Bytes>,
@@ -57,11 +61,7 @@ pub(super) struct Catalogue {
 // === impl FleetView ===
 
 impl FleetView {
-    pub(super) fn new(
-        servers: Box<[Server]>,
-        models: HashMap<ModelName, Arc<ModelView>>,
-        catalogue: Arc<Catalogue>,
-    ) -> Self {
+    pub(super) fn new(servers: Box<[Server]>, models: Models, catalogue: Arc<Catalogue>) -> Self {
         Self {
             servers,
             models,

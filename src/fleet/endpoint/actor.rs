@@ -71,6 +71,7 @@ impl Actor for EndpointActor {
         let state = State::new(setup.report.clone(), loading, Instant::now());
         for seat in endpoint.seats() {
             seat.set_failing(false);
+            seat.set_open(state.is_open(&seat));
         }
         endpoint.set_up(state.is_up());
         endpoint.set_loading(state.loading());
@@ -102,10 +103,12 @@ impl Actor for EndpointActor {
             Message::Answered { seat } => {
                 let effects = shell.state.answered(&seat, now);
                 shell.apply(effects, &myself);
+                seat.set_open(shell.state.is_open(&seat));
             }
             Message::Released { seat, outcome } => {
                 let effects = shell.state.released(&seat, outcome, now);
                 shell.apply(effects, &myself);
+                seat.set_open(shell.state.is_open(&seat));
             }
             Message::Due(probe) => shell.ask(probe, &myself),
             Message::Doubted(probe) => shell.doubted(probe, now, &myself),
@@ -133,14 +136,15 @@ impl Shell {
             return;
         }
         let (decision, effects) = self.state.acquire(seat, Instant::now());
-        let lease = decision.map(|grant| {
+        let lease = decision.map(|(grant, slot)| {
             let (endpoint, lines) = (
                 Arc::clone(&self.setup.endpoint),
                 Arc::clone(&self.setup.lines),
             );
-            Lease::new(endpoint, Arc::clone(seat), lines, grant.cold, grant.watched)
+            Lease::new(endpoint, slot, lines, grant.cold, grant.watched)
         });
         self.apply(effects, myself);
+        seat.set_open(self.state.is_open(seat));
         // If the client has left, the lease drops here and its slot is free again.
         drop(reply.send(lease));
     }
@@ -179,6 +183,10 @@ impl Shell {
                 endpoint.set_up(self.state.is_up());
             }
             endpoint.set_loading(self.state.loading());
+            // Before the view says that a model is loaded: who reads that shall find its seat open.
+            for seat in endpoint.seats() {
+                seat.set_open(self.state.is_open(&seat));
+            }
             self.setup.registry.reported(endpoint.id(), report.clone());
         }
         for probe in effects.ask {

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use http::HeaderValue;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ pub use state::Intervals;
 
 use super::lease::{Lease, Outcome};
 use super::seat::{Seat, count};
+use super::waiting::Lines;
 use crate::domain::ModelName;
 use crate::supervision::Slot;
 use crate::upstream::Target;
@@ -61,6 +63,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Endpoint {
     identity: Identity,
+    header: Option<HeaderValue>,
     up: AtomicBool,
     /// Serial of the seat whose model is being loaded; 0 when none is.
     loading: AtomicU64,
@@ -88,6 +91,7 @@ pub enum Refusal {
 impl Endpoint {
     pub(super) fn new(identity: Identity) -> Self {
         Self {
+            header: HeaderValue::from_str(&identity.name).ok(),
             identity,
             up: AtomicBool::new(false),
             loading: AtomicU64::new(0),
@@ -108,6 +112,12 @@ impl Endpoint {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.identity.name
+    }
+
+    /// Its name as answers carry it, if a header can.
+    #[must_use]
+    pub fn header(&self) -> Option<&HeaderValue> {
+        self.header.as_ref()
     }
 
     /// Its address as configured.
@@ -174,11 +184,19 @@ impl Endpoint {
         Arc::clone(&seat)
     }
 
-    /// Asks the actor for a slot.
+    /// A slot: taken where there is nothing to decide, else asked of the actor.
     ///
     /// # Errors
     /// [`Refusal`], the actor's word on why not.
-    pub(super) async fn acquire(&self, seat: &Arc<Seat>) -> Result<Lease, Refusal> {
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        seat: &Arc<Seat>,
+        lines: &Arc<Lines>,
+    ) -> Result<Lease, Refusal> {
+        if let Some(slot) = seat.take_if_open() {
+            let (endpoint, lines) = (Arc::clone(self), Arc::clone(lines));
+            return Ok(Lease::new(endpoint, slot, lines, false, false));
+        }
         let (reply, granted) = oneshot::channel();
         self.tell(Message::Acquire {
             seat: Arc::clone(seat),

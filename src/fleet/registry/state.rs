@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::domain::ModelName;
 use crate::fleet::endpoint::{Phase, Report};
-use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Server};
+use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Models, Server};
 use crate::protocol::{ListedModel, unix_seconds};
 use crate::routing::Tier;
 
@@ -17,7 +17,7 @@ pub(super) struct State {
     servers: Box<[Server]>,
     /// Per server: what it lists, by name.
     listed: Box<[HashMap<ModelName, ListedModel>]>,
-    models: HashMap<ModelName, Arc<ModelView>>,
+    models: Models,
     catalogue: Arc<Catalogue>,
     stale_after: Duration,
     /// Models whose holders have changed since the last view.
@@ -35,7 +35,7 @@ impl State {
         Self {
             servers,
             listed,
-            models: HashMap::new(),
+            models: Models::default(),
             catalogue: Arc::default(),
             stale_after,
             touched,

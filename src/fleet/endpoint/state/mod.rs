@@ -13,7 +13,7 @@ use super::probe::Answer;
 use super::report::{Phase, Report};
 use crate::domain::ModelName;
 use crate::fleet::lease::{Fault, Outcome};
-use crate::fleet::seat::Seat;
+use crate::fleet::seat::{Seat, Taken};
 use crate::protocol::RunningModel;
 use crate::upstream::Failure;
 
@@ -102,7 +102,7 @@ impl State {
         &mut self,
         seat: &Arc<Seat>,
         now: Instant,
-    ) -> (Result<Grant, Refusal>, Effects) {
+    ) -> (Result<(Grant, Taken), Refusal>, Effects) {
         let mut effects = Effects::default();
         if !self.is_up() {
             return (Err(Refusal::Down), effects);
@@ -111,30 +111,19 @@ impl State {
         let doubtful = self.breakers.is_doubtful(model);
         let on_trial = doubtful && !self.breakers.is_open(model, now);
         let slots = if on_trial { 1 } else { seat.slots() };
-        if seat.in_flight() >= slots {
+        let Some(slot) = seat.take(slots) else {
             return (Err(Refusal::Full), effects);
-        }
+        };
+        let grant = |cold, watched| Ok((Grant { cold, watched }, slot));
         if self
             .loading
             .as_ref()
             .is_some_and(|loading| loading.serial() == seat.serial())
         {
-            return (
-                Ok(Grant {
-                    cold: false,
-                    watched: true,
-                }),
-                effects,
-            );
+            return (grant(false, true), effects);
         }
         if self.warm.contains_key(model) {
-            return (
-                Ok(Grant {
-                    cold: false,
-                    watched: doubtful,
-                }),
-                effects,
-            );
+            return (grant(false, doubtful), effects);
         }
         if self.loading.is_some() {
             return (Err(Refusal::Loading), effects);
@@ -143,13 +132,16 @@ impl State {
         effects.changed = true;
         effects.ask.push(Probe::Loaded);
         self.publish_warm();
-        (
-            Ok(Grant {
-                cold: true,
-                watched: true,
-            }),
-            effects,
-        )
+        (grant(true, true), effects)
+    }
+
+    /// Whether requests may take slots of this seat without asking: nothing is to be decided.
+    pub(super) fn is_open(&self, seat: &Seat) -> bool {
+        let model = seat.model();
+        self.is_up()
+            && self.warm.contains_key(model)
+            && self.loading() != seat.serial()
+            && !self.breakers.is_doubtful(model)
     }
 
     /// An answer has begun: the model is loaded and works.

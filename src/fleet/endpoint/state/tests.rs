@@ -11,7 +11,12 @@ fn up(now: Instant) -> State {
 }
 
 fn grant(state: &mut State, seat: &Arc<Seat>) -> Result<Grant, Refusal> {
-    state.acquire(seat, Instant::now()).0
+    acquire(state, seat, Instant::now())
+}
+
+/// What would be granted; the slot is given back at once.
+fn acquire(state: &mut State, seat: &Arc<Seat>, now: Instant) -> Result<Grant, Refusal> {
+    state.acquire(seat, now).0.map(|(grant, _)| grant)
 }
 
 const COLD: Result<Grant, Refusal> = Ok(Grant {
@@ -37,7 +42,7 @@ fn a_server_never_heard_from_gives_no_slot() {
 fn one_model_loads_at_a_time_and_others_may_join_it() {
     let (mut state, a, b) = (up(Instant::now()), seat("a"), seat("b"));
     assert_eq!(grant(&mut state, &a), COLD);
-    let _running = a.take();
+    let _running = a.take(u32::MAX).unwrap();
     assert_eq!(grant(&mut state, &a), JOINED);
     assert_eq!(grant(&mut state, &b), Err(Refusal::Loading));
     state.answered(&a, Instant::now());
@@ -66,7 +71,7 @@ fn running(model: &str, expires_at: &str) -> RunningModel {
 fn a_load_ends_with_the_servers_word_too() {
     let (mut state, a, b, now) = (up(Instant::now()), seat("a"), seat("b"), Instant::now());
     assert_eq!(grant(&mut state, &a), COLD);
-    let _running = a.take();
+    let _running = a.take(u32::MAX).unwrap();
     let loading = Answer::Loaded(vec![running("a:latest", "0001-01-01T00:00:00Z")]);
     state.probed(loading, Probe::Loaded, now, now);
     assert_eq!(grant(&mut state, &b), Err(Refusal::Loading));
@@ -79,7 +84,7 @@ fn a_load_ends_with_the_servers_word_too() {
 fn slots_are_counted_by_who_holds_them() {
     let (mut state, a) = (up(Instant::now()), seat("a"));
     state.answered(&a, Instant::now());
-    let (first, second) = (a.take(), a.take());
+    let (first, second) = (a.take(u32::MAX).unwrap(), a.take(u32::MAX).unwrap());
     assert_eq!(grant(&mut state, &a), Err(Refusal::Full));
     drop(first);
     assert_eq!(grant(&mut state, &a), WARM);
@@ -128,15 +133,15 @@ fn a_500_counts_against_that_model_only_and_is_tried_again_one_at_a_time() {
     assert!(effects.reconsider);
     let again = state.next_trial(now).unwrap();
     assert!(a.is_failing() && !b.is_failing() && state.is_up());
-    assert_eq!(state.acquire(&b, now).0, WARM);
+    assert_eq!(acquire(&mut state, &b, now), WARM);
 
-    let trial = state.acquire(&a, again).0;
+    let trial = acquire(&mut state, &a, again);
     assert_eq!(trial, JOINED, "watched, so that its success is heard of");
-    let running = a.take();
-    assert_eq!(state.acquire(&a, again).0, Err(Refusal::Full));
+    let running = a.take(u32::MAX).unwrap();
+    assert_eq!(acquire(&mut state, &a, again), Err(Refusal::Full));
     state.answered(&a, again);
     assert!(!a.is_failing());
-    assert_eq!(state.acquire(&a, again).0, WARM);
+    assert_eq!(acquire(&mut state, &a, again), WARM);
     drop(running);
 }
 
@@ -157,7 +162,7 @@ fn a_restarted_actor_goes_on_from_the_last_report() {
     state.answered(&a, now);
     let b = seat("b");
     assert_eq!(grant(&mut state, &b), COLD);
-    let running = b.take();
+    let running = b.take(u32::MAX).unwrap();
     let report = state.report().clone();
     let mut next = State::new(report.clone(), Some(Arc::clone(&b)), now);
     assert_eq!(grant(&mut next, &a), WARM);
@@ -183,4 +188,21 @@ fn a_dead_server_is_asked_soon_and_then_less_often() {
         .collect();
     assert_eq!(pauses, [200, 400, 800, 1600, 2000, 2000, 2000]);
     assert_eq!(state.next(Probe::Models, &intervals), None);
+}
+
+#[test]
+fn a_seat_is_open_while_nothing_is_to_be_decided_about_it() {
+    let now = Instant::now();
+    let (mut state, a) = (up(now), seat("a"));
+    assert!(!state.is_open(&a), "not loaded");
+    assert_eq!(acquire(&mut state, &a, now), COLD);
+    assert!(!state.is_open(&a), "its loader is watched");
+    state.answered(&a, now);
+    assert!(state.is_open(&a));
+    state.released(&a, Outcome::Failed(Fault::Status), now);
+    assert!(!state.is_open(&a), "on trial");
+    state.answered(&a, now);
+    assert!(state.is_open(&a));
+    state.released(&a, Outcome::Failed(Fault::Unreachable), now);
+    assert!(!state.is_open(&a), "down");
 }
