@@ -78,11 +78,9 @@ impl Gateway {
     }
 
     async fn begin(&self, endpoint: &Endpoint, request: &Request) -> Try {
-        let (headers, body) = (request.headers.clone(), request.body.clone());
-        let answer = self
-            .client
-            .call(endpoint.target(), request.api, headers, body)
-            .await;
+        let Request { api, headers, body } = request;
+        let answer = self.client.call(endpoint.target(), *api, headers, body);
+        let answer = answer.await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => return Try::elsewhere(failure),
@@ -90,7 +88,7 @@ impl Gateway {
         match fault_of(answer.status()) {
             Some(fault) => Try::Elsewhere {
                 fault,
-                said: Said::read(answer).await,
+                said: Box::pin(Said::read(answer)).await,
             },
             None => first_byte(request.api, answer, self.rules.idle_timeout).await,
         }
@@ -121,28 +119,45 @@ async fn first_byte(api: Api, answer: Response<AnswerBody>, idle: Duration) -> T
             body,
         };
     }
-    let mut first = match piece(&mut body).await {
+    let first = match piece(&mut body).await {
         Ok(Some(first)) => first,
         Ok(None) => return Try::elsewhere(Failure::Closed("empty answer".to_owned())),
         Err(failure) => return Try::elsewhere(failure),
     };
-    if format_of(&head.headers) == Format::Json {
+    let first = if format_of(&head.headers) == Format::Json && !body.is_end_stream() {
         let framed = is_framed(&head.headers);
-        while !body.is_end_stream() && first.len() < KEPT_WHOLE {
-            match timeout(idle, piece(&mut body)).await {
-                Ok(Ok(Some(more))) => first = joined(&first, &more),
-                Ok(Ok(None)) if framed || is_whole(api, &first) => break,
-                Ok(Ok(None)) => return Try::elsewhere(Failure::Closed(HALF.to_owned())),
-                Ok(Err(failure)) => return Try::elsewhere(failure),
-                Err(_) => return Try::elsewhere(Failure::Silent),
-            }
+        match Box::pin(gathered(api, first, &mut body, framed, idle)).await {
+            Ok(first) => first,
+            Err(failure) => return Try::elsewhere(failure),
         }
-    }
+    } else {
+        first
+    };
     Try::Answered {
         head,
         first: Some(first),
         body,
     }
+}
+
+/// The pieces of an answer that is not streamed, as far as one is kept whole.
+async fn gathered(
+    api: Api,
+    mut first: Bytes,
+    body: &mut AnswerBody,
+    framed: bool,
+    idle: Duration,
+) -> Result<Bytes, Failure> {
+    while !body.is_end_stream() && first.len() < KEPT_WHOLE {
+        match timeout(idle, piece(body)).await {
+            Ok(Ok(Some(more))) => first = joined(&first, &more),
+            Ok(Ok(None)) if framed || is_whole(api, &first) => break,
+            Ok(Ok(None)) => return Err(Failure::Closed(HALF.to_owned())),
+            Ok(Err(failure)) => return Err(failure),
+            Err(_) => return Err(Failure::Silent),
+        }
+    }
+    Ok(first)
 }
 
 const HALF: &str = "half an answer";

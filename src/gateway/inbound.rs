@@ -4,14 +4,13 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 
 use crate::protocol::Api;
-use crate::upstream::strip_request;
 
 /// One inference call, its body whole.
 #[derive(Debug)]
 pub struct Inbound {
     /// What is called.
     pub api: Api,
-    /// The headers that go on to the server.
+    /// The client's headers, less those that are the router's own.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
@@ -26,7 +25,7 @@ const TAGS: &str = "x-herdsman-tags";
 const REQUEST_ID: &str = "x-request-id";
 
 impl Inbound {
-    /// Takes out of the headers what is the router's, and what must not go on.
+    /// Takes out of the headers what is the router's own.
     #[must_use]
     pub fn new(api: Api, mut headers: HeaderMap, body: Bytes, id: HeaderValue) -> Self {
         let only = headers
@@ -34,7 +33,6 @@ impl Inbound {
             .and_then(|value| value.to_str().map(names).ok())
             .unwrap_or_default();
         headers.remove(TAGS);
-        strip_request(&mut headers);
         headers.insert(REQUEST_ID, id.clone());
         Self {
             api,

@@ -16,11 +16,11 @@ pub struct AnswerBody {
     body: Incoming,
     wire: Option<Wire>,
     pool: Arc<Pool>,
-    server: Arc<Server>,
+    server: Server,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Incoming, wire: Wire, pool: Arc<Pool>, server: Arc<Server>) -> Self {
+    pub(super) fn new(body: Incoming, wire: Wire, pool: Arc<Pool>, server: Server) -> Self {
         let mut answer = Self {
             body,
             wire: Some(wire),
@@ -39,7 +39,7 @@ impl AnswerBody {
 
     fn give_back(&mut self) {
         if let Some(wire) = self.wire.take() {
-            self.pool.put(&self.server, wire);
+            self.pool.put(self.server, wire);
         }
     }
 }

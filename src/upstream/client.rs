@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::timeout;
 use tower::Service;
 
+use super::headers::forwarded;
 use super::pool::Pool;
 use super::wire::Wire;
 use super::{AnswerBody, Failure, Target};
@@ -52,7 +53,8 @@ impl Client {
         })
     }
 
-    /// Sends one inference call and waits for the head of its answer.
+    /// Sends one inference call and waits for the head of its answer. Of the client's `headers` go on
+    /// those that are not for the router alone.
     ///
     /// # Errors
     /// [`Failure`] when there is no head. A head with an error status is an answer, not a failure.
@@ -60,11 +62,11 @@ impl Client {
         &self,
         target: &Target,
         api: Api,
-        headers: HeaderMap,
-        body: Bytes,
+        headers: &HeaderMap,
+        body: &Bytes,
     ) -> Result<Response<AnswerBody>, Failure> {
-        self.send(target, Method::POST, target.call(api), headers, body)
-            .await
+        let uri = target.call(api);
+        self.send(target, &Method::POST, &uri, headers, body).await
     }
 
     /// Asks a server about itself: a small request whose answer is read whole.
@@ -84,7 +86,7 @@ impl Client {
                 .uri(path)
                 .map_err(|error| Failure::Garbled(error.to_string()))?;
             let answer = self
-                .send(target, method, uri, HeaderMap::new(), Bytes::new())
+                .send(target, &method, &uri, &HeaderMap::new(), &Bytes::new())
                 .await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, limit)
@@ -103,27 +105,36 @@ impl Client {
     async fn send(
         &self,
         target: &Target,
-        method: Method,
-        uri: Uri,
-        headers: HeaderMap,
-        body: Bytes,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &Bytes,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        request.headers_mut().insert(HOST, target.host());
-        if let Some(key) = target.authorization() {
-            request.headers_mut().insert(AUTHORIZATION, key);
-        }
-        if let Some(kept) = self.pool.take(target.server()) {
-            match self.exchange(target, kept, request.clone()).await {
-                Err(Failure::Closed(_)) => {}
+        let request = || {
+            let mut request = Request::new(Full::new(body.clone()));
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            let mut headers = forwarded(headers);
+            headers.insert(HOST, target.host());
+            if let Some(key) = target.authorization() {
+                headers.insert(AUTHORIZATION, key);
+            }
+            *request.headers_mut() = headers;
+            request
+        };
+        let mut kept = self.pool.take(target.server());
+        loop {
+            let was_kept = kept.is_some();
+            let wire = match kept.take() {
+                Some(kept) => kept,
+                // Boxed, because most requests do not connect and carry its room around.
+                None => Box::pin(self.connect(target)).await?,
+            };
+            match self.exchange(target, wire, request()).await {
+                Err(Failure::Closed(_)) if was_kept => {}
                 answered => return answered,
             }
         }
-        let fresh = self.connect(target).await?;
-        self.exchange(target, fresh, request).await
     }
 
     async fn exchange(
@@ -133,7 +144,7 @@ impl Client {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<AnswerBody>, Failure> {
         let answer = wire.exchange(request).await?;
-        let (pool, server) = (Arc::clone(&self.pool), Arc::clone(target.server()));
+        let (pool, server) = (Arc::clone(&self.pool), target.server());
         Ok(answer.map(|body| AnswerBody::new(body, wire, pool, server)))
     }
 

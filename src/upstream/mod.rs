@@ -20,5 +20,5 @@ mod wire;
 pub use answer::AnswerBody;
 pub use client::Client;
 pub use failure::Failure;
-pub use headers::{strip_request, strip_response};
+pub use headers::strip_response;
 pub use target::{InvalidTarget, Target};

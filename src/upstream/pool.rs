@@ -5,10 +5,11 @@
 //! taken.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use http::uri::{Authority, Scheme};
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::wire::Wire;
@@ -16,20 +17,30 @@ use super::wire::Wire;
 /// Idle connections are closed before a server's own keep-alive limit can race a new request.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// Whose connection it is.
-pub(super) type Server = (Scheme, Authority);
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Whose connections they are: a number, because it is looked up twice in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Server(u64);
+
+impl Server {
+    /// One more server.
+    pub(super) fn new() -> Self {
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: DashMap<Server, VecDeque<(Wire, Instant)>>,
+    idle: DashMap<Server, VecDeque<(Wire, Instant)>, RandomState>,
 }
 
 impl Pool {
     /// An open connection to the server, if there is one.
-    pub(super) fn take(&self, server: &Server) -> Option<Wire> {
+    pub(super) fn take(&self, server: Server) -> Option<Wire> {
         loop {
             // Not in a `while let`: its guard would be held while the wire is looked at.
-            let (mut wire, since) = self.idle.get_mut(server)?.pop_back()?;
+            let (mut wire, since) = self.idle.get_mut(&server)?.pop_back()?;
             if since.elapsed() < IDLE && wire.is_ready() {
                 return Some(wire);
             }
@@ -37,17 +48,12 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, if it can carry one.
-    pub(super) fn put(&self, server: &Server, mut wire: Wire) {
+    pub(super) fn put(&self, server: Server, mut wire: Wire) {
         if !wire.is_ready() {
             return;
         }
         let now = Instant::now();
-        if !self.idle.contains_key(server) {
-            self.idle.insert(server.clone(), VecDeque::new());
-        }
-        let Some(mut idle) = self.idle.get_mut(server) else {
-            return;
-        };
+        let mut idle = self.idle.entry(server).or_default();
         while idle
             .front()
             .is_some_and(|(_, since)| now.duration_since(*since) >= IDLE)

@@ -1,7 +1,5 @@
 //! Where a server is, prepared so that a request has nothing left to build.
 
-use std::sync::Arc;
-
 use http::HeaderValue;
 use http::uri::{InvalidUri, Uri};
 use thiserror::Error;
@@ -13,7 +11,7 @@ use crate::protocol::Api;
 #[derive(Clone, Debug)]
 pub struct Target {
     base: Uri,
-    server: Arc<Server>,
+    server: Server,
     host: HeaderValue,
     prefix: String,
     calls: Box<[Uri]>,
@@ -41,13 +39,13 @@ impl Target {
     /// [`InvalidTarget`] when no request could ever be built from it.
     pub fn new(base: &Uri, api_key: &str) -> Result<Self, InvalidTarget> {
         let absolute = || InvalidTarget::NotAbsolute(base.clone());
-        let scheme = base.scheme().cloned().ok_or_else(absolute)?;
-        let authority = base.authority().cloned().ok_or_else(absolute)?;
+        base.scheme().ok_or_else(absolute)?;
+        let authority = base.authority().ok_or_else(absolute)?;
         let host = HeaderValue::from_str(authority.as_str())
             .map_err(|_| InvalidTarget::Header("host name"))?;
         let mut target = Self {
             base: base.clone(),
-            server: Arc::new((scheme, authority)),
+            server: Server::new(),
             host,
             prefix: base.path().trim_end_matches('/').to_owned(),
             calls: Box::default(),
@@ -82,8 +80,8 @@ impl Target {
     }
 
     /// Whose connections can be used.
-    pub(super) fn server(&self) -> &Arc<Server> {
-        &self.server
+    pub(super) fn server(&self) -> Server {
+        self.server
     }
 
     /// The server's own name: it refuses others.

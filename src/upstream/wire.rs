@@ -5,7 +5,7 @@
 //! wake-up and not three, and dropping the request closes the socket in the same instant.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -47,7 +47,7 @@ impl Wire {
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Failure> {
-        let mut answer = Box::pin(self.sender.send_request(request));
+        let mut answer = pin!(self.sender.send_request(request));
         let answered = poll_fn(|cx| {
             let ended = poll(&mut self.connection, cx);
             if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
