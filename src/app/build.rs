@@ -85,7 +85,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     };
     let listen = config.server.listen;
     let origins = Origins::new(&config.server.cors_origins);
-    let front = Front::new(http::router(state), origins, listen.ip().is_loopback());
+    let front = Front::new(state, origins, listen.ip().is_loopback());
     let server = http::serve(listen, front, config.routing.idle_timeout)
         .await
         .map_err(|error| Error::Listen(listen, error))?;

@@ -4,9 +4,11 @@
 //! body: that is when an answer is over. A request that never reached a server is counted with
 //! empty endpoint and model labels, so that what clients invent cannot grow the metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -37,6 +39,20 @@ struct Families {
     tokens: Family<TokenLabels, Counter>,
     estimated: Counter,
     failovers: Family<FailoverLabels, Counter>,
+    /// By the seat's serial: a request finds its series with one number and not with six labels.
+    pairs: DashMap<u64, Arc<Pair>, RandomState>,
+}
+
+/// The series of one model on one server.
+#[derive(Debug)]
+struct Pair {
+    labels: PairLabels,
+    first_byte_seconds: Histogram,
+    request_seconds: Histogram,
+    input: Counter,
+    output: Counter,
+    /// Answers with status 200, by call.
+    answered: [OnceLock<Counter>; Api::ALL.len()],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, prometheus_client::encoding::EncodeLabelSet)]
@@ -54,6 +70,7 @@ pub(super) struct Meter {
     queued: Duration,
     route: Option<&'static str>,
     sent: Option<Instant>,
+    pair: Option<Arc<Pair>>,
     counted: bool,
 }
 
@@ -76,6 +93,7 @@ impl Meters {
             tokens: Family::default(),
             estimated: Counter::default(),
             failovers: Family::default(),
+            pairs: DashMap::default(),
         };
         let m = families.clone();
         registry.register(
@@ -121,6 +139,7 @@ impl Meters {
             queued: Duration::ZERO,
             route: None,
             sent: None,
+            pair: None,
             counted: false,
         }
     }
@@ -133,24 +152,35 @@ impl Meters {
         self.0.failovers.get_or_create(&labels).inc();
     }
 
-    pub(super) fn counted(
-        &self,
-        endpoint: &Arc<str>,
-        seat: &Seat,
-        tokens: TokenCounts,
-        estimated: bool,
-    ) {
-        for (direction, n) in [("input", tokens.input), ("output", tokens.output)] {
-            let labels = TokenLabels {
-                endpoint: Arc::clone(endpoint),
-                model: seat.model().clone(),
+    fn pair(&self, endpoint: &Endpoint, seat: &Seat) -> Arc<Pair> {
+        if let Some(pair) = self.0.pairs.get(&seat.serial()) {
+            return Arc::clone(&pair);
+        }
+        let labels = PairLabels {
+            endpoint: Arc::clone(endpoint.name()),
+            model: seat.model().clone(),
+        };
+        let tokens = |direction| {
+            self.0.tokens.get_or_create_owned(&TokenLabels {
+                endpoint: Arc::clone(&labels.endpoint),
+                model: labels.model.clone(),
                 direction,
-            };
-            self.0.tokens.get_or_create(&labels).inc_by(n);
-        }
-        if estimated {
-            self.0.estimated.inc();
-        }
+            })
+        };
+        let pair = Arc::new(Pair {
+            first_byte_seconds: self.0.first_byte_seconds.get_or_create_owned(&labels),
+            request_seconds: self.0.request_seconds.get_or_create_owned(&labels),
+            input: tokens("input"),
+            output: tokens("output"),
+            answered: Default::default(),
+            labels,
+        });
+        self.0.pairs.insert(seat.serial(), Arc::clone(&pair));
+        pair
+    }
+
+    fn request(&self, labels: &RequestLabels) -> Counter {
+        self.0.requests.get_or_create_owned(labels)
     }
 }
 
@@ -198,53 +228,76 @@ impl Meter {
         taken
     }
 
-    pub(super) fn first_byte(&self, endpoint: &Endpoint, seat: &Seat) {
-        let labels = pair(endpoint, seat);
+    pub(super) fn first_byte(&mut self, endpoint: &Endpoint, seat: &Seat) {
         let elapsed = self.arrived.elapsed().as_secs_f64();
-        self.meters
-            .0
+        self.pair(endpoint, seat)
             .first_byte_seconds
-            .get_or_create(&labels)
             .observe(elapsed);
     }
 
     /// The answer is over.
     pub(super) fn ended(&mut self, endpoint: &Endpoint, seat: Option<&Seat>, status: u16) {
         self.counted = true;
-        let model = seat.map_or_else(|| "".into(), |seat| seat.model().shared());
-        self.request(Arc::clone(endpoint.name()), model, status);
-        if let Some(seat) = seat {
-            let elapsed = self.arrived.elapsed().as_secs_f64();
-            self.meters
-                .0
-                .request_seconds
-                .get_or_create(&pair(endpoint, seat))
-                .observe(elapsed);
+        let Some(seat) = seat else {
+            return self.without_seat(Arc::clone(endpoint.name()), status);
+        };
+        let (api, elapsed) = (self.api, self.arrived.elapsed().as_secs_f64());
+        let meters = self.meters.clone();
+        let pair = self.pair(endpoint, seat);
+        pair.request_seconds.observe(elapsed);
+        let labels = || RequestLabels {
+            endpoint: Arc::clone(&pair.labels.endpoint),
+            model: pair.labels.model.shared(),
+            path: api.path(),
+            status,
+        };
+        if status == 200 {
+            let answered = pair.answered[api as usize].get_or_init(|| meters.request(&labels()));
+            answered.inc();
+        } else {
+            meters.request(&labels()).inc();
+        }
+    }
+
+    /// Its tokens are known, or guessed.
+    pub(super) fn tokens(
+        &mut self,
+        endpoint: &Endpoint,
+        seat: &Seat,
+        tokens: TokenCounts,
+        estimated: bool,
+    ) {
+        let pair = self.pair(endpoint, seat);
+        pair.input.inc_by(tokens.input);
+        pair.output.inc_by(tokens.output);
+        if estimated {
+            self.meters.0.estimated.inc();
         }
     }
 
     /// There was no answer.
     pub(super) fn refused(&mut self, status: u16) {
         self.counted = true;
-        self.request("".into(), "".into(), status);
-    }
-
-    pub(super) fn meters(&self) -> &Meters {
-        &self.meters
+        self.without_seat("".into(), status);
     }
 
     pub(super) fn elapsed(&self) -> Duration {
         self.arrived.elapsed()
     }
 
-    fn request(&self, endpoint: Arc<str>, model: Arc<str>, status: u16) {
+    fn pair(&mut self, endpoint: &Endpoint, seat: &Seat) -> &Pair {
+        let meters = &self.meters;
+        self.pair.get_or_insert_with(|| meters.pair(endpoint, seat))
+    }
+
+    fn without_seat(&self, endpoint: Arc<str>, status: u16) {
         let labels = RequestLabels {
             endpoint,
-            model,
+            model: "".into(),
             path: self.api.path(),
             status,
         };
-        self.meters.0.requests.get_or_create(&labels).inc();
+        self.meters.request(&labels).inc();
     }
 }
 
@@ -252,14 +305,7 @@ impl Drop for Meter {
     /// The client left before there was anything to tell it: 499, as nginx and Ollama call it.
     fn drop(&mut self) {
         if !self.counted {
-            self.request("".into(), "".into(), 499);
+            self.without_seat("".into(), 499);
         }
-    }
-}
-
-fn pair(endpoint: &Endpoint, seat: &Seat) -> PairLabels {
-    PairLabels {
-        endpoint: Arc::clone(endpoint.name()),
-        model: seat.model().clone(),
     }
 }

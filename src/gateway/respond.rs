@@ -1,7 +1,5 @@
 //! The head of an answer: the server's, with the router's own headers added.
 
-use std::time::Duration;
-
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 
@@ -29,19 +27,25 @@ pub(super) fn head(mut head: Parts, id: &HeaderValue, route: &Route<'_>) -> (Par
     let format = format_of(&head.headers);
     let headers = &mut head.headers;
     headers.insert(&REQUEST_ID, id.clone());
-    if let Ok(name) = HeaderValue::from_str(route.endpoint.name()) {
-        headers.insert(&ENDPOINT, name);
+    if let Some(name) = route.endpoint.header() {
+        headers.insert(&ENDPOINT, name.clone());
     }
-    headers.insert(&ATTEMPTS, HeaderValue::from(route.attempt));
-    headers.insert(&QUEUE_MS, milliseconds(route.meter.queued()));
+    headers.insert(&ATTEMPTS, number(route.attempt.into()));
+    let queued = u64::try_from(route.meter.queued().as_millis());
+    headers.insert(&QUEUE_MS, number(queued.unwrap_or(u64::MAX)));
     if let Some(taken) = route.meter.route() {
         headers.insert(&ROUTE, HeaderValue::from_static(taken));
     }
     (head, format)
 }
 
-fn milliseconds(duration: Duration) -> HeaderValue {
-    HeaderValue::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+/// The numbers of a day on which nothing is wrong need no memory.
+fn number(number: u64) -> HeaderValue {
+    match number {
+        0 => HeaderValue::from_static("0"),
+        1 => HeaderValue::from_static("1"),
+        _ => HeaderValue::from(number),
+    }
 }
 
 /// How a body with these headers is cut into pieces.

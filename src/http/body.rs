@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -43,18 +43,21 @@ impl BodyError {
 }
 
 /// Reads the body of a request with these headers.
-pub(super) async fn read(
+pub(super) async fn read<B>(
     headers: &HeaderMap,
-    mut body: Body,
+    mut body: B,
     limit: u64,
-) -> Result<Bytes, BodyError> {
+) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     if headers
         .get(header::CONTENT_ENCODING)
         .is_some_and(|encoding| encoding != "identity")
     {
         return Err(BodyError::Encoded);
     }
-    let announced = http_body::Body::size_hint(&body).exact();
+    let announced = body.size_hint().exact();
     if announced.is_some_and(|announced| announced > limit) {
         return Err(BodyError::TooLarge(limit));
     }
@@ -66,6 +69,14 @@ pub(super) async fn read(
     if announced == u64::try_from(first.len()).ok() {
         return Ok(first);
     }
+    Box::pin(rest(first, body, limit)).await
+}
+
+/// What follows the first piece: seldom there, so its room is not carried by every request.
+async fn rest<B>(first: Bytes, mut body: B, limit: u64) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let deadline = Instant::now() + WHOLE;
     let mut whole = BytesMut::from(first);
     while let Some(piece) = {
@@ -84,9 +95,7 @@ pub(super) async fn read(
     Ok(whole.freeze())
 }
 
-type Frame = Option<Result<http_body::Frame<Bytes>, axum::Error>>;
-
-fn next(frame: Frame) -> Result<Option<Bytes>, BodyError> {
+fn next<E>(frame: Option<Result<Frame<Bytes>, E>>) -> Result<Option<Bytes>, BodyError> {
     match frame {
         None => Ok(None),
         Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),

@@ -29,7 +29,7 @@ pub use serve::{Server, serve};
 pub use state::{Limits, State};
 
 /// Every path there is.
-pub fn router(state: State) -> Router {
+fn router(state: State) -> Router {
     Router::new()
         .merge(ollama::routes())
         .merge(openai::routes())

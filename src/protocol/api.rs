@@ -59,6 +59,12 @@ impl Api {
         Self::OpenAiEmbeddings,
     ];
 
+    /// The call made by `POST` to `path`.
+    #[must_use]
+    pub fn at(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|api| api.path() == path)
+    }
+
     /// The path, the same on the router and on the server behind it.
     #[must_use]
     pub const fn path(self) -> &'static str {

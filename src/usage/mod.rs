@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use ractor::SpawnErr;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -29,7 +30,7 @@ use crate::domain::{ModelName, TokenCounts};
 use crate::store::Store;
 use crate::supervision::{Backoff, RestartPolicy};
 
-type Tokens = Arc<DashMap<(Arc<str>, ModelName), AtomicU64>>;
+type Tokens = Arc<DashMap<(Arc<str>, ModelName), AtomicU64, RandomState>>;
 /// Where the requests running are asked.
 pub type Source = Arc<dyn Fn() -> Running + Send + Sync>;
 

@@ -95,8 +95,8 @@ impl Account {
         let slot = self.slot.as_ref()?;
         let endpoint = slot.endpoint();
         let seat = slot.seat();
-        self.meter
-            .ended(endpoint, seat.map(|seat| &**seat), self.status.as_u16());
+        let status = self.status.as_u16();
+        self.meter.ended(endpoint, seat.map(|seat| &**seat), status);
         let used = seat.zip(tail).and_then(|(seat, tail)| {
             let (tokens, estimated) = self.used(end, tail)?;
             Some((seat, tokens, estimated))
@@ -113,9 +113,7 @@ impl Account {
             "request ended"
         );
         let (seat, tokens, estimated) = used?;
-        self.meter
-            .meters()
-            .counted(endpoint.name(), seat, tokens, estimated);
+        self.meter.tokens(endpoint, seat, tokens, estimated);
         self.gateway
             .usage
             .counted(endpoint.name(), seat.model(), tokens);

@@ -5,6 +5,9 @@
 //! whatever it asks, and a router that listens on loopback answers only to names of this machine
 //! (else a page could rebind its own name to 127.0.0.1). A page that is allowed gets the CORS
 //! headers its browser wants.
+//!
+//! Inference calls go from here straight to their handler: they are nearly all there is, and the
+//! layers that find the way to a page are a twentieth of what such a call costs.
 
 mod host;
 mod origins;
@@ -27,9 +30,13 @@ use tower::Service;
 
 pub use origins::Origins;
 
+use super::{State, ollama};
+use crate::protocol::Api;
+
 /// The door before the router.
 #[derive(Clone, Debug)]
 pub struct Front {
+    state: State,
     router: Router,
     origins: Origins,
     /// Only names of this machine are answered to.
@@ -47,11 +54,13 @@ enum Verdict {
 }
 
 impl Front {
-    /// Guards `router`; `on_loopback` says that the listening address is one of this machine only.
+    /// Guards every path there is; `on_loopback` says that the listening address is one of this
+    /// machine only.
     #[must_use]
-    pub fn new(router: Router, origins: Origins, on_loopback: bool) -> Self {
+    pub fn new(state: State, origins: Origins, on_loopback: bool) -> Self {
         Self {
-            router,
+            router: super::router(state.clone()),
+            state,
             origins,
             guards_host: on_loopback,
         }
@@ -81,6 +90,19 @@ impl Front {
     }
 }
 
+impl Front {
+    fn admit(&self, request: Request<Incoming>) -> Answer {
+        let called = (request.method() == Method::POST).then(|| Api::at(request.uri().path()));
+        match called.flatten() {
+            Some(api) => {
+                let state = self.state.clone();
+                Box::pin(async move { Ok(ollama::answer(api, state, request).await) })
+            }
+            None => Box::pin(self.router.clone().call(request.map(Body::new))),
+        }
+    }
+}
+
 type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 impl hyper::service::Service<Request<Incoming>> for Front {
@@ -90,11 +112,11 @@ impl hyper::service::Service<Request<Incoming>> for Front {
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         match self.judge(&request) {
-            Verdict::Plain => Box::pin(self.router.clone().call(request.map(Body::new))),
+            Verdict::Plain => self.admit(request),
             Verdict::Refused => Box::pin(async { Ok(StatusCode::FORBIDDEN.into_response()) }),
             Verdict::Preflight(origin) => Box::pin(async { Ok(preflight(origin)) }),
             Verdict::Page(origin) => {
-                let answer = self.router.clone().call(request.map(Body::new));
+                let answer = self.admit(request);
                 Box::pin(async { answer.await.map(|answer| readable(answer, origin)) })
             }
         }

@@ -4,8 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 
 use axum::body::Body;
-use axum::extract::{Request, State as Shared};
+use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::Request;
 
 use crate::gateway::Inbound;
 use crate::http::error::Refusal;
@@ -14,12 +16,16 @@ use crate::protocol::Api;
 
 type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// The handler of one call.
-pub(in crate::http) fn infer(api: Api) -> impl Fn(Shared<State>, Request) -> Answer + Clone {
+/// The handler of one call, for the router.
+pub(in crate::http) fn infer(api: Api) -> impl Fn(Shared<State>, Request<Body>) -> Answer + Clone {
     move |Shared(state), request| Box::pin(answer(api, state, request))
 }
 
-async fn answer(api: Api, state: State, request: Request) -> Response {
+/// One call, from wherever its body comes.
+pub(in crate::http) async fn answer<B>(api: Api, state: State, request: Request<B>) -> Response
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
     let (head, body) = request.into_parts();
     let id = request_id::of(&head.headers);
     let body = match body::read(&head.headers, body, state.limits.max_body).await {

@@ -6,7 +6,7 @@ mod lists;
 use axum::Router;
 use axum::routing::{get, post};
 
-pub(super) use inference::infer;
+pub(super) use inference::{answer, infer};
 
 use super::State;
 use crate::protocol::{Api, Dialect};
