@@ -12,10 +12,11 @@ use super::problem::Problem;
 use super::tree::{FILE_SUFFIX, Node, Value};
 
 /// Every secret: its table (or list of tables) and its key.
-pub(super) const SECRETS: [(&str, &str); 4] = [
+pub(super) const SECRETS: [(&str, &str); 5] = [
     ("access", "admin_key"),
     ("endpoint", "api_key"),
     ("redis.database", "url"),
+    ("redis.database", "master_url"),
     ("store", "url"),
 ];
 

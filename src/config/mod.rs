@@ -43,7 +43,7 @@ pub use load::{DEFAULT_FILE, LoadArgs, load};
 pub use metrics::Metrics;
 pub use price::{Price, Rate};
 pub use problem::{Place, Problem};
-pub use redis::{Database, Redis};
+pub use redis::{Database, DatabaseKind, HealthCheckPolicy, InitialHealthCheckPolicy, Redis};
 pub use routing::Routing;
 pub use secret::Secret;
 pub use server::Server;

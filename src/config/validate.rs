@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Access, Config, Durability, Endpoint, Kind, Redis, Server};
+use super::{Access, Config, Database, DatabaseKind, Durability, Endpoint, Kind, Redis, Server};
 
 /// A value that can be read and not be used.
 #[derive(Debug)]
@@ -94,10 +94,65 @@ fn endpoint(key: &str, endpoint: &Endpoint, faults: &mut Faults) {
 }
 
 fn redis(redis: &Redis, faults: &mut Faults) {
-    faults.lacks("redis", "Redis");
-    faults.unless_positive("redis.health_interval", redis.health_interval);
+    if redis.database.is_empty() {
+        faults.add("redis", "names no database: add a [[redis.database]]");
+    }
+    for (key, time) in [
+        ("redis.response_timeout", redis.response_timeout),
+        ("redis.connect_timeout", redis.connect_timeout),
+        ("redis.health_interval", redis.health_interval),
+        ("redis.health_check_timeout", redis.health_check_timeout),
+        (
+            "redis.failures_detection_window",
+            redis.failures_detection_window,
+        ),
+    ] {
+        faults.unless_positive(key, time);
+    }
+    for (key, count) in [
+        ("redis.health_check_probes", redis.health_check_probes),
+        ("redis.success_threshold", redis.success_threshold),
+    ] {
+        if count == 0 {
+            faults.add(key, "must be at least 1");
+        }
+    }
+    if !(0.0..=1.0).contains(&redis.failure_rate_threshold) {
+        faults.add("redis.failure_rate_threshold", "must be between 0 and 1");
+    }
+    let pauses = redis.health_check_probes.saturating_sub(1);
+    if redis.health_check_delay.saturating_mul(pauses) >= redis.health_check_timeout {
+        let what = "must be longer than the delays between its probes together";
+        faults.add("redis.health_check_timeout", what);
+    }
+    if redis.key_prefix.is_empty() || redis.key_prefix.contains(char::is_whitespace) {
+        faults.add("redis.key_prefix", "must be text without spaces");
+    }
     for (at, database) in redis.database.iter().enumerate() {
-        faults.unless_weight(format!("redis.database.{at}.weight"), database.weight);
+        self::database(&format!("redis.database.{at}"), database, faults);
+    }
+}
+
+fn database(key: &str, database: &Database, faults: &mut Faults) {
+    faults.unless_weight(format!("{key}.weight"), database.weight);
+    let sentinel = database.kind == DatabaseKind::Sentinel;
+    if sentinel == database.master.is_empty() {
+        let what = if sentinel {
+            "must name the master, as the sentinels call it"
+        } else {
+            "is only for kind = \"sentinel\""
+        };
+        faults.add(format!("{key}.master"), what);
+    }
+    if !sentinel && !database.master_url.is_empty() {
+        faults.add(
+            format!("{key}.master_url"),
+            "is only for kind = \"sentinel\"",
+        );
+    }
+    if database.kind == DatabaseKind::Single && !database.nodes.is_empty() {
+        let what = "is only for kind = \"cluster\" and kind = \"sentinel\"";
+        faults.add(format!("{key}.nodes"), what);
     }
 }
 

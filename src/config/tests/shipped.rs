@@ -51,10 +51,7 @@ fn keys_of(value: &toml::Value) -> BTreeSet<String> {
 fn full() -> Config {
     Config {
         redis: Some(Redis {
-            database: vec![Database {
-                url: Secret::from("redis://127.0.0.1:6379/0"),
-                weight: 1.0,
-            }],
+            database: vec![Database::at(Secret::from("redis://127.0.0.1:6379/0"))],
             ..Redis::default()
         }),
         price: vec![Price {
