@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -21,10 +22,10 @@ impl<M> State<M> {
         self.steer();
     }
 
-    /// A connection is there. Everything wanted is asked of it.
-    pub(in crate::multidb::pubsub) fn opened(&mut self, leg: LegId, now: Instant) {
+    /// A connection is there. Everything wanted is asked of it. False when nobody needs it any more.
+    pub(in crate::multidb::pubsub) fn opened(&mut self, leg: LegId, now: Instant) -> bool {
         if self.which(leg) != Some(Which::Next) {
-            return;
+            return false;
         }
         let wanted: Vec<Topic> = self.wanted.keys().cloned().collect();
         if let Some(next) = &mut self.next {
@@ -34,6 +35,7 @@ impl<M> State<M> {
             self.subscribe(Which::Next, topic);
         }
         self.advance(now);
+        true
     }
 
     /// A message came. Said in the order in which it came over its leg.
@@ -49,6 +51,10 @@ impl<M> State<M> {
         let Some(next) = &mut self.next else {
             return;
         };
+        if self.from.is_none() {
+            // Nobody has been promised anything yet.
+            return;
+        }
         if next.held.len() < self.limits.held {
             next.held.push_back(message);
         } else if next.leaving {
@@ -187,7 +193,7 @@ impl<M> State<M> {
                 from: from.database,
                 to: goal.database,
                 cause: GapCause::Moved,
-                silence: std::time::Duration::ZERO,
+                silence: Duration::ZERO,
                 dropped: 0,
             }));
         }
@@ -249,7 +255,7 @@ impl<M> State<M> {
                 },
                 from: from.database,
                 to: place.database,
-                silence: silent_since.map_or_else(Default::default, |since| now - since),
+                silence: silent_since.map_or(Duration::ZERO, |since| now - since),
                 dropped: next.dropped,
             }));
         }
