@@ -92,10 +92,6 @@ impl Plan {
         self
     }
 
-    pub fn port(&self) -> u16 {
-        self.port.number()
-    }
-
     /// Starts the server and waits until it answers.
     ///
     /// # Panics
@@ -285,12 +281,6 @@ impl Server {
                 .strip_prefix(':')
                 .map(str::to_owned)
         })
-    }
-
-    /// How many clients are connected, without the one that asks.
-    pub async fn clients(&self) -> usize {
-        let clients = self.info("connected_clients").await;
-        clients.map_or(0, |n| n.parse().unwrap_or(1)) - 1
     }
 
     /// What the server wrote about itself.
