@@ -13,12 +13,17 @@ mod figures;
 #[path = "multidb/overhead.rs"]
 mod overhead;
 #[path = "../tests/redis/mod.rs"]
-#[expect(dead_code, reason = "more than a bench needs")]
+#[expect(
+    dead_code,
+    unused_imports,
+    clippy::panic,
+    reason = "more than a bench needs, and a test fails by panic"
+)]
 mod real_redis;
 #[path = "multidb/storm.rs"]
 mod storm;
 #[path = "../tests/multidb/support/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "more than a bench needs")]
+#[expect(dead_code, reason = "more than a bench needs")]
 mod support;
 
 use std::alloc::System;

@@ -83,10 +83,10 @@ impl Pair {
 /// round the other one first.
 async fn throughput() -> [Figures; 3] {
     let pair = Pair::start().await;
-    let [mut bare, mut ours, mut ratio] =
-        [const { None }; 3].map(|_: Option<()>| Figures::default());
+    let [mut bare, mut ours, mut ratio] = std::array::from_fn(|_| Figures::default());
     let warm = ROUND / 2;
-    (work(&pair.manager, warm).await, work(&pair.db, warm).await);
+    work(&pair.manager, warm).await;
+    work(&pair.db, warm).await;
     for round in 0..ROUNDS {
         let (first, second) = if round % 2 == 0 {
             let first = work(&pair.manager, ROUND).await;

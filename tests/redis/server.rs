@@ -295,6 +295,7 @@ impl Server {
         kill_process(pid, signal).expect("a delivered signal");
     }
 
+    #[expect(clippy::zombie_processes, reason = "reaped by its id, when it is killed")]
     fn launch(&self) {
         let mut command = Command::new("redis-server");
         command
