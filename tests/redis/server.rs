@@ -295,7 +295,10 @@ impl Server {
         kill_process(pid, signal).expect("a delivered signal");
     }
 
-    #[expect(clippy::zombie_processes, reason = "reaped by its id, when it is killed")]
+    #[expect(
+        clippy::zombie_processes,
+        reason = "reaped by its id, when it is killed"
+    )]
     fn launch(&self) {
         let mut command = Command::new("redis-server");
         command
