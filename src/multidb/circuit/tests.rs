@@ -116,7 +116,7 @@ proptest! {
         for step in steps {
             let (before, since, episode) = (circuit.state(), circuit.since(), circuit.episode());
             let told = |stale| if stale { earlier } else { episode };
-            let current = |stale| !stale || earlier == episode;
+            let current = |stale: bool| !stale || earlier == episode;
             let changed = match step {
                 Step::Open => circuit.open(now),
                 Step::Tick(seconds) => {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -62,11 +62,23 @@ impl HealthTarget {
 
     /// Asks the server, or every node of the cluster. An error of the server is a value.
     pub async fn ask_all(&self, cmd: &Cmd) -> RedisResult<Vec<Value>> {
+        let kept = self.connection.load_full();
         let connection = self.connect().await?;
-        let mut wire = connection.wire.clone();
-        let answer = wire.ask_all(cmd).await;
-        if answer.is_err() {
-            self.forget();
+        let answer = connection.wire.clone().ask_all(cmd).await;
+        match &answer {
+            Ok(_) => return answer,
+            Err(_) => self.forget(),
+        }
+        // A connection of an earlier round may have ended since: that is not the database's fault,
+        // unless the next one ends as well.
+        let was_kept = kept.is_some_and(|kept| Arc::ptr_eq(&kept, &connection));
+        if was_kept
+            && answer
+                .as_ref()
+                .is_err_and(RedisError::is_connection_dropped)
+        {
+            let connection = self.connect().await?;
+            return connection.wire.clone().ask_all(cmd).await;
         }
         answer
     }

@@ -56,6 +56,8 @@ impl Watcher {
                 Pace::Urgent => ProbeSettings {
                     probes: 1,
                     delay: Duration::ZERO,
+                    // The next question is worth more than the rest of this one's time.
+                    timeout: self.settings.timeout.min(self.connect_timeout()),
                     ..self.settings
                 },
             };
@@ -75,6 +77,10 @@ impl Watcher {
                 return;
             }
         }
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        self.target.member().dialer().timeouts().connect
     }
 
     async fn pause(&mut self) {

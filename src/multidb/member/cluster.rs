@@ -6,6 +6,7 @@
 //! after the driver has read the slots anew (it does that before it sends the next command), `ASK`
 //! to the node that was named, `TRYAGAIN` after a moment.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,16 +141,28 @@ impl ClusterWire {
         .boxed()
     }
 
+    /// Every node the cluster counts among its own must answer; the driver leaves out those it has no
+    /// connection to.
     pub(super) async fn ask_all(&mut self, cmd: &Cmd) -> RedisResult<Vec<Value>> {
+        let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let slots = self.connection.route_command(slots, anyone).await?;
+        let nodes = nodes(&slots.extract_error()?).len();
         let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllNodes, None));
-        match self
+        let answers = match self
             .connection
             .route_command(cmd.clone(), everywhere)
             .await?
         {
-            Value::Map(answers) => Ok(answers.into_iter().map(|(_, answer)| answer).collect()),
-            answer => Ok(vec![answer]),
+            Value::Map(answers) => answers.into_iter().map(|(_, answer)| answer).collect(),
+            answer => vec![answer],
+        };
+        if answers.len() < nodes {
+            let why = format!("{} of {nodes} nodes can be reached", answers.len());
+            return Err(io::Error::new(io::ErrorKind::NotConnected, why).into());
         }
+        Ok(answers)
     }
 
     async fn follow(&mut self, cmd: &Cmd) -> RedisResult<Value> {
@@ -182,6 +195,24 @@ impl ClusterWire {
     }
 }
 
+/// The nodes in the answer to `CLUSTER SLOTS`: of each range, after its ends, `[host, port, id, …]`.
+fn nodes(slots: &Value) -> HashSet<&[u8]> {
+    fn list(value: &Value) -> &[Value] {
+        match value {
+            Value::Array(list) => list,
+            _ => &[],
+        }
+    }
+    let ranges = list(slots).iter();
+    ranges
+        .flat_map(|range| list(range).iter().skip(2))
+        .filter_map(|node| match list(node).get(2) {
+            Some(Value::BulkString(id)) => Some(id.as_slice()),
+            _ => None,
+        })
+        .collect()
+}
+
 fn redirection(answer: &RedisResult<Value>) -> Option<Redirection> {
     let error = match answer {
         Ok(Value::ServerError(error)) => RedisError::from(error.clone()),
@@ -203,4 +234,44 @@ fn redirection(answer: &RedisResult<Value>) -> Option<Redirection> {
 
 fn ended() -> RedisError {
     io::Error::from(io::ErrorKind::BrokenPipe).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(text: &str) -> Value {
+        redis::parse_redis_value(text.as_bytes()).expect("a reply")
+    }
+
+    #[test]
+    fn nodes_are_counted_once_however_many_ranges_they_have() {
+        let node = |id: &str| format!("*3\r\n$1\r\nh\r\n:1\r\n$1\r\n{id}\r\n");
+        let range = |nodes: &[&str]| {
+            let nodes: Vec<_> = nodes.iter().map(|id| node(id)).collect();
+            format!("*{}\r\n:0\r\n:9\r\n{}", nodes.len() + 2, nodes.concat())
+        };
+        let slots = format!("*2\r\n{}{}", range(&["a", "b"]), range(&["a", "c"]));
+        assert_eq!(nodes(&reply(&slots)).len(), 3);
+        assert!(nodes(&Value::Nil).is_empty());
+    }
+
+    #[test]
+    fn only_what_says_that_nothing_was_done_is_followed() {
+        let of = |line: &str| redirection(&Ok(reply(&format!("-{line}\r\n"))));
+        assert!(matches!(of("MOVED 1 h:1"), Some(Redirection::Again)));
+        assert!(matches!(of("READONLY You can't"), Some(Redirection::Again)));
+        assert!(matches!(
+            of("TRYAGAIN Multiple keys"),
+            Some(Redirection::Later)
+        ));
+        match of("ASK 1 ::1:7000") {
+            Some(Redirection::Ask(host, 7000)) => assert_eq!(host, "::1"),
+            _ => panic!("to the node that was named"),
+        }
+        assert!(of("CLUSTERDOWN The cluster is down").is_none());
+        assert!(of("ERR syntax error").is_none());
+        let silence = Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        assert!(redirection(&silence).is_none());
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Dialed, Link, LinkId, Member};
@@ -54,10 +54,17 @@ impl Keeper {
             let response = self.member.dialer().timeouts().response;
             match self.member.dialer().connect(Some(response)).await {
                 Ok(dialed) => {
-                    tries = 0;
                     links += 1;
                     self.member.stats().connects.add_one();
+                    let began = Instant::now();
                     self.hold(LinkId(links), dialed).await;
+                    // At once when a connection has ended that was worth having.
+                    if began.elapsed() >= LAST_PAUSE {
+                        tries = 0;
+                    } else {
+                        self.pause(tries).await;
+                        tries += 1;
+                    }
                 }
                 Err(error) => {
                     self.member.stats().connect_failures.add_one();

@@ -95,6 +95,7 @@ pub(in crate::multidb) struct State {
     no_fallback_before: Instant,
     effects: Vec<Effect>,
     changed: bool,
+    begun: bool,
 }
 
 impl State {
@@ -108,6 +109,7 @@ impl State {
             no_fallback_before: now,
             effects: Vec::new(),
             changed: true,
+            begun: false,
         }
     }
 
@@ -351,10 +353,14 @@ impl State {
         self.entries
             .push(Entry::new(newcomer, detectors, threshold, now));
         self.changed = true;
+        if self.begun {
+            self.choose(now);
+        }
     }
 
     /// The first choice.
     pub(in crate::multidb) fn begin(&mut self, now: Instant) {
+        self.begun = true;
         let next = self.next();
         self.switch(next, SwitchReason::Initial, now);
     }
