@@ -15,6 +15,7 @@ mod faults;
 mod health;
 mod idle;
 mod kinds;
+mod pubsub;
 mod repeat;
 mod runtime;
 mod secured;

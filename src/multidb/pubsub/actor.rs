@@ -23,7 +23,7 @@ use super::interest::{Granted, Interest};
 use super::item::Item;
 use super::message::Message;
 use super::shards::Shards;
-use super::state::{Act, LegId, Limits, Place, State, Token};
+use super::state::{Act, LegId, Limits, State, Token};
 use super::topic::{Topic, TopicKind};
 use super::{Settings, Source};
 use crate::multidb::database::DatabaseId;
@@ -65,15 +65,14 @@ struct Shell {
 impl HubTask {
     pub(super) async fn run(mut self) {
         let mut shell = Shell::new(self.source, self.settings);
-        shell.goes(&self.active.borrow_and_update().clone());
+        shell.goes(self.active.borrow_and_update().clone());
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
                 changed = self.active.changed() => match changed {
                     Ok(()) => {
-                        let active = self.active.borrow_and_update().clone();
-                        shell.goes(&active);
+                        shell.goes(self.active.borrow_and_update().clone());
                     }
                     Err(_) => break,
                 },
@@ -85,7 +84,8 @@ impl HubTask {
                 () = tokio::task::unconstrained(filled(&mut shell.ears)) => shell.hand_out(),
             }
             shell.act();
-            tokio::task::consume_budget().await;
+            // Handing out may be much work and is never waited for: others want to run as well.
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -122,13 +122,8 @@ impl Shell {
         }
     }
 
-    fn goes(&mut self, active: &Active) {
-        let generation = active.generation;
-        let goal = active.database.clone().map(|database| Place {
-            database,
-            generation,
-        });
-        self.state.goes(goal);
+    fn goes(&mut self, active: Active) {
+        self.state.goes(active.database, active.generation);
     }
 
     fn told(&mut self, message: Message) {
@@ -205,11 +200,12 @@ impl Shell {
             return;
         }
         let (sink, stream) = connection.split();
-        let shards = Shards::new(database, INTAKE);
-        let watching = errand::watch(sink.clone(), shards.line.clone(), self.settings);
+        let ear = Ear::new(leg, sink, stream, Shards::new(database, INTAKE));
+        let (sink, line, pulse) = (ear.sink.clone(), ear.shards.line.clone(), ear.pulse.clone());
+        let watching = errand::watch(sink, line, pulse, self.settings);
         self.jobs
             .push(watching.map(move |why| Fact::Broken(leg, why)).boxed());
-        self.ears.push(Ear::new(leg, sink, stream, shards));
+        self.ears.push(ear);
     }
 
     fn died(&mut self, leg: LegId, why: Arc<str>) {
@@ -329,8 +325,9 @@ impl Shell {
     }
 
     fn leave(&mut self, leg: LegId) {
-        if let Some(ear) = self.ears.iter().find(|ear| ear.leg == leg) {
-            let leaving = errand::leave(ear.sink.clone(), self.settings);
+        if let Some(ear) = self.ears.iter_mut().find(|ear| ear.leg == leg) {
+            let (sink, line) = (ear.sink.clone(), ear.shards.line.clone());
+            let leaving = errand::leave(sink, line, ear.shards.forget_all(), self.settings);
             self.jobs
                 .push(leaving.map(move |()| Fact::Left(leg)).boxed());
         }

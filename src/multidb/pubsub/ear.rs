@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ pub(super) struct Ear {
     /// `None` when it has ended.
     stream: Option<PubSubStream>,
     intake: VecDeque<Heard>,
+    /// Beats with whatever comes.
+    pub(super) pulse: Arc<AtomicU64>,
 }
 
 impl Ear {
@@ -58,6 +61,7 @@ impl Ear {
             shards,
             stream: Some(stream),
             intake: VecDeque::new(),
+            pulse: Arc::default(),
         }
     }
 
@@ -88,6 +92,7 @@ impl Ear {
     }
 
     fn keep(&mut self, heard: Heard) {
+        self.pulse.fetch_add(1, Ordering::Relaxed);
         let more = match &heard {
             Heard::Message(..) => 1,
             Heard::Missed(missed) => *missed,
@@ -118,7 +123,9 @@ impl Asked {
             Ok(()) => Self::Confirmed,
             // "You may not" and "I cannot". Every other answer is about the state it is in.
             Err(error) if matches!(error.code(), Some("NOPERM" | "ERR")) => {
-                Self::Refused(error.to_string().into())
+                let code = error.code().unwrap_or_default();
+                let words = format!("{code} {}", error.detail().unwrap_or_default());
+                Self::Refused(words.trim_end().into())
             }
             Err(error) => Self::Broken(error.to_string().into()),
         }

@@ -1,9 +1,11 @@
 //! What the hub has done for it while it goes on: each errand ends in bounded time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use redis::Value;
 use redis::aio::{PubSub, PubSubSink};
 use tokio::time::{sleep, timeout};
@@ -14,7 +16,7 @@ use super::topic::{Topic, TopicKind};
 use super::{Settings, Source};
 use crate::multidb::database::DatabaseId;
 
-/// A heard leg that is to be left has at most this long to send what it has.
+/// A heard leg that is left has at most this long to send what it has.
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Connects.
@@ -70,23 +72,47 @@ pub(super) async fn unsubscribe(
     drop(timeout(settings.response_timeout, telling).await);
 }
 
-/// Waits until everything the server has sent so far has arrived: the answer comes after it.
-pub(super) async fn leave(mut sink: PubSubSink, settings: Settings) {
+/// Ends all subscriptions. The confirmation comes after the last message the server has counted as
+/// heard, so whoever publishes is told the truth.
+pub(super) async fn leave(sink: PubSubSink, line: Line, shards: Vec<Bytes>, settings: Settings) {
+    let (mut channels, mut patterns) = (sink.clone(), sink);
+    let all: &[&str] = &[];
+    let shards = shards.iter().map(|name| line.unsubscribe(name));
+    let leaving = async {
+        tokio::join!(
+            channels.unsubscribe(all),
+            patterns.punsubscribe(all),
+            join_all(shards),
+        )
+    };
     let patience = settings.response_timeout.min(FAREWELL);
-    drop(timeout(patience, sink.ping::<Value>()).await);
+    drop(timeout(patience, leaving).await);
 }
 
-/// Finds out that a connection is dead although nothing has said so, and why.
-pub(super) async fn watch(mut sink: PubSubSink, line: Line, settings: Settings) -> Arc<str> {
+/// Finds out that a connection is dead although nothing has said so, and why. `pulse` beats with
+/// whatever comes over it: who talks need not be asked whether he lives, and does not answer in time
+/// when the answer stands behind much that he has to say.
+pub(super) async fn watch(
+    mut sink: PubSubSink,
+    line: Line,
+    pulse: Arc<AtomicU64>,
+    settings: Settings,
+) -> Arc<str> {
+    let beats = || pulse.load(Ordering::Relaxed);
     let asking = async {
+        let mut before = beats();
         loop {
             sleep(settings.ping_interval).await;
+            let now = beats();
+            if std::mem::replace(&mut before, now) != now {
+                continue;
+            }
             let both = async { tokio::try_join!(sink.ping::<Value>(), line.ping()) };
             match timeout(settings.response_timeout, both).await {
-                Err(_) => return Arc::from("no answer in time"),
+                Err(_) if beats() == now => return Arc::from("no answer in time"),
                 // Any answer is a sign of life, also that it may not be asked.
                 Ok(Err(error)) if error.code().is_none() => return error.to_string().into(),
-                Ok(_) => {}
+                _ => {}
             }
         }
     };

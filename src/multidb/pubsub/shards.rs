@@ -90,6 +90,11 @@ impl Shards {
         }
     }
 
+    /// The server is about to be asked to end all subscriptions: these.
+    pub(super) fn forget_all(&mut self) -> Vec<Bytes> {
+        self.carried.drain().collect()
+    }
+
     /// The server is about to be asked to end this subscription.
     pub(super) fn forget(&mut self, name: &Bytes) {
         self.carried.remove(name);

@@ -8,17 +8,30 @@ use tokio::time::Instant;
 
 use super::leg::{Leg, LegId, Token};
 use super::{Act, Next, Place, State, Which};
+use crate::multidb::database::Database;
 use crate::multidb::pubsub::item::{Gap, GapCause};
 use crate::multidb::pubsub::topic::Topic;
 
 impl<M> State<M> {
-    /// The active database has changed, or there is none.
-    pub(in crate::multidb::pubsub) fn goes(&mut self, goal: Option<Place>) {
-        if self.goal != goal {
-            self.failures = 0;
-            self.rest = None;
+    /// The active database is this one, or there is none, and `changes` have been made to it ever.
+    pub(in crate::multidb::pubsub) fn goes(&mut self, goal: Option<Database>, changes: u64) {
+        // Who misses a change cannot know who was active in between.
+        let missed = changes > self.changes + 1;
+        self.changes = changes;
+        let before = self.goal.take().or(self.vacated.take()).filter(|_| !missed);
+        match goal {
+            None => self.vacated = before,
+            Some(database) => {
+                let place = before.filter(|before| before.database.id == database.id);
+                let new = || Place {
+                    database,
+                    since: changes,
+                };
+                self.goal = Some(place.unwrap_or_else(new));
+            }
         }
-        self.goal = goal;
+        self.failures = 0;
+        self.rest = None;
         self.steer();
     }
 
