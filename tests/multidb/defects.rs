@@ -207,8 +207,7 @@ async fn a_pipeline_that_is_dropped_closes_nothing() {
     let stage = Stage::of(1).await;
     let mut db = stage.db.clone();
     {
-        let pipeline = pipe();
-        let _: () = pipeline.query_async(&mut db).await.unwrap();
+        drop(pipe());
         let mut other = db.clone();
         let mut pipeline = pipe();
         pipeline.atomic().set("key", 1);

@@ -196,6 +196,7 @@ async fn inside_a_sentinel_group_the_client_follows_the_master() {
     let failover = format!("SENTINEL FAILOVER {}", group.name());
     group.sentinels[0].run(&failover).await;
     group.promoted().await;
+    group.demoted().await;
     crowd.progress(5).await;
     let _: () = db.clone().set("where", "new master").await.unwrap();
     let found: String = group.servers[1].ask("GET where").await.unwrap();

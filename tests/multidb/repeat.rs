@@ -4,8 +4,8 @@
 use herdsman::multidb::Error;
 use redis::{AsyncCommands, RedisError, RedisResult, Script, pipe};
 
-use crate::real_redis::{Network, PATIENCE};
-use crate::support::Stage;
+use crate::real_redis::{Network, PATIENCE, Plan, Port, eventually};
+use crate::support::{Stage, Stand};
 
 fn outcome_unknown(error: &RedisError) {
     assert!(
@@ -73,7 +73,11 @@ async fn a_set_with_a_condition_is_a_lock_and_not_repeated() {
 
 #[tokio::test]
 async fn a_transaction_is_applied_at_most_once() {
-    let stage = Stage::of(2).await;
+    // Ten lost replies in a row are a reason to leave; here they shall stay.
+    let stage = Stage::with(2, |config| {
+        config.consecutive_failures(0).min_num_failures(100)
+    })
+    .await;
     let mut db = stage.db.clone();
     for round in 1..=10 {
         stage[0].network.cut_reply_of("EXEC", 1);
@@ -135,16 +139,71 @@ async fn a_script_that_writes_is_not_repeated() {
     stage.finish().await;
 }
 
-/// READONLY says that nothing was done, so anything may go elsewhere.
+/// A server that will not do it says so, which proves that nothing was done: anything may go elsewhere.
+/// The checks are as good as switched off: it is the refusal itself that counts.
+async fn goes_elsewhere(first: Plan, orders: &[&str]) {
+    let stands = vec![Stand::of(first.start().await).await, Stand::start().await];
+    let stage = Stage::over(stands, |config| config.health_check_interval(PATIENCE)).await;
+    let mut db = stage.db.clone();
+    for order in orders {
+        stage[0].server.run(order).await;
+    }
+    let count: u64 = db.incr("n", 1).await.unwrap();
+    assert_eq!((count, stage.active().as_str()), (1, "b"));
+    assert_eq!(stage[1].server.number("n").await, 1);
+    stage.finish().await;
+}
+
 #[tokio::test]
 async fn what_a_replica_refuses_is_carried_out_by_the_next_database_once() {
-    let stage = Stage::with(2, |config| config.health_check_interval(PATIENCE)).await;
-    let mut db = stage.db.clone();
-    stage[0].server.become_replica().await;
-    let count: u64 = db.incr("n", 1).await.unwrap();
-    assert_eq!(count, 1);
-    assert_eq!(stage.active(), "b");
-    assert_eq!(stage[1].server.number("n").await, 1);
+    goes_elsewhere(Plan::new(), &["REPLICAOF 127.0.0.1 1"]).await;
+}
+
+#[tokio::test]
+async fn what_a_replica_without_its_master_refuses_is_carried_out_by_the_next_database_once() {
+    let alone = Plan::new()
+        .set("replica-serve-stale-data", "no")
+        .set("replica-read-only", "no");
+    goes_elsewhere(alone, &["REPLICAOF 127.0.0.1 1"]).await;
+}
+
+#[tokio::test]
+async fn what_a_master_without_its_replicas_refuses_is_carried_out_by_the_next_database_once() {
+    goes_elsewhere(Plan::new(), &["CONFIG SET min-replicas-to-write 1"]).await;
+}
+
+#[tokio::test]
+async fn what_a_cluster_without_its_slots_refuses_is_carried_out_by_the_next_database_once() {
+    let bus = Port::free();
+    let empty = Plan::new()
+        .set("cluster-enabled", "yes")
+        .set("cluster-port", &bus.number().to_string());
+    goes_elsewhere(empty, &[]).await;
+}
+
+#[tokio::test]
+async fn what_a_busy_script_keeps_from_running_is_carried_out_by_the_next_database_once() {
+    let stands = Stand::row(2).await;
+    let stage = Stage::over(stands, |config| config.health_check_interval(PATIENCE)).await;
+    stage[0]
+        .server
+        .run("CONFIG SET busy-reply-threshold 10")
+        .await;
+    let busy = stage[0]
+        .server
+        .ask::<()>("EVAL while(true)do(function()end)()end 0");
+    let meanwhile = async {
+        eventually("it is busy", async || {
+            let answer = stage[0].server.ask::<()>("GET n").await;
+            answer.is_err_and(|error| error.code() == Some("BUSY"))
+        })
+        .await;
+        let count: u64 = stage.db.clone().incr("n", 1).await.unwrap();
+        assert_eq!((count, stage.active().as_str()), (1, "b"));
+        stage[0].server.run("SCRIPT KILL").await;
+    };
+    let (killed, ()) = tokio::join!(busy, meanwhile);
+    assert!(killed.is_err());
     stage.finish().await;
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use herdsman::multidb::{Error, Event, SwitchReason};
 use redis::{AsyncCommands, RedisResult};
 
-use crate::real_redis::eventually;
-use crate::support::{Crowd, Fault, Stage, next_event};
+use crate::real_redis::{Plan, eventually};
+use crate::support::{Crowd, Fault, Stage, Stand, next_event};
 
 async fn ask(stage: &Stage) -> RedisResult<Option<String>> {
     stage.db.clone().get("key").await
@@ -162,19 +162,26 @@ async fn the_only_database_is_used_again_after_a_black_hole() {
     }
 }
 
+/// Forty keys that take 50 ms each: two seconds of LOADING.
 #[tokio::test]
 async fn a_database_that_is_loading_its_data_is_left_and_used_again_when_it_has() {
-    let stage = Stage::with(2, |config| {
+    let slow = Plan::new()
+        .set("rdbcompression", "no")
+        .set("key-load-delay", "50000")
+        .set("loading-process-events-interval-bytes", "1024");
+    let stands = vec![Stand::of(slow.start().await).await, Stand::start().await];
+    let stage = Stage::over(stands, |config| {
         config.auto_fallback_interval(Some(Duration::from_millis(100)))
     })
     .await;
     let mut db = stage.db.clone();
     for i in 0..40 {
-        let _: () = db.set(format!("key:{i}"), "x".repeat(2048)).await.unwrap();
+        let value = "x".repeat(2048);
+        let _: () = db.set(format!("key:{i}"), value).await.unwrap();
     }
+    stage[0].server.run("SAVE").await;
     stage[0].server.kill();
     stage.until_active("b").await;
-    // A key takes 50 ms to load: two seconds of LOADING.
     stage[0].server.restart_loading().await;
     let answer: RedisResult<Option<String>> = stage[0].server.ask("GET key:1").await;
     assert_eq!(answer.unwrap_err().code(), Some("LOADING"));

@@ -1,5 +1,5 @@
 //! A master, its replica, and the sentinels that watch them: quick ones, which find a master dead
-//! after a third of a second and usually promote the replica a second later.
+//! after a second and usually promote the replica a second later.
 
 use super::{Plan, Server, comes_true};
 
@@ -33,7 +33,7 @@ impl SentinelGroup {
                     "sentinel monitor",
                     &format!("{NAME} 127.0.0.1 {} {quorum}", master.port()),
                 )
-                .set("sentinel down-after-milliseconds", &format!("{NAME} 300"))
+                .set("sentinel down-after-milliseconds", &format!("{NAME} 1000"))
                 .set("sentinel failover-timeout", &format!("{NAME} 2000"));
             let sentinel = plan.start().await;
             // It asks a few times as often as usual, and no oftener: what it knows of a replica is
@@ -69,6 +69,18 @@ impl SentinelGroup {
         let address = format!("SENTINEL GET-MASTER-ADDR-BY-NAME {NAME}");
         let (_, port): (String, u16) = self.sentinels[0].ask(&address).await.expect("a master");
         port
+    }
+
+    /// Waits until the first master has been told that it is one no longer. Until then it takes
+    /// writes that will be lost, and nobody can know.
+    pub async fn demoted(&self) {
+        let demoted =
+            comes_true(async || self.servers[0].info("role").await.as_deref() == Some("slave"));
+        assert!(
+            demoted.await,
+            "the master is never demoted\n{}",
+            self.logs()
+        );
     }
 
     /// Waits until the sentinels have made the other one master.
