@@ -2,10 +2,14 @@
 //!
 //! Everything above speaks in these types. What is here may be used by every floor and imports none.
 
+mod charge;
+mod entity;
 mod model;
 mod record;
 mod tokens;
 
+pub use charge::{Charge, Payer};
+pub use entity::EntityKind;
 pub use model::{InvalidModelName, ModelName};
 pub use record::UsageRecord;
 pub use tokens::TokenCounts;

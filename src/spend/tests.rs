@@ -12,7 +12,7 @@ use futures_util::future::{join_all, try_join_all};
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::{ModelName, TokenCounts};
+use crate::domain::{Charge, ModelName, TokenCounts};
 use crate::store::SQLITE_FILE;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -52,6 +52,8 @@ fn record(number: u32) -> UsageRecord {
             output: 2,
         },
         estimated: false,
+        charge: Charge::default(),
+        failed: false,
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
-use crate::domain::{TokenCounts, UsageRecord};
+use crate::domain::{Charge, TokenCounts, UsageRecord};
 use crate::fleet::{Fault, Outcome};
 use crate::gateway::Gateway;
 use crate::gateway::attempt::Slot;
@@ -125,6 +125,8 @@ impl Account {
             at: unix_now(),
             tokens,
             estimated,
+            charge: Charge::default(),
+            failed: false,
         };
         Some(self.gateway.spend.record(record))
     }

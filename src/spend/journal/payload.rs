@@ -78,7 +78,7 @@ pub(super) fn write(buffer: &mut Vec<u8>, payload: &impl Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ModelName;
+    use crate::domain::{Charge, ModelName};
 
     #[test]
     fn a_record_is_short_and_readable() {
@@ -92,6 +92,8 @@ mod tests {
                 output: u64::MAX,
             },
             estimated: false,
+            charge: Charge::default(),
+            failed: false,
         };
         write(&mut buffer, &Record::from(&record));
         insta::assert_snapshot!(String::from_utf8(buffer.clone()).unwrap(), @r#"{"e":"gpu-\"1\"","m":"llama3.2:latest","t":1700000000,"i":12,"o":4294967295}"#);

@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::recover::recover;
 use super::writer::Writer;
 use super::{Limits, Notice};
-use crate::domain::{ModelName, TokenCounts, UsageRecord};
+use crate::domain::{Charge, ModelName, TokenCounts, UsageRecord};
 use crate::spend::{Durability, NotRecorded, SpendStats};
 use crate::store::SealedBatch;
 use simulated_disk::SimulatedDisk;
@@ -35,6 +35,8 @@ fn record(number: u32) -> UsageRecord {
             output: 1,
         },
         estimated: false,
+        charge: Charge::default(),
+        failed: false,
     }
 }
 
