@@ -1,0 +1,1 @@
+//! Replication lag, asked of a Redis Enterprise cluster over REST.

@@ -1,0 +1,1 @@
+//! Subscriptions that move with the active database.
