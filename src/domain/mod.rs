@@ -15,7 +15,7 @@ mod tokens;
 pub use account::{Account, AccountKind, ModelRule, is_account_id, member_id};
 pub use budget::{Allowance, Budget, Limits};
 pub use charge::{Charge, Payer};
-pub use entity::EntityKind;
+pub use entity::{EntityKind, InvalidEntityKind, MAX_ENTITY_CHARS, UNATTRIBUTED};
 pub use model::{InvalidModelName, ModelName};
 pub use period::Period;
 pub use price::{MOST_NANO_USD, Price, Rate, format_usd, parse_usd};

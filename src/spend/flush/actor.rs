@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Arguments;
 use super::message::Message;
 use super::state::{Effect, State};
-use crate::store::{BatchId, SealedBatch};
+use crate::store::{self, BatchId, SealedBatch};
 use crate::supervision::Slot;
 
 /// See the module.
@@ -71,7 +71,7 @@ impl Flushing {
     }
 
     fn write(&self, myself: ActorRef<Message>, batches: Vec<Arc<SealedBatch>>) {
-        let (store, stats) = (
+        let (database, stats) = (
             self.arguments.store.clone(),
             Arc::clone(&self.arguments.stats),
         );
@@ -82,7 +82,11 @@ impl Flushing {
                 done: false,
             };
             let began = Instant::now();
-            match store.apply(&batches).await {
+            let flush = store::Flush {
+                batches: &batches,
+                ..store::Flush::default()
+            };
+            match database.apply(flush).await {
                 Ok(_) => outcome.done = true,
                 Err(error) => {
                     stats.flush_errors.fetch_add(1, Relaxed);

@@ -128,10 +128,8 @@ mod tests {
 
     fn batch(seq: u64) -> Arc<SealedBatch> {
         Arc::new(SealedBatch {
-            id: id(seq),
-            rows: Vec::new(),
             records: 1,
-            oldest: 0,
+            ..SealedBatch::empty(id(seq))
         })
     }
 

@@ -81,10 +81,10 @@ impl Aggregate {
             (&a.endpoint, &a.model, a.minute).cmp(&(&b.endpoint, &b.model, b.minute))
         });
         SealedBatch {
-            id,
             rows,
             records: self.records,
             oldest: self.oldest,
+            ..SealedBatch::empty(id)
         }
     }
 }
