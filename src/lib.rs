@@ -9,12 +9,13 @@
 //! | 0 | [`domain`] |
 //! | 1 | [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
 //! | 2 | [`simulator`], [`upstream`], [`store`], [`multidb`] |
-//! | 4 | [`fleet`], [`usage`], [`spend`] |
+//! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`] |
 //! | 6 | [`http`] |
 //! | 7 | [`app`] |
 //! | 8 | [`cli`] and `main` |
 
+pub mod access;
 pub mod app;
 pub mod cli;
 pub mod config;

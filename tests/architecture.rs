@@ -48,22 +48,27 @@ const FLOORS: &[(&str, &[&str])] = &[
         &["domain", "config", "metrics", "store", "supervision"],
     ),
     (
+        "access",
+        &["domain", "config", "metrics", "store", "supervision"],
+    ),
+    (
         "gateway",
         &[
-            "domain", "config", "metrics", "protocol", "routing", "fleet", "usage", "spend",
-            "upstream",
+            "access", "domain", "config", "metrics", "protocol", "routing", "fleet", "usage",
+            "spend", "upstream",
         ],
     ),
     (
         "http",
         &[
             "domain", "config", "metrics", "protocol", "gateway", "fleet", "usage", "spend",
-            "store",
+            "store", "access",
         ],
     ),
     (
         "app",
         &[
+            "access",
             "domain",
             "config",
             "metrics",
@@ -80,7 +85,10 @@ const FLOORS: &[(&str, &[&str])] = &[
             "http",
         ],
     ),
-    ("cli", &["app", "config", "simulator", "store", "domain"]),
+    (
+        "cli",
+        &["access", "app", "config", "simulator", "store", "domain"],
+    ),
     ("main", &["cli"]),
 ];
 

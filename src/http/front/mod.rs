@@ -11,6 +11,7 @@ mod origins;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use axum::Router;
@@ -27,6 +28,8 @@ use tower::Service;
 
 pub use origins::Origins;
 
+use super::admin::Peer;
+
 /// The door before the router.
 #[derive(Clone, Debug)]
 pub struct Front {
@@ -34,6 +37,8 @@ pub struct Front {
     origins: Origins,
     /// Only names of this machine are answered to.
     guards_host: bool,
+    /// Who is at the other end, once there is one.
+    peer: Option<Peer>,
 }
 
 enum Verdict {
@@ -54,6 +59,16 @@ impl Front {
             router,
             origins,
             guards_host: on_loopback,
+            peer: None,
+        }
+    }
+
+    /// The door as one connection meets it.
+    #[must_use]
+    pub(super) fn facing(&self, peer: SocketAddr) -> Self {
+        Self {
+            peer: Some(Peer(peer)),
+            ..self.clone()
         }
     }
 
@@ -88,7 +103,13 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        // Nobody else asks who it is, and it costs an allocation.
+        if request.uri().path().starts_with("/admin/")
+            && let Some(peer) = self.peer
+        {
+            request.extensions_mut().insert(peer);
+        }
         match self.judge(&request) {
             Verdict::Plain => Box::pin(self.router.clone().call(request.map(Body::new))),
             Verdict::Refused => Box::pin(async { Ok(StatusCode::FORBIDDEN.into_response()) }),
