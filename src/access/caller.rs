@@ -242,9 +242,15 @@ mod tests {
         let mut over = key();
         over.expires_at = Some(50);
         let entry = |account| Arc::clone(view([account]).get(AccountKind::Key, "k").unwrap());
-        assert_eq!(Caller::with(entry(blocked), 0).unwrap_err(), Refused::BlockedKey);
+        assert_eq!(
+            Caller::with(entry(blocked), 0).unwrap_err(),
+            Refused::BlockedKey
+        );
         assert!(Caller::with(entry(over.clone()), 49).is_ok());
-        assert_eq!(Caller::with(entry(over), 50).unwrap_err(), Refused::ExpiredKey);
+        assert_eq!(
+            Caller::with(entry(over), 50).unwrap_err(),
+            Refused::ExpiredKey
+        );
     }
 
     #[test]

@@ -33,7 +33,10 @@ impl Outputs {
         }
         if let Some(sum) = self.0.get(model) {
             let old = sum.load(Ordering::Relaxed);
-            sum.store(old - (old >> MEMORY) + tokens.min(1 << 40), Ordering::Relaxed);
+            sum.store(
+                old - (old >> MEMORY) + tokens.min(1 << 40),
+                Ordering::Relaxed,
+            );
         }
     }
 }
@@ -49,10 +52,18 @@ mod tests {
         for _ in 0..200 {
             outputs.saw(&model, 1000);
         }
-        assert!((985..=1000).contains(&outputs.expect(&model)), "{}", outputs.expect(&model));
+        assert!(
+            (985..=1000).contains(&outputs.expect(&model)),
+            "{}",
+            outputs.expect(&model)
+        );
         for _ in 0..200 {
             outputs.saw(&model, 8);
         }
-        assert!((8..24).contains(&outputs.expect(&model)), "{}", outputs.expect(&model));
+        assert!(
+            (8..24).contains(&outputs.expect(&model)),
+            "{}",
+            outputs.expect(&model)
+        );
     }
 }

@@ -56,7 +56,8 @@ impl AccessStats {
 impl Collector for Accounts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let view = self.0.view.load();
-        let gauge = ConstGauge::new(i64::try_from(view.count(AccountKind::Key)).unwrap_or(i64::MAX));
+        let gauge =
+            ConstGauge::new(i64::try_from(view.count(AccountKind::Key)).unwrap_or(i64::MAX));
         let family = encoder.encode_descriptor(
             "access_keys",
             "API keys known to this router",

@@ -55,10 +55,14 @@ impl Ticket {
         };
         let taken = match wants.is_empty() {
             true => Vec::new(),
-            false => inner.sharing.take(&wants).await.map_err(|short| match short {
-                Short::Of(cell) => refusal(&cell, inner.sharing.clock().now().unix_ms),
-                Short::Unknown => Refused::LimitsAway,
-            })?,
+            false => inner
+                .sharing
+                .take(&wants)
+                .await
+                .map_err(|short| match short {
+                    Short::Of(cell) => refusal(&cell, inner.sharing.clock().now().unix_ms),
+                    Short::Unknown => Refused::LimitsAway,
+                })?,
         };
         Ok(Self {
             access: access.clone(),

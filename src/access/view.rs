@@ -8,9 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::meter::{Cell, Owner, What};
-use crate::domain::{
-    Account, AccountKind, Allowance, Limits, MOST_NANO_USD, ModelName, Price,
-};
+use crate::domain::{Account, AccountKind, Allowance, Limits, MOST_NANO_USD, ModelName, Price};
 
 const SHARDS: usize = 256;
 
@@ -68,7 +66,11 @@ impl View {
 
     /// How many of a kind there are.
     pub(super) fn count(&self, kind: AccountKind) -> usize {
-        self.kinds[kind as usize].0.iter().map(|shard| shard.len()).sum()
+        self.kinds[kind as usize]
+            .0
+            .iter()
+            .map(|shard| shard.len())
+            .sum()
     }
 
     /// Everyone of every kind.
@@ -280,7 +282,12 @@ mod tests {
             entry.cells.first().map(|cell| cell.limit())
         };
         assert_eq!(limit(&view), Some(3));
-        assert!(view.get(AccountKind::Budget, "free").unwrap().cells.is_empty());
+        assert!(
+            view.get(AccountKind::Budget, "free")
+                .unwrap()
+                .cells
+                .is_empty()
+        );
         let (view, _) = view.with(vec![Change::Put(with_rpm(AccountKind::Budget, "free", 4))]);
         assert_eq!(limit(&view), Some(4));
         let (view, _) = view.with(vec![Change::Gone(AccountKind::Budget, "free".into())]);
@@ -293,12 +300,18 @@ mod tests {
         let (two, _) = one.with(vec![Change::Gone(AccountKind::Tag, "t".into())]);
         assert!(one.get(AccountKind::Tag, "t").is_some());
         assert!(two.get(AccountKind::Tag, "t").is_none());
-        assert_eq!((one.count(AccountKind::Tag), two.count(AccountKind::Tag)), (1, 0));
+        assert_eq!(
+            (one.count(AccountKind::Tag), two.count(AccountKind::Tag)),
+            (1, 0)
+        );
     }
 
     #[test]
     fn tags_come_from_the_metadata() {
-        assert_eq!(tags_of(r#"{"tags":["a","b"],"x":1}"#), ["a".into(), "b".into()]);
+        assert_eq!(
+            tags_of(r#"{"tags":["a","b"],"x":1}"#),
+            ["a".into(), "b".into()]
+        );
         assert!(tags_of("{}").is_empty() && tags_of(r#"{"tags":1}"#).is_empty());
     }
 }

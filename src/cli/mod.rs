@@ -14,6 +14,7 @@ mod failure;
 mod interrupt;
 mod migrate;
 mod output;
+mod said;
 mod serve;
 mod settings;
 mod simulate;

@@ -25,6 +25,12 @@ impl Taken {
         }
     }
 
+    /// How much.
+    #[must_use]
+    pub fn reserved(&self) -> i64 {
+        self.reserved
+    }
+
     /// The limit it is of.
     #[must_use]
     pub fn cell(&self) -> &Arc<Cell> {

@@ -21,9 +21,6 @@ pub struct Read {
     pub asked_ms: i64,
 }
 
-
-
-
 /// What was spent in the periods asked about.
 #[derive(Debug)]
 pub struct Bases {
@@ -74,7 +71,11 @@ impl State {
     /// What is set while running counts before what is configured.
     fn prices(&self) -> HashMap<ModelName, Price> {
         let mut prices = self.configured.clone();
-        prices.extend(self.set.iter().map(|(model, price)| (model.clone(), *price)));
+        prices.extend(
+            self.set
+                .iter()
+                .map(|(model, price)| (model.clone(), *price)),
+        );
         prices
     }
 

@@ -33,11 +33,14 @@ impl Ledger {
 
         let mut open: Vec<Open> = Vec::with_capacity(call.lines.len());
         for line in &call.lines {
-            let book = self.books.entry(Arc::clone(&line.key)).or_insert_with(|| Book {
-                window: i64::MIN,
-                base: (0, -1),
-                entries: Entries::new(),
-            });
+            let book = self
+                .books
+                .entry(Arc::clone(&line.key))
+                .or_insert_with(|| Book {
+                    window: i64::MIN,
+                    base: (0, -1),
+                    entries: Entries::new(),
+                });
             open.push(book.open(terms, me, now_ms, line));
         }
         let verdicts = call
@@ -236,7 +239,10 @@ mod tests {
     fn what_one_router_holds_no_other_gets() {
         let mut fleet = Fleet::new(10, Window::Always);
         assert_eq!(fleet.call("a", 0, (0, 0), 7, 0).verdicts, [Verdict::Given]);
-        assert_eq!(fleet.call("b", 1, (0, 0), 4, 0).verdicts, [Verdict::Short(0)]);
+        assert_eq!(
+            fleet.call("b", 1, (0, 0), 4, 0).verdicts,
+            [Verdict::Short(0)]
+        );
         assert_eq!(fleet.call("b", 1, (0, 0), 3, 0).verdicts, [Verdict::Given]);
         fleet.call("a", 2, (0, 2), 0, 0);
         assert_eq!(fleet.call("b", 3, (0, 3), 5, 0).verdicts, [Verdict::Given]);
@@ -254,12 +260,24 @@ mod tests {
     fn a_dead_router_holds_nothing_but_what_it_spent_stays_spent() {
         let mut fleet = Fleet::new(10, Window::Since(0));
         fleet.call("a", 0, (2, 6), 0, 0);
-        assert_eq!(fleet.call("b", 1_000, (0, 0), 3, 0).verdicts, [Verdict::Short(0)]);
-        assert_eq!(fleet.call("b", 1_001, (0, 0), 8, 0).verdicts, [Verdict::Given]);
+        assert_eq!(
+            fleet.call("b", 1_000, (0, 0), 3, 0).verdicts,
+            [Verdict::Short(0)]
+        );
+        assert_eq!(
+            fleet.call("b", 1_001, (0, 0), 8, 0).verdicts,
+            [Verdict::Given]
+        );
         // A base asked for long after its death has whatever it will ever have.
         let free = |reply: Reply| reply.parts[0].free;
-        assert_eq!(free(fleet.call_with_base("b", 2_000, (8, 0), 0, 0, (1, 1_500))), -1);
-        assert_eq!(free(fleet.call_with_base("b", 9_000, (0, 0), 0, 0, (9, 8_000))), 1);
+        assert_eq!(
+            free(fleet.call_with_base("b", 2_000, (8, 0), 0, 0, (1, 1_500))),
+            -1
+        );
+        assert_eq!(
+            free(fleet.call_with_base("b", 9_000, (0, 0), 0, 0, (9, 8_000))),
+            1
+        );
     }
 
     #[test]
@@ -275,9 +293,15 @@ mod tests {
     fn a_minute_that_has_passed_begins_again_from_nothing() {
         let mut fleet = Fleet::new(5, Window::Each(60_000));
         fleet.call("a", 59_000, (5, 0), 0, 0);
-        assert_eq!(fleet.call("b", 59_999, (0, 0), 1, 0).verdicts, [Verdict::Short(0)]);
+        assert_eq!(
+            fleet.call("b", 59_999, (0, 0), 1, 0).verdicts,
+            [Verdict::Short(0)]
+        );
         let reply = fleet.call("b", 60_000, (0, 0), 5, 0);
-        assert_eq!((reply.verdicts[0], reply.parts[0].window), (Verdict::Given, 60_000));
+        assert_eq!(
+            (reply.verdicts[0], reply.parts[0].window),
+            (Verdict::Given, 60_000)
+        );
     }
 
     #[test]
@@ -287,12 +311,21 @@ mod tests {
         fleet.call("a", 100_000, (5, 0), 0, 0);
         fleet.window = Window::Since(200);
         let ahead = fleet.call("b", 199_999, (0, 0), 1, 0);
-        assert_eq!((ahead.verdicts[0], ahead.parts[0].window), (Verdict::Short(0), 100));
-        assert_eq!(fleet.call("b", 200_000, (0, 0), 1, 0).verdicts, [Verdict::Given]);
+        assert_eq!(
+            (ahead.verdicts[0], ahead.parts[0].window),
+            (Verdict::Short(0), 100)
+        );
+        assert_eq!(
+            fleet.call("b", 200_000, (0, 0), 1, 0).verdicts,
+            [Verdict::Given]
+        );
         // And one that is behind finds the new one.
         fleet.window = Window::Since(100);
         let behind = fleet.call("a", 200_001, (5, 0), 4, 0);
-        assert_eq!((behind.verdicts[0], behind.parts[0].window), (Verdict::Given, 200));
+        assert_eq!(
+            (behind.verdicts[0], behind.parts[0].window),
+            (Verdict::Given, 200)
+        );
     }
 
     #[test]
@@ -326,7 +359,10 @@ mod tests {
             needs: vec![vec![(0, 1)]],
         };
         let reply = ledger.settle(&terms, &"a".into(), 0, &call);
-        assert_eq!((reply.verdicts[0], reply.parts[0].extra), (Verdict::Young, 0));
+        assert_eq!(
+            (reply.verdicts[0], reply.parts[0].extra),
+            (Verdict::Young, 0)
+        );
         let reply = ledger.settle(&terms, &"a".into(), 100, &call);
         assert_eq!(reply.verdicts, [Verdict::Given]);
     }

@@ -119,7 +119,10 @@ fn read(answer: &[i64], call: &Call) -> Option<Reply> {
     let verdict = |number: &i64| match *number {
         0 => Some(Verdict::Given),
         -1 => Some(Verdict::Young),
-        place => usize::try_from(place).ok()?.checked_sub(1).map(Verdict::Short),
+        place => usize::try_from(place)
+            .ok()?
+            .checked_sub(1)
+            .map(Verdict::Short),
     };
     let part = |part: &[i64]| Part {
         window: part[0],

@@ -59,7 +59,10 @@ impl<R> State<R> {
     }
 
     /// What became of one meter.
-    #[expect(clippy::too_many_arguments, reason = "one line of a reply, taken apart")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one line of a reply, taken apart"
+    )]
     fn receive(
         &mut self,
         cell: &Arc<Cell>,

@@ -149,7 +149,9 @@ impl<R> State<R> {
         self.ledger_ms = ledger_ms;
         if !self.shared {
             while let Some(flight) = self.depart(now, Judge::Own) {
-                let reply = self.own.settle(&self.own_terms(), &self.me, ledger_ms, &flight.call);
+                let reply = self
+                    .own
+                    .settle(&self.own_terms(), &self.me, ledger_ms, &flight.call);
                 self.land(now, flight, &reply, Judge::Own);
             }
             return Next::Rest;
