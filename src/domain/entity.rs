@@ -1,28 +1,43 @@
-//! Who can owe: the kinds of account that usage is charged to.
+//! Whom spend is charged to.
 
 use std::fmt;
+use std::str::FromStr;
 
-/// What an account stands for. The names are those of the database's `kind` columns.
+/// The entity that spend of nobody in particular is charged to: of a key that was deleted while its
+/// request ran, say. It exists under every kind, and nobody can be named so by chance: real
+/// entities are looked up before they are charged.
+pub const UNATTRIBUTED: &str = "unattributed";
+
+/// The longest name of an entity that every database keeps whole, in characters. Names that come
+/// from clients (tags, end users) are cut to it where they come in.
+pub const MAX_ENTITY_CHARS: usize = 255;
+
+/// What kind of thing an entity is. One request is charged to several at once, each the full price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EntityKind {
-    /// An API key.
+    /// An API key, by the SHA-256 it is stored as.
     Key,
-    /// A person or program that owns keys.
+    /// A user of this router.
     User,
-    /// Several users.
+    /// A team.
     Team,
-    /// One user within one team.
+    /// One user in one team.
     TeamMember,
-    /// Several teams.
+    /// An organisation.
     Org,
-    /// Who a caller says it asks for (`user` in the request).
+    /// Whom the request says it is made for (`user`).
     EndUser,
-    /// A word the caller puts on a request.
+    /// A tag of the request.
     Tag,
 }
 
+/// The text names no kind of entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be one of key, user, team, team_member, org, end_user, tag")]
+pub struct InvalidEntityKind;
+
 impl EntityKind {
-    /// Every kind, in the order in which rows are sorted.
+    /// Every kind.
     pub const ALL: [Self; 7] = [
         Self::Key,
         Self::User,
@@ -33,7 +48,7 @@ impl EntityKind {
         Self::Tag,
     ];
 
-    /// As it stands in the database.
+    /// As it is written in tables, journals and reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,12 +61,6 @@ impl EntityKind {
             Self::Tag => "tag",
         }
     }
-
-    /// The kind of that name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
 }
 
 impl fmt::Display for EntityKind {
@@ -60,15 +69,26 @@ impl fmt::Display for EntityKind {
     }
 }
 
+impl FromStr for EntityKind {
+    type Err = InvalidEntityKind;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(InvalidEntityKind)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_found_under_its_own_name() {
+    fn every_kind_is_read_as_it_is_written() {
         for kind in EntityKind::ALL {
-            assert_eq!(EntityKind::parse(kind.as_str()), Some(kind));
+            assert_eq!(kind.to_string().parse(), Ok(kind));
         }
-        assert_eq!(EntityKind::parse("Key"), None);
+        assert_eq!("Key".parse::<EntityKind>(), Err(InvalidEntityKind));
     }
 }

@@ -9,7 +9,7 @@ mod record;
 mod tokens;
 
 pub use charge::{Charge, Payer};
-pub use entity::EntityKind;
+pub use entity::{EntityKind, InvalidEntityKind, MAX_ENTITY_CHARS, UNATTRIBUTED};
 pub use model::{InvalidModelName, ModelName};
 pub use record::UsageRecord;
 pub use tokens::TokenCounts;

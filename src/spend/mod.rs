@@ -22,6 +22,7 @@ mod carrier;
 mod flush;
 mod forward;
 mod journal;
+mod kind;
 mod recorded;
 mod stats;
 #[cfg(test)]

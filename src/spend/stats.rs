@@ -91,7 +91,7 @@ impl SpendStats {
         self.batches.load(Relaxed)
     }
 
-    /// Rows on their way: endpoint, model and minute make one.
+    /// Rows on their way that belong to a minute or a day.
     pub fn rows(&self) -> u64 {
         self.rows.load(Relaxed)
     }
@@ -153,7 +153,7 @@ impl SpendStats {
             ),
             (
                 "in_memory_daily_spend_update_queue_size",
-                "Rows of the time series that are not in the database yet",
+                "Rows of minutes and days that are not in the database yet",
                 self.rows(),
             ),
             (
@@ -163,7 +163,7 @@ impl SpendStats {
             ),
             (
                 "redis_daily_spend_update_queue_size",
-                "Rows of the time series waiting in Redis",
+                "Rows of minutes and days waiting in Redis",
                 0,
             ),
         ]

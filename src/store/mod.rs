@@ -27,7 +27,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use batch::{BatchId, BatchRow, SealedBatch};
+pub use batch::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums};
 pub use error::Error;
 pub use spend_batches::Applied;
 pub use time_series::{MAX_MINUTES, MinuteRow};

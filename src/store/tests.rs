@@ -37,6 +37,8 @@ fn batch(producer: Uuid, seq: u64, rows: &[(&str, &str, i64, u64)]) -> Arc<Seale
                 tokens: TokenCounts { input, output: 1 },
             })
             .collect(),
+        spend: Vec::new(),
+        daily: Vec::new(),
         records: rows.len() as u64,
         oldest: 0,
     })

@@ -130,6 +130,8 @@ mod tests {
         Arc::new(SealedBatch {
             id: id(seq),
             rows: Vec::new(),
+            spend: Vec::new(),
+            daily: Vec::new(),
             records: 1,
             oldest: 0,
         })

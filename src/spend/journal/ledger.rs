@@ -82,7 +82,7 @@ impl Ledger {
         if self.batches.contains_key(&batch.id) {
             return;
         }
-        self.rows += batch.rows.len() as u64;
+        self.rows += rows_of(&batch);
         self.oldest = self.oldest.into_iter().chain([batch.oldest]).min();
         if let Some(segment) = self.segments.get_mut(&segment) {
             segment.owed += 1;
@@ -111,7 +111,7 @@ impl Ledger {
     /// It is in the database. Returns it the first time it is said.
     pub(super) fn settle(&mut self, id: BatchId) -> Option<Arc<SealedBatch>> {
         let owed = self.batches.remove(&id)?;
-        self.rows -= owed.batch.rows.len() as u64;
+        self.rows -= rows_of(&owed.batch);
         if let Some(segment) = self.segments.get_mut(&owed.segment) {
             segment.owed -= 1;
         }
@@ -146,7 +146,7 @@ impl Ledger {
         self.batches.len() as u64
     }
 
-    /// Rows in all batches together.
+    /// Rows that belong to a time, in all batches together.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
@@ -155,4 +155,8 @@ impl Ledger {
     pub(super) fn oldest(&self) -> Option<i64> {
         self.oldest
     }
+}
+
+fn rows_of(batch: &SealedBatch) -> u64 {
+    (batch.rows.len() + batch.daily.len()) as u64
 }

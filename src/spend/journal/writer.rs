@@ -54,6 +54,8 @@ pub(super) struct Writer {
     producer: Uuid,
     /// How many segments were begun.
     segments: u32,
+    /// What their records need to be counted rightly.
+    format: u32,
     current: Option<Current>,
     /// The number of the open batch.
     seq: u64,
@@ -97,6 +99,7 @@ impl Writer {
             stats,
             producer: Uuid::now_v7(),
             segments: 0,
+            format: payload::TOKENS,
             current: None,
             seq: 1,
             open: Aggregate::default(),
@@ -115,6 +118,7 @@ impl Writer {
 
     /// Writes a group of records with one write. Empties `group`, and answers all in it.
     pub(super) fn append(&mut self, group: &mut Vec<Entry>) {
+        self.raise_format(group);
         self.buffer.clear();
         group.retain_mut(|(record, answer)| {
             let fits = frame::append(&mut self.buffer, frame::RECORD, self.seq, |buffer| {
@@ -320,9 +324,19 @@ impl Writer {
             producer: self.producer,
             number: self.segments,
         };
-        let current = Current::begin(&*self.disk, name)?;
+        let current = Current::begin(&*self.disk, name, self.format)?;
         self.ledger.opened(name);
         Ok(current)
+    }
+
+    /// From the first record that somebody owes on, segments are for versions that know about that.
+    fn raise_format(&mut self, group: &[Entry]) {
+        let charged = |(record, _): &Entry| !record.charge.payers.is_empty();
+        if self.format < payload::CHARGES && group.iter().any(charged) {
+            self.format = payload::CHARGES;
+            self.seal();
+            self.leave_segment();
+        }
     }
 
     fn leave_segment(&mut self) {

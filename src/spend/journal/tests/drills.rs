@@ -1,6 +1,7 @@
 //! One fault at a time.
 
 use super::*;
+use crate::domain::{EntityKind, Payer};
 use crate::spend::journal::disk::Disk as _;
 use crate::store::BatchId;
 
@@ -252,7 +253,7 @@ fn a_segment_of_a_later_version_is_left_alone() {
     let bytes = disk.read(name).unwrap();
     let mut later = Vec::new();
     crate::spend::journal::frame::append(&mut later, 1, 0, |buffer| {
-        buffer.extend_from_slice(br#"{"format":2,"producer":"?"}"#);
+        buffer.extend_from_slice(br#"{"format":3,"producer":"?"}"#);
     });
     later.extend_from_slice(&bytes);
     disk.damage(name, |bytes| *bytes = later);
@@ -260,4 +261,39 @@ fn a_segment_of_a_later_version_is_left_alone() {
     assert!(next.sealed().is_empty());
     next.writer.close();
     assert_eq!(disk.names(), [name]);
+}
+
+#[test]
+fn only_segments_with_charges_are_beyond_the_version_before_them() {
+    let disk = SimulatedDisk::default();
+    let mut process = Process::start(&disk, Durability::Journal);
+    process.record([0]);
+    let charged = UsageRecord {
+        charge: Charge {
+            nano_usd: 42,
+            api_key: "abc".into(),
+            payers: Arc::new([Payer {
+                kind: EntityKind::Key,
+                entity: "abc".into(),
+                period: 0,
+            }]),
+        },
+        ..record(1)
+    };
+    process.writer.append(&mut vec![(charged, None)]);
+    process.record([2]);
+    let formats: Vec<bool> = disk
+        .names()
+        .into_iter()
+        .map(|name| {
+            let bytes = disk.read(name).unwrap();
+            let header = br#"{"format":2"#;
+            bytes.windows(header.len()).any(|window| window == header)
+        })
+        .collect();
+    assert_eq!(formats, [false, true]);
+    let mut next = Process::start(&disk, Durability::Journal);
+    let sealed = next.sealed();
+    assert_eq!(numbers(&sealed), [0, 1, 2]);
+    assert_eq!(sealed[1].spend[0].spent.nano_usd, 42);
 }
