@@ -9,6 +9,7 @@
 //! | 0 | [`domain`] |
 //! | 1 | [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
 //! | 2 | [`simulator`], [`upstream`], [`store`] |
+//! | 3 | [`cluster`] |
 //! | 4 | [`fleet`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`] |
 //! | 6 | [`http`] |
@@ -17,6 +18,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod fleet;

@@ -29,6 +29,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("simulator", &["domain", "protocol"]),
     ("upstream", &["domain", "config", "protocol", "metrics"]),
     ("store", &["domain", "config"]),
+    ("cluster", &["domain", "config", "supervision"]),
     (
         "fleet",
         &[
@@ -44,7 +45,14 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("usage", &["domain", "metrics", "store", "supervision"]),
     (
         "spend",
-        &["domain", "config", "metrics", "store", "supervision"],
+        &[
+            "domain",
+            "config",
+            "metrics",
+            "store",
+            "cluster",
+            "supervision",
+        ],
     ),
     (
         "gateway",
@@ -72,6 +80,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "simulator",
             "upstream",
             "store",
+            "cluster",
             "fleet",
             "usage",
             "spend",
@@ -79,7 +88,10 @@ const FLOORS: &[(&str, &[&str])] = &[
             "http",
         ],
     ),
-    ("cli", &["app", "config", "simulator", "store", "domain"]),
+    (
+        "cli",
+        &["app", "config", "simulator", "store", "spend", "domain"],
+    ),
     ("main", &["cli"]),
 ];
 
