@@ -1,23 +1,36 @@
 //! The database: what is kept for good, and read by people with SQL clients.
 //!
 //! Owns the connections, the migrations and every SQL statement of the program: one file per table,
-//! and `dialect.rs` is the only place where databases differ. It must not know who counts or
+//! and `dialect/` is the only place where databases differ. It must not know who counts or
 //! why: it is handed sealed batches and adds them, each exactly once, however often it is handed
-//! the same one.
+//! the same one ([`flush`]).
 //!
-//! Fails with an [`Error`] and never by itself tries again: whoever called knows how long it may
-//! wait. After a failure the next call starts from a fresh connection, so an outage of any length
-//! needs no restart. The one thing it refuses to repair is a database file that is gone: see
-//! `sqlite.rs`.
+//! Fails with an [`Error`] that says what can be done about it, never waits without a bound, and
+//! never by itself tries again: whoever called knows how long it may wait. After a failure the next
+//! call starts from a fresh connection, so an outage of any length needs no restart. The one thing
+//! it refuses to repair is a database file that is gone: see `sqlite.rs`.
 
+mod address;
 mod batch;
+mod daily_spend;
+mod date;
+mod dead_letters;
 mod dialect;
 mod error;
+mod flush;
+mod flush_leader;
+mod limits;
 mod migrations;
+mod mysql;
 mod pool;
+mod postgres;
 mod schema;
+mod server;
+mod spend;
 mod spend_batches;
+mod spend_producers;
 mod sqlite;
+mod sums;
 mod time_series;
 mod token_counts;
 
@@ -28,8 +41,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use batch::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums};
+pub use daily_spend::DaySpentRow;
+pub use dead_letters::DeadLetter;
 pub use error::Error;
-pub use spend_batches::Applied;
+pub use flush::{Applied, Flush};
+pub use flush_leader::Fence;
+pub use spend::{PeriodRow, SpentRow};
 pub use time_series::{MAX_MINUTES, MinuteRow};
 pub use token_counts::CountRow;
 
@@ -45,10 +62,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database `url` names; the empty one is SQLite in `data_dir`, made if absent.
+    /// Opens the database `url` names; the empty one is SQLite in `data_dir`, made if absent. A
+    /// server is connected to when it is first needed, and may be away now.
     ///
     /// # Errors
-    /// When the address is not one we speak, or nothing answers there.
+    /// When the address is not one we speak, or the file cannot be used.
     pub async fn open(url: &str, data_dir: &Path) -> Result<Self, Error> {
         Ok(Self {
             pool: Arc::new(Pool::open(url, data_dir).await?),

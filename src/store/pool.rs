@@ -1,10 +1,14 @@
 //! Which database it is: one variant for each kind we speak.
 //!
-//! A query is written once, as the body of [`read!`], and the compiler checks it against each kind.
+//! A query is written once, as the body of one of the macros here, and the compiler checks it
+//! against each kind.
 
 use std::path::Path;
 
 use super::error::Error;
+use super::mysql::Mysql;
+use super::postgres::Postgres;
+use super::server::Server;
 use super::{SQLITE_FILE, sqlite};
 
 /// Connections to one database.
@@ -12,6 +16,10 @@ use super::{SQLITE_FILE, sqlite};
 pub(super) enum Pool {
     /// A file on this machine.
     Sqlite(sqlite::Database),
+    /// A server.
+    Postgres(Server<Postgres>),
+    /// A server of MySQL or MariaDB.
+    Mysql(Server<Mysql>),
 }
 
 impl Pool {
@@ -25,22 +33,89 @@ impl Pool {
             return Ok(Self::Sqlite(database));
         }
         // The rest of the address may hold a password.
-        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-        Err(Error::Unsupported(scheme.to_owned()))
+        match url.split_once("://").map_or("", |(scheme, _)| scheme) {
+            "postgres" | "postgresql" => Ok(Self::Postgres(Server::new(Postgres::at(url)?)?)),
+            "mysql" | "mariadb" => Ok(Self::Mysql(Server::new(Mysql::at(url)?)?)),
+            other => Err(Error::Unsupported(other.to_owned())),
+        }
     }
 }
 
-/// Runs one reading query on whatever database it is: `read!(store, |conn| query.load(conn))`.
+/// Runs one query of diesel's that reads: `read!(store, |conn| query.load(conn))`.
 macro_rules! read {
     ($store:expr, |$conn:ident| $query:expr) => {
+        $crate::store::pool::reading!($store, |$conn| async {
+            $query.await.map_err($crate::store::Error::from)
+        })
+    };
+}
+
+/// Runs work that reads, on a connection that is kept out of the way of those who write.
+macro_rules! reading {
+    ($store:expr, |$conn:ident| $work:expr) => {
         match &*$store.pool {
             $crate::store::pool::Pool::Sqlite(database) => {
                 let mut object = database.reader().await?;
                 let $conn = &mut *object;
-                Ok($query.await?)
+                $work.await.map_err($crate::store::sqlite::judged)
+            }
+            $crate::store::pool::Pool::Postgres(server) => {
+                $crate::store::pool::on_server!(server.reader(), |$conn| $work)
+            }
+            $crate::store::pool::Pool::Mysql(server) => {
+                $crate::store::pool::on_server!(server.reader(), |$conn| $work)
             }
         }
     };
 }
 
-pub(super) use read;
+/// Runs work in a transaction that ends as `$end` says. After a failure the connection is closed,
+/// which takes everything back wherever it stood.
+macro_rules! transaction {
+    ($store:expr, $end:expr, |$conn:ident| $work:expr) => {
+        match &*$store.pool {
+            $crate::store::pool::Pool::Sqlite(database) => {
+                let mut writer = database.writer().await?;
+                let $conn = writer.connection();
+                let outcome = $crate::store::pool::bracketed!($conn, $end, $work).await;
+                database.settle(writer, outcome)
+            }
+            $crate::store::pool::Pool::Postgres(server) => {
+                $crate::store::pool::on_server!(server.writer(), |$conn| {
+                    $crate::store::pool::bracketed!($conn, $end, $work)
+                })
+            }
+            $crate::store::pool::Pool::Mysql(server) => {
+                $crate::store::pool::on_server!(server.writer(), |$conn| {
+                    $crate::store::pool::bracketed!($conn, $end, $work)
+                })
+            }
+        }
+    };
+}
+
+macro_rules! on_server {
+    ($checkout:expr, |$conn:ident| $work:expr) => {{
+        let mut checkout = $checkout.await?;
+        let outcome = {
+            let $conn = checkout.connection();
+            $crate::store::server::within($crate::store::server::CALL_TIMEOUT, $work).await
+        };
+        checkout
+            .finish(outcome.and_then(std::convert::identity))
+            .await
+    }};
+}
+
+macro_rules! bracketed {
+    ($conn:ident, $end:expr, $work:expr) => {
+        async {
+            $crate::store::dialect::begin($conn).await?;
+            let done = $work.await?;
+            $crate::store::dialect::end($conn, $end).await?;
+            Ok::<_, $crate::store::Error>(done)
+        }
+    };
+}
+
+pub(super) use {bracketed, on_server, read, reading, transaction};

@@ -28,3 +28,70 @@ diesel::table! {
         applied_at -> BigInt,
     }
 }
+
+diesel::table! {
+    spend (kind, entity) {
+        kind -> Text,
+        entity -> Text,
+        spend_nano_usd -> BigInt,
+        input_tokens -> BigInt,
+        output_tokens -> BigInt,
+        requests -> BigInt,
+    }
+}
+
+diesel::table! {
+    spend_periods (kind, entity, period_start) {
+        kind -> Text,
+        entity -> Text,
+        period_start -> BigInt,
+        spend_nano_usd -> BigInt,
+        input_tokens -> BigInt,
+        output_tokens -> BigInt,
+        requests -> BigInt,
+    }
+}
+
+diesel::table! {
+    daily_spend (kind, entity, date, api_key, model, endpoint) {
+        kind -> Text,
+        entity -> Text,
+        date -> Text,
+        api_key -> Text,
+        model -> Text,
+        endpoint -> Text,
+        spend_nano_usd -> BigInt,
+        input_tokens -> BigInt,
+        output_tokens -> BigInt,
+        requests -> BigInt,
+        failed_requests -> BigInt,
+    }
+}
+
+diesel::table! {
+    flush_leader (singleton) {
+        singleton -> BigInt,
+        epoch -> BigInt,
+        leader -> Text,
+    }
+}
+
+diesel::table! {
+    spend_producers (producer) {
+        producer -> Text,
+        high_water -> BigInt,
+        last_seen -> BigInt,
+    }
+}
+
+diesel::table! {
+    dead_letters (id) {
+        id -> Text,
+        producer -> Text,
+        seq -> BigInt,
+        reason -> Text,
+        payload -> Text,
+        created_at -> BigInt,
+        replayed_at -> Nullable<BigInt>,
+    }
+}

@@ -1,33 +1,32 @@
-//! `spend_batches`: what has been applied, and the one transaction that applies it.
+//! `spend_batches`: which batches have been applied.
 //!
 //! The id of a batch and its content are written in the same transaction. So a batch is in the
-//! sums if and only if its id is in this table, and handing the same batch over again, by whatever
-//! road and after whatever failure, adds nothing. No caller needs to find out how a lost
-//! connection ended: it asks again.
+//! sums if and only if its id is in this table, or below its producer's high water, and handing the
+//! same batch over again, by whatever road and after whatever failure, adds nothing. No caller needs
+//! to find out how a lost connection ended: it asks again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-use std::time::SystemTime;
 
-use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
-use super::batch::{BatchId, SealedBatch};
-use super::dialect::{self, CountKey, MinuteKey, bigint};
+use super::Store;
+use super::batch::BatchId;
+use super::dialect::{Dialect, Merge, Rows, Table, Value};
 use super::error::Error;
-use super::pool::Pool;
-use super::schema::spend_batches;
-use super::{Store, sqlite};
-use crate::domain::TokenCounts;
+use super::limits;
+use super::pool::reading;
+use super::spend_producers::HighWaters;
 
-/// What a call to [`Store::apply`] did. Every batch it was given is in the database now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Batches it added.
-    pub fresh: usize,
-    /// Batches that had been added before.
-    pub known: usize,
-}
+const TABLE: Table = Table {
+    name: "spend_batches",
+    key: &["producer", "seq"],
+    // Under its producer's lock nobody else can have written it since we looked. Should that ever be
+    // wrong, the transaction fails, and the next attempt sees the id.
+    values: &[("applied_at", Merge::Refuse)],
+};
+
+/// Numbers asked for with one statement.
+const MOST: usize = 500;
 
 impl Store {
     /// Which of `ids` have been applied.
@@ -35,97 +34,108 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn applied(&self, ids: &[BatchId]) -> Result<HashSet<BatchId>, Error> {
-        match &*self.pool {
-            Pool::Sqlite(database) => known(&mut *database.reader().await?, ids).await,
-        }
-    }
-
-    /// Adds those of `batches` that have not been added before, all in one transaction.
-    ///
-    /// Must not be cancelled half-way: run it in a task of its own.
-    ///
-    /// # Errors
-    /// When the transaction failed, or when it is not known whether it did.
-    pub async fn apply(&self, batches: &[Arc<SealedBatch>]) -> Result<Applied, Error> {
-        match &*self.pool {
-            Pool::Sqlite(database) => {
-                let mut writer = database.writer().await?;
-                // Immediate: a transaction that first reads and then wants to write is refused at
-                // once when another program writes meanwhile, however long the busy timeout.
-                let outcome = writer
-                    .connection
-                    .immediate_transaction(async |connection| apply(connection, batches).await)
-                    .await;
-                database.settle(writer, outcome)
-            }
-        }
+        reading!(self, |conn| applied(conn, ids))
     }
 }
 
-async fn apply(
-    connection: &mut sqlite::Connection,
-    batches: &[Arc<SealedBatch>],
-) -> Result<Applied, Error> {
-    let ids: Vec<BatchId> = batches.iter().map(|batch| batch.id).collect();
-    let mut seen = known(connection, &ids).await?;
-    // What is inserted also guards against one id twice in the same call.
-    let fresh: Vec<&SealedBatch> = batches
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|batch| seen.insert(batch.id))
-        .collect();
-    let applied = Applied {
-        fresh: fresh.len(),
-        known: batches.len() - fresh.len(),
-    };
-    if fresh.is_empty() {
-        return Ok(applied);
-    }
-    // A plain insert: should another writer have inserted one of them since we looked, it fails, the
-    // transaction with it, and the next attempt sees the id. No "insert or ignore" is needed.
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| bigint(since.as_secs()));
-    let fresh_ids: Vec<BatchId> = fresh.iter().map(|batch| batch.id).collect();
-    dialect::add_ids(connection, &fresh_ids, now).await?;
-    let mut counts: BTreeMap<CountKey<'_>, TokenCounts> = BTreeMap::new();
-    let mut minutes: BTreeMap<MinuteKey<'_>, TokenCounts> = BTreeMap::new();
-    for row in fresh.iter().flat_map(|batch| &batch.rows) {
-        *counts.entry((&row.endpoint, &row.model)).or_default() += row.tokens;
-        *minutes
-            .entry((&row.endpoint, &row.model, row.minute))
-            .or_default() += row.tokens;
-    }
-    let counts: Vec<_> = counts.into_iter().collect();
-    let minutes: Vec<_> = minutes.into_iter().collect();
-    dialect::add_counts(connection, &counts).await?;
-    dialect::add_minutes(connection, &minutes).await?;
-    Ok(applied)
-}
-
-async fn known(
-    connection: &mut sqlite::Connection,
+async fn applied<C: Dialect>(
+    connection: &mut C,
     ids: &[BatchId],
 ) -> Result<HashSet<BatchId>, Error> {
-    let mut by_producer: BTreeMap<_, Vec<i64>> = BTreeMap::new();
+    // In this order. A batch that is pruned between the two questions was there for the first one.
+    let mut found = listed(connection, ids).await?;
+    let mut waters = HighWaters::new();
     for id in ids {
-        by_producer
-            .entry(id.producer)
-            .or_default()
-            .push(bigint(id.seq));
+        if found.contains(id) || waters.contains_key(&id.producer) {
+            continue;
+        }
+        let name = id.producer.to_string();
+        let ask = "SELECT high_water AS number FROM spend_producers WHERE producer = ?";
+        let water = connection.numbers(ask, &[Value::Text(&name)]).await?;
+        let water = water.first().copied().unwrap_or_default();
+        waters.insert(id.producer, water.unsigned_abs());
     }
-    let mut known = HashSet::new();
+    found.extend(below(ids, &waters));
+    Ok(found)
+}
+
+/// Those of `ids` that are known by their number alone.
+pub(super) fn below<'a>(
+    ids: &'a [BatchId],
+    waters: &'a HighWaters,
+) -> impl Iterator<Item = BatchId> + 'a {
+    let water = |id: &BatchId| waters.get(&id.producer).copied().unwrap_or_default();
+    ids.iter().copied().filter(move |id| id.seq <= water(id))
+}
+
+/// Those of `ids` that have a row.
+pub(super) async fn listed<C: Dialect>(
+    connection: &mut C,
+    ids: &[BatchId],
+) -> Result<HashSet<BatchId>, Error> {
+    let mut by_producer: BTreeMap<Uuid, Vec<i64>> = BTreeMap::new();
+    for id in ids {
+        let seq = limits::number(id.seq).map_err(Error::Poison)?;
+        by_producer.entry(id.producer).or_default().push(seq);
+    }
+    let mut listed = HashSet::new();
     for (producer, seqs) in by_producer {
-        let found: Vec<i64> = spend_batches::table
-            .select(spend_batches::seq)
-            .filter(spend_batches::producer.eq(producer.to_string()))
-            .filter(spend_batches::seq.eq_any(seqs))
-            .load(connection)
-            .await?;
-        known.extend(found.into_iter().map(|seq| BatchId {
-            producer,
-            seq: seq.unsigned_abs(),
-        }));
+        let name = producer.to_string();
+        for seqs in seqs.chunks(MOST) {
+            let ask = format!(
+                "SELECT seq AS number FROM spend_batches WHERE producer = ? AND seq IN ({})",
+                vec!["?"; seqs.len()].join(",")
+            );
+            let numbers = seqs.iter().copied().map(Value::Number);
+            let values: Vec<_> = std::iter::once(Value::Text(&name)).chain(numbers).collect();
+            let found = connection.numbers(&ask, &values).await?;
+            listed.extend(found.into_iter().map(|seq| BatchId {
+                producer,
+                seq: seq.unsigned_abs(),
+            }));
+        }
     }
-    Ok(known)
+    Ok(listed)
+}
+
+/// Adds the rows of `ids`, which have none.
+pub(super) async fn list<C: Dialect>(
+    connection: &mut C,
+    ids: &[BatchId],
+    now: i64,
+) -> Result<(), Error> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    let names: Vec<String> = ids.iter().map(|id| id.producer.to_string()).collect();
+    let mut rows = Vec::with_capacity(ids.len());
+    for (id, name) in ids.iter().zip(&names) {
+        let seq = limits::number(id.seq).map_err(Error::Poison)?;
+        rows.push(([Value::Text(name), Value::Number(seq)], [now]));
+    }
+    connection.add(&Rows::new(&TABLE, &rows)).await
+}
+
+/// The last of `later`, which are sorted, that follows `before` without a gap.
+pub(super) fn contiguous(before: i64, later: &[i64]) -> i64 {
+    let mut last = before;
+    for seq in later {
+        if *seq != last + 1 {
+            break;
+        }
+        last = *seq;
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_ends_what_is_contiguous() {
+        assert_eq!(contiguous(0, &[1, 2, 3, 5, 6]), 3);
+        assert_eq!(contiguous(0, &[2, 3]), 0);
+        assert_eq!(contiguous(7, &[8]), 8);
+        assert_eq!(contiguous(7, &[]), 7);
+    }
 }

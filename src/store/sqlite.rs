@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use diesel::{ConnectionResult, SqliteConnection};
-use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
 };
@@ -53,10 +53,26 @@ struct Opened {
     readers: Pool<Connection>,
 }
 
-/// The writing connection, and the file it writes to.
+/// The writing connection, and the file it writes to. Whoever drops it unsettled, because the call
+/// was cancelled, say, closes it: it may stand in the middle of a transaction.
 pub(super) struct Writer {
-    pub(super) connection: Object<Connection>,
+    connection: Option<Object<Connection>>,
     file: FileId,
+}
+
+impl Writer {
+    /// # Panics
+    /// Never: only [`Database::settle`] empties it, and takes it away.
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        let object = self.connection.as_mut();
+        object.expect("it is emptied only when it is settled")
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.connection.take().map(Object::take));
+    }
 }
 
 impl Database {
@@ -77,27 +93,29 @@ impl Database {
     pub(super) async fn writer(&self) -> Result<Writer, Error> {
         let opened = self.current()?;
         Ok(Writer {
-            connection: opened.writer.get().await?,
+            connection: Some(opened.writer.get().await.map_err(unpooled)?),
             file: opened.file,
         })
     }
 
     /// A connection that cannot write.
     pub(super) async fn reader(&self) -> Result<Object<Connection>, Error> {
-        Ok(self.current()?.readers.get().await?)
+        self.current()?.readers.get().await.map_err(unpooled)
     }
 
     /// Takes the writer back. Its work counts only if `Ok` comes back: a failed connection is
     /// thrown away, and a commit into a file that is no longer ours is none.
-    pub(super) fn settle<T>(&self, writer: Writer, outcome: Result<T, Error>) -> Result<T, Error> {
-        if outcome.is_err() {
-            drop(Object::take(writer.connection));
-            return outcome;
-        }
+    pub(super) fn settle<T>(
+        &self,
+        mut writer: Writer,
+        outcome: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let value = outcome.map_err(judged)?;
         if FileId::of(&self.path)? != writer.file {
             return Err(Error::Gone(self.path.clone()));
         }
-        outcome
+        drop(writer.connection.take());
+        Ok(value)
     }
 
     fn current(&self) -> Result<Arc<Opened>, Error> {
@@ -140,7 +158,32 @@ fn pool(url: &str, setup: &'static str, size: usize) -> Result<Pool<Connection>,
     Pool::builder(manager)
         .max_size(size)
         .build()
-        .map_err(|error| Error::Connect(error.to_string()))
+        .map_err(|error| Error::Unavailable(error.to_string()))
+}
+
+fn unpooled(error: PoolError) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+/// What an error means. SQLite's words are the program's own, in one language.
+pub(super) fn judged(error: Error) -> Error {
+    let error = match error {
+        Error::Query(error) => match Error::by_kind(error) {
+            Ok(known) => return known,
+            Err(error) => error,
+        },
+        other => return other,
+    };
+    match error.to_string() {
+        said if said.contains("locked") => Error::Contended(said),
+        said if ["disk", "readonly", "unable to open"]
+            .iter()
+            .any(|word| said.contains(word)) =>
+        {
+            Error::Unavailable(said)
+        }
+        _ => Error::Query(error),
+    }
 }
 
 async fn connect(url: &str, setup: &str) -> ConnectionResult<Connection> {

@@ -4,13 +4,39 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
 use super::Store;
+use super::batch::BatchRow;
+use super::dialect::{Merge, Rows, Table, Value};
 use super::error::Error;
 use super::pool::read;
 use super::schema::token_time_series;
+use super::sums::summed;
 use crate::domain::ModelName;
 
 /// The most rows one question gets: 34 days of one model that is used every minute on one endpoint.
 pub const MAX_MINUTES: u32 = 50_000;
+
+const TABLE: Table = Table {
+    name: "token_time_series",
+    key: &["endpoint", "model", "timestamp"],
+    values: &[
+        ("input_tokens", Merge::Add),
+        ("output_tokens", Merge::Add),
+        ("total_tokens", Merge::Add),
+    ],
+};
+
+/// What `rows` add.
+pub(super) fn additions<'a>(rows: impl Iterator<Item = &'a BatchRow>) -> Result<Rows<'a>, Error> {
+    let keyed = rows.map(|row| {
+        let key = [
+            Value::Text(&row.endpoint),
+            Value::Text(&row.model),
+            Value::Number(row.minute),
+        ];
+        (key, row.tokens.into())
+    });
+    Ok(Rows::new(&TABLE, &summed(keyed)?))
+}
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]

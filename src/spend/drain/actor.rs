@@ -11,6 +11,7 @@ use super::Arguments;
 use super::message::Message;
 use super::round;
 use super::state::{Effect, Ended, State};
+use crate::spend::transaction;
 use crate::supervision::Slot;
 
 /// See the module.
@@ -85,6 +86,12 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Draining<C> {
                     };
                     over.how = round.run(clean).await;
                 });
+            }
+            Effect::Prune => {
+                let store = self.arguments.store.clone();
+                self.arguments
+                    .tracker
+                    .spawn(async move { transaction::prune(&store).await });
             }
             Effect::Answer => {
                 for reply in self.resting.drain(..) {

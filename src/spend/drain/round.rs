@@ -86,7 +86,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
             From::Claimed("0-0".to_owned())
         };
         match self.empty(tenure.epoch, from).await {
-            Ok(()) => Ended::Empty(tenure.epoch),
+            Ok(batches) => Ended::Empty {
+                epoch: tenure.epoch,
+                batches,
+            },
             Err(Stop::NotLeading) => Ended::NotLeading,
             Err(Stop::Store(store::Error::Fenced { epoch })) => {
                 self.step_back(epoch).await;
@@ -104,16 +107,18 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         }
     }
 
-    /// Reads and writes until there is nothing more to read.
-    async fn empty(&self, epoch: u64, mut from: From) -> Result<(), Stop> {
+    /// Reads and writes until there is nothing more to read. Returns how many batches that were.
+    async fn empty(&self, epoch: u64, mut from: From) -> Result<usize, Stop> {
+        let mut batches = 0;
         loop {
             let mut load = Load::default();
             while load.has_room() && !matches!(from, From::Nowhere) {
                 load.take(self.read(&mut from).await?);
             }
             if load.is_empty() && matches!(from, From::Nowhere) {
-                return Ok(());
+                return Ok(batches);
             }
+            batches += load.batches.len();
             self.write(epoch, load).await?;
         }
     }

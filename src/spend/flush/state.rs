@@ -14,6 +14,9 @@ const MOST_AT_ONCE: usize = 256;
 /// A database that is away is asked again after 100 ms, and every half minute in the end.
 const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
 
+/// The list of what was applied is shortened when it has grown by so much: a few minutes' worth.
+const PRUNE_EVERY: usize = 1_000;
+
 /// Tells the timer armed last from those armed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::spend) struct Timer(u64);
@@ -24,6 +27,7 @@ pub(super) enum Effect {
     ArmTimer(Timer, Duration),
     Write(Vec<Arc<SealedBatch>>),
     Report(Vec<Settlement>),
+    Prune,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +48,7 @@ pub(super) struct State {
     phase: Phase,
     timers: u64,
     failures: u32,
+    unpruned: usize,
 }
 
 impl State {
@@ -54,6 +59,7 @@ impl State {
             phase: Phase::Idle,
             timers: 0,
             failures: 0,
+            unpruned: 0,
         }
     }
 
@@ -95,7 +101,12 @@ impl State {
         for settlement in &settlements {
             self.queue.remove(&settlement.id);
         }
+        self.unpruned += settlements.len();
         let mut effects = vec![Effect::Report(settlements)];
+        if self.unpruned >= PRUNE_EVERY {
+            self.unpruned = 0;
+            effects.push(Effect::Prune);
+        }
         if self.queue.is_empty() {
             self.phase = Phase::Idle;
         } else if again {
@@ -144,12 +155,8 @@ mod tests {
 
     fn batch(seq: u64) -> Arc<SealedBatch> {
         Arc::new(SealedBatch {
-            id: id(seq),
-            rows: Vec::new(),
-            spend: Vec::new(),
-            daily: Vec::new(),
             records: 1,
-            oldest: 0,
+            ..SealedBatch::empty(id(seq))
         })
     }
 

@@ -136,12 +136,8 @@ mod tests {
 
     fn batch(seq: u64) -> Arc<SealedBatch> {
         Arc::new(SealedBatch {
-            id: id(seq),
-            rows: Vec::new(),
-            spend: Vec::new(),
-            daily: Vec::new(),
             records: 1,
-            oldest: 0,
+            ..SealedBatch::empty(id(seq))
         })
     }
 

@@ -1,0 +1,162 @@
+//! `dead_letters`: what no table would take, kept until an operator has seen to it.
+//!
+//! A letter is written in the transaction that applies what is left of its batch, so it is neither
+//! lost nor written twice. It is replayed as a batch of its own, whose producer is the letter's id and
+//! whose number is 1: doing that twice adds it once, like any other batch.
+
+use std::collections::{BTreeSet, HashSet};
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::Store;
+use super::batch::BatchId;
+use super::dialect::{Dialect, Value};
+use super::error::Error;
+use super::limits;
+use super::pool::{read, transaction};
+use super::schema::dead_letters;
+
+/// The most of a reason that is kept, in characters.
+const REASON: usize = 2_000;
+
+/// What is kept of something that could not be counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its own, made by whoever writes it of what it is about: written twice it is one letter.
+    pub id: Uuid,
+    /// The batch it was in.
+    pub batch: BatchId,
+    /// What the database said.
+    pub reason: String,
+    /// The record, as JSON.
+    pub payload: String,
+    /// When it was written, in Unix seconds.
+    pub created_at: i64,
+    /// When it was replayed, in Unix seconds.
+    pub replayed_at: Option<i64>,
+}
+
+pub(super) async fn add<C: Dialect>(
+    connection: &mut C,
+    letters: &[DeadLetter],
+) -> Result<(), Error> {
+    for letter in letters {
+        let (id, producer) = (letter.id.to_string(), letter.batch.producer.to_string());
+        let ask = "SELECT created_at AS number FROM dead_letters WHERE id = ?";
+        if !connection
+            .numbers(ask, &[Value::Text(&id)])
+            .await?
+            .is_empty()
+        {
+            // Written before by somebody who did not hear that it was.
+            continue;
+        }
+        let reason: String = letter.reason.chars().take(REASON).collect();
+        let insert = "INSERT INTO dead_letters (id, producer, seq, reason, payload, created_at) \
+                      VALUES (?, ?, ?, ?, ?, ?)";
+        let values = [
+            Value::Text(&id),
+            Value::Text(&producer),
+            Value::Number(limits::number(letter.batch.seq).map_err(Error::Poison)?),
+            // No text may hold a zero, and a reason may quote one that did.
+            Value::Text(&reason.replace('\0', "\u{fffd}")),
+            Value::Text(&letter.payload.replace('\0', "\u{fffd}")),
+            Value::Number(letter.created_at),
+        ];
+        connection.run(insert, &values).await?;
+    }
+    Ok(())
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = dead_letters)]
+struct Row {
+    id: String,
+    producer: String,
+    seq: i64,
+    reason: String,
+    payload: String,
+    created_at: i64,
+    replayed_at: Option<i64>,
+}
+
+impl Store {
+    /// Keeps `letters`, without a batch to apply.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn add_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), Error> {
+        transaction!(self, "COMMIT", |conn| add(conn, letters))
+    }
+
+    /// The oldest letters, at most `limit`: all of them, or those that wait to be replayed.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn dead_letters(
+        &self,
+        waiting_only: bool,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        // Every letter has been replayed after this, or never.
+        let replayed_after = if waiting_only { i64::MAX } else { i64::MIN };
+        let rows: Result<Vec<Row>, Error> = read!(self, |conn| dead_letters::table
+            .select(Row::as_select())
+            .filter(
+                dead_letters::replayed_at
+                    .is_null()
+                    .or(dead_letters::replayed_at.gt(replayed_after))
+            )
+            .order((dead_letters::created_at, dead_letters::id))
+            .limit(i64::from(limit))
+            .load(conn));
+        Ok(rows?.into_iter().map(DeadLetter::from).collect())
+    }
+
+    /// The letters about these batches, replayed or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn letters_of(&self, ids: &[BatchId]) -> Result<Vec<DeadLetter>, Error> {
+        let wanted: HashSet<&BatchId> = ids.iter().collect();
+        let producers: BTreeSet<String> = ids.iter().map(|id| id.producer.to_string()).collect();
+        let rows: Result<Vec<Row>, Error> = read!(self, |conn| dead_letters::table
+            .select(Row::as_select())
+            .filter(dead_letters::producer.eq_any(&producers))
+            .load(conn));
+        let letters = rows?.into_iter().map(DeadLetter::from);
+        Ok(letters
+            .filter(|letter| wanted.contains(&letter.batch))
+            .collect())
+    }
+
+    /// Notes that a letter has been replayed; `false` when it was before, or there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn mark_replayed(&self, id: Uuid, at: i64) -> Result<bool, Error> {
+        let id = id.to_string();
+        let mark = "UPDATE dead_letters SET replayed_at = ? WHERE id = ? AND replayed_at IS NULL";
+        let values = [Value::Number(at), Value::Text(&id)];
+        let marked = transaction!(self, "COMMIT", |conn| conn.run(mark, &values))?;
+        Ok(marked > 0)
+    }
+}
+
+impl From<Row> for DeadLetter {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.parse().unwrap_or_default(),
+            batch: BatchId {
+                producer: row.producer.parse().unwrap_or_default(),
+                seq: row.seq.unsigned_abs(),
+            },
+            reason: row.reason,
+            payload: row.payload,
+            created_at: row.created_at,
+            replayed_at: row.replayed_at,
+        }
+    }
+}

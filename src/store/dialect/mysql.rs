@@ -1,0 +1,57 @@
+//! MySQL and MariaDB.
+
+use diesel_async::{AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection as _};
+
+use super::{Dialect, Rows, Value, bound, chunks, column_of_numbers};
+use crate::store::error::Error;
+
+/// Rows with one statement. With the longest names there are, it stays below the 16 MiB a packet may
+/// have, and well below 65,535 values.
+const CHUNK: usize = 1_000;
+
+impl Dialect for AsyncMysqlConnection {
+    const BEGIN: &str = "BEGIN";
+
+    async fn lock_migrations(&mut self) -> Result<(), Error> {
+        // Locks belong to the whole server, databases do not. On MariaDB a wait counts as a
+        // statement's time.
+        self.batch_execute("SET SESSION wait_timeout = 3600 /*M! , max_statement_time = 0 */")
+            .await?;
+        let lock =
+            "SELECT COALESCE(GET_LOCK(CONCAT('herdsman.', MD5(DATABASE())), 60), 0) AS number";
+        match *self.numbers(lock, &[]).await? {
+            [1] => Ok(()),
+            _ => Err(Error::Contended(
+                "another router is still migrating".to_owned(),
+            )),
+        }
+    }
+
+    async fn run(&mut self, statement: &str, values: &[Value<'_>]) -> Result<usize, Error> {
+        Ok(bound!(statement, values.iter().copied())
+            .execute(self)
+            .await?)
+    }
+
+    async fn numbers(&mut self, statement: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
+        Ok(column_of_numbers!(
+            bound!(statement, values.iter().copied()),
+            self
+        ))
+    }
+
+    async fn add(&mut self, rows: &Rows<'_>) -> Result<(), Error> {
+        let end = if rows.table.refuses() {
+            String::new()
+        } else {
+            // `VALUES(column)` is the one way to say it that both MySQL and MariaDB understand.
+            let merged = rows.table.merged(|column| format!("VALUES({column})"));
+            format!(" ON DUPLICATE KEY UPDATE {merged}")
+        };
+        for (text, range) in chunks(rows, CHUNK, &end) {
+            let values = range.flat_map(|row| rows.columns.iter().map(move |c| rows.value(row, c)));
+            bound!(text, values).execute(self).await?;
+        }
+        Ok(())
+    }
+}

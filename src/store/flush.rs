@@ -1,0 +1,122 @@
+//! The one transaction that brings batches into the tables.
+//!
+//! In this order, on every database and in every process, so that any number of writers wait for
+//! one another and never in a circle: the fence, the producers, the ids, then table by table, each
+//! sorted by key. Everything is committed together or not at all, and the ids are part of
+//! everything. Therefore a commit whose answer was lost is simply an error: whoever repeats the
+//! call either finds the ids or does the work.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::batch::{BatchId, SealedBatch};
+use super::dead_letters::{self, DeadLetter};
+use super::dialect::Dialect;
+use super::error::Error;
+use super::flush_leader::{self, Fence};
+use super::pool::transaction;
+use super::{
+    Store, daily_spend, limits, spend, spend_batches, spend_producers, time_series, token_counts,
+};
+
+/// What is to be written at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flush<'a> {
+    /// Those that were applied before are skipped.
+    pub batches: &'a [Arc<SealedBatch>],
+    /// Who leads; `None` for a router that writes only what it sealed itself.
+    pub fence: Option<&'a Fence>,
+    /// What could not be applied of these batches.
+    pub letters: &'a [DeadLetter],
+}
+
+/// What a call to [`Store::apply`] did. Every batch it was given is in the database now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Batches it added.
+    pub fresh: usize,
+    /// Batches that had been added before.
+    pub known: usize,
+}
+
+impl Store {
+    /// Writes all of `flush` in one transaction.
+    ///
+    /// Run it in a task of its own: whoever drops the future half-way does not know how it ended.
+    ///
+    /// # Errors
+    /// When the transaction failed, or when it is not known whether it did. Repeating it is safe.
+    /// [`Error::Poison`] only when the content is at fault; which part of it can be found by
+    /// trying parts with [`Store::rehearse`].
+    pub async fn apply(&self, flush: Flush<'_>) -> Result<Applied, Error> {
+        let now = prepared(&flush)?;
+        transaction!(self, "COMMIT", |conn| write(conn, &flush, now))
+    }
+
+    /// Does all that [`Store::apply`] does, and takes it back.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub async fn rehearse(&self, flush: Flush<'_>) -> Result<Applied, Error> {
+        let now = prepared(&flush)?;
+        transaction!(self, "ROLLBACK", |conn| write(conn, &flush, now))
+    }
+}
+
+/// Refuses what no database would take. Returns the time.
+fn prepared(flush: &Flush<'_>) -> Result<i64, Error> {
+    for batch in flush.batches {
+        limits::check(batch)?;
+    }
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
+    limits::number(seconds).map_err(Error::Poison)
+}
+
+async fn write<C: Dialect>(
+    connection: &mut C,
+    flush: &Flush<'_>,
+    now: i64,
+) -> Result<Applied, Error> {
+    if let Some(fence) = flush.fence {
+        flush_leader::pass(connection, fence).await?;
+    }
+    dead_letters::add(connection, flush.letters).await?;
+    let ids: Vec<BatchId> = flush.batches.iter().map(|batch| batch.id).collect();
+    if ids.is_empty() {
+        return Ok(Applied::default());
+    }
+    let producers: BTreeSet<_> = ids.iter().map(|id| id.producer).collect();
+    let waters = spend_producers::lock(connection, &producers, now).await?;
+    let mut seen = spend_batches::listed(connection, &ids).await?;
+    seen.extend(spend_batches::below(&ids, &waters));
+    // What is inserted also guards against one id twice in the same call.
+    let fresh: Vec<&SealedBatch> = flush
+        .batches
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|batch| seen.insert(batch.id))
+        .collect();
+    let fresh_ids: Vec<BatchId> = fresh.iter().map(|batch| batch.id).collect();
+    spend_batches::list(connection, &fresh_ids, now).await?;
+    add(connection, &fresh).await?;
+    Ok(Applied {
+        fresh: fresh.len(),
+        known: flush.batches.len() - fresh.len(),
+    })
+}
+
+async fn add<C: Dialect>(connection: &mut C, batches: &[&SealedBatch]) -> Result<(), Error> {
+    let tokens = || batches.iter().flat_map(|batch| &batch.rows);
+    let spent = || batches.iter().flat_map(|batch| &batch.spend);
+    let days = || batches.iter().flat_map(|batch| &batch.daily);
+    let dates = daily_spend::dates(days());
+    connection.add(&token_counts::additions(tokens())?).await?;
+    connection.add(&time_series::additions(tokens())?).await?;
+    connection.add(&spend::totals(spent())?).await?;
+    connection.add(&spend::periods(spent())?).await?;
+    connection
+        .add(&daily_spend::additions(days(), &dates)?)
+        .await
+}

@@ -1,0 +1,58 @@
+//! `flush_leader`: the fence that a leader from before cannot pass.
+//!
+//! A lease says who should write; it cannot stop who was paused, and goes on after it has run out.
+//! So each leader has a number, greater than all before, and its transactions begin with claiming
+//! the one row here under that number. The claim holds the row until the commit: a newer leader
+//! waits for an older one's open transaction, no longer than the server lets it be abandoned, and
+//! an older one finds no row that is not newer than itself.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::Store;
+use super::dialect::{Dialect, Value};
+use super::error::Error;
+use super::limits;
+use super::pool::read;
+use super::schema::flush_leader;
+
+/// Whose transaction it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// Its number, greater than that of every leader before it.
+    pub epoch: u64,
+    /// Who it is, for people who look.
+    pub leader: String,
+}
+
+pub(super) async fn pass<C: Dialect>(connection: &mut C, fence: &Fence) -> Result<(), Error> {
+    let epoch = limits::number(fence.epoch).map_err(Error::Poison)?;
+    let claim = "UPDATE flush_leader SET epoch = ?, leader = ? WHERE singleton = 1 AND epoch <= ?";
+    let values = [
+        Value::Number(epoch),
+        Value::Text(&fence.leader),
+        Value::Number(epoch),
+    ];
+    match connection.run(claim, &values).await? {
+        0 => Err(Error::Fenced { epoch: fence.epoch }),
+        _ => Ok(()),
+    }
+}
+
+impl Store {
+    /// The last leader that wrote. Epoch 0: none has. A source of epochs that lost its memory has to
+    /// go on from here, or nobody could lead any more.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn last_leader(&self) -> Result<Fence, Error> {
+        let found: Result<Vec<(i64, String)>, Error> = read!(self, |conn| flush_leader::table
+            .select((flush_leader::epoch, flush_leader::leader))
+            .load(conn));
+        let last = found?.into_iter().max().unwrap_or_default();
+        Ok(Fence {
+            epoch: last.0.unsigned_abs(),
+            leader: last.1,
+        })
+    }
+}

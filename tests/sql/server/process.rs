@@ -1,0 +1,113 @@
+//! One server process and its children.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Dropped, it is gone.
+pub struct Process {
+    pid: Pid,
+    end: Signal,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts it and waits until it says `ready`; `None` if it ended instead. `end` is the signal
+    /// that makes it end at once.
+    pub fn start(
+        mut command: Command,
+        mut log: File,
+        ready: &'static str,
+        end: Signal,
+    ) -> Option<Self> {
+        let (tell, told) = channel();
+        // The kernel kills the server when the thread that started it ends, so this one stays.
+        let keeper = std::thread::spawn(move || {
+            let mut child = command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let pid = Pid::from_child(&child);
+            for line in BufReader::new(child.stderr.take().unwrap()).split(b'\n') {
+                let mut line = line.unwrap();
+                line.push(b'\n');
+                log.write_all(&line).unwrap();
+                if String::from_utf8_lossy(&line).contains(ready) {
+                    // Said once; later on nobody listens.
+                    let _ = tell.send(pid);
+                }
+            }
+            child.wait().unwrap();
+        });
+        let pid = first(&told)?;
+        Some(Self {
+            pid,
+            end,
+            keeper: Some(keeper),
+        })
+    }
+
+    /// Its number, as a shell writes it.
+    pub fn number(&self) -> String {
+        self.pid.as_raw_nonzero().to_string()
+    }
+
+    pub fn kill(self) {
+        self.signal(Signal::KILL);
+    }
+
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// To the process and its children, each of which may lead a session of its own.
+    fn signal(&self, signal: Signal) {
+        for pid in std::iter::once(self.pid).chain(children(self.pid)) {
+            // A child may have ended meanwhile.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.resume();
+        // It may have ended already.
+        let _ = kill_process(self.pid, self.end);
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
+
+fn first(told: &Receiver<Pid>) -> Option<Pid> {
+    told.recv().ok()
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().get().to_string();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // `pid (name) state parent …`, where the name may hold anything but ends at the last bracket.
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        if after.split_whitespace().nth(1) == Some(&parent) {
+            found.extend(Pid::from_raw(pid));
+        }
+    }
+    found
+}
