@@ -9,6 +9,7 @@
 //! | 0 | [`domain`] |
 //! | 1 | [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
 //! | 2 | [`simulator`], [`upstream`], [`store`], [`multidb`] |
+//! | 3 | [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`] |
 //! | 6 | [`http`] |
@@ -18,6 +19,7 @@
 pub mod access;
 pub mod app;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod fleet;

@@ -30,6 +30,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("simulator", &["domain", "protocol"]),
     ("upstream", &["domain", "config", "protocol", "metrics"]),
     ("store", &["domain", "config"]),
+    ("cluster", &["domain", "config", "supervision"]),
     (
         "fleet",
         &[
@@ -45,7 +46,14 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("usage", &["domain", "metrics", "store", "supervision"]),
     (
         "spend",
-        &["domain", "config", "metrics", "store", "supervision"],
+        &[
+            "domain",
+            "config",
+            "metrics",
+            "store",
+            "cluster",
+            "supervision",
+        ],
     ),
     (
         "access",
@@ -78,6 +86,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "simulator",
             "upstream",
             "store",
+            "cluster",
             "fleet",
             "usage",
             "spend",
@@ -87,7 +96,15 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["access", "app", "config", "simulator", "store", "domain"],
+        &[
+            "access",
+            "app",
+            "config",
+            "simulator",
+            "store",
+            "spend",
+            "domain",
+        ],
     ),
     ("main", &["cli"]),
 ];

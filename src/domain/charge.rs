@@ -23,7 +23,7 @@ pub struct Payer {
 /// The cost of one request, which each of its payers owes in full.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charge {
-    /// In nano-USD. An integer, so that no sum depends on the order of its parts.
+    /// In nano-USD, never negative. An integer, so that no sum depends on the order of its parts.
     pub nano_usd: i64,
     /// SHA-256 of the key it came with, in hexadecimal; empty without a key.
     pub api_key: Arc<str>,
