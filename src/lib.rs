@@ -9,14 +9,17 @@
 //! | 0 | [`domain`] |
 //! | 1 | [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
 //! | 2 | [`simulator`], [`upstream`], [`store`], [`multidb`] |
-//! | 4 | [`fleet`], [`usage`], [`spend`] |
+//! | 3 | [`cluster`] |
+//! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`] |
 //! | 6 | [`http`] |
 //! | 7 | [`app`] |
 //! | 8 | [`cli`] and `main` |
 
+pub mod access;
 pub mod app;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod fleet;

@@ -30,6 +30,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("simulator", &["domain", "protocol"]),
     ("upstream", &["domain", "config", "protocol", "metrics"]),
     ("store", &["domain", "config"]),
+    ("cluster", &["domain", "config", "supervision"]),
     (
         "fleet",
         &[
@@ -45,25 +46,37 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("usage", &["domain", "metrics", "store", "supervision"]),
     (
         "spend",
+        &[
+            "domain",
+            "config",
+            "metrics",
+            "store",
+            "cluster",
+            "supervision",
+        ],
+    ),
+    (
+        "access",
         &["domain", "config", "metrics", "store", "supervision"],
     ),
     (
         "gateway",
         &[
-            "domain", "config", "metrics", "protocol", "routing", "fleet", "usage", "spend",
-            "upstream",
+            "access", "domain", "config", "metrics", "protocol", "routing", "fleet", "usage",
+            "spend", "upstream",
         ],
     ),
     (
         "http",
         &[
             "domain", "config", "metrics", "protocol", "gateway", "fleet", "usage", "spend",
-            "store",
+            "store", "access",
         ],
     ),
     (
         "app",
         &[
+            "access",
             "domain",
             "config",
             "metrics",
@@ -73,6 +86,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "simulator",
             "upstream",
             "store",
+            "cluster",
             "fleet",
             "usage",
             "spend",
@@ -80,7 +94,18 @@ const FLOORS: &[(&str, &[&str])] = &[
             "http",
         ],
     ),
-    ("cli", &["app", "config", "simulator", "store", "domain"]),
+    (
+        "cli",
+        &[
+            "access",
+            "app",
+            "config",
+            "simulator",
+            "store",
+            "spend",
+            "domain",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 

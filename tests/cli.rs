@@ -96,7 +96,7 @@ fn exit_codes_tell_usage_from_configuration() {
         (&["check", "--nonsense"], 2),
         (&["--set", "a=b", "completions", "zsh"], 2),
         (&["check", "--set", "routing.attempts=0"], 64),
-        (&["serve", "--set", "access.require_key=true"], 64),
+        (&["serve", "--set", "spend.seal_interval=0s"], 64),
         (&["check", "--config", "absent.toml"], 64),
     ] {
         let ended = run(arguments);

@@ -1,15 +1,16 @@
 //! From a configuration to a running router.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_util::task::TaskTracker;
 
 use super::{App, DirLock, Error};
+use crate::access::{self, Access};
 use crate::config::{Config, Durability, Slots};
 use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
 use crate::gateway::{self, Gateway, Meters};
-use crate::http::{self, Front, Limits, Origins, State};
+use crate::http::{self, Admin, Front, Limits, Origins, State};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
 use crate::spend::{self, Spend};
 use crate::store::Store;
@@ -18,6 +19,8 @@ use crate::usage::{Running, Usage};
 
 /// What `auto` means until it can be measured: Ollama's own default of older releases.
 const AUTO_SLOTS: u32 = 4;
+/// A record younger than this may not be in the journal's own count yet.
+const UNCERTAIN: Duration = Duration::from_secs(3);
 /// How long the first requests may wait for a first look at the herd.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
@@ -58,6 +61,16 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     }
     let usage = Usage::start(&store, running(&fleet), tracker.clone()).await?;
 
+    let access = Access::start(
+        limits(&config),
+        store.clone(),
+        None,
+        applied_until(&spend),
+        tracker.clone(),
+    )
+    .await?;
+    access.stats().register(registry);
+
     let meters = Meters::register(registry);
     let patience = gateway::Rules {
         attempts: config.routing.attempts,
@@ -70,6 +83,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         client,
         spend.clone(),
         usage,
+        access.clone(),
         meters,
         patience,
     );
@@ -78,6 +92,9 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let state = State {
         gateway: Arc::clone(&gateway),
         store,
+        access,
+        tasks: tracker.clone(),
+        admin: Admin::new(config.access.admin_key.expose()),
         registry: Arc::new(all),
         limits: Limits {
             max_body: config.server.max_body,
@@ -115,6 +132,29 @@ fn herd(config: &Config) -> Result<Vec<Identity>, Error> {
         })
     };
     config.endpoint.iter().enumerate().map(identity).collect()
+}
+
+fn limits(config: &Config) -> access::Options {
+    let price = |price: &crate::config::Price| (price.model.clone(), price.rates());
+    access::Options {
+        require_key: config.access.require_key,
+        outage_grace: config.access.outage_grace,
+        when_redis_away: config.access.when_redis_away,
+        prices: config.price.iter().map(price).collect(),
+        router: uuid::Uuid::now_v7().to_string().into(),
+    }
+}
+
+/// Until when everything that was counted here is in the database. A record may be on its way to the
+/// journal for a moment, and its time is in whole seconds.
+fn applied_until(spend: &Spend) -> access::AppliedUntil {
+    let stats = Arc::clone(spend.stats());
+    Arc::new(move || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs());
+        let age = stats.oldest_age().max(UNCERTAIN).as_secs() + 1;
+        i64::try_from(now.saturating_sub(age)).unwrap_or_default()
+    })
 }
 
 /// What the configuration offers and this build does not was refused when it was validated.

@@ -21,6 +21,8 @@ pub(super) enum Failure {
     Usage(String),
     /// The configuration is wrong: 64.
     Configuration(Vec<Problem>),
+    /// No router answered: 69. Each address, and why it did not.
+    Unreachable(Vec<String>),
     /// A variable outside the configuration is wrong: 64.
     Variable(String),
 }
@@ -42,6 +44,7 @@ impl Failure {
             Self::Failed { .. } => 1,
             Self::Usage(_) => 2,
             Self::Configuration(_) | Self::Variable(_) => 64,
+            Self::Unreachable(_) => 69,
         }
     }
 
@@ -69,6 +72,10 @@ impl fmt::Display for Failure {
                 write!(f, "error: cannot {doing}: {told}")
             }
             Self::Usage(what) | Self::Variable(what) => write!(f, "error: {what}"),
+            Self::Unreachable(said) => {
+                write!(f, "error: no router can be reached")?;
+                said.iter().try_for_each(|said| write!(f, "\n  {said}"))
+            }
             Self::Configuration(problems) => {
                 let count = problems.len();
                 let noun = if count == 1 { "problem" } else { "problems" };

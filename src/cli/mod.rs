@@ -5,16 +5,20 @@
 //! programs goes to stdout, complaints and logs to stderr; a command fails with a [`Failure`], whose
 //! kind is the exit code, so that no command knows a number.
 
+mod account;
 mod check;
+mod client;
 mod completions;
 mod demo;
 mod failure;
 mod interrupt;
 mod migrate;
 mod output;
+mod said;
 mod serve;
 mod settings;
 mod simulate;
+mod table;
 mod telemetry;
 
 #[cfg(test)]
@@ -24,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use account::Kind;
 use failure::Failure;
 use settings::Settings;
 
@@ -54,6 +59,16 @@ enum Command {
     Demo(demo::Arguments),
     /// Be one simulated Ollama server, for trying and testing
     Simulate(simulate::Arguments),
+    /// API keys, through any healthy router
+    Key(account::Arguments),
+    /// Users, likewise
+    User(account::Arguments),
+    /// Teams and their members, likewise
+    Team(account::Arguments),
+    /// Organisations, likewise
+    Org(account::Arguments),
+    /// Budgets that accounts name, likewise
+    Budget(account::Arguments),
     /// Print shell completions
     Completions(completions::Arguments),
 }
@@ -87,10 +102,25 @@ impl Cli {
                 settings.must_be_empty("simulate")?;
                 arguments.run().await
             }
+            Command::Key(arguments) => account(settings, arguments, Kind::Key, &env).await,
+            Command::User(arguments) => account(settings, arguments, Kind::User, &env).await,
+            Command::Team(arguments) => account(settings, arguments, Kind::Team, &env).await,
+            Command::Org(arguments) => account(settings, arguments, Kind::Org, &env).await,
+            Command::Budget(arguments) => account(settings, arguments, Kind::Budget, &env).await,
             Command::Completions(arguments) => {
                 settings.must_be_empty("completions")?;
                 arguments.run()
             }
         }
     }
+}
+
+async fn account(
+    settings: Settings,
+    arguments: account::Arguments,
+    kind: Kind,
+    env: &Environment,
+) -> Result<(), Failure> {
+    settings.must_be_empty("a command for running routers")?;
+    arguments.run(kind, env).await
 }

@@ -1,15 +1,44 @@
-//! `[access]`: who may call.
+//! `[access]`: who may call, and what is done when that cannot be found out.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::{Secret, duration};
 
-/// Keys, in general.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+/// Keys, limits and budgets, in general.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Access {
     /// Whether every inference call needs a key.
     pub require_key: bool,
     /// Opens the admin calls. Empty: they are answered only to this machine itself.
     pub admin_key: Secret,
+    /// How long keys that were known before the database went away go on working without it.
+    #[serde(with = "duration")]
+    pub outage_grace: Duration,
+    /// What holds limits and budgets together while Redis does not.
+    pub when_redis_away: WhenRedisAway,
+}
+
+/// What is done about a limit that several routers share and none can ask Redis about.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenRedisAway {
+    /// Each router goes on with its part of what was left when Redis was last heard.
+    #[default]
+    LocalShare,
+    /// What a router was not given before is refused.
+    Refuse,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            require_key: false,
+            admin_key: Secret::default(),
+            outage_grace: Duration::from_secs(60 * 60),
+            when_redis_away: WhenRedisAway::default(),
+        }
+    }
 }

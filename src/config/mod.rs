@@ -35,13 +35,13 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-pub use access::Access;
+pub use access::{Access, WhenRedisAway};
 pub use display::to_toml;
 pub use endpoint::{Endpoint, Kind};
 pub use fleet::Fleet;
 pub use load::{DEFAULT_FILE, LoadArgs, load};
 pub use metrics::Metrics;
-pub use price::{Price, Rate};
+pub use price::Price;
 pub use problem::{Place, Problem};
 pub use redis::{Database, DatabaseKind, HealthCheckPolicy, InitialHealthCheckPolicy, Redis};
 pub use routing::Routing;

@@ -1,7 +1,8 @@
 //! `[[price]]`: what tokens cost.
 //!
 //! Operators write USD per million tokens as everyone publishes them; money is an integer count of
-//! nano-USD from here on, so that a sum never depends on the order of its parts.
+//! nano-USD from here on, so that a sum never depends on the order of its parts. This is the only
+//! place where money is ever a float, because it is one in TOML.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::text;
-use crate::domain::ModelName;
+use crate::domain::{self, ModelName, Rate};
 
 const NANO_PER_USD: f64 = 1e9;
 
@@ -26,34 +27,37 @@ pub struct Price {
     /// For tokens read.
     #[serde(default)]
     pub input: Rate,
+    /// For tokens read that the server still had in its cache; without it they cost what others do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input: Option<Rate>,
     /// For tokens written.
     #[serde(default)]
     pub output: Rate,
 }
 
-/// A price per token, exact to the nano-USD per million tokens.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Rate(u64);
-
-impl Rate {
-    /// Nearest exact rate; `None` for what is negative, not a number or above a dollar a token.
+impl Price {
+    /// What a request is charged by.
     #[must_use]
-    pub fn from_usd_per_million(usd: f64) -> Option<Self> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the range is checked and the value rounded"
-        )]
-        (0.0..=HIGHEST_USD)
-            .contains(&usd)
-            .then(|| Self((usd * NANO_PER_USD).round() as u64))
+    pub fn rates(&self) -> domain::Price {
+        domain::Price {
+            input: self.input,
+            cached_input: self.cached_input.unwrap_or(self.input),
+            output: self.output,
+        }
     }
+}
 
-    /// Nano-USD for a million tokens.
-    #[must_use]
-    pub fn nano_usd_per_million(self) -> u64 {
-        self.0
-    }
+/// The nearest exact rate; `None` for what is negative, not a number or above a dollar a token.
+fn from_usd_per_million(usd: f64) -> Option<Rate> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range is checked and the value rounded"
+    )]
+    (0.0..=HIGHEST_USD)
+        .contains(&usd)
+        .then(|| (usd * NANO_PER_USD).round() as u64)
+        .and_then(Rate::from_nano_usd_per_million)
 }
 
 impl Serialize for Rate {
@@ -62,7 +66,7 @@ impl Serialize for Rate {
             clippy::cast_precision_loss,
             reason = "at most 1e15, which an f64 holds exactly"
         )]
-        serializer.serialize_f64(self.0 as f64 / NANO_PER_USD)
+        serializer.serialize_f64(self.nano_usd_per_million() as f64 / NANO_PER_USD)
     }
 }
 
@@ -82,7 +86,7 @@ impl Visitor<'_> for RateVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, usd: f64) -> Result<Rate, E> {
-        Rate::from_usd_per_million(usd)
+        from_usd_per_million(usd)
             .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Float(usd), &self))
     }
 
@@ -107,13 +111,13 @@ fn as_text<S: Serializer>(model: &ModelName, serializer: S) -> Result<S::Ok, S::
 
 #[cfg(test)]
 mod tests {
-    use super::Rate;
+    use super::{Rate, from_usd_per_million};
 
     #[test]
     fn published_prices_are_exact_in_nano_usd() {
         for (usd, nano) in [(0.05, 50_000_000), (0.2, 200_000_000), (1e-9, 1), (0.0, 0)] {
             assert_eq!(
-                Rate::from_usd_per_million(usd).map(Rate::nano_usd_per_million),
+                from_usd_per_million(usd).map(Rate::nano_usd_per_million),
                 Some(nano)
             );
         }
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn what_is_no_price_is_refused() {
         for usd in [-0.01, f64::NAN, f64::INFINITY, 1e6 + 1.0] {
-            assert_eq!(Rate::from_usd_per_million(usd), None);
+            assert_eq!(from_usd_per_million(usd), None);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What the types cannot say: ranges, what contradicts another key, and what this version lacks.
 //!
 //! Every rule is asked, whatever the others found. A key that names something this version cannot
-//! do is refused and not skipped: an operator who wrote `require_key = true` must not get an open
-//! door.
+//! do is refused and not skipped: an operator who asked for a
+//! second database must not be left with one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -157,9 +157,6 @@ fn database(key: &str, database: &Database, faults: &mut Faults) {
 }
 
 fn access(access: &Access, faults: &mut Faults) {
-    if access.require_key {
-        faults.lacks("access.require_key", "asking callers for a key");
-    }
     if !is_token(access.admin_key.expose()) {
         faults.add("access.admin_key", NOT_A_TOKEN);
     }

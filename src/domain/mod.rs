@@ -2,12 +2,22 @@
 //!
 //! Everything above speaks in these types. What is here may be used by every floor and imports none.
 
+mod account;
+mod budget;
+mod charge;
 mod entity;
 mod model;
+mod period;
+mod price;
 mod record;
 mod tokens;
 
+pub use account::{Account, AccountKind, ModelRule, is_account_id, member_id};
+pub use budget::{Allowance, Budget, Limits};
+pub use charge::{Charge, Payer};
 pub use entity::{EntityKind, InvalidEntityKind, MAX_ENTITY_CHARS, UNATTRIBUTED};
 pub use model::{InvalidModelName, ModelName};
+pub use period::Period;
+pub use price::{MOST_NANO_USD, Price, Rate, format_usd, parse_usd};
 pub use record::UsageRecord;
 pub use tokens::TokenCounts;

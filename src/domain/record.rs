@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ModelName, TokenCounts};
+use super::{Charge, ModelName, TokenCounts};
 
 /// The usage of one answered request: the unit that is counted exactly once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,4 +17,9 @@ pub struct UsageRecord {
     pub tokens: TokenCounts,
     /// True when the server never said, so that the counts are ours: pieces seen, prompt length.
     pub estimated: bool,
+    /// Who owes what for it.
+    pub charge: Charge,
+    /// True when the request failed and is written down because someone pays for it all the same,
+    /// or wants to see it in a report.
+    pub failed: bool,
 }

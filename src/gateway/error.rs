@@ -4,6 +4,7 @@ use http::StatusCode;
 use thiserror::Error;
 
 use super::attempt::Said;
+use crate::access::Refused;
 use crate::fleet::{Denied, Fault, Outcome};
 use crate::protocol::{Api, BadRequest};
 
@@ -16,6 +17,9 @@ pub enum Error {
     /// Not a name by Ollama's rules.
     #[error("invalid model name")]
     InvalidModelName,
+    /// Whoever asks may not.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// No server has it. The call, because Ollama's words differ; the model as the client spelt it.
     #[error("{}", unknown(*.0, .1))]
     UnknownModel(Api, String),
@@ -65,6 +69,7 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(error) => error.status(),
+            Self::Refused(refused) => refused.status(),
             Self::InvalidModelName => StatusCode::BAD_REQUEST,
             Self::UnknownModel(..) | Self::Denied(Denied::UnknownModel, _) => StatusCode::NOT_FOUND,
             Self::Denied(Denied::Unreachable, _) => StatusCode::BAD_GATEWAY,
@@ -80,6 +85,9 @@ impl Error {
     /// When to try again, in seconds, where that can help.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
+        if let Self::Refused(refused) = self {
+            return refused.retry_after();
+        }
         (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 
+use crate::access::Caller;
 use crate::protocol::Api;
 
 /// One inference call, its body whole.
@@ -16,29 +17,45 @@ pub struct Inbound {
     pub body: Bytes,
     /// The request's id, the client's own if it gave one.
     pub id: HeaderValue,
+    /// Who sent it.
+    pub caller: Caller,
+    /// The words the client put on it, as it wrote them.
+    pub tags: String,
     /// The servers the client wants, by name; empty for any.
     pub only: Vec<Box<str>>,
 }
 
 const ENDPOINTS: &str = "x-herdsman-endpoints";
 const TAGS: &str = "x-herdsman-tags";
+const API_KEY: &str = "x-api-key";
 const REQUEST_ID: &str = "x-request-id";
 
 impl Inbound {
     /// Takes out of the headers what is the router's own.
     #[must_use]
-    pub fn new(api: Api, mut headers: HeaderMap, body: Bytes, id: HeaderValue) -> Self {
+    pub fn new(
+        api: Api,
+        mut headers: HeaderMap,
+        body: Bytes,
+        id: HeaderValue,
+        caller: Caller,
+    ) -> Self {
         let only = headers
             .remove(ENDPOINTS)
             .and_then(|value| value.to_str().map(names).ok())
             .unwrap_or_default();
-        headers.remove(TAGS);
+        let tags = headers.remove(TAGS);
+        // Not text: then no list of tags either, which is said when they are read.
+        let tags = tags.map(|tags| tags.to_str().unwrap_or("\0").to_owned());
+        headers.remove(API_KEY);
         headers.insert(REQUEST_ID, id.clone());
         Self {
             api,
             headers,
             body,
             id,
+            caller,
+            tags: tags.unwrap_or_default(),
             only,
         }
     }

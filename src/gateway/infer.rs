@@ -9,8 +9,9 @@ use tracing::Instrument;
 
 use super::attempt::{Request, Said, Slot, Try};
 use super::meters::Meter;
-use super::relay::Account;
+use super::relay::{Account, BYTES_PER_TOKEN};
 use super::{Error, Gateway, Inbound, Relay, respond};
+use crate::access::{self, Caller, Ticket};
 use crate::domain::ModelName;
 use crate::fleet::{Ask, Denied, Outcome};
 use crate::protocol::{Api, AskUsage, peek, with_usage};
@@ -25,6 +26,11 @@ struct Prepared {
     /// The client did not ask for the usage that its answer will say.
     hides_usage: bool,
     prompt_bytes: usize,
+    caller: Caller,
+    /// Who the client says it asks for.
+    user: Option<String>,
+    tags: Vec<Arc<str>>,
+    max_output: Option<u64>,
 }
 
 /// Why there is no server to ask.
@@ -50,11 +56,31 @@ impl Gateway {
     async fn answer(self: &Arc<Self>, inbound: Inbound) -> Result<Response<Relay>, Error> {
         let mut meter = self.meters.arrived(inbound.api);
         let answered = match self.prepare(inbound) {
-            Ok(prepared) => self.serve(prepared, &mut meter).await,
+            Ok(prepared) => self.admitted(prepared, &mut meter).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &answered {
             meter.refused(error.status().as_u16());
+        }
+        answered
+    }
+
+    /// Lets the request in, and if nothing came of it, writes that down for whoever would have paid.
+    async fn admitted(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        meter: &mut Meter,
+    ) -> Result<Response<Relay>, Error> {
+        let computes = prepared.request.api.takes_slot();
+        let model = prepared.ask.model.clone();
+        let ticket = self
+            .access
+            .admit(&prepared.caller, &prepared.asks())
+            .await?;
+        let mut ticket = Some(ticket);
+        let answered = self.serve(prepared, meter, &mut ticket).await;
+        if let (Err(_), Some(ticket), true) = (&answered, ticket, computes) {
+            self.came_to_nothing(ticket, model);
         }
         answered
     }
@@ -65,6 +91,8 @@ impl Gateway {
             headers,
             body,
             id,
+            caller,
+            tags,
             only,
         } = inbound;
         if !self.is_open() {
@@ -72,6 +100,7 @@ impl Gateway {
         }
         let peeked = peek(api, &body)?;
         let model = ModelName::parse(&peeked.model).map_err(|_| Error::InvalidModelName)?;
+        let tags = access::tags(&tags)?;
         if api.takes_slot() && !self.journal.admits(&self.spend, Instant::now()) {
             return Err(Error::JournalDown);
         }
@@ -97,6 +126,10 @@ impl Gateway {
             id,
             hides_usage,
             prompt_bytes: peeked.prompt_bytes,
+            caller,
+            user: peeked.user.map(std::borrow::Cow::into_owned),
+            tags,
+            max_output: peeked.max_output,
         })
     }
 
@@ -105,6 +138,7 @@ impl Gateway {
         self: &Arc<Self>,
         mut prepared: Prepared,
         meter: &mut Meter,
+        ticket: &mut Option<Ticket>,
     ) -> Result<Response<Relay>, Error> {
         let api = prepared.request.api;
         let mut last: Option<Said> = None;
@@ -131,7 +165,9 @@ impl Gateway {
                         meter,
                     };
                     let (head, format) = respond::head(head, &prepared.id, &route);
-                    let account = Account::new(self, slot, meter.take(), prepared.prompt_bytes);
+                    let meter = meter.take();
+                    let ticket = ticket.take();
+                    let account = Account::new(self, slot, meter, ticket, prepared.prompt_bytes);
                     let hides = prepared.hides_usage;
                     let relay = Relay::new(account, api, format, hides, head.status, first, body);
                     return Ok(Response::from_parts(head, relay));
@@ -195,5 +231,19 @@ impl Gateway {
             "server failed the request before its first byte"
         );
         self.meters.failed_over(endpoint.name(), said);
+    }
+}
+
+impl Prepared {
+    fn asks(&self) -> access::Ask<'_> {
+        let bytes = u64::try_from(self.prompt_bytes).unwrap_or_default();
+        access::Ask {
+            model: &self.ask.model,
+            input: bytes.div_ceil(BYTES_PER_TOKEN),
+            max_output: self.max_output,
+            computes: self.request.api.takes_slot(),
+            user: self.user.as_deref(),
+            tags: &self.tags,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! One request, once: peek, lease, send, relay, finish.
 //!
-//! Owns the order of these steps and the decision to try another server. It brings fleet, spend
-//! and usage together, which do not know one another. It must not know SQL, Redis, the
+//! Owns the order of these steps and the decision to try another server. It brings access, fleet,
+//! spend and usage together, which do not know one another. It must not know SQL, Redis, the
 //! configuration, or how an error looks in a dialect.
 //!
 //! Everything a request holds is held by values that give it back when dropped, so a client that
@@ -18,6 +18,7 @@ mod inbound;
 mod infer;
 mod journal;
 mod meters;
+mod nothing;
 mod relay;
 mod respond;
 
@@ -34,7 +35,9 @@ pub use inbound::Inbound;
 pub use meters::Meters;
 pub use relay::Relay;
 
+use crate::access::{Access, Caller};
 use crate::fleet::Fleet;
+use crate::protocol::Api;
 use crate::spend::Spend;
 use crate::upstream::Client;
 use crate::usage::Usage;
@@ -59,6 +62,7 @@ pub struct Gateway {
     pub(crate) client: Client,
     pub(crate) spend: Spend,
     pub(crate) usage: Usage,
+    access: Access,
     pub(crate) meters: Meters,
     rules: Rules,
     journal: JournalGate,
@@ -78,6 +82,7 @@ impl Gateway {
         client: Client,
         spend: Spend,
         usage: Usage,
+        access: Access,
         meters: Meters,
         rules: Rules,
     ) -> Arc<Self> {
@@ -87,6 +92,7 @@ impl Gateway {
             client,
             spend,
             usage,
+            access,
             meters,
             rules,
             journal: JournalGate::new(Instant::now()),
@@ -106,6 +112,24 @@ impl Gateway {
     #[must_use]
     pub fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    /// Who may.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Who shows this key, or shows none: asked before a body is read.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], when nobody may ask without a key and this is none.
+    pub fn identify(&self, api: Api, key: Option<&str>) -> Result<Caller, Error> {
+        self.access.identify(key).map_err(|refused| {
+            let status = refused.status().as_u16();
+            self.meters.arrived(api).refused(status);
+            Error::Refused(refused)
+        })
     }
 
     /// Takes no new request, and sends home those that wait in line.

@@ -2,12 +2,13 @@
 //! responses.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
 use super::body::BodyError;
+use crate::access::Refused;
 use crate::gateway;
-use crate::protocol::{CONTENT_TYPE_JSON, Dialect, error_body};
+use crate::protocol::{CONTENT_TYPE_JSON, Dialect, error_body, quota_body};
 
 /// A refusal, and who reads it.
 pub(super) struct Refusal {
@@ -75,6 +76,9 @@ impl IntoResponse for Refusal {
                 }
                 return (status, headers, body.clone()).into_response();
             }
+            Cause::Gateway(gateway::Error::Refused(refused)) => {
+                return denied(self.dialect, &refused, headers);
+            }
             Cause::Gateway(error) => {
                 if let Some(seconds) = error.retry_after() {
                     headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -87,4 +91,23 @@ impl IntoResponse for Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_JSON));
         (status, headers, error_body(self.dialect, status, &text)).into_response()
     }
+}
+
+fn denied(dialect: Dialect, refused: &Refused, mut headers: HeaderMap) -> Response {
+    let (status, text) = (refused.status(), refused.to_string());
+    if let Some(seconds) = refused.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    let body = if refused.is_final() {
+        // OpenAI's and Anthropic's clients try 429 again by themselves unless told not to.
+        headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        quota_body(dialect, status, &text)
+    } else {
+        error_body(dialect, status, &text)
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_JSON));
+    (status, headers, body).into_response()
 }

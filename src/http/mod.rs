@@ -9,7 +9,9 @@
 //! unknown paths each have their status, and no handler panics the server: a connection is a task
 //! of its own.
 
+mod admin;
 mod body;
+mod credentials;
 mod error;
 mod front;
 mod ollama;
@@ -24,6 +26,7 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
+pub use admin::Admin;
 pub use front::{Front, Origins};
 pub use serve::{Server, serve};
 pub use state::{Limits, State};
@@ -35,6 +38,7 @@ fn router(state: State) -> Router {
         .merge(openai::routes())
         .merge(usage::routes())
         .merge(ops::routes())
+        .merge(admin::routes(&state))
         .fallback(async || plain(StatusCode::NOT_FOUND, "404 page not found"))
         .method_not_allowed_fallback(async || {
             plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")

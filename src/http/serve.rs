@@ -54,9 +54,9 @@ pub async fn serve(listen: SocketAddr, front: Front, stuck: Duration) -> io::Res
                 () = closing.cancelled() => return,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     prepare(&stream, stuck);
-                    connections.spawn(connection(stream, front.clone(), closing.clone()));
+                    connections.spawn(connection(stream, front.facing(peer), closing.clone()));
                 }
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {

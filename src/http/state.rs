@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::TaskTracker;
+
+use super::admin::Admin;
+use crate::access::Access;
 use crate::gateway::Gateway;
 use crate::metrics::Registry;
 use crate::store::Store;
@@ -13,6 +17,12 @@ pub struct State {
     pub gateway: Arc<Gateway>,
     /// The database, for the questions about the past.
     pub store: Store,
+    /// Accounts.
+    pub access: Access,
+    /// Who may ask the admin calls.
+    pub admin: Admin,
+    /// Work that goes on when its client has left.
+    pub tasks: TaskTracker,
     /// The metrics.
     pub registry: Arc<Registry>,
     /// What a client may send.

@@ -41,6 +41,19 @@ pub fn error_body(dialect: Dialect, status: StatusCode, message: &str) -> Bytes 
     })
 }
 
+/// The body of an answer that refuses because the money is spent: no words of a rate limit, which
+/// would be over in a moment.
+#[must_use]
+pub fn quota_body(dialect: Dialect, status: StatusCode, message: &str) -> Bytes {
+    match dialect {
+        Dialect::OpenAi => Bytes::from(format!(
+            r#"{{"error":{{"message":{},"type":"insufficient_quota","param":null,"code":"insufficient_quota"}}}}"#,
+            quote(message)
+        )),
+        Dialect::Ollama | Dialect::Anthropic => error_body(dialect, status, message),
+    }
+}
+
 /// What to append to a stream that broke after its first byte; nothing where nothing helps.
 ///
 /// `at_line_start` is [`Tail::at_line_start`](super::Tail::at_line_start).
@@ -67,6 +80,7 @@ const fn openai_type(status: StatusCode) -> &'static str {
     match status {
         StatusCode::BAD_REQUEST => "invalid_request_error",
         StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
         StatusCode::NOT_FOUND => "not_found_error",
         StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
         _ => "api_error",
@@ -118,7 +132,7 @@ mod tests {
         insta::assert_snapshot!(types.join("\n"), @r#"
         400 invalid_request_error invalid_request_error
         401 authentication_error authentication_error
-        403 api_error permission_error
+        403 permission_error permission_error
         404 not_found_error not_found_error
         413 api_error request_too_large
         429 rate_limit_error rate_limit_error

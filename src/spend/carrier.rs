@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::flush;
+use super::settlement::Settlement;
+use super::{courier, flush};
 use crate::store::SealedBatch;
 
 /// One variant for each road.
@@ -13,6 +14,8 @@ use crate::store::SealedBatch;
 pub(super) enum Carrier {
     /// The process that counts is the one that writes.
     InProcess(flush::Handle),
+    /// Whoever leads writes.
+    Redis(courier::Handle),
 }
 
 impl Carrier {
@@ -20,6 +23,7 @@ impl Carrier {
     pub(super) fn carry(&self, batch: Arc<SealedBatch>) {
         match self {
             Self::InProcess(flush) => flush.offer(batch),
+            Self::Redis(courier) => courier.carry(batch),
         }
     }
 
@@ -27,6 +31,15 @@ impl Carrier {
     pub(super) fn hurry(&self) {
         match self {
             Self::InProcess(flush) => flush.hurry(),
+            Self::Redis(courier) => courier.hurry(),
+        }
+    }
+
+    /// These have arrived.
+    pub(super) fn settled(&self, settlements: Vec<Settlement>) {
+        match self {
+            Self::InProcess(_) => {}
+            Self::Redis(courier) => courier.settled(settlements),
         }
     }
 }

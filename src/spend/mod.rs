@@ -1,86 +1,66 @@
 //! What is owed: from a request's usage to rows in the database, each exactly once.
 //!
 //! ```text
-//! record ─▶ journal ─▶ forward ─▶ carrier ─▶ flush ─▶ store
-//!              ▲          │                    │
-//!              └─ forget ─┴────── applied ─────┘
+//! record ─▶ journal ─▶ forward ─▶ courier ─▶ stream in Redis ─▶ drain ─▶ store
+//!              ▲          │  ▲       │  │        (who leads)               │
+//!              │          │  │       │  └──────▶ flush ───────────────────▶│
+//!              │          │  │       └─────────── applied? ───────────────▶│
+//!              └─ forget ─┘  └───────────────── settled ◀──────────────────┘
 //! ```
 //!
 //! Owns the [`journal`] (two threads; the truth), [`forward`] (an actor: when to seal, what is on its
-//! way), the [`carrier`] (what brings a batch from the process that counted to the one that writes),
-//! and [`flush`] (an actor: many batches, one transaction). It must not know what a request is, who
-//! sent it, or which database it is.
+//! way), the [`courier`] and the [`stream`] (how batches reach whoever writes), the [`drain`] (an
+//! actor: the stream into the database, while this router leads) and [`flush`] (an actor: this
+//! router's own batches into the database, without Redis or when Redis is in the way). It must not
+//! know what a request is, who sent it, or which database it is.
 //!
-//! A record goes straight to the journal's thread and not through the actor: that is one hop less,
+//! A record goes straight to the journal's thread and not through an actor: that is one hop less,
 //! and an actor that dies takes no record and no waiting request with it. What an actor knows can
 //! all be asked for again, from the journal; so they may be killed at any moment.
 //!
+//! Nothing between the journal and the database is trusted. Redis may lose everything, a batch may
+//! arrive twice, late, or by two roads; two routers may think they lead. The database takes each id
+//! once, and the journal forgets what the database says it has, and nothing else.
+//!
 //! The database may be away for as long as the journal has room; nothing on a request's path ever
-//! waits for it.
+//! waits for it, nor for Redis unless [`Durability::Redis`] was asked for.
 
 mod carrier;
+mod courier;
+mod drain;
 mod flush;
 mod forward;
 mod journal;
+mod kind;
+mod options;
+mod payload;
 mod recorded;
+mod recover;
+mod settlement;
+mod start;
 mod stats;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
 
+use crate::cluster::lease;
 use crate::domain::UsageRecord;
-use crate::store::Store;
 use crate::supervision::{Backoff, RestartPolicy, guardian};
-use carrier::Carrier;
 use journal::Journal;
 
 pub use journal::OpenError;
+pub use options::{Durability, Options, Redis};
 pub use recorded::{NotRecorded, Recorded};
+pub use recover::{RecoverError, Recovered, recover};
+pub use start::StartError;
 pub use stats::SpendStats;
-
-/// What must hold a record before [`Recorded`] resolves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Nothing: a crash of the process may lose what was not written yet.
-    Memory,
-    /// The operating system: survives `kill -9`.
-    Journal,
-    /// The disk: survives a loss of power.
-    Fsync,
-}
-
-/// How to count.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The journal is in its subfolder `journal`.
-    pub data_dir: PathBuf,
-    /// What a request waits for.
-    pub durability: Durability,
-    /// How long a batch stays open.
-    pub seal_interval: Duration,
-    /// How long sealed batches gather before they are written to the database.
-    pub flush_interval: Duration,
-}
-
-/// The counting pipeline did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No journal.
-    #[error("usage journal: {0}")]
-    Journal(#[from] OpenError),
-    /// No actors: the runtime is shutting down.
-    #[error("the counting actors did not start: {0}")]
-    Actors(#[from] ractor::SpawnErr),
-    /// The thread that reads the journal was cancelled.
-    #[error("reading the usage journal was interrupted: {0}")]
-    Interrupted(#[from] tokio::task::JoinError),
-}
+pub use stream::{Depth, Stream, StreamError, StreamLimits};
 
 /// Not everything is in the database. It is in the journal, and will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,61 +89,26 @@ struct Inner {
     journal: Journal,
     forward: forward::Handle,
     flush: flush::Handle,
+    /// With Redis.
+    shared: Option<Shared>,
     guardian: guardian::Handle,
     stats: Arc<SpendStats>,
 }
 
-impl Spend {
-    /// Replays the journal, then starts. What former processes left behind is on its way when this
-    /// returns; `store` has to be migrated.
-    ///
-    /// # Errors
-    /// When the journal's folder cannot be used.
-    pub async fn start(
-        options: Options,
-        store: Store,
-        tracker: TaskTracker,
-    ) -> Result<Self, StartError> {
-        let stats = Arc::new(SpendStats::default());
-        let (folder, durability) = (options.data_dir.join("journal"), options.durability);
-        let counted = Arc::clone(&stats);
-        let journal =
-            tokio::task::spawn_blocking(move || Journal::open(&folder, durability, counted))
-                .await??;
-        let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
-        let guardian = guardian::Handle::start(
-            RESTARTS,
-            vec![
-                flush.child(flush::Arguments {
-                    store,
-                    tracker,
-                    interval: options.flush_interval,
-                    forward: forward.clone(),
-                    stats: Arc::clone(&stats),
-                }),
-                forward.child(forward::Arguments {
-                    journal: journal.clone(),
-                    carrier: Carrier::InProcess(flush.clone()),
-                    interval: options.seal_interval,
-                }),
-            ],
-        )
-        .await?;
-        Ok(Self(Arc::new(Inner {
-            journal,
-            forward,
-            flush,
-            guardian,
-            stats,
-        })))
-    }
+/// What there is only with Redis.
+struct Shared {
+    lease: lease::Handle,
+    courier: courier::Handle,
+    drain: drain::Handle,
+}
 
+impl Spend {
     /// Writes down what one request used. Never blocks; the future says when it is safe.
     pub fn record(&self, record: UsageRecord) -> Recorded {
         self.0.journal.record(record)
     }
 
-    /// Brings everything recorded before this call into the database, now.
+    /// Brings everything recorded before this call into the database, now, and past Redis.
     ///
     /// # Errors
     /// When that took longer than `timeout`. It is still being tried.
@@ -171,18 +116,30 @@ impl Spend {
         self.flush_until(Instant::now() + timeout).await
     }
 
-    /// Flushes until `deadline`, then stops. What could not be flushed is in the journal, sealed
-    /// and synced. Records are refused from now on.
+    /// Gives the lease back, flushes until `deadline`, then stops. What could not be flushed is in
+    /// the journal, sealed and synced. Records are refused from now on.
     ///
     /// # Errors
     /// When something stayed in the journal.
     pub async fn shutdown(&self, deadline: Instant) -> Result<(), Unflushed> {
         let inner = &self.0;
-        let flushed = self.flush_until(deadline).await;
+        let shared = inner.shared.as_ref();
+        let resigned = async {
+            if let Some(shared) = shared {
+                shared.drain.rest().await;
+                shared.lease.resign().await;
+            }
+        };
+        let (_, flushed) = tokio::join!(timeout_at(deadline, resigned), self.flush_until(deadline));
         inner.guardian.retire().await;
         let farewell = deadline.max(Instant::now()) + FAREWELL;
         let drained = timeout_at(farewell, async {
-            // In this order: the flush actor's last word goes to the forward actor.
+            // In this order: the last word of each goes to the one after it.
+            if let Some(shared) = shared {
+                shared.drain.drain().await;
+                shared.lease.drain().await;
+                shared.courier.drain().await;
+            }
             inner.flush.drain().await;
             inner.forward.drain().await;
         });
@@ -213,6 +170,25 @@ impl Spend {
     /// Fault drill: the flush actor dies, as if it had panicked.
     pub fn kill_flush_actor(&self) {
         self.0.flush.kill();
+    }
+
+    /// Fault drill: the actors that work with Redis die, as if they had panicked.
+    pub fn kill_redis_actors(&self) {
+        if let Some(shared) = &self.0.shared {
+            shared.courier.kill();
+            shared.drain.kill();
+            shared.lease.kill();
+        }
+    }
+
+    /// Fault drill: everything ends where it is, as with `kill -9`. Nothing is sealed, synced or
+    /// given back; what was sent may still arrive.
+    pub async fn crash(&self) {
+        self.0.journal.crash().await;
+        self.0.guardian.retire().await;
+        self.kill_redis_actors();
+        self.kill_flush_actor();
+        self.kill_forward_actor();
     }
 
     async fn flush_until(&self, deadline: Instant) -> Result<(), Unflushed> {

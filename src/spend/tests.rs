@@ -10,10 +10,11 @@ use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use futures_util::future::{join_all, try_join_all};
 use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::domain::{ModelName, TokenCounts};
-use crate::store::SQLITE_FILE;
+use crate::domain::{Charge, ModelName, TokenCounts};
+use crate::store::{SQLITE_FILE, Store};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -52,6 +53,8 @@ fn record(number: u32) -> UsageRecord {
             output: 2,
         },
         estimated: false,
+        charge: Charge::default(),
+        failed: false,
     }
 }
 
@@ -360,12 +363,14 @@ async fn the_metrics_have_the_names_of_the_contract() {
     herdsman_spend_journal_bytes 0
     herdsman_spend_journal_healthy 1
     herdsman_spend_records_pending_total 0
+    herdsman_spend_records_owed 0
     herdsman_spend_records_recorded_total 1
     herdsman_spend_records_committed_total 1
     herdsman_spend_records_dead_lettered_total 0
     herdsman_spend_records_refused_total 0
     herdsman_spend_journal_errors_total 0
     herdsman_spend_flush_errors_total 0
+    herdsman_spend_dead_letters_total 0
     ");
     assert!(
         text.contains("herdsman_spend_flush_seconds_count 1"),

@@ -4,6 +4,8 @@
 //! lost nor written twice. It is replayed as a batch of its own, whose producer is the letter's id and
 //! whose number is 1: doing that twice adds it once, like any other batch.
 
+use std::collections::{BTreeSet, HashSet};
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -22,7 +24,7 @@ const REASON: usize = 2_000;
 /// What is kept of something that could not be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Its own, made by whoever writes it.
+    /// Its own, made by whoever writes it of what it is about: written twice it is one letter.
     pub id: Uuid,
     /// The batch it was in.
     pub batch: BatchId,
@@ -42,6 +44,15 @@ pub(super) async fn add<C: Dialect>(
 ) -> Result<(), Error> {
     for letter in letters {
         let (id, producer) = (letter.id.to_string(), letter.batch.producer.to_string());
+        let ask = "SELECT created_at AS number FROM dead_letters WHERE id = ?";
+        if !connection
+            .numbers(ask, &[Value::Text(&id)])
+            .await?
+            .is_empty()
+        {
+            // Written before by somebody who did not hear that it was.
+            continue;
+        }
         let reason: String = letter.reason.chars().take(REASON).collect();
         let insert = "INSERT INTO dead_letters (id, producer, seq, reason, payload, created_at) \
                       VALUES (?, ?, ?, ?, ?, ?)";
@@ -102,6 +113,23 @@ impl Store {
             .limit(i64::from(limit))
             .load(conn));
         Ok(rows?.into_iter().map(DeadLetter::from).collect())
+    }
+
+    /// The letters about these batches, replayed or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn letters_of(&self, ids: &[BatchId]) -> Result<Vec<DeadLetter>, Error> {
+        let wanted: HashSet<&BatchId> = ids.iter().collect();
+        let producers: BTreeSet<String> = ids.iter().map(|id| id.producer.to_string()).collect();
+        let rows: Result<Vec<Row>, Error> = read!(self, |conn| dead_letters::table
+            .select(Row::as_select())
+            .filter(dead_letters::producer.eq_any(&producers))
+            .load(conn));
+        let letters = rows?.into_iter().map(DeadLetter::from);
+        Ok(letters
+            .filter(|letter| wanted.contains(&letter.batch))
+            .collect())
     }
 
     /// Notes that a letter has been replayed; `false` when it was before, or there is none.

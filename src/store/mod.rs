@@ -10,6 +10,7 @@
 //! call starts from a fresh connection, so an outage of any length needs no restart. The one thing
 //! it refuses to repair is a database file that is gone: see `sqlite.rs`.
 
+mod accounts;
 mod address;
 mod batch;
 mod daily_spend;
@@ -40,6 +41,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use accounts::{AccountChange, AccountChanges, BudgetKey, Saved, Stored, Upon};
 pub use batch::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums};
 pub use daily_spend::DaySpentRow;
 pub use dead_letters::DeadLetter;

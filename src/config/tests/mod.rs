@@ -231,9 +231,6 @@ weight = 0.0
 
 [spend]
 durability = "redis"
-
-[access]
-require_key = true
 "#;
     let told = complaints(file, &[], &[]);
     assert!(!told.contains("hunter2"), "{told}");
@@ -263,10 +260,6 @@ require_key = true
        |
     24 | durability = "redis"
        | ^^^^^^^^^^^^^^^^^^^^
-    config.toml:27:1: access.require_key: asking callers for a key is not available in this version
-       |
-    27 | require_key = true
-       | ^^^^^^^^^^^^^^^^^^
     "#);
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{load_with, tables};
-use crate::config::{Config, Database, Price, Rate, Redis, Secret};
-use crate::domain::ModelName;
+use crate::config::{Config, Database, Price, Redis, Secret};
+use crate::domain::{ModelName, Rate};
 
 const SHIPPED: &str = include_str!("../../../config.toml");
 
@@ -56,8 +56,9 @@ fn full() -> Config {
         }),
         price: vec![Price {
             model: ModelName::parse("llama3.2").unwrap(),
-            input: Rate::from_usd_per_million(0.05).unwrap(),
-            output: Rate::from_usd_per_million(0.2).unwrap(),
+            input: Rate::from_nano_usd_per_million(50_000_000).unwrap(),
+            cached_input: Rate::from_nano_usd_per_million(5_000_000),
+            output: Rate::from_nano_usd_per_million(200_000_000).unwrap(),
         }],
         ..Config::default()
     }

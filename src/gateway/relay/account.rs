@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
+use crate::access::Ticket;
 use crate::domain::{TokenCounts, UsageRecord};
 use crate::fleet::{Fault, Outcome};
 use crate::gateway::Gateway;
@@ -17,7 +18,7 @@ use crate::protocol::Tail;
 use crate::spend::Recorded;
 
 /// A token of English or code is about four bytes: good enough where the server never said.
-const BYTES_PER_TOKEN: u64 = 4;
+pub(in crate::gateway) const BYTES_PER_TOKEN: u64 = 4;
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(in crate::gateway) struct Account {
     gateway: Arc<Gateway>,
     slot: Option<Slot>,
     meter: Meter,
+    /// What the request may use; charged when it is over.
+    ticket: Option<Ticket>,
     span: Span,
     prompt_bytes: usize,
     status: StatusCode,
@@ -49,6 +52,7 @@ impl Account {
         gateway: &Arc<Gateway>,
         slot: Slot,
         meter: Meter,
+        ticket: Option<Ticket>,
         prompt_bytes: usize,
     ) -> Self {
         Self {
@@ -56,6 +60,7 @@ impl Account {
             gateway: Arc::clone(gateway),
             slot: Some(slot),
             meter,
+            ticket,
             span: Span::current(),
             prompt_bytes,
             status: StatusCode::OK,
@@ -112,17 +117,34 @@ impl Account {
             tokens = ?used.map(|(_, tokens, _)| tokens),
             "request ended"
         );
-        let (seat, tokens, estimated) = used?;
-        self.meter.tokens(endpoint, seat, tokens, estimated);
-        self.gateway
-            .usage
-            .counted(endpoint.name(), seat.model(), tokens);
+        let at = unix_now();
+        let (tokens, estimated) = used
+            .map_or((TokenCounts::ZERO, false), |(_, tokens, estimated)| {
+                (tokens, estimated)
+            });
+        let charge = self
+            .ticket
+            .take()
+            .map(|mut ticket| ticket.charge(tokens, 0, at))
+            .unwrap_or_default();
+        if used.is_none() && charge.payers.is_empty() {
+            return None;
+        }
+        let seat = seat?;
+        if used.is_some() {
+            self.meter.tokens(endpoint, seat, tokens, estimated);
+            self.gateway
+                .usage
+                .counted(endpoint.name(), seat.model(), tokens);
+        }
         let record = UsageRecord {
             endpoint: Arc::clone(endpoint.name()),
             model: seat.model().clone(),
-            at: unix_now(),
+            at,
             tokens,
             estimated,
+            charge,
+            failed: matches!(end, End::Failed(_) | End::Cut) || !self.status.is_success(),
         };
         Some(self.gateway.spend.record(record))
     }
@@ -161,7 +183,7 @@ impl Drop for Account {
 }
 
 /// The wall clock, for the minute a record is filed under. A clock before 1970 files under zero.
-fn unix_now() -> i64 {
+pub(in crate::gateway) fn unix_now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()

@@ -22,8 +22,8 @@ use http::StatusCode;
 use http_body::{Body, Frame};
 use thiserror::Error;
 
-pub(super) use account::Account;
 use account::End;
+pub(super) use account::{Account, BYTES_PER_TOKEN, unix_now};
 use waits::{Waits, Woken};
 
 use crate::fleet::Fault;

@@ -14,6 +14,7 @@ mod origins;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use axum::Router;
@@ -30,6 +31,7 @@ use tower::Service;
 
 pub use origins::Origins;
 
+use super::admin::Peer;
 use super::{State, ollama};
 use crate::protocol::Api;
 
@@ -41,6 +43,8 @@ pub struct Front {
     origins: Origins,
     /// Only names of this machine are answered to.
     guards_host: bool,
+    /// Who is at the other end, once there is one.
+    peer: Option<Peer>,
 }
 
 enum Verdict {
@@ -63,6 +67,16 @@ impl Front {
             state,
             origins,
             guards_host: on_loopback,
+            peer: None,
+        }
+    }
+
+    /// The door as one connection meets it.
+    #[must_use]
+    pub(super) fn facing(&self, peer: SocketAddr) -> Self {
+        Self {
+            peer: Some(Peer(peer)),
+            ..self.clone()
         }
     }
 
@@ -110,7 +124,13 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        // Nobody else asks who it is, and it costs an allocation.
+        if request.uri().path().starts_with("/admin/")
+            && let Some(peer) = self.peer
+        {
+            request.extensions_mut().insert(peer);
+        }
         match self.judge(&request) {
             Verdict::Plain => self.admit(request),
             Verdict::Refused => Box::pin(async { Ok(StatusCode::FORBIDDEN.into_response()) }),

@@ -11,7 +11,7 @@ use http::Request;
 
 use crate::gateway::Inbound;
 use crate::http::error::Refusal;
-use crate::http::{State, body, request_id};
+use crate::http::{State, body, credentials, request_id};
 use crate::protocol::Api;
 
 type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -28,11 +28,15 @@ where
 {
     let (head, body) = request.into_parts();
     let id = request_id::of(&head.headers);
+    let caller = match state.gateway.identify(api, credentials::of(&head.headers)) {
+        Ok(caller) => caller,
+        Err(error) => return Refusal::gateway(api.dialect(), error, id).into_response(),
+    };
     let body = match body::read(&head.headers, body, state.limits.max_body).await {
         Ok(body) => body,
         Err(error) => return Refusal::body(api.dialect(), error, id).into_response(),
     };
-    let inbound = Inbound::new(api, head.headers, body, id.clone());
+    let inbound = Inbound::new(api, head.headers, body, id.clone(), caller);
     match state.gateway.infer(inbound).await {
         Ok(answer) => answer.map(Body::new),
         Err(error) => Refusal::gateway(api.dialect(), error, id).into_response(),

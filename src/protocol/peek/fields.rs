@@ -25,10 +25,13 @@ pub(super) enum Field {
     System,
     Suffix,
     Tools,
+    MaxTokens,
+    MaxCompletionTokens,
+    N,
 }
 
-const FIELDS: usize = 14;
-const LONGEST: usize = "stream_options".len();
+const FIELDS: usize = 17;
+const LONGEST: usize = "max_completion_tokens".len();
 
 impl Field {
     fn of(key: &[u8]) -> Option<Self> {
@@ -48,6 +51,9 @@ impl Field {
             b"system" => Self::System,
             b"suffix" => Self::Suffix,
             b"tools" => Self::Tools,
+            b"max_tokens" => Self::MaxTokens,
+            b"max_completion_tokens" => Self::MaxCompletionTokens,
+            b"n" => Self::N,
             _ => return None,
         })
     }

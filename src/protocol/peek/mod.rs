@@ -12,6 +12,7 @@ mod bad_request;
 mod depth;
 mod digest;
 mod fields;
+mod length;
 mod options;
 mod prompt;
 #[cfg(test)]
@@ -40,6 +41,8 @@ pub struct Peek<'a> {
     pub usage: AskUsage,
     /// Approximate bytes of text to read, images left out.
     pub prompt_bytes: usize,
+    /// The most tokens the answer may have, if the client says so.
+    pub max_output: Option<u64>,
     /// False for an Ollama request that only loads or unloads the model.
     pub has_prompt: bool,
     /// `keep_alive` is zero: unload as soon as idle.
@@ -82,6 +85,7 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
         stream,
         usage,
         prompt_bytes: prompt.bytes,
+        max_output: length::max_output(api, &fields),
         has_prompt: prompt.given,
         keep_alive_zero: options::keep_alive_zero(&fields),
         signature: options::signature(api, &fields),

@@ -1,6 +1,5 @@
 //! The shell around [`State`], and the task that runs the transaction.
 
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,7 +9,9 @@ use tokio::time::Instant;
 use super::Arguments;
 use super::message::Message;
 use super::state::{Effect, State};
-use crate::store::{self, BatchId, SealedBatch};
+use crate::spend::settlement::Settlement;
+use crate::spend::transaction;
+use crate::store::SealedBatch;
 use crate::supervision::Slot;
 
 /// See the module.
@@ -50,7 +51,7 @@ impl Actor for Flush {
             Message::Offer(batch) => state.offer(batch),
             Message::Hurry => state.hurry(),
             Message::Due(timer) => state.due(timer),
-            Message::Written(ids, done) => state.written(ids, done, fastrand::f64()),
+            Message::Written(done) => state.written(done, fastrand::f64()),
         };
         for effect in effects {
             flushing.act(&myself, effect);
@@ -66,28 +67,27 @@ impl Flushing {
                 drop(myself.send_after(pause, move || Message::Due(timer)));
             }
             Effect::Write(batches) => self.write(myself.clone(), batches),
-            Effect::Report(ids) => self.arguments.forward.applied(ids),
+            Effect::Report(settlements) => self.arguments.forward.applied(settlements),
+            Effect::Prune => {
+                let store = self.arguments.store.clone();
+                self.arguments
+                    .tracker
+                    .spawn(async move { transaction::prune(&store).await });
+            }
         }
     }
 
     fn write(&self, myself: ActorRef<Message>, batches: Vec<Arc<SealedBatch>>) {
-        let (database, stats) = (
+        let (store, stats) = (
             self.arguments.store.clone(),
             Arc::clone(&self.arguments.stats),
         );
         self.arguments.tracker.spawn(async move {
-            let mut outcome = Outcome {
-                myself,
-                ids: batches.iter().map(|batch| batch.id).collect(),
-                done: false,
-            };
+            let mut outcome = Outcome { myself, done: None };
             let began = Instant::now();
-            let flush = store::Flush {
-                batches: &batches,
-                ..store::Flush::default()
-            };
-            match database.apply(flush).await {
-                Ok(_) => outcome.done = true,
+            // Without a fence: these are this router's own, and their ids are enough.
+            match transaction::write(&store, &batches, None, &stats).await {
+                Ok(settlements) => outcome.done = Some(settlements),
                 Err(error) => {
                     stats.flush_errors.fetch_add(1, Relaxed);
                     tracing::error!(%error, batches = batches.len(), "usage is not in the database yet");
@@ -101,14 +101,12 @@ impl Flushing {
 /// Tells the actor how it went, even if the task panics: it waits for nothing else.
 struct Outcome {
     myself: ActorRef<Message>,
-    ids: Vec<BatchId>,
-    done: bool,
+    done: Option<Vec<Settlement>>,
 }
 
 impl Drop for Outcome {
     fn drop(&mut self) {
-        let written = Message::Written(mem::take(&mut self.ids), self.done);
         // Should it be dead, its successor asks for everything again.
-        drop(self.myself.cast(written));
+        drop(self.myself.cast(Message::Written(self.done.take())));
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::state::Timer;
-use crate::store::{BatchId, SealedBatch};
+use crate::spend::settlement::Settlement;
+use crate::store::SealedBatch;
 
 /// Through its handle, by its timer, and by the task that runs the transaction.
 #[derive(Debug)]
@@ -14,6 +15,6 @@ pub(in crate::spend) enum Message {
     Hurry,
     /// What was gathered has gathered for long enough, or it is time to try again.
     Due(Timer),
-    /// The transaction with these ended; `true` when they are in the database now.
-    Written(Vec<BatchId>, bool),
+    /// The transaction ended: these are in the database now, or nobody knows.
+    Written(Option<Vec<Settlement>>),
 }

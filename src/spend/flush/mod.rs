@@ -4,6 +4,8 @@
 //! something in the queue, and the one transaction under way. A transaction that fails is tried
 //! again for as long as it takes, ever more slowly.
 //!
+//! With Redis, only what Redis has not taken comes here, or is in a hurry; else everything.
+//!
 //! It must not know where batches come from or what a journal is. It may die at any moment, even
 //! between a commit and the report of it: its successor asks for everything to be sent again, and
 //! the database knows what it has.

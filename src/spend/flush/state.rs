@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
 use crate::supervision::Backoff;
 
@@ -12,6 +13,9 @@ const MOST_AT_ONCE: usize = 256;
 
 /// A database that is away is asked again after 100 ms, and every half minute in the end.
 const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
+
+/// The list of what was applied is shortened when it has grown by so much: a few minutes' worth.
+const PRUNE_EVERY: usize = 1_000;
 
 /// Tells the timer armed last from those armed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +26,8 @@ pub(in crate::spend) struct Timer(u64);
 pub(super) enum Effect {
     ArmTimer(Timer, Duration),
     Write(Vec<Arc<SealedBatch>>),
-    Report(Vec<BatchId>),
+    Report(Vec<Settlement>),
+    Prune,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +48,7 @@ pub(super) struct State {
     phase: Phase,
     timers: u64,
     failures: u32,
+    unpruned: usize,
 }
 
 impl State {
@@ -53,6 +59,7 @@ impl State {
             phase: Phase::Idle,
             timers: 0,
             failures: 0,
+            unpruned: 0,
         }
     }
 
@@ -83,17 +90,23 @@ impl State {
         }
     }
 
-    pub(super) fn written(&mut self, ids: Vec<BatchId>, done: bool, dice: f64) -> Vec<Effect> {
+    /// `None`: the transaction failed.
+    pub(super) fn written(&mut self, done: Option<Vec<Settlement>>, dice: f64) -> Vec<Effect> {
         let again = self.phase == Phase::Writing { again: true };
-        if !done {
+        let Some(settlements) = done else {
             self.failures = self.failures.saturating_add(1);
             return self.gather(RETRIES.delay(self.failures, dice));
-        }
+        };
         self.failures = 0;
-        for id in &ids {
-            self.queue.remove(id);
+        for settlement in &settlements {
+            self.queue.remove(&settlement.id);
         }
-        let mut effects = vec![Effect::Report(ids)];
+        self.unpruned += settlements.len();
+        let mut effects = vec![Effect::Report(settlements)];
+        if self.unpruned >= PRUNE_EVERY {
+            self.unpruned = 0;
+            effects.push(Effect::Prune);
+        }
         if self.queue.is_empty() {
             self.phase = Phase::Idle;
         } else if again {
@@ -134,6 +147,12 @@ mod tests {
         }
     }
 
+    fn whole(seqs: impl IntoIterator<Item = u64>) -> Vec<Settlement> {
+        seqs.into_iter()
+            .map(|seq| Settlement::whole(id(seq)))
+            .collect()
+    }
+
     fn batch(seq: u64) -> Arc<SealedBatch> {
         Arc::new(SealedBatch {
             records: 1,
@@ -150,10 +169,9 @@ mod tests {
             state.due(Timer(1)),
             [Effect::Write(vec![batch(1), batch(2)])]
         );
-        let both = vec![id(1), id(2)];
         assert_eq!(
-            state.written(both.clone(), true, 0.0),
-            [Effect::Report(both)]
+            state.written(Some(whole([1, 2])), 0.0),
+            [Effect::Report(whole([1, 2]))]
         );
         assert_eq!(state.offer(batch(3)), [Effect::ArmTimer(Timer(2), SECOND)]);
         assert_eq!(state.due(Timer(1)), [], "an old timer");
@@ -174,18 +192,18 @@ mod tests {
             state.offer(batch(seq));
         }
         let all: Vec<_> = (0..MOST_AT_ONCE as u64).map(batch).collect();
-        let ids: Vec<_> = all.iter().map(|batch| batch.id).collect();
+        let ids = whole(0..MOST_AT_ONCE as u64);
         assert_eq!(state.due(Timer(1)), [Effect::Write(all)]);
         let last = batch(MOST_AT_ONCE as u64);
-        let effects = state.written(ids.clone(), true, 0.0);
+        let effects = state.written(Some(ids.clone()), 0.0);
         assert_eq!(
             effects,
             [Effect::Report(ids), Effect::Write(vec![last.clone()])]
         );
         state.offer(batch(9_999));
-        let effects = state.written(vec![last.id], true, 0.0);
+        let effects = state.written(Some(whole([last.id.seq])), 0.0);
         let gathers = Effect::ArmTimer(Timer(2), SECOND);
-        assert_eq!(effects, [Effect::Report(vec![last.id]), gathers]);
+        assert_eq!(effects, [Effect::Report(whole([last.id.seq])), gathers]);
     }
 
     #[test]
@@ -195,7 +213,7 @@ mod tests {
         let mut pauses = Vec::new();
         for timer in 1..=10 {
             assert_eq!(state.due(Timer(timer)), [Effect::Write(vec![batch(1)])]);
-            match &state.written(vec![id(1)], false, 0.0)[..] {
+            match &state.written(None, 0.0)[..] {
                 [Effect::ArmTimer(_, pause)] => pauses.push(pause.as_millis()),
                 other => panic!("{other:?}"),
             }
@@ -216,10 +234,10 @@ mod tests {
         state.hurry();
         state.offer(batch(2));
         assert_eq!(state.hurry(), []);
-        let effects = state.written(vec![id(1)], true, 0.0);
+        let effects = state.written(Some(whole([1])), 0.0);
         assert_eq!(
             effects,
-            [Effect::Report(vec![id(1)]), Effect::Write(vec![batch(2)])]
+            [Effect::Report(whole([1])), Effect::Write(vec![batch(2)])]
         );
     }
 }

@@ -31,8 +31,8 @@ impl Actor for Forward {
     ) -> Result<Forwarding, ActorProcessingErr> {
         slot.occupy(myself.clone());
         let forwarding = Forwarding {
+            state: State::new(arguments.interval, arguments.longest),
             arguments,
-            state: State::default(),
             replies: BTreeMap::new(),
         };
         forwarding.attach(&myself);
@@ -50,7 +50,7 @@ impl Actor for Forward {
             Message::Unsealed => state.unsealed(),
             Message::Due => state.due(),
             Message::Sealed(batch) => state.sealed(batch),
-            Message::Applied(ids) => state.applied(ids),
+            Message::Applied(settlements) => state.applied(settlements),
             Message::Settled(ask) => state.settled(ask),
             Message::Resend => {
                 forwarding.attach(&myself);
@@ -81,12 +81,10 @@ impl Forwarding {
 
     fn act(&mut self, myself: &ActorRef<Message>, effect: Effect) {
         let Arguments {
-            journal,
-            carrier,
-            interval,
+            journal, carrier, ..
         } = &self.arguments;
         match effect {
-            Effect::ArmTimer => drop(myself.send_after(*interval, || Message::Due)),
+            Effect::ArmTimer(pause) => drop(myself.send_after(pause, || Message::Due)),
             Effect::Seal => journal.seal(),
             Effect::SealFor(ask) => {
                 // To this incarnation: another one numbers its asks anew.
@@ -95,7 +93,10 @@ impl Forwarding {
             }
             Effect::Carry(batch) => carrier.carry(batch),
             Effect::Hurry => carrier.hurry(),
-            Effect::Forget(ids) => journal.forget(ids),
+            Effect::Forget(settlements) => {
+                carrier.settled(settlements.clone());
+                journal.forget(settlements);
+            }
             Effect::Answer(ask) => {
                 if let Some(reply) = self.replies.remove(&ask) {
                     // Whoever asked may have given up.

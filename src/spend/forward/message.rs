@@ -6,7 +6,8 @@ use ractor::RpcReplyPort;
 
 use super::state::Ask;
 use crate::spend::journal::Notice;
-use crate::store::{BatchId, SealedBatch};
+use crate::spend::settlement::Settlement;
+use crate::store::SealedBatch;
 
 /// By the journal, by itself, and through its handle.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(in crate::spend) enum Message {
     /// The disk has this batch.
     Sealed(Arc<SealedBatch>),
     /// These are in the database.
-    Applied(Vec<BatchId>),
+    Applied(Vec<Settlement>),
     /// Whoever wrote to the database has begun anew.
     Resend,
     /// Bring all that is recorded into the database, and say when it is there.

@@ -1,8 +1,9 @@
 //! The spend actor: decides when a batch is closed, and knows which ones are on their way.
 //!
 //! Owns the seal timer, armed only while something is open, and the list of batches handed to the
-//! carrier and not settled. When that list is long the database is in trouble: no batch is closed
-//! then, the open one just grows, by pairs and minutes and not by requests.
+//! carrier and not settled. When that list is long the database is in trouble: batches are closed
+//! ever more rarely then, and grow, by accounts and minutes and not by requests, so that an outage of
+//! any length makes a number of batches that fits into memory.
 //!
 //! It must not know what is in a batch, how it travels, or which files there are. It holds nothing
 //! that the journal could not tell it again: a new incarnation attaches, and hears of everything
@@ -19,7 +20,7 @@ use ractor::Actor as _;
 
 use super::carrier::Carrier;
 use super::journal::Journal;
-use crate::store::BatchId;
+use super::settlement::Settlement;
 use crate::supervision::Slot;
 use crate::supervision::guardian::Child;
 use message::Message;
@@ -29,7 +30,10 @@ use message::Message;
 pub(super) struct Arguments {
     pub(super) journal: Journal,
     pub(super) carrier: Carrier,
+    /// How long a batch stays open while all is well.
     pub(super) interval: Duration,
+    /// How long at most, while batches pile up.
+    pub(super) longest: Duration,
 }
 
 /// Reaches whichever incarnation lives.
@@ -59,9 +63,9 @@ impl Handle {
     }
 
     /// These are in the database.
-    pub(super) fn applied(&self, ids: Vec<BatchId>) {
+    pub(super) fn applied(&self, settlements: Vec<Settlement>) {
         // When nobody is there they will be carried, found applied, and told of again.
-        self.0.cast(Message::Applied(ids));
+        self.0.cast(Message::Applied(settlements));
     }
 
     /// Carry everything again: whoever had it is gone.

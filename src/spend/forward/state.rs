@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
 
-/// So many batches on their way mean that the database does not keep up or is away: at five a
-/// second, since more than three minutes.
-const MOST_ON_THEIR_WAY: usize = 1_024;
+/// With each so many batches on their way, a batch stays open for twice as long: at five a second,
+/// an outage of an hour makes six hundred.
+const DOUBLING: usize = 64;
 
 /// Tells one [`State::flush`] from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,19 +18,21 @@ pub(in crate::spend) struct Ask(u64);
 /// What the shell is to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    ArmTimer,
+    ArmTimer(Duration),
     Seal,
     /// Seal, and have the journal say so when it has told of all batches until then.
     SealFor(Ask),
     Carry(Arc<SealedBatch>),
     Hurry,
-    Forget(Vec<BatchId>),
+    Forget(Vec<Settlement>),
     Answer(Ask),
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
+    interval: Duration,
+    longest: Duration,
     on_their_way: HashSet<BatchId>,
     /// There is something in the open batch.
     unsealed: bool,
@@ -39,6 +43,18 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn new(interval: Duration, longest: Duration) -> Self {
+        Self {
+            interval,
+            longest,
+            on_their_way: HashSet::new(),
+            unsealed: false,
+            timer: false,
+            asked: 0,
+            waiting: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn unsealed(&mut self) -> Vec<Effect> {
         self.unsealed = true;
         self.arm()
@@ -46,7 +62,10 @@ impl State {
 
     pub(super) fn due(&mut self) -> Vec<Effect> {
         self.timer = false;
-        self.seal_if_room()
+        if !std::mem::replace(&mut self.unsealed, false) {
+            return Vec::new();
+        }
+        vec![Effect::Seal]
     }
 
     pub(super) fn sealed(&mut self, batch: Arc<SealedBatch>) -> Vec<Effect> {
@@ -54,19 +73,15 @@ impl State {
         vec![Effect::Carry(batch)]
     }
 
-    pub(super) fn applied(&mut self, ids: Vec<BatchId>) -> Vec<Effect> {
-        for id in &ids {
+    pub(super) fn applied(&mut self, settlements: Vec<Settlement>) -> Vec<Effect> {
+        for Settlement { id, .. } in &settlements {
             self.on_their_way.remove(id);
             for awaited in self.waiting.values_mut().flatten() {
                 awaited.remove(id);
             }
         }
-        let mut effects = vec![Effect::Forget(ids)];
+        let mut effects = vec![Effect::Forget(settlements)];
         effects.extend(self.answers());
-        // Sealing may have been put off; a timer that is armed will do it.
-        if !self.timer {
-            effects.extend(self.seal_if_room());
-        }
         effects
     }
 
@@ -91,18 +106,11 @@ impl State {
 
     fn arm(&mut self) -> Vec<Effect> {
         if std::mem::replace(&mut self.timer, true) {
-            Vec::new()
-        } else {
-            vec![Effect::ArmTimer]
-        }
-    }
-
-    fn seal_if_room(&mut self) -> Vec<Effect> {
-        if !self.unsealed || self.on_their_way.len() >= MOST_ON_THEIR_WAY {
             return Vec::new();
         }
-        self.unsealed = false;
-        vec![Effect::Seal]
+        let doublings = (self.on_their_way.len() / DOUBLING).min(31);
+        let pause = self.interval.saturating_mul(1 << doublings);
+        vec![Effect::ArmTimer(pause.min(self.longest.max(self.interval)))]
     }
 
     fn answers(&mut self) -> Vec<Effect> {
@@ -140,45 +148,65 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_timer_runs_only_while_something_is_open() {
-        let mut state = State::default();
-        assert_eq!(state.unsealed(), [Effect::ArmTimer]);
-        assert_eq!(state.unsealed(), [], "it runs already");
-        assert_eq!(state.due(), [Effect::Seal]);
-        assert_eq!(state.due(), [], "nothing is open");
-        assert_eq!(state.unsealed(), [Effect::ArmTimer]);
+    fn whole(seq: u64) -> Vec<Settlement> {
+        vec![Settlement::whole(id(seq))]
+    }
+
+    fn state() -> State {
+        State::new(Duration::from_millis(200), Duration::from_secs(60))
+    }
+
+    fn pause(effects: &[Effect]) -> Duration {
+        match effects {
+            [Effect::ArmTimer(pause)] => *pause,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
-    fn when_too_many_are_on_their_way_the_open_batch_waits_until_one_arrives() {
-        let mut state = State::default();
-        for seq in 0..MOST_ON_THEIR_WAY as u64 {
-            assert_eq!(state.sealed(batch(seq)), [Effect::Carry(batch(seq))]);
+    fn the_timer_runs_only_while_something_is_open() {
+        let mut state = state();
+        assert_eq!(pause(&state.unsealed()), Duration::from_millis(200));
+        assert_eq!(state.unsealed(), [], "it runs already");
+        assert_eq!(state.due(), [Effect::Seal]);
+        assert_eq!(state.due(), [], "nothing is open");
+        assert_eq!(pause(&state.unsealed()), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn an_outage_of_a_day_makes_a_number_of_batches_that_fits_into_memory() {
+        let (mut state, mut passed) = (state(), Duration::ZERO);
+        let mut batches = 0;
+        while passed < Duration::from_secs(24 * 3600) {
+            passed += pause(&state.unsealed());
+            assert_eq!(state.due(), [Effect::Seal]);
+            batches += 1;
+            state.sealed(batch(batches));
         }
-        state.unsealed();
-        assert_eq!(state.due(), []);
-        let effects = state.applied(vec![id(0)]);
-        assert_eq!(effects, [Effect::Forget(vec![id(0)]), Effect::Seal]);
+        assert!((500..2_100).contains(&batches), "{batches}");
+        for seq in 1..=batches {
+            state.applied(whole(seq));
+        }
+        assert_eq!(pause(&state.unsealed()), Duration::from_millis(200));
     }
 
     #[test]
     fn who_flushes_waits_for_what_was_there_and_not_for_what_came_later() {
-        let mut state = State::default();
+        let mut state = state();
         state.sealed(batch(1));
         let (ask, effects) = state.flush();
         assert_eq!(effects, [Effect::SealFor(ask)]);
         state.sealed(batch(2));
         assert_eq!(state.settled(ask), [Effect::Hurry]);
         state.sealed(batch(3));
-        assert_eq!(state.applied(vec![id(1)]), [Effect::Forget(vec![id(1)])]);
-        let effects = state.applied(vec![id(2)]);
-        assert_eq!(effects, [Effect::Forget(vec![id(2)]), Effect::Answer(ask)]);
+        assert_eq!(state.applied(whole(1)), [Effect::Forget(whole(1))]);
+        let effects = state.applied(whole(2));
+        assert_eq!(effects, [Effect::Forget(whole(2)), Effect::Answer(ask)]);
     }
 
     #[test]
     fn who_flushes_nothing_is_answered_at_once() {
-        let mut state = State::default();
+        let mut state = state();
         let (ask, _) = state.flush();
         assert_eq!(state.settled(ask), [Effect::Answer(ask)]);
     }

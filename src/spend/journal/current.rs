@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, Segment, SegmentName};
 use super::frame;
-use super::payload::{self, FORMAT, Header};
+use super::payload::{self, Header};
 
 /// See the module.
 pub(super) struct Current {
@@ -19,10 +19,10 @@ pub(super) struct Current {
 
 impl Current {
     /// A new file, with its header.
-    pub(super) fn begin(disk: &dyn Disk, name: SegmentName) -> io::Result<Self> {
+    pub(super) fn begin(disk: &dyn Disk, name: SegmentName, format: u32) -> io::Result<Self> {
         let mut header = Vec::new();
         frame::append(&mut header, frame::HEADER, 0, |buffer| {
-            let (format, producer) = (FORMAT, name.producer.to_string());
+            let producer = name.producer.to_string();
             payload::write(buffer, &Header { format, producer });
         });
         let mut current = Self {

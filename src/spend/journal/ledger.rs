@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
+use super::aggregate::Aggregate;
 use super::disk::SegmentName;
+use crate::spend::SpendStats;
+use crate::spend::payload::timed_rows;
 use crate::store::{BatchId, SealedBatch};
 
 /// Everything sealed and not yet known to be applied.
@@ -11,6 +15,7 @@ use crate::store::{BatchId, SealedBatch};
 pub(super) struct Ledger {
     batches: BTreeMap<BatchId, Owed>,
     segments: HashMap<SegmentName, Segment>,
+    records: u64,
     rows: u64,
     bytes: u64,
     oldest: Option<i64>,
@@ -82,7 +87,8 @@ impl Ledger {
         if self.batches.contains_key(&batch.id) {
             return;
         }
-        self.rows += batch.rows.len() as u64;
+        self.records += batch.records;
+        self.rows += timed_rows(&batch);
         self.oldest = self.oldest.into_iter().chain([batch.oldest]).min();
         if let Some(segment) = self.segments.get_mut(&segment) {
             segment.owed += 1;
@@ -111,7 +117,8 @@ impl Ledger {
     /// It is in the database. Returns it the first time it is said.
     pub(super) fn settle(&mut self, id: BatchId) -> Option<Arc<SealedBatch>> {
         let owed = self.batches.remove(&id)?;
-        self.rows -= owed.batch.rows.len() as u64;
+        self.records -= owed.batch.records;
+        self.rows -= timed_rows(&owed.batch);
         if let Some(segment) = self.segments.get_mut(&owed.segment) {
             segment.owed -= 1;
         }
@@ -142,17 +149,14 @@ impl Ledger {
         self.bytes
     }
 
-    pub(super) fn batches(&self) -> u64 {
-        self.batches.len() as u64
-    }
-
-    /// Rows in all batches together.
-    pub(super) fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// When the oldest record owed ended, in Unix seconds.
-    pub(super) fn oldest(&self) -> Option<i64> {
-        self.oldest
+    /// Shows how much is owed, with what is in the batch that is still `open`.
+    pub(super) fn publish(&self, open: &Aggregate, stats: &SpendStats) {
+        let batches = self.batches.len() as u64 + u64::from(!open.is_empty());
+        stats.batches.store(batches, Relaxed);
+        stats.rows.store(self.rows + open.rows(), Relaxed);
+        stats.owed.store(self.records + open.records(), Relaxed);
+        let oldest = self.oldest.into_iter().chain(open.oldest()).min();
+        stats.oldest.store(oldest.unwrap_or(i64::MAX), Relaxed);
+        stats.journal_bytes.store(self.bytes, Relaxed);
     }
 }

@@ -37,6 +37,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod waiting;
 mod writer;
 
 use std::io;
@@ -47,6 +48,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use tokio::sync::oneshot;
 
+use super::settlement::Settlement;
 use super::{Durability, NotRecorded, Recorded, SpendStats};
 use crate::domain::UsageRecord;
 use crate::store::{BatchId, SealedBatch};
@@ -158,7 +160,7 @@ impl Journal {
         }
         let (answer, answered) = match self.0.durability {
             Durability::Memory => (None, None),
-            Durability::Journal | Durability::Fsync => {
+            Durability::Journal | Durability::Fsync | Durability::Redis => {
                 let (answer, answered) = oneshot::channel();
                 (Some(answer), Some(answered))
             }
@@ -185,9 +187,16 @@ impl Journal {
         self.tell(Command::Seal(Some(settled)));
     }
 
+    /// Redis has these, or had.
+    pub(super) fn held(&self, ids: Vec<BatchId>) {
+        if self.0.durability == Durability::Redis {
+            self.tell(Command::Held(ids));
+        }
+    }
+
     /// These are in the database.
-    pub(super) fn forget(&self, ids: Vec<BatchId>) {
-        self.tell(Command::Forget(ids));
+    pub(super) fn forget(&self, settlements: Vec<Settlement>) {
+        self.tell(Command::Forget(settlements));
     }
 
     /// Tells `listener` of everything that is owed, and from now on of everything new.
@@ -201,6 +210,13 @@ impl Journal {
         self.tell(Command::Close(closed));
         // An error means that it is closed already.
         let _ = when_closed.await;
+    }
+
+    /// Fault drill: the threads end as `kill -9` would end them, with nothing sealed or synced.
+    pub(super) async fn crash(&self) {
+        let (crashed, when_crashed) = oneshot::channel();
+        self.tell(Command::Crash(crashed));
+        let _ = when_crashed.await;
     }
 
     /// After it has closed there is nobody to tell, and nothing to be told.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::aggregate::Aggregate;
 use super::disk::SegmentName;
 use super::frame::{self, Found, Frame};
-use super::payload::{self, FORMAT};
+use super::payload::{self, CHARGES};
 use crate::store::{BatchId, SealedBatch};
 
 /// What one segment held.
@@ -49,7 +49,7 @@ pub(super) fn read(name: SegmentName, bytes: &[u8]) -> Result<Replayed, UnknownF
             Found::Damage(range) => replayed.damaged += range.len(),
             Found::Frame(frame) if frame.kind == frame::HEADER => {
                 if let Ok(header) = serde_json::from_slice::<payload::Header>(frame.payload) {
-                    if header.format > FORMAT {
+                    if header.format > CHARGES {
                         return Err(UnknownFormat(header.format));
                     }
                     producer = header.producer.parse().unwrap_or(producer);

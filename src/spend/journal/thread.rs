@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::disk::Segment;
 use super::writer::{Entry, Writer};
 use super::{Listener, Settled};
+use crate::spend::settlement::Settlement;
 use crate::store::BatchId;
 
 /// So many records make a write of about 60 KiB; more would only delay the first of them.
@@ -30,13 +31,16 @@ const GATHER: Duration = Duration::from_micros(400);
 pub(super) enum Command {
     Record(Entry),
     Seal(Option<Settled>),
-    Forget(Vec<BatchId>),
+    Held(Vec<BatchId>),
+    Forget(Vec<Settlement>),
     Attach(Listener),
     Synced(io::Result<()>),
     Close(oneshot::Sender<()>),
+    /// Ends at once.
+    Crash(oneshot::Sender<()>),
 }
 
-/// Starts both threads. They end after [`Command::Close`].
+/// Starts both threads. They end after [`Command::Close`] or [`Command::Crash`].
 pub(super) fn start(
     writer: Writer,
     commands: Sender<Command>,
@@ -93,12 +97,18 @@ fn run(
                     writer.when_settled(settled);
                 }
             }
-            Command::Forget(ids) => writer.forget(&ids),
+            Command::Held(ids) => writer.held(&ids),
+            Command::Forget(settlements) => writer.forget(&settlements),
             Command::Attach(listener) => writer.attach(listener),
             Command::Synced(outcome) => writer.synced(outcome),
             Command::Close(closed) => {
                 writer.close();
                 let _ = closed.send(());
+                return;
+            }
+            Command::Crash(crashed) => {
+                drop(writer);
+                let _ = crashed.send(());
                 return;
             }
         }

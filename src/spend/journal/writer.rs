@@ -25,7 +25,6 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::aggregate::Aggregate;
@@ -34,16 +33,15 @@ use super::disk::{Disk, Segment, SegmentName};
 use super::frame;
 use super::ledger::Ledger;
 use super::payload::{self, Record};
+use super::waiting::{Answer, Waiting};
 use super::{Limits, Listener, Notice, Settled};
 use crate::domain::UsageRecord;
+use crate::spend::settlement::Settlement;
 use crate::spend::{Durability, NotRecorded, SpendStats};
 use crate::store::BatchId;
 
 /// A record, and who waits for it, if anyone.
-pub(super) type Entry = (
-    UsageRecord,
-    Option<oneshot::Sender<Result<(), NotRecorded>>>,
-);
+pub(super) type Entry = (UsageRecord, Option<Answer>);
 
 /// See the module.
 pub(super) struct Writer {
@@ -54,11 +52,15 @@ pub(super) struct Writer {
     producer: Uuid,
     /// How many segments were begun.
     segments: u32,
+    /// What their records need to be counted rightly.
+    format: u32,
     current: Option<Current>,
     /// The number of the open batch.
     seq: u64,
     open: Aggregate,
     ledger: Ledger,
+    /// Waits for Redis.
+    waiting: Waiting,
     /// Waits for the disk, in the order written.
     unsynced: VecDeque<Unsynced>,
     /// A sync is under way, and covers so many of them.
@@ -76,7 +78,7 @@ struct Unsynced {
 }
 
 enum Then {
-    Acknowledge(oneshot::Sender<Result<(), NotRecorded>>),
+    Acknowledge(Answer),
     HandOut(BatchId),
     Settle(Settled),
 }
@@ -97,10 +99,12 @@ impl Writer {
             stats,
             producer: Uuid::now_v7(),
             segments: 0,
+            format: payload::TOKENS,
             current: None,
             seq: 1,
             open: Aggregate::default(),
             ledger,
+            waiting: Waiting::default(),
             unsynced: VecDeque::new(),
             syncing: 0,
             listener: None,
@@ -115,6 +119,7 @@ impl Writer {
 
     /// Writes a group of records with one write. Empties `group`, and answers all in it.
     pub(super) fn append(&mut self, group: &mut Vec<Entry>) {
+        self.raise_format(group);
         self.buffer.clear();
         group.retain_mut(|(record, answer)| {
             let fits = frame::append(&mut self.buffer, frame::RECORD, self.seq, |buffer| {
@@ -161,6 +166,7 @@ impl Writer {
                     file: Arc::clone(&current.file),
                     then: Then::Acknowledge(answer),
                 }),
+                (Durability::Redis, _) => self.waiting.wait(answer),
                 // Whoever left does not want to know any more.
                 _ => drop(answer.send(Ok(()))),
             }
@@ -195,6 +201,7 @@ impl Writer {
             seq: self.seq,
         };
         self.seq += 1;
+        self.waiting.sealed(id);
         let batch = Arc::new(mem::take(&mut self.open).seal(id));
         self.ledger.owe(segment, batch, false);
         self.unsynced.push_back(Unsynced {
@@ -258,11 +265,21 @@ impl Writer {
         }
     }
 
+    /// Redis has these.
+    pub(super) fn held(&mut self, ids: &[BatchId]) {
+        ids.iter().for_each(|&id| self.waiting.arrived(id));
+    }
+
     /// These are in the database: forgets them, and the segments only they needed.
-    pub(super) fn forget(&mut self, ids: &[BatchId]) {
-        for &id in ids {
+    pub(super) fn forget(&mut self, settlements: &[Settlement]) {
+        for &Settlement { id, dead } in settlements {
+            self.waiting.arrived(id);
             if let Some(batch) = self.ledger.settle(id) {
-                self.stats.committed.fetch_add(batch.records, Relaxed);
+                let dead = dead.min(batch.records);
+                self.stats.dead_lettered.fetch_add(dead, Relaxed);
+                self.stats
+                    .committed
+                    .fetch_add(batch.records - dead, Relaxed);
             }
         }
         self.remove_spent();
@@ -320,9 +337,19 @@ impl Writer {
             producer: self.producer,
             number: self.segments,
         };
-        let current = Current::begin(&*self.disk, name)?;
+        let current = Current::begin(&*self.disk, name, self.format)?;
         self.ledger.opened(name);
         Ok(current)
+    }
+
+    /// From the first record that somebody owes on, segments are for versions that know about that.
+    fn raise_format(&mut self, group: &[Entry]) {
+        let charged = |(record, _): &Entry| !record.charge.payers.is_empty();
+        if self.format < payload::CHARGES && group.iter().any(charged) {
+            self.format = payload::CHARGES;
+            self.seal();
+            self.leave_segment();
+        }
     }
 
     fn leave_segment(&mut self) {
@@ -368,16 +395,9 @@ impl Writer {
     }
 
     fn publish(&mut self) {
-        let (open, bytes) = (&self.open, self.ledger.bytes());
-        let batches = self.ledger.batches() + u64::from(!open.is_empty());
-        self.stats.batches.store(batches, Relaxed);
-        self.stats
-            .rows
-            .store(self.ledger.rows() + open.rows(), Relaxed);
-        let oldest = self.ledger.oldest().into_iter().chain(open.oldest()).min();
-        self.stats.oldest.store(oldest.unwrap_or(i64::MAX), Relaxed);
-        self.stats.journal_bytes.store(bytes, Relaxed);
-        let crowded = bytes > self.limits.journal_bytes / 5 * 4;
+        self.ledger.publish(&self.open, &self.stats);
+        let (bytes, most) = (self.ledger.bytes(), self.limits.journal_bytes);
+        let crowded = bytes > most / 5 * 4;
         if crowded && !mem::replace(&mut self.crowded, crowded) {
             tracing::error!(bytes, "the usage journal is more than four fifths full");
         }
@@ -385,11 +405,7 @@ impl Writer {
     }
 }
 
-fn refuse(
-    stats: &SpendStats,
-    answer: Option<oneshot::Sender<Result<(), NotRecorded>>>,
-    why: NotRecorded,
-) {
+fn refuse(stats: &SpendStats, answer: Option<Answer>, why: NotRecorded) {
     stats.refused.fetch_add(1, Relaxed);
     if let Some(answer) = answer {
         drop(answer.send(Err(why)));

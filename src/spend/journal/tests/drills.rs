@@ -1,8 +1,8 @@
 //! One fault at a time.
 
 use super::*;
+use crate::domain::{EntityKind, Payer};
 use crate::spend::journal::disk::Disk as _;
-use crate::store::BatchId;
 
 fn answers(answers: Vec<Answer>) -> Vec<Result<(), NotRecorded>> {
     answers
@@ -58,7 +58,7 @@ fn a_crash_hands_out_the_same_batches_again_and_again_until_they_are_settled() {
     let mut third = Process::start(&disk, Durability::Journal);
     assert_eq!(third.sealed(), again, "also what was never sealed");
 
-    third.writer.forget(&ids(&again));
+    third.forget(&ids(&again));
     assert_eq!(disk.names(), []);
     assert_eq!((third.stats.recorded(), third.stats.pending()), (4, 0));
     let mut fourth = Process::start(&disk, Durability::Journal);
@@ -85,14 +85,14 @@ fn a_segment_goes_when_all_its_batches_are_settled_and_not_before() {
         .split_first()
         .map(|(f, r)| (*f, r.to_vec()))
         .unwrap();
-    process.writer.forget(&rest);
+    process.forget(&rest);
     assert!(
         disk.names().len() <= 2,
         "the first one's and the current one"
     );
     let mut next = Process::start(&disk, Durability::Journal);
     assert!(ids(&next.sealed()).contains(&first));
-    process.writer.forget(&[first]);
+    process.forget(&[first]);
     process.writer.close();
     assert_eq!(disk.names(), []);
 }
@@ -120,7 +120,7 @@ fn a_full_disk_refuses_and_counts_nothing_and_recovers() {
         [0],
         "sealed, although the seal finds no room"
     );
-    process.writer.forget(&ids(&sealed));
+    process.forget(&ids(&sealed));
 
     disk.heal();
     assert_eq!(answers(process.record([4])), [Ok(())]);
@@ -199,7 +199,7 @@ fn at_its_limit_the_journal_refuses_until_something_is_settled() {
     assert_eq!(answers(process.record([999])), [Err(NotRecorded::Full)]);
     process.sync();
     let sealed = process.sealed();
-    process.writer.forget(&ids(&sealed));
+    process.forget(&ids(&sealed));
     assert_eq!(answers(process.record([999])), [Ok(())]);
 }
 
@@ -226,7 +226,7 @@ fn damage_costs_what_it_hit_and_the_file_is_kept() {
         [name],
         "it stays until what is left of it is settled"
     );
-    next.writer.forget(&ids(&sealed));
+    next.forget(&ids(&sealed));
     assert_eq!((disk.names(), disk.names_aside()), (vec![], vec![name]));
 }
 
@@ -252,7 +252,7 @@ fn a_segment_of_a_later_version_is_left_alone() {
     let bytes = disk.read(name).unwrap();
     let mut later = Vec::new();
     crate::spend::journal::frame::append(&mut later, 1, 0, |buffer| {
-        buffer.extend_from_slice(br#"{"format":2,"producer":"?"}"#);
+        buffer.extend_from_slice(br#"{"format":3,"producer":"?"}"#);
     });
     later.extend_from_slice(&bytes);
     disk.damage(name, |bytes| *bytes = later);
@@ -260,4 +260,75 @@ fn a_segment_of_a_later_version_is_left_alone() {
     assert!(next.sealed().is_empty());
     next.writer.close();
     assert_eq!(disk.names(), [name]);
+}
+
+#[test]
+fn only_segments_with_charges_are_beyond_the_version_before_them() {
+    let disk = SimulatedDisk::default();
+    let mut process = Process::start(&disk, Durability::Journal);
+    process.record([0]);
+    let charged = UsageRecord {
+        charge: Charge {
+            nano_usd: 42,
+            api_key: "abc".into(),
+            payers: Arc::new([Payer {
+                kind: EntityKind::Key,
+                entity: "abc".into(),
+                period: 0,
+            }]),
+        },
+        ..record(1)
+    };
+    process.writer.append(&mut vec![(charged, None)]);
+    process.record([2]);
+    let formats: Vec<bool> = disk
+        .names()
+        .into_iter()
+        .map(|name| {
+            let bytes = disk.read(name).unwrap();
+            let header = br#"{"format":2"#;
+            bytes.windows(header.len()).any(|window| window == header)
+        })
+        .collect();
+    assert_eq!(formats, [false, true]);
+    let mut next = Process::start(&disk, Durability::Journal);
+    let sealed = next.sealed();
+    assert_eq!(numbers(&sealed), [0, 1, 2]);
+    assert_eq!(sealed[1].spend[0].spent.nano_usd, 42);
+}
+
+#[test]
+fn with_redis_a_record_is_acknowledged_only_when_its_batch_is_held_or_applied() {
+    let disk = SimulatedDisk::default();
+    let mut process = Process::start(&disk, Durability::Redis);
+    let (mut first, mut second) = (process.record([0]), Vec::new());
+    process.writer.seal();
+    second.append(&mut process.record([1]));
+    process.writer.seal();
+    second.append(&mut process.record([2]));
+    process.sync();
+    let sealed = ids(&process.sealed());
+    assert!(first[0].try_recv().is_err(), "only the disk has it");
+    process.writer.held(&sealed[..1]);
+    assert_eq!(answers(first), [Ok(())]);
+    assert!(second[0].try_recv().is_err());
+    process.forget(&sealed[1..]);
+    assert_eq!(second[0].try_recv(), Ok(Ok(())));
+    assert!(second[1].try_recv().is_err(), "it is not even sealed");
+    process.writer.close();
+    assert!(second[1].try_recv().is_err(), "and nobody will say it is");
+}
+
+#[test]
+fn what_was_set_aside_is_not_committed() {
+    let disk = SimulatedDisk::default();
+    let mut process = Process::start(&disk, Durability::Journal);
+    process.record(0..5);
+    process.writer.seal();
+    process.sync();
+    let id = process.sealed()[0].id;
+    process.writer.forget(&[Settlement { id, dead: 2 }]);
+    let stats = &process.stats;
+    let counts = (stats.recorded(), stats.committed(), stats.dead_lettered());
+    assert_eq!((counts, stats.pending()), ((5, 3, 2), 0));
 }

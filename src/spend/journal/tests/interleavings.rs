@@ -158,7 +158,7 @@ impl World {
         }
         let ids: Vec<BatchId> = taken.iter().map(|batch| batch.id).collect();
         if !reply_lost {
-            self.process.writer.forget(&ids);
+            self.process.forget(&ids);
         }
     }
 

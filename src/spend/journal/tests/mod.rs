@@ -13,9 +13,10 @@ use super::ledger::Ledger;
 use super::recover::recover;
 use super::writer::Writer;
 use super::{Limits, Notice};
-use crate::domain::{ModelName, TokenCounts, UsageRecord};
+use crate::domain::{Charge, ModelName, TokenCounts, UsageRecord};
+use crate::spend::settlement::Settlement;
 use crate::spend::{Durability, NotRecorded, SpendStats};
-use crate::store::SealedBatch;
+use crate::store::{BatchId, SealedBatch};
 use simulated_disk::SimulatedDisk;
 
 /// Small, so that a few records already fill a segment.
@@ -35,6 +36,8 @@ fn record(number: u32) -> UsageRecord {
             output: 1,
         },
         estimated: false,
+        charge: Charge::default(),
+        failed: false,
     }
 }
 
@@ -92,6 +95,12 @@ impl Process {
         }
         self.writer.append(&mut group);
         answers
+    }
+
+    /// The database has these.
+    fn forget(&mut self, ids: &[BatchId]) {
+        let whole: Vec<_> = ids.iter().copied().map(Settlement::whole).collect();
+        self.writer.forget(&whole);
     }
 
     /// Syncs until nothing waits for the disk.

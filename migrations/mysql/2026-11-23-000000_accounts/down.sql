@@ -1,0 +1,3 @@
+DROP TABLE IF EXISTS access_version;
+DROP TABLE IF EXISTS prices;
+DROP TABLE IF EXISTS accounts;

@@ -1,0 +1,3 @@
+DROP TABLE access_version;
+DROP TABLE prices;
+DROP TABLE accounts;

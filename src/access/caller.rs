@@ -1,0 +1,271 @@
+//! Who asks, and on whose behalf.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::key::key_id;
+use super::view::{Entry, View};
+use super::{Owner, Refused};
+use crate::domain::{AccountKind, EntityKind, ModelName, member_id};
+
+/// How many tags a request may carry.
+pub const MOST_TAGS: usize = 16;
+/// How long each may be.
+const LONGEST_TAG: usize = 64;
+/// The longest name of an end user that is kept as it is.
+const LONGEST_USER: usize = 128;
+
+/// Whoever sent a request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    key: Option<Arc<Entry>>,
+}
+
+/// What a request asks for, as far as access goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The model.
+    pub model: &'a ModelName,
+    /// Tokens to read, estimated.
+    pub input: u64,
+    /// The most tokens the client wants written, if it said so.
+    pub max_output: Option<u64>,
+    /// Whether the model computes for it: what only looks something up is not limited.
+    pub computes: bool,
+    /// Who the caller says it asks for.
+    pub user: Option<&'a str>,
+    /// The words the caller put on it.
+    pub tags: &'a [Arc<str>],
+}
+
+/// One account a request concerns, whether or not anybody has ever said anything about it.
+#[derive(Clone, Debug)]
+pub(super) struct Party {
+    pub(super) kind: EntityKind,
+    pub(super) id: Arc<str>,
+    pub(super) entry: Option<Arc<Entry>>,
+}
+
+impl Caller {
+    /// Somebody without a key.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self { key: None }
+    }
+
+    /// Whoever has this key, if it is still one.
+    pub(super) fn with(key: Arc<Entry>, unix: i64) -> Result<Self, Refused> {
+        if key.account.blocked {
+            return Err(Refused::BlockedKey);
+        }
+        if key.account.expires_at.is_some_and(|at| at <= unix) {
+            return Err(Refused::ExpiredKey);
+        }
+        Ok(Self { key: Some(key) })
+    }
+
+    /// SHA-256 of the key; empty without one.
+    #[must_use]
+    pub fn key_id(&self) -> Arc<str> {
+        self.key
+            .as_ref()
+            .map_or_else(|| "".into(), |key| Arc::clone(&key.account.id))
+    }
+
+    /// Everyone the request concerns, each once.
+    pub(super) fn parties(&self, view: &View, ask: &Ask<'_>) -> Vec<Party> {
+        let mut parties: Vec<Party> = Vec::with_capacity(4);
+        let mut join = |kind: AccountKind, id: &str| {
+            let Some(entity) = kind.entity().filter(|_| !id.is_empty()) else {
+                return None;
+            };
+            if parties.iter().any(|p| p.kind == entity && *p.id == *id) {
+                return None;
+            }
+            let entry = view.get(kind, id).cloned();
+            let id = entry
+                .as_ref()
+                .map_or_else(|| Arc::from(id), |entry| Arc::clone(&entry.account.id));
+            parties.push(Party {
+                kind: entity,
+                id,
+                entry: entry.clone(),
+            });
+            entry
+        };
+        if let Some(key) = &self.key {
+            let account = &key.account;
+            join(AccountKind::Key, &account.id);
+            let user = join(AccountKind::User, &account.user);
+            let team = join(AccountKind::Team, &account.team);
+            if !account.user.is_empty() && !account.team.is_empty() {
+                let member = member_id(&account.team, &account.user);
+                join(AccountKind::TeamMember, &member);
+            }
+            // The nearest one: a key of a team belongs where the team does.
+            let orgs = [Some(key), team.as_ref(), user.as_ref()];
+            let org = orgs
+                .into_iter()
+                .flatten()
+                .map(|entry| entry.account.org.as_str())
+                .find(|org| !org.is_empty());
+            if let Some(org) = org {
+                join(AccountKind::Org, org);
+            }
+            for tag in &key.tags {
+                join(AccountKind::Tag, tag);
+            }
+        }
+        if let Some(user) = ask.user {
+            join(AccountKind::EndUser, &end_user(user));
+        }
+        for tag in ask.tags {
+            join(AccountKind::Tag, tag);
+        }
+        parties
+    }
+}
+
+impl Party {
+    /// Refuses what the account itself does not allow.
+    pub(super) fn permits(&self, model: &ModelName) -> Result<(), Refused> {
+        let Some(entry) = &self.entry else {
+            return Ok(());
+        };
+        let account = &entry.account;
+        let owner = || Owner {
+            kind: account.kind,
+            id: Arc::clone(&account.id),
+            model: None,
+        };
+        if account.blocked && account.kind == AccountKind::Key {
+            return Err(Refused::BlockedKey);
+        }
+        if account.blocked {
+            return Err(Refused::Blocked(owner()));
+        }
+        if !account.allows(model) {
+            return Err(Refused::Model(owner(), model.to_string()));
+        }
+        Ok(())
+    }
+}
+
+/// Reads `x-herdsman-tags`: words separated by commas.
+///
+/// # Errors
+/// [`Refused::Tags`]: a tag left out would be money booked wrongly.
+pub fn tags(list: &str) -> Result<Vec<Arc<str>>, Refused> {
+    let wrong = || Refused::Tags(MOST_TAGS, LONGEST_TAG);
+    let mut tags: Vec<Arc<str>> = Vec::new();
+    for tag in list.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+        if tag.len() > LONGEST_TAG || !tag.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(wrong());
+        }
+        if !tags.iter().any(|known| **known == *tag) {
+            tags.push(tag.into());
+        }
+    }
+    if tags.len() > MOST_TAGS {
+        return Err(wrong());
+    }
+    Ok(tags)
+}
+
+/// Any text may name an end user; what is too long for a key in the database, or cannot be one, is
+/// known by its hash.
+fn end_user(named: &str) -> Cow<'_, str> {
+    if named.len() <= LONGEST_USER && !named.contains('\0') {
+        Cow::Borrowed(named)
+    } else {
+        Cow::Owned(format!("sha256:{}", key_id(named)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::Change;
+    use super::*;
+    use crate::domain::Account;
+
+    fn view(accounts: impl IntoIterator<Item = Account>) -> View {
+        let changes = accounts.into_iter().map(Change::Put).collect();
+        View::empty().with(changes).0
+    }
+
+    fn key() -> Account {
+        let mut key = Account::new(AccountKind::Key, "k", 0);
+        (key.user, key.team) = ("ann".to_owned(), "blue".to_owned());
+        key.metadata = r#"{"tags":["batch"]}"#.to_owned();
+        key
+    }
+
+    fn caller(view: &View) -> Caller {
+        Caller::with(Arc::clone(view.get(AccountKind::Key, "k").unwrap()), 0).unwrap()
+    }
+
+    #[test]
+    fn a_request_concerns_everyone_its_key_and_itself_name_each_once() {
+        let mut team = Account::new(AccountKind::Team, "blue", 0);
+        team.org = "acme".to_owned();
+        let view = view([key(), team]);
+        let tags = [Arc::from("batch"), Arc::from("night")];
+        let ask = Ask {
+            model: &ModelName::parse("m").unwrap(),
+            input: 0,
+            max_output: None,
+            computes: true,
+            user: Some("customer 7"),
+            tags: &tags,
+        };
+        let told: Vec<String> = caller(&view)
+            .parties(&view, &ask)
+            .iter()
+            .map(|party| format!("{} {} {}", party.kind, party.id, party.entry.is_some()))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        key k true
+        user ann false
+        team blue true
+        team_member blue/ann false
+        org acme false
+        tag batch false
+        end_user customer 7 false
+        tag night false
+        ");
+    }
+
+    #[test]
+    fn a_key_that_is_blocked_or_over_is_none() {
+        let mut blocked = key();
+        blocked.blocked = true;
+        let mut over = key();
+        over.expires_at = Some(50);
+        let entry = |account| Arc::clone(view([account]).get(AccountKind::Key, "k").unwrap());
+        assert_eq!(
+            Caller::with(entry(blocked), 0).unwrap_err(),
+            Refused::BlockedKey
+        );
+        assert!(Caller::with(entry(over.clone()), 49).is_ok());
+        assert_eq!(
+            Caller::with(entry(over), 50).unwrap_err(),
+            Refused::ExpiredKey
+        );
+    }
+
+    #[test]
+    fn tags_are_read_as_a_list_and_never_silently_left_out() {
+        assert_eq!(tags(" a, b ,,a").unwrap(), ["a".into(), "b".into()]);
+        assert!(tags(&"x".repeat(65)).is_err() && tags("é").is_err());
+        let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
+        assert!(tags(&many.join(",")).is_err() && tags(&many[..16].join(",")).is_ok());
+    }
+
+    #[test]
+    fn a_name_too_long_for_the_database_is_known_by_its_hash() {
+        assert_eq!(end_user("ann"), "ann");
+        let long = "x".repeat(5000);
+        assert_eq!(end_user(&long), end_user(&long));
+        assert!(end_user(&long).len() < 100);
+    }
+}

@@ -1,0 +1,215 @@
+//! Who may, how fast, and for how much.
+//!
+//! Owns the [`View`](view) of all accounts ([`register`]), this router's shares of every limit
+//! ([`sharing`], by the [`rule`] all routers keep), and the two questions a request asks: *who is
+//! this* ([`Access::identify`]), answered from memory, and *may it* ([`Access::admit`]), answered
+//! from memory as long as no limit is near. Being let in is a [`Ticket`], which holds what the
+//! request may use at most, and turns into the [`Charge`](crate::domain::Charge) of what it did use.
+//!
+//! It must not know servers, bodies, or how usage reaches the database.
+//!
+//! It fails closed. A key that cannot be checked is no key; keys that were known before the database
+//! went away stay known for `outage_grace` and not longer. A budget of which nobody knows what is
+//! spent gives nothing. Where no keys are required and no limits set, nothing here can keep a
+//! request out.
+
+mod caller;
+mod clock;
+mod key;
+mod meter;
+mod options;
+mod output;
+mod refused;
+mod register;
+mod rule;
+mod sharing;
+mod stats;
+mod ticket;
+mod view;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::SpawnErr;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+pub use caller::{Ask, Caller, MOST_TAGS, tags};
+pub use key::{key_id, new_key};
+pub use meter::{Owner, What};
+pub use options::Options;
+pub use refused::Refused;
+pub use register::{POLL, SWEEP, Unreadable};
+pub use rule::{
+    Call, Failure, Ledger, Line, Need, Part, RedisLedger, Reply, Shared, Terms, Verdict, Window,
+};
+pub use sharing::{AppliedUntil, PATIENCE, TERMS};
+pub use stats::AccessStats;
+pub use ticket::Ticket;
+
+use crate::domain::{AccountKind, ModelName, Price};
+use crate::store::Store;
+use crate::supervision::{Backoff, RestartPolicy};
+use clock::Clock;
+use output::Outputs;
+
+/// Whoever waits is answered within a moment, so the pause is short.
+const RESTARTS: RestartPolicy = RestartPolicy {
+    max: 10,
+    within: Duration::from_secs(30),
+    backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
+};
+/// How long the start waits for the accounts. Without them every key is refused until they come.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+/// A key nobody knows is called unknown only by a view that was current so lately; else it may
+/// have been made meanwhile.
+const SURE_MS: i64 = 5_000;
+
+/// Who may. Clones are the same.
+#[derive(Clone)]
+pub struct Access(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    clock: Clock,
+    register: register::Handle,
+    sharing: sharing::Handle,
+    outputs: Outputs,
+    stats: AccessStats,
+}
+
+impl Access {
+    /// Reads the accounts and starts. A database that cannot be read now does not keep the router
+    /// from starting: it keeps out whoever needs a key.
+    ///
+    /// # Errors
+    /// When the actors cannot be started.
+    pub async fn start(
+        options: Options,
+        store: Store,
+        shared: Option<Arc<dyn Shared>>,
+        applied_until: AppliedUntil,
+        tracker: TaskTracker,
+    ) -> Result<Self, SpawnErr> {
+        let clock = Clock::new();
+        let sharing = sharing::Handle::start(
+            RESTARTS,
+            sharing::Plan {
+                me: Arc::clone(&options.router),
+                shared,
+                policy: options.when_redis_away,
+                applied_until,
+                clock: clock.clone(),
+                tracker: tracker.clone(),
+            },
+        )
+        .await?;
+        let register = register::Handle::start(
+            RESTARTS,
+            register::Plan {
+                store,
+                sharing: sharing.clone(),
+                clock: clock.clone(),
+                prices: options.prices.clone(),
+                tracker,
+            },
+        )
+        .await?;
+        let outcome = timeout(FIRST_LOOK, register.refresh()).await;
+        if !matches!(outcome, Ok(Ok(()))) {
+            tracing::warn!("accounts are not read yet: keys are refused until they are");
+        }
+        Ok(Self(Arc::new(Inner {
+            stats: AccessStats::new(Arc::clone(register.board())),
+            options,
+            clock,
+            register,
+            sharing,
+            outputs: Outputs::default(),
+        })))
+    }
+
+    /// Who shows this key, or shows none.
+    ///
+    /// # Errors
+    /// [`Refused`], when keys are required and this is none, or cannot be checked.
+    pub fn identify(&self, key: Option<&str>) -> Result<Caller, Refused> {
+        let known = self.known(key);
+        known.inspect_err(|refused| self.0.stats.refused(refused))
+    }
+
+    fn known(&self, key: Option<&str>) -> Result<Caller, Refused> {
+        let required = self.0.options.require_key;
+        let Some(key) = key else {
+            return if required {
+                Err(Refused::NoKey)
+            } else {
+                Ok(Caller::nobody())
+            };
+        };
+        let age_ms = self.0.register.age_ms(self.0.clock.local_ms());
+        let view = self.0.register.view();
+        let Some(entry) = view.get(AccountKind::Key, &key_id(key)) else {
+            return match age_ms {
+                // Programs that must send something send anything.
+                _ if !required => Ok(Caller::nobody()),
+                Some(age_ms) if age_ms <= SURE_MS => Err(Refused::UnknownKey),
+                _ => Err(Refused::KeysAway),
+            };
+        };
+        let grace_ms = i64::try_from(self.0.options.outage_grace.as_millis()).unwrap_or(i64::MAX);
+        if required && age_ms.is_none_or(|age_ms| age_ms > grace_ms.max(SURE_MS)) {
+            return Err(Refused::KeysAway);
+        }
+        Caller::with(Arc::clone(entry), self.0.clock.now().unix())
+    }
+
+    /// Lets a request in, and holds for it what it may use. Awaits nothing but memory, unless one
+    /// of its limits is so near that all routers have to decide together.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn admit(&self, caller: &Caller, ask: &Ask<'_>) -> Result<Ticket, Refused> {
+        let ticket = Ticket::open(self, caller, ask).await;
+        ticket.inspect_err(|refused| self.0.stats.refused(refused))
+    }
+
+    /// An account has been changed through this router. Returns when requests see it.
+    ///
+    /// # Errors
+    /// [`Unreadable`], when the database cannot be read now; it is seen when it can.
+    pub async fn refresh(&self) -> Result<(), Unreadable> {
+        self.0.register.refresh().await
+    }
+
+    /// An account has been changed through another router.
+    pub fn changed(&self) {
+        self.0.register.poke();
+    }
+
+    /// The configuration's prices, from this moment on.
+    pub fn reprice(&self, prices: Vec<(ModelName, Price)>) {
+        self.0.register.reprice(prices);
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn stats(&self) -> &AccessStats {
+        &self.0.stats
+    }
+
+    /// Kills both actors as panics would. For fault drills.
+    pub fn kill_actors(&self) {
+        self.0.register.kill();
+        self.0.sharing.kill();
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
+    }
+}

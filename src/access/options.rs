@@ -1,0 +1,35 @@
+//! What was decided about access before the router started.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::WhenRedisAway;
+use crate::domain::{ModelName, Price};
+
+/// See the fields.
+#[derive(Clone)]
+pub struct Options {
+    /// Whether every inference call needs a key.
+    pub require_key: bool,
+    /// How long known keys outlive the database.
+    pub outage_grace: Duration,
+    /// What is done about shared limits when Redis cannot be asked.
+    pub when_redis_away: WhenRedisAway,
+    /// The configuration's prices.
+    pub prices: Vec<(ModelName, Price)>,
+    /// This router among those that share: another name in each life.
+    pub router: Arc<str>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("require_key", &self.require_key)
+            .field("outage_grace", &self.outage_grace)
+            .field("when_redis_away", &self.when_redis_away)
+            .field("prices", &self.prices.len())
+            .field("router", &self.router)
+            .finish()
+    }
+}

@@ -1,0 +1,126 @@
+//! Who there is.
+//!
+//! Owns the [`View`] of all accounts and prices. It is read from the database once and then kept up
+//! by change: each account carries the number of its last change, and one row says the highest, so
+//! asking whether anything has happened costs one row, every [`POLL`]; whoever changes something on
+//! this router asks at once. That is the staleness: a change made on another router is seen within
+//! [`POLL`] and the time of one read, and not later, unless the database cannot be read.
+//!
+//! It also asks, every [`SWEEP`], what the database knows to be spent of each budget: the base upon
+//! which routers add what is not there yet.
+//!
+//! It must not know requests, nor what a limit does. It fails by serving the view it has, and by
+//! saying how old it is; what that means for a key is decided by who asks.
+
+mod actor;
+mod message;
+mod state;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ractor::SpawnErr;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::clock::Clock;
+use super::sharing;
+use super::view::View;
+use crate::domain::{ModelName, Price};
+use crate::store::Store;
+use crate::supervision::{RestartPolicy, Slot, guardian};
+use actor::Setup;
+use message::Message;
+
+/// How often the database is asked whether anything has changed.
+pub const POLL: Duration = Duration::from_secs(1);
+/// How often it is asked what is spent.
+pub const SWEEP: Duration = Duration::from_secs(15);
+
+/// What everyone may read at any time.
+#[derive(Debug)]
+pub(super) struct Board {
+    pub(super) view: ArcSwap<View>,
+    /// When the database last said that this view is current, by the local clock; negative: never.
+    pub(super) read_ms: AtomicI64,
+    /// Budgets found above their soft limit, each once a period.
+    pub(super) soft: AtomicU64,
+}
+
+#[derive(Clone)]
+pub(super) struct Handle {
+    board: Arc<Board>,
+    mailbox: Slot<Message>,
+    _guardian: Arc<guardian::Handle>,
+}
+
+/// What the actor is made of.
+pub(super) struct Plan {
+    pub(super) store: Store,
+    pub(super) sharing: sharing::Handle,
+    pub(super) clock: Clock,
+    pub(super) prices: Vec<(ModelName, Price)>,
+    pub(super) tracker: TaskTracker,
+}
+
+/// The database could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("accounts cannot be read: {0}")]
+pub struct Unreadable(pub(super) String);
+
+impl Handle {
+    pub(super) async fn start(restarts: RestartPolicy, plan: Plan) -> Result<Self, SpawnErr> {
+        let board = Arc::new(Board {
+            view: ArcSwap::from_pointee(View::empty()),
+            read_ms: AtomicI64::new(-1),
+            soft: AtomicU64::new(0),
+        });
+        let mailbox = Slot::empty();
+        let setup = Setup::new(plan, Arc::clone(&board), mailbox.clone());
+        let guardian = guardian::Handle::start(restarts, vec![setup.into_child()]).await?;
+        Ok(Self {
+            board,
+            mailbox,
+            _guardian: Arc::new(guardian),
+        })
+    }
+
+    pub(super) fn view(&self) -> arc_swap::Guard<Arc<View>> {
+        self.board.view.load()
+    }
+
+    pub(super) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// How long ago the database last said that the view is current, in milliseconds.
+    pub(super) fn age_ms(&self, now_ms: i64) -> Option<i64> {
+        let read = self.board.read_ms.load(Ordering::Acquire);
+        (read >= 0).then(|| now_ms - read)
+    }
+
+    /// Something has changed. Returns when the view has it.
+    pub(super) async fn refresh(&self) -> Result<(), Unreadable> {
+        let (reply, done) = oneshot::channel();
+        self.mailbox.cast(Message::Refresh(Some(reply)));
+        done.await
+            .unwrap_or_else(|_| Err(Unreadable("the register was restarted".to_owned())))
+    }
+
+    /// Somebody else has changed something.
+    pub(super) fn poke(&self) {
+        self.mailbox.cast(Message::Refresh(None));
+    }
+
+    /// The configuration's prices, from now on.
+    pub(super) fn reprice(&self, prices: Vec<(ModelName, Price)>) {
+        self.mailbox.cast(Message::Priced(prices));
+    }
+
+    /// Kills the actor as a panic would. For fault drills.
+    pub(super) fn kill(&self) {
+        self.mailbox.kill();
+    }
+}

@@ -1,0 +1,119 @@
+//! What a read of the database changes in the view: pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::access::meter::{Base, Cell};
+use crate::access::rule::Window;
+use crate::access::view::{Change, View};
+use crate::domain::{ModelName, Price};
+use crate::store::BudgetKey;
+
+/// What the database has changed since it was last asked.
+#[derive(Debug)]
+pub struct Read {
+    /// Up to this number.
+    pub version: i64,
+    pub changes: Vec<Change>,
+    /// Prices set, and those taken back.
+    pub prices: Vec<(ModelName, Option<Price>)>,
+    /// When the question was asked, by the local clock.
+    pub asked_ms: i64,
+}
+
+/// What was spent in the periods asked about.
+#[derive(Debug)]
+pub struct Bases {
+    pub of: Vec<(Arc<Cell>, BudgetKey)>,
+    /// Nothing is zero.
+    pub spent: HashMap<BudgetKey, i64>,
+    /// When the question was asked, by the ledger's clock.
+    pub asked_ms: i64,
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    pub version: i64,
+    configured: HashMap<ModelName, Price>,
+    set: HashMap<ModelName, Price>,
+    /// Soft limits that were said aloud, by the period they were exceeded in.
+    told: HashMap<Arc<str>, i64>,
+}
+
+impl State {
+    pub fn new(prices: Vec<(ModelName, Price)>) -> Self {
+        Self {
+            configured: prices.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The view after a read, and the limits of the accounts that changed.
+    pub fn read(&mut self, view: &View, read: Read) -> (View, Vec<Arc<Cell>>) {
+        self.version = self.version.max(read.version);
+        let (mut view, cells) = view.with(read.changes);
+        for (model, price) in read.prices {
+            match price {
+                Some(price) => self.set.insert(model, price),
+                None => self.set.remove(&model),
+            };
+        }
+        view.prices = Arc::new(self.prices());
+        (view, cells)
+    }
+
+    /// The configuration's prices have changed.
+    pub fn configure(&mut self, prices: Vec<(ModelName, Price)>) -> HashMap<ModelName, Price> {
+        self.configured = prices.into_iter().collect();
+        self.prices()
+    }
+
+    /// What is set while running counts before what is configured.
+    fn prices(&self) -> HashMap<ModelName, Price> {
+        let mut prices = self.configured.clone();
+        prices.extend(
+            self.set
+                .iter()
+                .map(|(model, price)| (model.clone(), *price)),
+        );
+        prices
+    }
+
+    /// What to ask about those of these limits that are budgets, at this Unix second.
+    pub fn question(
+        cells: impl Iterator<Item = Arc<Cell>>,
+        unix: i64,
+    ) -> Vec<(Arc<Cell>, BudgetKey)> {
+        let key = |cell: &Arc<Cell>| {
+            let Window::Since(start) = cell.window(unix) else {
+                return None;
+            };
+            let owner = cell.owner();
+            Some((owner.kind.entity()?, Arc::clone(&owner.id), start))
+        };
+        let ask = |cell: Arc<Cell>| key(&cell).map(|key| (cell, key));
+        cells.filter_map(ask).collect()
+    }
+
+    /// Sets the bases. Returns the budgets that were found above their soft limit and are to be said
+    /// aloud.
+    pub fn swept(&mut self, view: &View, bases: Bases) -> Vec<(Arc<Cell>, i64)> {
+        let mut loud = Vec::new();
+        for (cell, key) in bases.of {
+            let amount = bases.spent.get(&key).copied().unwrap_or_default();
+            let (kind, id, window) = (cell.owner().kind, &key.1, key.2);
+            cell.set_base(Base {
+                window,
+                amount,
+                at_ms: bases.asked_ms,
+            });
+            let soft = view.get(kind, id).and_then(|entry| entry.soft());
+            if soft.is_some_and(|soft| amount >= soft)
+                && self.told.insert(Arc::clone(cell.key()), window) != Some(window)
+            {
+                loud.push((cell, amount));
+            }
+        }
+        loud
+    }
+}

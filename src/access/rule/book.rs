@@ -1,0 +1,390 @@
+//! The rule in Rust: what a router without Redis decides by. `rule.lua` is the same, line for line.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Call, Entries, Entry, Line, Part, Reply, Terms, Verdict, Window};
+
+/// Every meter's book, and who has reported.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    born_ms: Option<i64>,
+    routers: BTreeMap<Arc<str>, i64>,
+    books: HashMap<Arc<str>, Book>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Book {
+    window: i64,
+    base: (i64, i64),
+    entries: Entries,
+}
+
+impl Ledger {
+    /// Takes a report and answers it.
+    pub fn settle(&mut self, terms: &Terms, me: &Arc<str>, now_ms: i64, call: &Call) -> Reply {
+        let born_ms = *self.born_ms.get_or_insert(now_ms);
+        self.routers.insert(Arc::clone(me), now_ms);
+        self.routers
+            .retain(|_, seen| now_ms - *seen <= terms.hold_ms);
+        let routers = i64::try_from(self.routers.len()).unwrap_or(i64::MAX);
+        let young = now_ms - born_ms < terms.young_ms;
+
+        let mut open: Vec<Open> = Vec::with_capacity(call.lines.len());
+        for line in &call.lines {
+            let book = self
+                .books
+                .entry(Arc::clone(&line.key))
+                .or_insert_with(|| Book {
+                    window: i64::MIN,
+                    base: (0, -1),
+                    entries: Entries::new(),
+                });
+            open.push(book.open(terms, me, now_ms, line));
+        }
+        let verdicts = call
+            .needs
+            .iter()
+            .map(|need| {
+                if young {
+                    return Verdict::Young;
+                }
+                if let Some((at, _)) = need.iter().find(|(at, amount)| open[*at].free < *amount) {
+                    return Verdict::Short(*at);
+                }
+                for (at, amount) in need {
+                    open[*at].free -= amount;
+                    open[*at].given += amount;
+                }
+                Verdict::Given
+            })
+            .collect();
+        let parts = call
+            .lines
+            .iter()
+            .zip(open)
+            .map(|(line, mut open)| {
+                let mut extra = 0;
+                if !young && line.wish > 0 && open.free > 0 {
+                    // Alone, a router may have everything; otherwise half of its even share, so that
+                    // whoever comes next finds something.
+                    let most = if routers > 1 {
+                        open.free / (2 * routers)
+                    } else {
+                        open.free
+                    };
+                    extra = line.wish.min(most);
+                }
+                open.free -= extra;
+                let book = self.books.entry(Arc::clone(&line.key)).or_default();
+                book.entries.insert(
+                    Arc::clone(me),
+                    Entry {
+                        spent: open.spent,
+                        held: open.held + open.given + extra,
+                        seen_ms: now_ms,
+                    },
+                );
+                Part {
+                    window: book.window,
+                    extra,
+                    free: open.free,
+                    base: book.base,
+                }
+            })
+            .collect();
+        Reply {
+            now_ms,
+            routers,
+            born_ms,
+            verdicts,
+            parts,
+        }
+    }
+
+    /// Forgets a meter.
+    pub fn forget(&mut self, key: &str) {
+        self.books.remove(key);
+    }
+
+    /// How many meters it knows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.books.len()
+    }
+
+    /// True when it knows none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.books.is_empty()
+    }
+}
+
+/// A meter while a call is decided.
+struct Open {
+    spent: i64,
+    held: i64,
+    free: i64,
+    given: i64,
+}
+
+impl Book {
+    fn open(&mut self, terms: &Terms, me: &Arc<str>, now_ms: i64, line: &Line) -> Open {
+        let (asked, begun) = match line.window {
+            Window::Always => (0, true),
+            Window::Each(length) => (now_ms - now_ms.rem_euclid(length.max(1)), true),
+            Window::Since(start) => (start, start <= now_ms.div_euclid(1000)),
+        };
+        if self.window == i64::MIN || (asked > self.window && begun) {
+            *self = Self {
+                window: asked,
+                base: (0, -1),
+                entries: Entries::new(),
+            };
+        }
+        if asked == self.window && line.base.1 > self.base.1 {
+            self.base = line.base;
+        }
+        // What a router says of another window than the one that counts is no part of it.
+        let (spent, held) = if line.of == self.window {
+            (line.spent, line.held)
+        } else {
+            (0, 0)
+        };
+        let base_at = self.base.1;
+        self.entries.retain(|_, entry| {
+            now_ms - entry.seen_ms <= terms.hold_ms || base_at < entry.seen_ms + terms.forget_ms
+        });
+        let others: i64 = self
+            .entries
+            .iter()
+            .filter(|(router, _)| *router != me)
+            .map(|(_, entry)| {
+                if now_ms - entry.seen_ms <= terms.hold_ms {
+                    entry.spent + entry.held
+                } else {
+                    entry.spent
+                }
+            })
+            .sum();
+        Open {
+            spent,
+            held,
+            free: line.limit - self.base.0 - others - spent - held,
+            given: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: Terms = Terms {
+        hold_ms: 1_000,
+        young_ms: 0,
+        forget_ms: 5_000,
+    };
+
+    struct Fleet {
+        ledger: Ledger,
+        limit: i64,
+        window: Window,
+        of: i64,
+    }
+
+    impl Fleet {
+        fn new(limit: i64, window: Window) -> Self {
+            Self {
+                ledger: Ledger::default(),
+                limit,
+                window,
+                of: 0,
+            }
+        }
+
+        /// `router` has spent and holds so much, needs so much, would like so much.
+        fn call(&mut self, router: &str, at: i64, has: (i64, i64), need: i64, wish: i64) -> Reply {
+            self.call_with_base(router, at, has, need, wish, (0, -1))
+        }
+
+        fn call_with_base(
+            &mut self,
+            router: &str,
+            at: i64,
+            has: (i64, i64),
+            need: i64,
+            wish: i64,
+            base: (i64, i64),
+        ) -> Reply {
+            let call = Call {
+                lines: vec![Line {
+                    key: "m".into(),
+                    limit: self.limit,
+                    window: self.window,
+                    base,
+                    of: self.of,
+                    spent: has.0,
+                    held: has.1,
+                    wish,
+                }],
+                needs: vec![vec![(0, need)]],
+            };
+            self.ledger.settle(&TERMS, &router.into(), at, &call)
+        }
+    }
+
+    #[test]
+    fn what_one_router_holds_no_other_gets() {
+        let mut fleet = Fleet::new(10, Window::Always);
+        assert_eq!(fleet.call("a", 0, (0, 0), 7, 0).verdicts, [Verdict::Given]);
+        assert_eq!(
+            fleet.call("b", 1, (0, 0), 4, 0).verdicts,
+            [Verdict::Short(0)]
+        );
+        assert_eq!(fleet.call("b", 1, (0, 0), 3, 0).verdicts, [Verdict::Given]);
+        fleet.call("a", 2, (0, 2), 0, 0);
+        assert_eq!(fleet.call("b", 3, (0, 3), 5, 0).verdicts, [Verdict::Given]);
+    }
+
+    #[test]
+    fn a_lost_reply_is_healed_by_the_next_report() {
+        let mut fleet = Fleet::new(10, Window::Always);
+        fleet.call("a", 0, (0, 0), 10, 0);
+        // It never heard of it, and reports what it knows.
+        assert_eq!(fleet.call("a", 1, (0, 0), 10, 0).verdicts, [Verdict::Given]);
+    }
+
+    #[test]
+    fn a_dead_router_holds_nothing_but_what_it_spent_stays_spent() {
+        let mut fleet = Fleet::new(10, Window::Since(0));
+        fleet.call("a", 0, (2, 6), 0, 0);
+        assert_eq!(
+            fleet.call("b", 1_000, (0, 0), 3, 0).verdicts,
+            [Verdict::Short(0)]
+        );
+        assert_eq!(
+            fleet.call("b", 1_001, (0, 0), 8, 0).verdicts,
+            [Verdict::Given]
+        );
+        // A base asked for long after its death has whatever it will ever have.
+        let free = |reply: Reply| reply.parts[0].free;
+        assert_eq!(
+            free(fleet.call_with_base("b", 2_000, (8, 0), 0, 0, (1, 1_500))),
+            -1
+        );
+        assert_eq!(
+            free(fleet.call_with_base("b", 9_000, (0, 0), 0, 0, (9, 8_000))),
+            1
+        );
+    }
+
+    #[test]
+    fn an_older_base_never_replaces_a_newer_one() {
+        let mut fleet = Fleet::new(10, Window::Since(0));
+        fleet.call_with_base("a", 100, (0, 0), 0, 0, (6, 90));
+        let reply = fleet.call_with_base("b", 110, (0, 0), 5, 0, (2, 50));
+        assert_eq!(reply.verdicts, [Verdict::Short(0)]);
+        assert_eq!(reply.parts[0].base, (6, 90));
+    }
+
+    #[test]
+    fn a_minute_that_has_passed_begins_again_from_nothing() {
+        let mut fleet = Fleet::new(5, Window::Each(60_000));
+        fleet.call("a", 59_000, (5, 0), 0, 0);
+        assert_eq!(
+            fleet.call("b", 59_999, (0, 0), 1, 0).verdicts,
+            [Verdict::Short(0)]
+        );
+        let reply = fleet.call("b", 60_000, (0, 0), 5, 0);
+        assert_eq!(
+            (reply.verdicts[0], reply.parts[0].window),
+            (Verdict::Given, 60_000)
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_does_not_begin_a_period_for_everyone() {
+        let mut fleet = Fleet::new(5, Window::Since(100));
+        fleet.of = 100;
+        fleet.call("a", 100_000, (5, 0), 0, 0);
+        fleet.window = Window::Since(200);
+        let ahead = fleet.call("b", 199_999, (0, 0), 1, 0);
+        assert_eq!(
+            (ahead.verdicts[0], ahead.parts[0].window),
+            (Verdict::Short(0), 100)
+        );
+        assert_eq!(
+            fleet.call("b", 200_000, (0, 0), 1, 0).verdicts,
+            [Verdict::Given]
+        );
+        // And one that is behind finds the new one.
+        fleet.window = Window::Since(100);
+        let behind = fleet.call("a", 200_001, (5, 0), 4, 0);
+        assert_eq!(
+            (behind.verdicts[0], behind.parts[0].window),
+            (Verdict::Given, 200)
+        );
+    }
+
+    #[test]
+    fn wishes_get_half_an_even_share_and_never_what_is_not_there() {
+        let mut fleet = Fleet::new(100, Window::Always);
+        assert_eq!(fleet.call("a", 0, (0, 0), 0, 1_000).parts[0].extra, 100);
+        fleet.call("a", 1, (0, 20), 0, 0);
+        assert_eq!(fleet.call("b", 2, (0, 0), 0, 1_000).parts[0].extra, 20);
+        fleet.limit = 10;
+        assert_eq!(fleet.call("b", 3, (0, 0), 0, 1_000).parts[0].extra, 0);
+    }
+
+    #[test]
+    fn a_young_ledger_takes_reports_and_gives_nothing() {
+        let terms = Terms {
+            young_ms: 100,
+            ..TERMS
+        };
+        let mut ledger = Ledger::default();
+        let call = Call {
+            lines: vec![Line {
+                key: "m".into(),
+                limit: 10,
+                window: Window::Always,
+                base: (0, -1),
+                of: 0,
+                spent: 0,
+                held: 9,
+                wish: 5,
+            }],
+            needs: vec![vec![(0, 1)]],
+        };
+        let reply = ledger.settle(&terms, &"a".into(), 0, &call);
+        assert_eq!(
+            (reply.verdicts[0], reply.parts[0].extra),
+            (Verdict::Young, 0)
+        );
+        let reply = ledger.settle(&terms, &"a".into(), 100, &call);
+        assert_eq!(reply.verdicts, [Verdict::Given]);
+    }
+
+    #[test]
+    fn a_need_over_several_meters_is_met_whole_or_not_at_all() {
+        let line = |key: &str, limit| Line {
+            key: key.into(),
+            limit,
+            window: Window::Always,
+            base: (0, -1),
+            of: 0,
+            spent: 0,
+            held: 0,
+            wish: 0,
+        };
+        let call = Call {
+            lines: vec![line("x", 10), line("y", 1)],
+            needs: vec![vec![(0, 4), (1, 2)], vec![(0, 10)], vec![(0, 1), (1, 1)]],
+        };
+        let reply = Ledger::default().settle(&TERMS, &"a".into(), 0, &call);
+        let expected = [Verdict::Short(1), Verdict::Given, Verdict::Short(0)];
+        assert_eq!(reply.verdicts, expected);
+    }
+}

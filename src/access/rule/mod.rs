@@ -1,0 +1,146 @@
+//! The one rule by which routers share what is limited.
+//!
+//! A [`Meter`](Line) is anything of which there is only so much: requests of a minute, tokens of a
+//! minute, requests at once, money of a period. Each router holds a *part* of it, out of which it
+//! serves requests without asking anyone, and tells the ledger about it again and again: how much of
+//! its part is *spent* and how much is *held* (reserved by requests that run, or kept ready for the
+//! next ones). What nobody spent and nobody holds is free, and is all that may be given:
+//!
+//! `free = limit − base − Σ (spent + held) over all routers`
+//!
+//! Every report is absolute, never a difference. So a report that is lost, repeated or overtaken
+//! does no harm, a ledger that was wiped is whole again after every router has reported once, and
+//! nothing can leak: what a router does not report, it does not hold.
+//!
+//! The rule is written twice, here and in `rule.lua`, because routers that share must decide in one
+//! place, which is Redis, and a router without Redis decides by itself. A property test holds the two
+//! equal. Both are pure in the sense that matters: the time is an input (in Redis, its own clock),
+//! and nothing else is.
+//!
+//! What it does about trouble:
+//! - A router that does not report for [`Terms::hold_ms`] is taken for dead: what it held is free,
+//!   what it spent stays spent, until the base (what the database knows) must have it.
+//! - A ledger younger than [`Terms::young_ms`] may have forgotten somebody, so it gives nothing until
+//!   everybody had the time to report.
+//! - A window that has passed begins again from nothing. One that has not begun yet by the ledger's
+//!   clock does not begin because some router's clock is ahead.
+
+mod book;
+mod redis;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use book::Ledger;
+pub use redis::{Failure, RedisLedger, Shared};
+
+/// The longest number the rule is sure about: what a double holds exactly.
+pub const MOST: i64 = crate::domain::MOST_NANO_USD;
+
+/// What all routers of a fleet must agree about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// A router that has not reported for so long holds nothing any more.
+    pub hold_ms: i64,
+    /// A ledger gives nothing at this age.
+    pub young_ms: i64,
+    /// What a dead router spent is forgotten when the base is so much younger than its last report.
+    pub forget_ms: i64,
+}
+
+/// Which window a meter counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// One for ever: requests at once.
+    Always,
+    /// One after the other, each so many milliseconds, by the ledger's clock.
+    Each(i64),
+    /// Those of a budget: it began at this Unix second.
+    Since(i64),
+}
+
+/// One meter in a call: what the router says about it, and what it would like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Which meter.
+    pub key: Arc<str>,
+    /// How much of it there is.
+    pub limit: i64,
+    /// Which window the caller means.
+    pub window: Window,
+    /// What the database knows to be spent in that window, and when (in milliseconds of the ledger's
+    /// clock) it was asked; -1 is never.
+    pub base: (i64, i64),
+    /// The window that [`Line::spent`] and [`Line::held`] are about, as [`Part::window`] told it; -1
+    /// for none. In any other window they count for nothing.
+    pub of: i64,
+    /// What of its part the router has spent, beyond the base.
+    pub spent: i64,
+    /// What of its part it still holds.
+    pub held: i64,
+    /// What it would like besides, for requests to come.
+    pub wish: i64,
+}
+
+/// A request that waits for an answer: amounts of the meters of the call, by their place in it. It
+/// gets all of them or none.
+pub type Need = Vec<(usize, i64)>;
+
+/// A router's report, and what it wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Call {
+    /// Each meter once.
+    pub lines: Vec<Line>,
+    /// In the order in which they came.
+    pub needs: Vec<Need>,
+}
+
+/// What became of one need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of it is the router's now.
+    Given,
+    /// There is not enough of the meter in this place.
+    Short(usize),
+    /// The ledger is too young to know.
+    Young,
+}
+
+/// What became of one meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The window that counts, as a number: when it began, in its own unit.
+    pub window: i64,
+    /// How much was given beyond the needs.
+    pub extra: i64,
+    /// How much is free now; negative when more was spent than there is.
+    pub free: i64,
+    /// The newest base anyone has told: amount and time.
+    pub base: (i64, i64),
+}
+
+/// The ledger's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The ledger's clock, in Unix milliseconds.
+    pub now_ms: i64,
+    /// Routers that reported lately, the caller included.
+    pub routers: i64,
+    /// When the ledger began: another value than last time means that it has forgotten everything.
+    pub born_ms: i64,
+    /// For each need.
+    pub verdicts: Vec<Verdict>,
+    /// For each line.
+    pub parts: Vec<Part>,
+}
+
+/// Entries by the router that made them.
+type Entries = BTreeMap<Arc<str>, Entry>;
+
+/// What one router last said of one meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    spent: i64,
+    held: i64,
+    seen_ms: i64,
+}

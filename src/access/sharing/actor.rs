@@ -1,0 +1,139 @@
+//! The shell around the shares' state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::message::Message;
+use super::state::{Next, State};
+use super::{PATIENCE, Plan, Short, TERMS};
+use crate::access::meter::Taken;
+use crate::access::rule::{Call, Failure, Shared};
+use crate::supervision::{Slot, guardian};
+
+/// How often idle shares and applied spending are looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+type Reply = oneshot::Sender<Result<Vec<Taken>, Short>>;
+
+#[derive(Clone)]
+pub(super) struct Setup {
+    plan: Arc<Plan>,
+    mailbox: Slot<Message>,
+}
+
+impl Setup {
+    pub(super) fn new(plan: Plan, mailbox: Slot<Message>) -> Self {
+        Self {
+            plan: Arc::new(plan),
+            mailbox,
+        }
+    }
+
+    pub(super) fn into_child(self) -> guardian::Child {
+        guardian::Child {
+            name: "shares of limits",
+            start: Box::new(move |supervisor| {
+                let setup = self.clone();
+                Box::pin(async move {
+                    let born = SharingActor::spawn_linked(None, SharingActor, setup, supervisor);
+                    born.await.map(|(actor, _)| actor.get_cell())
+                })
+            }),
+        }
+    }
+}
+
+pub(super) struct SharingActor;
+
+pub(super) struct Shell {
+    plan: Arc<Plan>,
+    state: State<Reply>,
+}
+
+impl Actor for SharingActor {
+    type Msg = Message;
+    type State = Shell;
+    type Arguments = Setup;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        setup: Setup,
+    ) -> Result<Shell, ActorProcessingErr> {
+        setup.mailbox.occupy(myself.clone());
+        let plan = setup.plan;
+        let state = State::new(
+            TERMS,
+            Arc::clone(&plan.me),
+            plan.policy,
+            plan.shared.is_some(),
+        );
+        tick(&plan, myself);
+        Ok(Shell { plan, state })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        shell: &mut Shell,
+    ) -> Result<(), ActorProcessingErr> {
+        let now = shell.plan.clock.now();
+        match message {
+            Message::Take { wants, reply } => shell.state.ask(wants, reply),
+            Message::Touched(cell) => shell.state.touch(cell),
+            Message::Answered(Ok(reply)) => {
+                shell.plan.clock.learn(now.local_ms, reply.now_ms);
+                shell.state.replied(now, &reply);
+            }
+            Message::Answered(Err(failure)) => {
+                if shell.state.failed(now) {
+                    tracing::warn!(%failure, "limits are not shared any more: Redis is away");
+                }
+            }
+            Message::Tick => {
+                let until = (shell.plan.applied_until)();
+                shell.state.applied(shell.plan.clock.ledger_ms(), until);
+                tick(&shell.plan, myself.clone());
+            }
+        }
+        if let Next::Send(call) = shell.state.next(now, shell.plan.clock.ledger_ms()) {
+            shell.send(call, myself);
+        }
+        for (reply, answer) in shell.state.answers() {
+            // Who is gone gives back what it would have got, by dropping it.
+            drop(reply.send(answer));
+        }
+        Ok(())
+    }
+}
+
+impl Shell {
+    fn send(&self, call: Arc<Call>, myself: ActorRef<Message>) {
+        let Some(shared) = self.plan.shared.clone() else {
+            return;
+        };
+        self.plan.tracker.spawn(async move {
+            let answer = ask(&*shared, call).await;
+            let _ = myself.cast(Message::Answered(answer));
+        });
+    }
+}
+
+async fn ask(shared: &dyn Shared, call: Arc<Call>) -> Result<crate::access::rule::Reply, Failure> {
+    match timeout(PATIENCE, shared.settle(call)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Failure::Late),
+    }
+}
+
+fn tick(plan: &Plan, myself: ActorRef<Message>) {
+    plan.tracker.spawn(async move {
+        sleep(TICK).await;
+        let _ = myself.cast(Message::Tick);
+    });
+}

@@ -1,0 +1,27 @@
+//! What the keeper of the shares is told.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Short;
+use crate::access::meter::{Cell, Taken};
+use crate::access::rule::{Failure, Reply};
+
+/// The mailbox.
+#[derive(Debug)]
+pub enum Message {
+    /// From a request that found too little: all of this or nothing.
+    Take {
+        /// What it lacks.
+        wants: Vec<(Arc<Cell>, i64)>,
+        /// Where it waits.
+        reply: oneshot::Sender<Result<Vec<Taken>, Short>>,
+    },
+    /// From a request, or from whoever changed a limit: this share is low, or owes.
+    Touched(Arc<Cell>),
+    /// From the task that asked the shared ledger.
+    Answered(Result<Reply, Failure>),
+    /// From the actor's timer.
+    Tick,
+}

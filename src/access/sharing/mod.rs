@@ -1,0 +1,148 @@
+//! Keeping this router's shares of what is limited.
+//!
+//! Owns the conversation with the ledger ([`rule`](super::rule)): the one in Redis that all routers
+//! share, or one of its own where there is no Redis. Requests take from the shares that lie in the
+//! [`Cell`]s and do not come here, as long as there is something to take. This actor tops shares up
+//! before they run dry, gives back what is not used, and answers for the requests that found
+//! too little: all that wait are decided by one call to the ledger, each wholly or not at all.
+//!
+//! How much is kept ready follows use: twice as much each time a share ran low, half as much
+//! whenever most of it lay idle. Far from a limit a router has what it needs at hand. Close to one
+//! the ledger gives less and less in advance, down to nothing, and every request is decided where all
+//! routers meet: it then waits for one reply of Redis, at most [`PATIENCE`].
+//!
+//! **What a limit means.** Reported spending, what the database knows, and what all routers hold
+//! never exceed it, except by what requests used beyond their reservation and no free share of
+//! their router could take. That is the bound: a limit is exceeded at most by the cost, beyond what
+//! was reserved for it, of the requests in flight when it was reached. Where a client says how
+//! much it wants at most, the reservation is the worst case, and nothing is exceeded.
+//!
+//! **When Redis is away**, what a router holds stays its own. Beyond that `when_redis_away` decides:
+//! its part of what was left when Redis was last heard, or nothing. Every report is absolute, so
+//! the first one after an outage, a failover or a wiped Redis repairs the ledger.
+//!
+//! It must not know accounts, prices or requests. It fails by being restarted empty: shares live on
+//! in the cells, each is reported again as soon as it is touched, and requests that waited are refused
+//! as if Redis were away.
+
+mod actor;
+mod message;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::SpawnErr;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::clock::Clock;
+use super::meter::{Cell, Taken};
+use super::rule::{Shared, Terms};
+use crate::config::WhenRedisAway;
+use crate::supervision::{RestartPolicy, Slot, guardian};
+use actor::Setup;
+use message::Message;
+pub use state::Short;
+
+/// How long the shared ledger may take to answer before it counts as away.
+pub const PATIENCE: Duration = Duration::from_millis(150);
+
+/// What all routers agree about.
+pub const TERMS: Terms = Terms {
+    hold_ms: 10_000,
+    young_ms: 2_000,
+    forget_ms: 600_000,
+};
+
+/// Until when everything this router has ever counted is known to be in the database, in Unix
+/// seconds.
+pub type AppliedUntil = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// What the actor is made of.
+pub(super) struct Plan {
+    pub(super) me: Arc<str>,
+    pub(super) shared: Option<Arc<dyn Shared>>,
+    pub(super) policy: WhenRedisAway,
+    pub(super) applied_until: AppliedUntil,
+    pub(super) clock: Clock,
+    pub(super) tracker: TaskTracker,
+}
+
+/// The actor's address.
+#[derive(Clone)]
+pub(super) struct Handle {
+    mailbox: Slot<Message>,
+    clock: Clock,
+    _guardian: Arc<guardian::Handle>,
+}
+
+impl Handle {
+    pub(super) async fn start(restarts: RestartPolicy, plan: Plan) -> Result<Self, SpawnErr> {
+        let mailbox = Slot::empty();
+        let clock = plan.clock.clone();
+        let setup = Setup::new(plan, mailbox.clone());
+        let guardian = guardian::Handle::start(restarts, vec![setup.into_child()]).await?;
+        Ok(Self {
+            mailbox,
+            clock,
+            _guardian: Arc::new(guardian),
+        })
+    }
+
+    /// All of `wants`, or the reason why not. Nothing is awaited while the shares suffice.
+    pub(super) async fn take(&self, wants: &[(Arc<Cell>, i64)]) -> Result<Vec<Taken>, Short> {
+        let now_ms = self.clock.local_ms();
+        let mut taken = Vec::with_capacity(wants.len());
+        let mut missing = Vec::new();
+        for (cell, amount) in wants {
+            match cell.take(*amount, now_ms) {
+                Some(part) => {
+                    self.look_at(cell);
+                    taken.push(part);
+                }
+                None if cell.is_short(*amount, now_ms) => return Err(Short::Of(Arc::clone(cell))),
+                None => missing.push((Arc::clone(cell), *amount)),
+            }
+        }
+        if !missing.is_empty() {
+            let (reply, answer) = oneshot::channel();
+            self.mailbox.cast(Message::Take {
+                wants: missing,
+                reply,
+            });
+            taken.extend(answer.await.map_err(|_| Short::Unknown)??);
+        }
+        Ok(taken)
+    }
+
+    /// The request is over and used so much of it.
+    pub(super) fn settle(&self, taken: Taken, used: i64) {
+        let cell = Arc::clone(taken.cell());
+        taken.settle(used, self.clock.local_ms());
+        self.look_at(&cell);
+    }
+
+    /// The limits of these may have changed. Whose share nobody has has nothing to be told.
+    pub(super) fn changed(&self, cells: Vec<Arc<Cell>>) {
+        for cell in cells.into_iter().filter(|cell| cell.is_shared()) {
+            self.mailbox.cast(Message::Touched(cell));
+        }
+    }
+
+    /// The ledger's clock, as far as it is known.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Kills the actor as a panic would. For fault drills.
+    pub(super) fn kill(&self) {
+        self.mailbox.kill();
+    }
+
+    fn look_at(&self, cell: &Arc<Cell>) {
+        if cell.should_tell() {
+            self.mailbox.cast(Message::Touched(Arc::clone(cell)));
+        }
+    }
+}

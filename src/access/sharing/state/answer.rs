@@ -1,0 +1,157 @@
+//! Making shares and answers of what the ledger said.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::tracked::Tracked;
+use super::{Ask, Flight, Judge, SHORT_MS, Short, State};
+use crate::access::clock::Moment;
+use crate::access::meter::{Cell, Share, Taken, What};
+use crate::access::rule::{Line, Part, Reply, Verdict, Window};
+
+impl<R> State<R> {
+    pub(super) fn land(&mut self, now: Moment, flight: Flight<R>, reply: &Reply, judge: Judge) {
+        let Flight { call, cells, asks } = flight;
+        let knows = |at: usize| is_known(&call.lines[at], &reply.parts[at]);
+        let mut given = vec![0_i64; cells.len()];
+        for (need, verdict) in call.needs.iter().zip(&reply.verdicts) {
+            if *verdict == Verdict::Given && need.iter().all(|(at, _)| knows(*at)) {
+                need.iter().for_each(|(at, amount)| given[*at] += amount);
+            }
+        }
+        let mut shares = Vec::with_capacity(cells.len());
+        for (at, cell) in cells.iter().enumerate() {
+            let mut part = reply.parts[at];
+            if !knows(at) {
+                part.extra = 0;
+            }
+            shares.push(self.receive(cell, &call.lines[at], part, given[at], reply, now, judge));
+        }
+        for ((ask, need), verdict) in asks.into_iter().zip(&call.needs).zip(&reply.verdicts) {
+            let Ask { wants, reply } = ask;
+            match *verdict {
+                Verdict::Given if need.iter().all(|(at, _)| knows(*at)) => {
+                    let taken = need
+                        .iter()
+                        .map(|(at, amount)| {
+                            Taken::new(Arc::clone(&cells[*at]), Arc::clone(&shares[*at]), *amount)
+                        })
+                        .collect();
+                    self.answers.push((reply, Ok(taken)));
+                }
+                Verdict::Given => self.answers.push((reply, Err(Short::Unknown))),
+                Verdict::Short(at) => {
+                    let amount = need.iter().find(|(place, _)| *place == at);
+                    cells[at].was_short(
+                        amount.map_or(i64::MAX, |(_, amount)| *amount),
+                        now.local_ms + SHORT_MS,
+                    );
+                    let why = Short::Of(Arc::clone(&cells[at]));
+                    self.answers.push((reply, Err(why)));
+                }
+                // As good as away: the deputy decides.
+                Verdict::Young => self.asks.push_back(Ask { wants, reply }),
+            }
+        }
+        for (cell, share) in cells.iter().zip(shares) {
+            self.drop_if_idle(cell, &share);
+        }
+    }
+
+    /// What became of one meter.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one line of a reply, taken apart"
+    )]
+    fn receive(
+        &mut self,
+        cell: &Arc<Cell>,
+        line: &Line,
+        part: Part,
+        given: i64,
+        reply: &Reply,
+        now: Moment,
+        judge: Judge,
+    ) -> Arc<Share> {
+        let until = self.applied_at(part.base.1);
+        let young = judge == Judge::Shared && self.retry_ms.is_some();
+        let tracked = self
+            .tracked
+            .entry(Arc::clone(cell.key()))
+            .or_insert_with(|| Tracked::new(Arc::clone(cell)));
+        let ends_ms = end_of(cell, line, part, reply, now);
+        let share = match cell.share().filter(|share| share.window() == part.window) {
+            Some(share) => {
+                share.set_end(ends_ms);
+                share
+            }
+            None => tracked.renew(Share::new(part.window, ends_ms)),
+        };
+        share.grow(given, part.extra);
+        if tracked.debt > 0 {
+            share.charge(mem::take(&mut tracked.debt));
+            tracked.due_ms = now.local_ms;
+        }
+        if part.free < 0 {
+            // More was used than there is, or the limit was lowered: what lies idle goes back.
+            share.shrink_to(0, -part.free);
+        }
+        if judge != Judge::Deputy && !young {
+            tracked.left = Some((part.window, part.free));
+        }
+        share.set_low(match judge {
+            Judge::Shared => tracked.target / 4,
+            Judge::Own | Judge::Deputy => 0,
+        });
+        if judge != Judge::Deputy && tracked.is_money() && part.base.1 > tracked.base_ms {
+            tracked.base_ms = part.base.1;
+            if let Some(until) = until
+                && tracked.cover(&share, until) > 0
+            {
+                // Counted twice until it is reported.
+                tracked.due_ms = now.local_ms;
+            }
+        }
+        share
+    }
+
+    /// Up to when everything counted here was in the database at `ledger_ms`.
+    fn applied_at(&self, ledger_ms: i64) -> Option<i64> {
+        let before = self.applied.iter().rev().find(|(at, _)| *at <= ledger_ms);
+        before.map(|(_, until)| *until)
+    }
+
+    /// A meter of which this router has nothing needs nobody's attention.
+    fn drop_if_idle(&mut self, cell: &Arc<Cell>, share: &Share) {
+        let idle = share.total() == 0
+            && share.free() == 0
+            && self.tracked.get(cell.key()).is_some_and(|tracked| {
+                tracked.uncovered.is_empty() && tracked.debt == 0 && tracked.frozen.is_none()
+            });
+        if idle {
+            self.tracked.remove(cell.key());
+            cell.set_share(None);
+            if !self.shared {
+                self.own.forget(cell.key());
+            }
+        }
+    }
+}
+
+/// Money of which nobody knows what the database says is not to be given.
+fn is_known(line: &Line, part: &Part) -> bool {
+    !matches!(line.window, Window::Since(_)) || part.base.1 >= 0
+}
+
+/// When the window of a part is over, by the local clock.
+fn end_of(cell: &Cell, line: &Line, part: Part, reply: &Reply, now: Moment) -> i64 {
+    match (line.window, cell.what()) {
+        (Window::Each(length), _) => now.local_ms + (part.window + length - reply.now_ms).max(0),
+        (Window::Since(start), What::Money { .. }) if start == part.window => cell
+            .rest_ms(now.unix_ms)
+            .map_or(i64::MAX, |rest| now.local_ms.saturating_add(rest)),
+        // This machine's clock and the ledger's disagree about the period: soon they will not.
+        (Window::Since(_), _) => now.local_ms + 1_000,
+        (Window::Always, _) => i64::MAX,
+    }
+}

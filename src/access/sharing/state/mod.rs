@@ -1,0 +1,249 @@
+//! What to tell the ledger, and what to make of its answer: pure, apart from the shares, which are
+//! memory.
+//!
+//! One call is out at a time. What comes up meanwhile waits for the next one, so that under load
+//! calls become larger and not more.
+
+mod answer;
+mod report;
+#[cfg(test)]
+mod tests;
+mod tracked;
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::Arc;
+
+use crate::access::clock::Moment;
+use crate::access::meter::{Cell, Taken};
+use crate::access::rule::{Call, Ledger, Reply, Terms};
+use crate::config::WhenRedisAway;
+use tracked::Tracked;
+
+/// Meters in one call: what Redis works off within a millisecond or so.
+const MOST_LINES: usize = 128;
+/// Requests decided by one call.
+const MOST_NEEDS: usize = 256;
+/// After a failure the shared ledger is tried again no sooner.
+const RETRY_MS: i64 = 500;
+/// For how long it is remembered up to when the database had everything.
+const REMEMBERED_MS: i64 = 120_000;
+/// For how long "there is not so much" is believed without asking again.
+const SHORT_MS: i64 = 100;
+
+/// Why a request does not get what it wants.
+#[derive(Clone, Debug)]
+pub enum Short {
+    /// There is not so much left of this.
+    Of(Arc<Cell>),
+    /// It could not be found out.
+    Unknown,
+}
+
+/// What the shell has to do now.
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing.
+    Rest,
+    /// Ask the shared ledger.
+    Send(Arc<Call>),
+}
+
+struct Ask<R> {
+    wants: Vec<(Arc<Cell>, i64)>,
+    reply: R,
+}
+
+/// A call and what its places mean.
+struct Flight<R> {
+    call: Arc<Call>,
+    cells: Vec<Arc<Cell>>,
+    asks: Vec<Ask<R>>,
+}
+
+type Answer<R> = (R, Result<Vec<Taken>, Short>);
+
+/// Who decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judge {
+    /// The ledger that all routers share.
+    Shared,
+    /// This router's own, because there is no other.
+    Own,
+    /// This router's own, because the other is away: within its part.
+    Deputy,
+}
+
+/// See the module.
+pub struct State<R> {
+    terms: Terms,
+    me: Arc<str>,
+    policy: WhenRedisAway,
+    shared: bool,
+    own: Ledger,
+    tracked: HashMap<Arc<str>, Tracked>,
+    dirty: Vec<Arc<Cell>>,
+    asks: VecDeque<Ask<R>>,
+    flight: Option<Flight<R>>,
+    answers: Vec<Answer<R>>,
+    /// Routers that share, when last heard.
+    routers: i64,
+    born_ms: Option<i64>,
+    /// The shared ledger is away, and tried again at this moment of the local clock.
+    retry_ms: Option<i64>,
+    /// The ledger's clock, as far as it is known.
+    ledger_ms: i64,
+    /// At this moment of the ledger's clock, everything before that second was in the database.
+    applied: VecDeque<(i64, i64)>,
+}
+
+impl<R> State<R> {
+    pub fn new(terms: Terms, me: Arc<str>, policy: WhenRedisAway, shared: bool) -> Self {
+        Self {
+            terms,
+            me,
+            policy,
+            shared,
+            own: Ledger::default(),
+            tracked: HashMap::new(),
+            dirty: Vec::new(),
+            asks: VecDeque::new(),
+            flight: None,
+            answers: Vec::new(),
+            routers: 1,
+            born_ms: None,
+            retry_ms: None,
+            ledger_ms: 0,
+            applied: VecDeque::new(),
+        }
+    }
+
+    /// A request lacks these.
+    pub fn ask(&mut self, wants: Vec<(Arc<Cell>, i64)>, reply: R) {
+        self.asks.push_back(Ask { wants, reply });
+    }
+
+    /// This share is low or owes, or its limit has changed.
+    pub fn touch(&mut self, cell: Arc<Cell>) {
+        self.dirty.push(cell);
+    }
+
+    /// All that this router counted before `until` (Unix seconds) is in the database, as was seen
+    /// at `ledger_ms`.
+    pub fn applied(&mut self, ledger_ms: i64, until: i64) {
+        self.applied.push_back((ledger_ms, until));
+        while let Some((at, _)) = self.applied.front()
+            && ledger_ms - at > REMEMBERED_MS
+        {
+            self.applied.pop_front();
+        }
+    }
+
+    /// What has been decided since the last call.
+    pub fn answers(&mut self) -> Vec<Answer<R>> {
+        mem::take(&mut self.answers)
+    }
+
+    /// What to do now.
+    pub fn next(&mut self, now: Moment, ledger_ms: i64) -> Next {
+        self.ledger_ms = ledger_ms;
+        if !self.shared {
+            while let Some(flight) = self.depart(now, Judge::Own) {
+                let reply = self
+                    .own
+                    .settle(&self.own_terms(), &self.me, ledger_ms, &flight.call);
+                self.land(now, flight, &reply, Judge::Own);
+            }
+            return Next::Rest;
+        }
+        if let Some(retry_ms) = self.retry_ms {
+            self.deputise(now, ledger_ms);
+            if now.local_ms < retry_ms {
+                return Next::Rest;
+            }
+        }
+        if self.flight.is_some() {
+            return Next::Rest;
+        }
+        match self.depart(now, Judge::Shared) {
+            Some(flight) => {
+                let call = Arc::clone(&flight.call);
+                self.flight = Some(flight);
+                Next::Send(call)
+            }
+            None => Next::Rest,
+        }
+    }
+
+    /// The shared ledger has answered.
+    pub fn replied(&mut self, now: Moment, reply: &Reply) {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        let young = reply.now_ms - reply.born_ms < self.terms.young_ms;
+        let forgetful = self.born_ms.replace(reply.born_ms) != Some(reply.born_ms);
+        let was_away = self.retry_ms.take().is_some();
+        if young {
+            // It gives nothing yet: until then the deputy decides, by what was known before.
+            self.retry_ms = Some(now.local_ms + RETRY_MS / 2);
+            self.routers = self.routers.max(reply.routers);
+        } else {
+            self.routers = reply.routers.max(1);
+        }
+        if forgetful || (was_away && !young) {
+            // It knows nothing of us, or nothing new: all of it, now.
+            for tracked in self.tracked.values_mut() {
+                tracked.due_ms = i64::MIN;
+            }
+        }
+        if was_away && !young {
+            self.own = Ledger::default();
+            for tracked in self.tracked.values_mut() {
+                tracked.frozen = None;
+            }
+        }
+        self.land(now, flight, reply, Judge::Shared);
+    }
+
+    /// The shared ledger has not answered. True when that is news.
+    pub fn failed(&mut self, now: Moment) -> bool {
+        let news = self.retry_ms.replace(now.local_ms + RETRY_MS).is_none();
+        if let Some(flight) = self.flight.take() {
+            for ask in flight.asks.into_iter().rev() {
+                self.asks.push_front(ask);
+            }
+            for cell in flight.cells {
+                if let Some(tracked) = self.tracked.get_mut(cell.key()) {
+                    tracked.due_ms = now.local_ms;
+                }
+            }
+        }
+        news
+    }
+
+    /// Decides here what cannot be asked there.
+    fn deputise(&mut self, now: Moment, ledger_ms: i64) {
+        if self.policy == WhenRedisAway::Refuse {
+            for ask in self.asks.drain(..) {
+                self.answers.push((ask.reply, Err(Short::Unknown)));
+            }
+            return;
+        }
+        while !self.asks.is_empty()
+            && let Some(flight) = self.depart(now, Judge::Deputy)
+        {
+            let reply = self
+                .own
+                .settle(&self.own_terms(), &self.me, ledger_ms, &flight.call);
+            self.land(now, flight, &reply, Judge::Deputy);
+        }
+    }
+
+    /// Nobody else writes into this router's own ledger, so nobody can have been forgotten.
+    fn own_terms(&self) -> Terms {
+        Terms {
+            young_ms: 0,
+            ..self.terms
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Putting a call together.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+
+use super::tracked::Tracked;
+use super::{Flight, Judge, MOST_LINES, MOST_NEEDS, State};
+use crate::access::clock::Moment;
+use crate::access::meter::Cell;
+use crate::access::rule::{Call, Line, MOST};
+
+/// The first wish is for so many requests like the first one.
+const FORESIGHT: i64 = 4;
+
+impl<R> State<R> {
+    /// The next call: whoever waits, whatever is low, and what has not been reported for a while.
+    pub(super) fn depart(&mut self, now: Moment, judge: Judge) -> Option<Flight<R>> {
+        let mut places: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut cells: Vec<Arc<Cell>> = Vec::new();
+        let mut place = |cell: &Arc<Cell>| {
+            *places.entry(Arc::clone(cell.key())).or_insert_with(|| {
+                cells.push(Arc::clone(cell));
+                cells.len() - 1
+            })
+        };
+        let few = self.asks.len().min(MOST_NEEDS);
+        let asks: Vec<_> = self.asks.drain(..few).collect();
+        let needs: Vec<Vec<(usize, i64)>> = asks
+            .iter()
+            .map(|ask| {
+                let wants = ask.wants.iter();
+                wants.map(|(cell, amount)| (place(cell), *amount)).collect()
+            })
+            .collect();
+        if judge != Judge::Deputy {
+            for cell in mem::take(&mut self.dirty) {
+                place(&cell);
+            }
+            let due = |tracked: &&Tracked| tracked.due_ms <= now.local_ms;
+            for tracked in self.tracked.values().filter(due).take(MOST_LINES) {
+                place(&tracked.cell);
+            }
+        }
+        if cells.is_empty() {
+            return None;
+        }
+        let mut asked = vec![0_i64; cells.len()];
+        for (at, amount) in needs.iter().flatten() {
+            asked[*at] = asked[*at].saturating_add(*amount);
+        }
+        let lines = cells
+            .iter()
+            .zip(asked)
+            .map(|(cell, asked)| self.line(cell, asked, now, judge))
+            .collect();
+        Some(Flight {
+            call: Arc::new(Call { lines, needs }),
+            cells,
+            asks,
+        })
+    }
+
+    fn line(&mut self, cell: &Arc<Cell>, asked: i64, now: Moment, judge: Judge) -> Line {
+        let heartbeat_ms = self.terms.hold_ms / 3;
+        let (routers, ledger_ms) = (self.routers, self.ledger_ms);
+        let tracked = self
+            .tracked
+            .entry(Arc::clone(cell.key()))
+            .or_insert_with(|| Tracked::new(Arc::clone(cell)));
+        // The view may have been rebuilt around another cell of the same name.
+        tracked.cell = Arc::clone(cell);
+        cell.heard();
+        tracked.debt += cell.take_debt();
+        let window = cell.window(now.unix());
+        let share = cell.share();
+        let limit = cell.limit().clamp(0, MOST);
+
+        let low = share.as_ref().is_none_or(|share| share.is_low());
+        let drawn = share.as_ref().map_or(0, |share| share.drawn());
+        if asked > 0 || low {
+            let more = asked.saturating_mul(FORESIGHT);
+            tracked.target = tracked.target.saturating_mul(2).max(more).min(limit);
+        } else if tracked.due_ms <= now.local_ms && drawn < tracked.target / 4 {
+            tracked.target /= 2;
+        }
+        tracked.due_ms = now.local_ms + heartbeat_ms;
+        let target = match judge {
+            Judge::Shared => tracked.target,
+            // Alone, a router may keep everything, except what nobody wants.
+            Judge::Own if asked == 0 && !low && drawn == 0 => 0,
+            Judge::Own => limit,
+            Judge::Deputy => i64::MAX,
+        };
+
+        let (mut of, mut spent, mut held, mut free) = (-1, 0, 0, 0);
+        if let Some(share) = &share {
+            share.own_up();
+            // Whoever waits gets all on the table: what lies here unused is part of what is asked for.
+            share.shrink_to(if asked > 0 { 0 } else { target }, i64::MAX);
+            tracked.note(share, now.unix());
+            of = share.window();
+            free = share.free();
+            spent = share.spent();
+            held = share.total() - spent;
+        }
+        let (limit, base) = match judge {
+            Judge::Shared | Judge::Own => (limit, cell.base(window)),
+            Judge::Deputy => match tracked.part_alone(window, routers, ledger_ms) {
+                Some(part) => (part, (0, 0)),
+                None => (limit, (0, -1)),
+            },
+        };
+        Line {
+            key: Arc::clone(cell.key()),
+            limit,
+            window,
+            base,
+            of,
+            spent,
+            held,
+            wish: match judge {
+                Judge::Shared | Judge::Own => (target - free).clamp(0, limit),
+                Judge::Deputy => 0,
+            },
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Several routers, one ledger, and a network between them that loses what it likes.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::access::meter::{Base, Owner, What};
+use crate::access::rule::Verdict;
+use crate::domain::{AccountKind, Period};
+
+const TERMS: Terms = Terms {
+    hold_ms: 60_000,
+    young_ms: 0,
+    forget_ms: 600_000,
+};
+/// Any moment will do.
+const EPOCH_MS: i64 = 1_700_000_000_000;
+
+struct Router {
+    me: Arc<str>,
+    state: State<usize>,
+    cell: Arc<Cell>,
+    running: Vec<Taken>,
+    refused: usize,
+    asked: usize,
+    out: Option<Arc<Call>>,
+}
+
+struct Fleet {
+    terms: Terms,
+    ledger: Ledger,
+    routers: Vec<Router>,
+    now_ms: i64,
+    /// What requests used in all.
+    used: i64,
+    /// What they used beyond what they had reserved.
+    beyond: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Delivered,
+    CallLost,
+    ReplyLost,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Start(usize, i64),
+    Finish(usize, i64),
+    Exchange(usize, Fate),
+    Wait(i64),
+}
+
+fn cell(what: What, limit: i64) -> Arc<Cell> {
+    let owner = Owner {
+        kind: AccountKind::Key,
+        id: "k".into(),
+        model: None,
+    };
+    let cell = Cell::new(owner, what, limit);
+    cell.set_base(Base {
+        window: 0,
+        amount: 0,
+        at_ms: 0,
+    });
+    Arc::new(cell)
+}
+
+fn money() -> What {
+    What::Money {
+        created: 0,
+        period: Period::Never,
+    }
+}
+
+impl Fleet {
+    fn new(routers: usize, what: What, limit: i64, policy: WhenRedisAway) -> Self {
+        let router = |at: usize| {
+            let me: Arc<str> = format!("router-{at}").into();
+            Router {
+                state: State::new(TERMS, Arc::clone(&me), policy, true),
+                me,
+                cell: cell(what, limit),
+                running: Vec::new(),
+                refused: 0,
+                asked: 0,
+                out: None,
+            }
+        };
+        Self {
+            terms: TERMS,
+            ledger: Ledger::default(),
+            routers: (0..routers).map(router).collect(),
+            now_ms: 0,
+            used: 0,
+            beyond: 0,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            local_ms: self.now_ms,
+            unix_ms: EPOCH_MS + self.now_ms,
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Start(at, amount) => {
+                let now_ms = self.now_ms;
+                let router = &mut self.routers[at];
+                match router.cell.take(amount, now_ms) {
+                    Some(taken) => router.running.push(taken),
+                    None if router.cell.is_short(amount, now_ms) => router.refused += 1,
+                    None => {
+                        router.asked += 1;
+                        let wants = vec![(Arc::clone(&router.cell), amount)];
+                        router.state.ask(wants, router.asked);
+                    }
+                }
+            }
+            Step::Finish(at, change) => {
+                let now_ms = self.now_ms;
+                if let Some(taken) = self.routers[at].running.pop() {
+                    let reserved = taken.reserved();
+                    let used = match taken.cell().what() {
+                        What::Parallel => 0,
+                        _ => (reserved + change).max(0),
+                    };
+                    self.used += used;
+                    self.beyond += (used - reserved).max(0);
+                    taken.settle(used, now_ms);
+                }
+            }
+            Step::Exchange(at, fate) => self.exchange(at, fate),
+            Step::Wait(ms) => self.now_ms += ms,
+        }
+        for at in 0..self.routers.len() {
+            self.pump(at);
+        }
+    }
+
+    fn pump(&mut self, at: usize) {
+        let now = self.now();
+        let router = &mut self.routers[at];
+        if router.cell.should_tell() {
+            router.state.touch(Arc::clone(&router.cell));
+        }
+        if let Next::Send(call) = router.state.next(now, now.unix_ms) {
+            assert!(router.out.replace(call).is_none(), "one call at a time");
+        }
+        for (_, answer) in router.state.answers() {
+            match answer {
+                Ok(taken) => router.running.extend(taken),
+                Err(_) => router.refused += 1,
+            }
+        }
+    }
+
+    fn exchange(&mut self, at: usize, fate: Fate) {
+        let now = self.now();
+        let router = &mut self.routers[at];
+        let Some(call) = router.out.take() else {
+            return;
+        };
+        if matches!(fate, Fate::CallLost) {
+            router.state.failed(now);
+            return;
+        }
+        let reply = self
+            .ledger
+            .settle(&self.terms, &router.me, now.unix_ms, &call);
+        match fate {
+            Fate::Delivered => router.state.replied(now, &reply),
+            _ => drop(router.state.failed(now)),
+        }
+    }
+
+    /// Delivers until nobody has anything to say.
+    fn settle_down(&mut self) {
+        for _ in 0..64 {
+            for at in 0..self.routers.len() {
+                self.pump(at);
+                self.exchange(at, Fate::Delivered);
+                self.pump(at);
+            }
+            self.now_ms += 1_000;
+        }
+    }
+
+    fn in_flight(&self) -> i64 {
+        let running = self.routers.iter().flat_map(|router| &router.running);
+        running.map(Taken::reserved).sum()
+    }
+
+    /// What one router would be given of the meter if it asked for this much now.
+    fn would_give(&mut self, amount: i64) -> Verdict {
+        let cell = &self.routers[0].cell;
+        let call = Call {
+            lines: vec![crate::access::rule::Line {
+                key: Arc::clone(cell.key()),
+                limit: cell.limit(),
+                window: cell.window(self.now().unix()),
+                base: (0, -1),
+                of: -1,
+                spent: 0,
+                held: 0,
+                wish: 0,
+            }],
+            needs: vec![vec![(0, amount)]],
+        };
+        let now_ms = self.now().unix_ms;
+        let reply = self
+            .ledger
+            .settle(&self.terms, &"observer".into(), now_ms, &call);
+        reply.verdicts[0]
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let router = 0..3_usize;
+    let fate = prop_oneof![
+        6 => Just(Fate::Delivered),
+        1 => Just(Fate::CallLost),
+        1 => Just(Fate::ReplyLost),
+    ];
+    prop_oneof![
+        4 => (router.clone(), 1..20_i64).prop_map(|(at, amount)| Step::Start(at, amount)),
+        3 => (router.clone(), -20..12_i64).prop_map(|(at, change)| Step::Finish(at, change)),
+        5 => (router, fate).prop_map(|(at, fate)| Step::Exchange(at, fate)),
+        1 => (0..400_i64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    /// The bound: what is spent and what is reserved never exceed the limit by more than requests
+    /// used beyond their reservation, whatever the network loses, as long as routers refuse
+    /// what they cannot ask about.
+    #[test]
+    fn a_budget_is_exceeded_by_what_was_not_reserved_and_by_nothing_else(
+        steps in prop::collection::vec(step(), 0..160), limit in 0..200_i64,
+    ) {
+        let mut fleet = Fleet::new(3, money(), limit, WhenRedisAway::Refuse);
+        for step in steps {
+            fleet.step(step);
+            let taken = fleet.used + fleet.in_flight();
+            prop_assert!(taken <= limit + fleet.beyond, "{taken} of {limit} + {}", fleet.beyond);
+        }
+    }
+
+    /// And nothing leaks: when all requests are over, exactly what was used is gone.
+    #[test]
+    fn what_was_not_used_is_there_again(
+        steps in prop::collection::vec(step(), 0..120), limit in 50..200_i64,
+    ) {
+        let mut fleet = Fleet::new(3, money(), limit, WhenRedisAway::Refuse);
+        for step in steps {
+            fleet.step(step);
+        }
+        for at in 0..3 {
+            while !fleet.routers[at].running.is_empty() {
+                fleet.step(Step::Finish(at, -20));
+            }
+        }
+        fleet.settle_down();
+        let rest = limit - fleet.used;
+        prop_assert_eq!(fleet.would_give(rest + 1), Verdict::Short(0));
+        if rest > 0 {
+            prop_assert_eq!(fleet.would_give(rest), Verdict::Given, "rest {}", rest);
+        }
+    }
+
+    /// The same of requests at once, which come back whole.
+    #[test]
+    fn places_are_never_given_twice_and_all_come_back(
+        steps in prop::collection::vec(step(), 0..160), limit in 1..40_i64,
+    ) {
+        let mut fleet = Fleet::new(3, What::Parallel, limit, WhenRedisAway::Refuse);
+        for step in steps {
+            fleet.step(step);
+            prop_assert!(fleet.in_flight() <= limit);
+        }
+        for at in 0..3 {
+            while !fleet.routers[at].running.is_empty() {
+                fleet.step(Step::Finish(at, 0));
+            }
+        }
+        fleet.settle_down();
+        prop_assert_eq!(fleet.would_give(limit), Verdict::Given);
+        for router in &fleet.routers {
+            prop_assert!(router.state.tracked.is_empty(), "{:?}", router.state.tracked);
+        }
+    }
+
+    /// With the ledger away from the first moment, each router has its part and not more.
+    #[test]
+    fn without_the_ledger_each_router_has_its_part(
+        steps in prop::collection::vec(step(), 0..120), limit in 3..200_i64,
+    ) {
+        let mut fleet = Fleet::new(3, money(), limit, WhenRedisAway::LocalShare);
+        for router in &mut fleet.routers {
+            router.state.routers = 3;
+        }
+        let part = (limit + 2) / 3;
+        for step in steps {
+            let step = match step {
+                Step::Exchange(at, _) => Step::Exchange(at, Fate::CallLost),
+                step => step,
+            };
+            fleet.step(step);
+            prop_assert!(fleet.used + fleet.in_flight() <= 3 * part + fleet.beyond);
+        }
+    }
+}
+
+#[test]
+fn far_from_a_limit_a_router_asks_seldom() {
+    let mut fleet = Fleet::new(3, money(), 1_000_000, WhenRedisAway::Refuse);
+    let mut exchanges = 0;
+    for turn in 0..30_000 {
+        let at = turn % 3;
+        fleet.step(Step::Start(at, 10));
+        fleet.step(Step::Finish(at, 0));
+        if turn % 300 == 0 {
+            fleet.step(Step::Wait(1));
+        }
+        for router in 0..3 {
+            exchanges += usize::from(fleet.routers[router].out.is_some());
+            fleet.step(Step::Exchange(router, Fate::Delivered));
+        }
+    }
+    let asked: usize = fleet.routers.iter().map(|router| router.asked).sum();
+    assert!(
+        asked < 60,
+        "{asked} of 30,000 requests had to wait for the ledger"
+    );
+    assert!(exchanges < 300, "{exchanges} calls for 30,000 requests");
+    assert_eq!(fleet.used, 300_000);
+}
+
+#[test]
+fn a_wiped_ledger_is_whole_again_after_every_router_has_reported() {
+    let mut fleet = Fleet::new(3, money(), 100, WhenRedisAway::Refuse);
+    for at in 0..3 {
+        fleet.step(Step::Start(at, 20));
+        fleet.step(Step::Exchange(at, Fate::Delivered));
+    }
+    fleet.step(Step::Finish(0, 0));
+    assert_eq!(fleet.in_flight(), 40);
+    fleet.ledger = Ledger::default();
+    fleet.terms.young_ms = 2_000;
+    // It is young, so it gives nothing, and every router hears at once that it has forgotten.
+    fleet.step(Step::Wait(30_000));
+    for _ in 0..4 {
+        for at in 0..3 {
+            fleet.step(Step::Exchange(at, Fate::Delivered));
+        }
+        fleet.step(Step::Wait(300));
+    }
+    assert_eq!(fleet.would_give(1), Verdict::Young);
+    fleet.step(Step::Wait(2_000));
+    assert_eq!(fleet.would_give(41), Verdict::Short(0));
+    assert_eq!(fleet.would_give(40), Verdict::Given);
+}
+
+#[test]
+fn what_the_database_has_is_counted_once() {
+    let mut fleet = Fleet::new(1, money(), 100, WhenRedisAway::Refuse);
+    fleet.step(Step::Start(0, 30));
+    fleet.step(Step::Exchange(0, Fate::Delivered));
+    fleet.step(Step::Finish(0, 0));
+    fleet.step(Step::Wait(30_000));
+    fleet.step(Step::Exchange(0, Fate::Delivered));
+    // Much later the database has it; the router knows since when.
+    fleet.step(Step::Wait(30_000));
+    let now = fleet.now();
+    let router = &mut fleet.routers[0];
+    router.state.applied(now.unix_ms - 10, now.unix() - 1);
+    router.cell.set_base(Base {
+        window: 0,
+        amount: 30,
+        at_ms: now.unix_ms,
+    });
+    fleet.settle_down();
+    assert_eq!(fleet.would_give(71), Verdict::Short(0));
+    assert_eq!(fleet.would_give(70), Verdict::Given);
+}
+
+#[test]
+fn a_budget_of_which_nobody_knows_what_is_spent_gives_nothing() {
+    let mut fleet = Fleet::new(1, money(), 100, WhenRedisAway::Refuse);
+    fleet.routers[0].cell.set_base(Base {
+        window: 0,
+        amount: 0,
+        at_ms: -1,
+    });
+    fleet.step(Step::Start(0, 1));
+    fleet.step(Step::Exchange(0, Fate::Delivered));
+    fleet.step(Step::Wait(0));
+    assert_eq!((fleet.in_flight(), fleet.routers[0].refused), (0, 1));
+}
+
+#[test]
+fn alone_a_router_decides_by_itself_and_keeps_nothing_nobody_wants() {
+    let mut state: State<()> = State::new(TERMS, "me".into(), WhenRedisAway::Refuse, false);
+    let cell = cell(What::Requests, 3);
+    let at = |ms: i64| Moment {
+        local_ms: ms,
+        unix_ms: EPOCH_MS + ms,
+    };
+    let mut taken = Vec::new();
+    for _ in 0..5 {
+        if let Some(more) = cell.take(1, 0) {
+            taken.push(more);
+            continue;
+        }
+        state.ask(vec![(Arc::clone(&cell), 1)], ());
+        assert!(matches!(state.next(at(0), EPOCH_MS), Next::Rest));
+        for ((), answer) in state.answers() {
+            taken.extend(answer.into_iter().flatten());
+        }
+    }
+    assert_eq!(taken.len(), 3, "three a minute");
+    for taken in taken {
+        taken.settle(1, 0);
+    }
+    // In the next minute there are three again, and after two idle ones nothing is kept.
+    let later = 61_000;
+    assert!(cell.take(1, later).is_none());
+    state.ask(vec![(Arc::clone(&cell), 3)], ());
+    state.next(at(later), EPOCH_MS + later);
+    let again: Vec<_> = state
+        .answers()
+        .into_iter()
+        .flat_map(|(_, a)| a)
+        .flatten()
+        .collect();
+    assert_eq!(again.len(), 1);
+    drop(again);
+    for ms in [150_000, 180_000, 210_000, 300_000] {
+        state.next(at(ms), EPOCH_MS + ms);
+    }
+    assert!(state.tracked.is_empty() && state.own.is_empty());
+}

@@ -1,0 +1,77 @@
+//! What is measured of access.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::Refused;
+use super::register::Board;
+use crate::domain::AccountKind;
+use crate::metrics::Registry;
+
+/// Refusals, and how many accounts there are.
+#[derive(Clone, Debug)]
+pub struct AccessStats {
+    refused: Family<Reason, Counter>,
+    board: Arc<Board>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Debug)]
+struct Accounts(Arc<Board>);
+
+impl AccessStats {
+    pub(super) fn new(board: Arc<Board>) -> Self {
+        Self {
+            refused: Family::default(),
+            board,
+        }
+    }
+
+    /// Makes the metrics known.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "access_refused",
+            "Requests not let in, by reason",
+            self.refused.clone(),
+        );
+        registry.register_collector(Box::new(Accounts(Arc::clone(&self.board))));
+    }
+
+    pub(super) fn refused(&self, refused: &Refused) {
+        let reason = refused.label();
+        self.refused.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+impl Collector for Accounts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let view = self.0.view.load();
+        let gauge =
+            ConstGauge::new(i64::try_from(view.count(AccountKind::Key)).unwrap_or(i64::MAX));
+        let family = encoder.encode_descriptor(
+            "access_keys",
+            "API keys known to this router",
+            None,
+            gauge.metric_type(),
+        )?;
+        gauge.encode(family)?;
+        let soft = ConstCounter::new(self.0.soft.load(Ordering::Relaxed));
+        let family = encoder.encode_descriptor(
+            "access_soft_limits_exceeded",
+            "Budgets found above their soft limit, each once a period",
+            None,
+            soft.metric_type(),
+        )?;
+        soft.encode(family)
+    }
+}

@@ -1,0 +1,317 @@
+//! All accounts, as requests see them: immutable, replaced whole, and cheap to replace.
+//!
+//! A change copies the one shard it falls into, out of [`SHARDS`], and shares the rest with the view
+//! before. So changing one key of 100,000 costs what changing one of four hundred does, and reading
+//! costs one look-up however many there are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::meter::{Cell, Owner, What};
+use crate::domain::{Account, AccountKind, Allowance, Limits, MOST_NANO_USD, ModelName, Price};
+
+const SHARDS: usize = 256;
+
+type Shard = HashMap<Arc<str>, Arc<Entry>>;
+
+/// Everyone, and every price.
+#[derive(Clone, Debug)]
+pub struct View {
+    kinds: Vec<Shards>,
+    /// What tokens of a model cost.
+    pub(super) prices: Arc<HashMap<ModelName, Price>>,
+}
+
+#[derive(Clone, Debug)]
+struct Shards(Vec<Arc<Shard>>);
+
+/// An account and its limits.
+#[derive(Debug)]
+pub struct Entry {
+    /// What was said of it.
+    pub(super) account: Account,
+    /// Tags that come with it: those of its metadata.
+    pub(super) tags: Vec<Arc<str>>,
+    soft: Option<i64>,
+    /// Limits over all models.
+    pub(super) cells: Vec<Arc<Cell>>,
+    /// Limits of single models, besides.
+    pub(super) by_model: Vec<(ModelName, Vec<Arc<Cell>>)>,
+}
+
+/// An account that is new or has changed, or one that is gone.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// As it is now.
+    Put(Account),
+    /// Gone.
+    Gone(AccountKind, Arc<str>),
+}
+
+impl View {
+    pub(super) fn empty() -> Self {
+        Self {
+            kinds: AccountKind::ALL
+                .iter()
+                .map(|_| Shards(vec![Arc::default(); SHARDS]))
+                .collect(),
+            prices: Arc::default(),
+        }
+    }
+
+    /// The account, if there is one.
+    pub(super) fn get(&self, kind: AccountKind, id: &str) -> Option<&Arc<Entry>> {
+        self.kinds[kind as usize].0[shard_of(id)].get(id)
+    }
+
+    /// How many of a kind there are.
+    pub(super) fn count(&self, kind: AccountKind) -> usize {
+        self.kinds[kind as usize]
+            .0
+            .iter()
+            .map(|shard| shard.len())
+            .sum()
+    }
+
+    /// Everyone of every kind.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.kinds
+            .iter()
+            .flat_map(|kind| &kind.0)
+            .flat_map(|shard| shard.values())
+    }
+
+    /// This view with the changes. The second is what it has of new or changed limits.
+    pub(super) fn with(&self, changes: Vec<Change>) -> (Self, Vec<Arc<Cell>>) {
+        let mut view = self.clone();
+        let mut plans = Vec::new();
+        let (mut puts, mut gone) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Put(account) => puts.push(account),
+                Change::Gone(kind, id) => gone.push((kind, id)),
+            }
+        }
+        // Plans first: the others are made from them.
+        puts.sort_by_key(|account| account.kind != AccountKind::Budget);
+        let mut cells = Vec::new();
+        for (kind, id) in gone {
+            if kind == AccountKind::Budget {
+                plans.push(Arc::clone(&id));
+            }
+            view.set(kind, &id, None);
+        }
+        for account in puts {
+            if account.kind == AccountKind::Budget {
+                plans.push(Arc::clone(&account.id));
+            }
+            view.put(account, &mut cells);
+        }
+        if !plans.is_empty() {
+            let follows = |entry: &&Arc<Entry>| {
+                let plan = entry.account.budget.as_str();
+                !plan.is_empty() && plans.iter().any(|id| **id == *plan)
+            };
+            let followers: Vec<Account> = view
+                .all()
+                .filter(follows)
+                .map(|entry| entry.account.clone())
+                .collect();
+            for account in followers {
+                view.put(account, &mut cells);
+            }
+        }
+        (view, cells)
+    }
+
+    fn put(&mut self, account: Account, cells: &mut Vec<Arc<Cell>>) {
+        let plan = self
+            .get(AccountKind::Budget, &account.budget)
+            .map(|plan| plan.account.allowance.clone());
+        let allowance = match plan {
+            Some(plan) => account.allowance.or(&plan),
+            None => account.allowance.clone(),
+        };
+        let former = self.get(account.kind, &account.id).cloned();
+        let entry = Entry::new(account, &allowance, former.as_deref());
+        cells.extend(entry.all_cells().cloned());
+        let (kind, id) = (entry.account.kind, Arc::clone(&entry.account.id));
+        self.set(kind, &id, Some(Arc::new(entry)));
+    }
+
+    fn set(&mut self, kind: AccountKind, id: &Arc<str>, entry: Option<Arc<Entry>>) {
+        let shard = Arc::make_mut(&mut self.kinds[kind as usize].0[shard_of(id)]);
+        match entry {
+            Some(entry) => shard.insert(Arc::clone(id), entry),
+            None => shard.remove(id),
+        };
+    }
+}
+
+impl Entry {
+    fn new(account: Account, allowance: &Allowance, former: Option<&Self>) -> Self {
+        let former: Vec<&Arc<Cell>> = former.iter().flat_map(|entry| entry.all_cells()).collect();
+        // A plan limits those who follow it, and nobody by itself.
+        let counts = account.kind != AccountKind::Budget;
+        let make = |model: Option<&ModelName>, limits: &[(What, Option<i64>)]| {
+            limits
+                .iter()
+                .filter_map(|(what, limit)| Some((*what, (*limit)?)))
+                .filter(|_| counts)
+                .map(|(what, limit)| {
+                    let owner = Owner {
+                        kind: account.kind,
+                        id: Arc::clone(&account.id),
+                        model: model.cloned(),
+                    };
+                    let fresh = Cell::new(owner, what, limit);
+                    // Who has a share of it keeps it.
+                    match former.iter().find(|cell| cell.key() == fresh.key()) {
+                        Some(cell) => {
+                            cell.set_limit(limit);
+                            Arc::clone(cell)
+                        }
+                        None => Arc::new(fresh),
+                    }
+                })
+                .collect::<Vec<_>>()
+        };
+        let money = What::Money {
+            created: account.created_at,
+            period: allowance.budget.period,
+        };
+        let mut whole = speeds(allowance.limits).to_vec();
+        // A soft limit alone still has to be watched: it has a limit nobody reaches.
+        let soft = allowance.budget.soft.map(|_| MOST_NANO_USD);
+        whole.push((money, allowance.budget.limit.or(soft)));
+        let cells = make(None, &whole);
+        let by_model = allowance
+            .by_model
+            .iter()
+            .filter_map(|(model, limits)| {
+                let model = ModelName::parse(model).ok()?;
+                let cells = make(Some(&model), &speeds(*limits));
+                Some((model, cells))
+            })
+            .collect();
+        Self {
+            tags: tags_of(&account.metadata),
+            soft: allowance.budget.soft,
+            cells,
+            by_model,
+            account,
+        }
+    }
+
+    /// The limits a request for this model meets.
+    pub(super) fn cells_for(&self, model: &ModelName) -> impl Iterator<Item = &Arc<Cell>> {
+        let own = self.by_model.iter().filter(move |(of, _)| of == model);
+        self.cells.iter().chain(own.flat_map(|(_, cells)| cells))
+    }
+
+    /// From where on its spending is said aloud.
+    pub(super) fn soft(&self) -> Option<i64> {
+        self.soft
+    }
+
+    fn all_cells(&self) -> impl Iterator<Item = &Arc<Cell>> {
+        let models = self.by_model.iter().flat_map(|(_, cells)| cells);
+        self.cells.iter().chain(models)
+    }
+}
+
+fn speeds(limits: Limits) -> [(What, Option<i64>); 3] {
+    [
+        (What::Requests, limits.rpm),
+        (What::Tokens, limits.tpm),
+        (What::Parallel, limits.parallel),
+    ]
+}
+
+/// `"tags": ["a", "b"]` in an account's metadata.
+fn tags_of(metadata: &str) -> Vec<Arc<str>> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Metadata {
+        tags: Vec<String>,
+    }
+    let metadata: Metadata = serde_json::from_str(metadata).unwrap_or_default();
+    metadata.tags.into_iter().map(Arc::from).collect()
+}
+
+/// FNV-1a: ids are not secret, and nobody gains by filling one shard.
+fn shard_of(id: &str) -> usize {
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    usize::try_from(hash % SHARDS as u64).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(kind: AccountKind, id: &str) -> Account {
+        Account::new(kind, id, 100)
+    }
+
+    fn with_rpm(kind: AccountKind, id: &str, rpm: i64) -> Account {
+        let mut account = account(kind, id);
+        account.allowance.limits.rpm = Some(rpm);
+        account
+    }
+
+    #[test]
+    fn a_changed_limit_keeps_what_has_been_counted() {
+        let (view, _) = View::empty().with(vec![Change::Put(with_rpm(AccountKind::User, "u", 5))]);
+        let before = Arc::clone(&view.get(AccountKind::User, "u").unwrap().cells[0]);
+        let (view, changed) = view.with(vec![Change::Put(with_rpm(AccountKind::User, "u", 9))]);
+        let after = &view.get(AccountKind::User, "u").unwrap().cells[0];
+        assert!(Arc::ptr_eq(&before, after) && Arc::ptr_eq(&before, &changed[0]));
+        assert_eq!(after.limit(), 9);
+    }
+
+    #[test]
+    fn whoever_follows_a_plan_changes_with_it() {
+        let mut follower = account(AccountKind::Key, "k");
+        follower.budget = "free".to_owned();
+        let plan = with_rpm(AccountKind::Budget, "free", 3);
+        let (view, _) = View::empty().with(vec![Change::Put(follower), Change::Put(plan)]);
+        let limit = |view: &View| {
+            let entry = view.get(AccountKind::Key, "k").unwrap();
+            entry.cells.first().map(|cell| cell.limit())
+        };
+        assert_eq!(limit(&view), Some(3));
+        assert!(
+            view.get(AccountKind::Budget, "free")
+                .unwrap()
+                .cells
+                .is_empty()
+        );
+        let (view, _) = view.with(vec![Change::Put(with_rpm(AccountKind::Budget, "free", 4))]);
+        assert_eq!(limit(&view), Some(4));
+        let (view, _) = view.with(vec![Change::Gone(AccountKind::Budget, "free".into())]);
+        assert_eq!(limit(&view), None);
+    }
+
+    #[test]
+    fn what_is_gone_is_gone_and_the_view_before_still_has_it() {
+        let (one, _) = View::empty().with(vec![Change::Put(account(AccountKind::Tag, "t"))]);
+        let (two, _) = one.with(vec![Change::Gone(AccountKind::Tag, "t".into())]);
+        assert!(one.get(AccountKind::Tag, "t").is_some());
+        assert!(two.get(AccountKind::Tag, "t").is_none());
+        assert_eq!(
+            (one.count(AccountKind::Tag), two.count(AccountKind::Tag)),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn tags_come_from_the_metadata() {
+        assert_eq!(
+            tags_of(r#"{"tags":["a","b"],"x":1}"#),
+            ["a".into(), "b".into()]
+        );
+        assert!(tags_of("{}").is_empty() && tags_of(r#"{"tags":1}"#).is_empty());
+    }
+}

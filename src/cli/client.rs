@@ -1,0 +1,202 @@
+//! Talking to a router: whichever of those named answers.
+//!
+//! The routers of a fleet are equal, so the first that can be reached is asked, and one that is
+//! shutting down or cannot do it now is passed over for the next. A change that may have been made
+//! is never asked for twice: once a request is on its way, only another *answer* moves it on.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::{Environment, Failure};
+
+const ADDRESS: &str = "HERDSMAN_ADDRESS";
+const ADMIN_KEY: &str = "HERDSMAN_ADMIN_KEY";
+const DEFAULT: &str = "http://127.0.0.1:11435";
+/// For a connection, and for an answer.
+const CONNECT: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(30);
+/// No answer to a command is larger.
+const MOST_BYTES: usize = 64 << 20;
+
+/// Which routers to ask.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Target {
+    /// Routers to ask, the first that answers [env: HERDSMAN_ADDRESS] [default: http://127.0.0.1:11435]
+    #[arg(long, value_name = "URL,URL", global = true)]
+    address: Option<String>,
+    /// File with the admin key [env: HERDSMAN_ADMIN_KEY, the key itself]
+    #[arg(long, value_name = "FILE", global = true)]
+    admin_key_file: Option<std::path::PathBuf>,
+}
+
+/// A connection to whichever router answers.
+pub(super) struct Client {
+    addresses: Vec<String>,
+    key: Option<String>,
+    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// Why one router did not answer.
+enum Missed {
+    /// It has not seen the request.
+    Away(String),
+    /// It may have.
+    Broke(String),
+}
+
+impl Target {
+    /// A client for these routers.
+    pub(super) fn client(&self, env: &Environment) -> Result<Client, Failure> {
+        let variable = |name: &str| {
+            let found = env
+                .iter()
+                .find(|(key, value)| key == name && !value.is_empty());
+            found.map(|(_, value)| value.clone())
+        };
+        let written = self.address.clone().or_else(|| variable(ADDRESS));
+        let addresses: Vec<String> = written
+            .as_deref()
+            .unwrap_or(DEFAULT)
+            .split(',')
+            .map(|address| address.trim().trim_end_matches('/').to_owned())
+            .filter(|address| !address.is_empty())
+            .collect();
+        for address in &addresses {
+            let uri: Result<Uri, _> = address.parse();
+            if !uri.is_ok_and(|uri| uri.authority().is_some() && uri.scheme().is_some()) {
+                return Err(Failure::Usage(format!(
+                    "\"{address}\" is not an address such as {DEFAULT}"
+                )));
+            }
+        }
+        let key = match &self.admin_key_file {
+            Some(file) => {
+                let read = std::fs::read_to_string(file);
+                let text = read.map_err(Failure::to("read the admin key"))?;
+                Some(text.trim().to_owned())
+            }
+            None => variable(ADMIN_KEY),
+        };
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .map_err(Failure::to("read the system's certificates"))?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        Ok(Client {
+            addresses,
+            key,
+            http: Http::builder(TokioExecutor::new()).build(connector),
+        })
+    }
+}
+
+impl Client {
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Asks the routers in turn, and gives the first answer that is one.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let mut said = Vec::new();
+        for address in &self.addresses {
+            match self.ask_one(address, &method, path, body).await {
+                Ok((status, answer)) if status.is_success() => return Ok(answer),
+                Ok((status, answer)) if status == StatusCode::SERVICE_UNAVAILABLE => {
+                    said.push(format!("{address}: {}", reason(status, &answer)));
+                }
+                Ok((status, answer)) => {
+                    return Err(Failure::to("do it")(reason(status, &answer)));
+                }
+                Err(Missed::Away(why)) => said.push(format!("{address}: {why}")),
+                Err(Missed::Broke(why)) if method == Method::GET => {
+                    said.push(format!("{address}: {why}"));
+                }
+                Err(Missed::Broke(why)) => {
+                    let text = format!(
+                        "{address}: {why}; it may have been done: look before you repeat it"
+                    );
+                    return Err(Failure::to("do it")(text));
+                }
+            }
+        }
+        Err(Failure::Unreachable(said))
+    }
+
+    async fn ask_one(
+        &self,
+        address: &str,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), Missed> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{address}{path}"));
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, format!("Bearer {key}"));
+        }
+        let body = body.map(Value::to_string);
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .map_err(|error| Missed::Away(error.to_string()))?;
+        let answer = match timeout(ANSWER, self.http.request(request)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.is_connect() => return Err(Missed::Away(causes(&error))),
+            Ok(Err(error)) => return Err(Missed::Broke(causes(&error))),
+            Err(_) => return Err(Missed::Broke("no answer in time".to_owned())),
+        };
+        let status = answer.status();
+        let whole = Limited::new(answer.into_body(), MOST_BYTES).collect();
+        let body = match timeout(ANSWER, whole).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) => return Err(Missed::Broke(error.to_string())),
+            Err(_) => return Err(Missed::Broke("no whole answer in time".to_owned())),
+        };
+        let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
+        Ok((
+            status,
+            serde_json::from_slice(&body).unwrap_or_else(|_| text()),
+        ))
+    }
+}
+
+fn reason(status: StatusCode, answer: &Value) -> String {
+    let said = answer["error"].as_str().or_else(|| answer.as_str());
+    match said {
+        Some(said) if !said.is_empty() => said.to_owned(),
+        _ => status.to_string(),
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        told = format!("{told}: {error}");
+        cause = error.source();
+    }
+    told
+}

@@ -1,0 +1,131 @@
+//! What is said of an account on the command line, as the admin calls take it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use crate::domain::parse_usd;
+
+/// What can be said of an account. A limit of `none` is taken away.
+#[derive(Args, Debug, Default)]
+pub(super) struct Said {
+    /// For people
+    #[arg(long)]
+    name: Option<String>,
+    /// The user it belongs to
+    #[arg(long)]
+    user: Option<String>,
+    /// The team it belongs to
+    #[arg(long)]
+    team: Option<String>,
+    /// The organisation it belongs to
+    #[arg(long)]
+    org: Option<String>,
+    /// The budget that says what is not said here
+    #[arg(long)]
+    budget: Option<String>,
+    /// The most it may spend in a period, in US dollars
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    limit: Option<Amount>,
+    /// From where on its spending is said aloud, in US dollars
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    soft_limit: Option<Amount>,
+    /// When the budget begins anew: none, month, 12h, 1d, 30d
+    #[arg(long)]
+    period: Option<String>,
+    /// Requests per minute
+    #[arg(long, value_name = "N", value_parser = whole)]
+    rpm: Option<Amount>,
+    /// Tokens per minute
+    #[arg(long, value_name = "N", value_parser = whole)]
+    tpm: Option<Amount>,
+    /// Requests at once
+    #[arg(long, value_name = "N", value_parser = whole)]
+    parallel: Option<Amount>,
+    /// A model it may use, a beginning with `*`, or `all`; repeatable
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+    /// Your own words: a JSON object
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    metadata: Option<Map<String, Value>>,
+    /// How long it is a key
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    expires_in: Option<Duration>,
+}
+
+/// A number, or none.
+#[derive(Clone, Copy, Debug)]
+struct Amount(Option<i64>);
+
+impl Said {
+    /// What the admin calls take: only what was said.
+    pub(super) fn object(self) -> Map<String, Value> {
+        let mut object = Map::new();
+        let texts = [
+            ("name", self.name),
+            ("user", self.user),
+            ("team", self.team),
+            ("org", self.org),
+            ("budget", self.budget),
+            ("period", self.period),
+        ];
+        for (key, text) in texts {
+            if let Some(text) = text {
+                object.insert(key.to_owned(), text.into());
+            }
+        }
+        let amounts = [
+            ("limit_nano_usd", self.limit),
+            ("soft_limit_nano_usd", self.soft_limit),
+            ("rpm", self.rpm),
+            ("tpm", self.tpm),
+            ("parallel", self.parallel),
+        ];
+        for (key, amount) in amounts {
+            if let Some(Amount(amount)) = amount {
+                object.insert(key.to_owned(), amount.into());
+            }
+        }
+        if !self.models.is_empty() {
+            let all = self.models.iter().any(|model| model == "all");
+            let models = if all { Vec::new() } else { self.models };
+            object.insert("models".to_owned(), models.into());
+        }
+        if let Some(metadata) = self.metadata {
+            object.insert("metadata".to_owned(), Value::Object(metadata));
+        }
+        if let Some(lifetime) = self.expires_in {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            object.insert("expires_at".to_owned(), (now + lifetime).as_secs().into());
+        }
+        object
+    }
+}
+
+fn usd(written: &str) -> Result<Amount, String> {
+    if written == "none" {
+        return Ok(Amount(None));
+    }
+    let wrong =
+        || "must be none or dollars such as 5 or 0.25, with at most nine decimals".to_owned();
+    parse_usd(written)
+        .map(|nano| Amount(Some(nano)))
+        .ok_or_else(wrong)
+}
+
+fn whole(written: &str) -> Result<Amount, String> {
+    if written == "none" {
+        return Ok(Amount(None));
+    }
+    match written.parse::<i64>() {
+        Ok(number) if number >= 0 => Ok(Amount(Some(number))),
+        _ => Err("must be none or a whole number from 0".to_owned()),
+    }
+}
+
+fn object(written: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(written).map_err(|error| format!("must be a JSON object: {error}"))
+}

@@ -1,0 +1,23 @@
+//! What the lease's actor is told.
+
+use ractor::RpcReplyPort;
+use tokio::time::Instant;
+
+use super::state::{Asked, Renewed, Timer};
+
+/// By its timer, by the tasks that ask Redis, and through its handle.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Time to ask for it, or to renew it.
+    Due(Timer),
+    /// What Redis said to the request sent at that moment.
+    Asked(Instant, Asked),
+    /// What Redis said to the renewal sent at that moment.
+    Renewed(Instant, Renewed),
+    /// It is given back, or was never ours, or Redis cannot be told.
+    Released,
+    /// A higher epoch than ours may be in use.
+    Surpassed(u64),
+    /// Give it back, and say when.
+    Resign(RpcReplyPort<()>),
+}

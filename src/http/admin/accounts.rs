@@ -1,0 +1,411 @@
+//! Keys, users, teams and their members, organisations, end users, tags and budgets: one set of calls
+//! for all of them, since they are one table.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::{Path, Query, State as Shared};
+use axum::routing::{MethodRouter, get, patch as patch_route, post, put};
+use http::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::account::{Draft, Shown};
+use super::{Object, Outcome, Problem, Route, answer, patch};
+use crate::access::{key_id, new_key};
+use crate::domain::{Account, AccountKind, is_account_id, member_id};
+use crate::http::State;
+use crate::store::{Saved, Stored, Upon};
+
+/// How many a page shows unless told otherwise, and at most.
+const PAGE: u32 = 100;
+const LONGEST_PAGE: u32 = 1_000;
+/// How often a change is tried again when somebody else changed the same account meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// The kinds, and where they are found.
+const KINDS: [(AccountKind, &str, &str); 7] = [
+    (AccountKind::Key, "/admin/keys", "/admin/keys/{id}"),
+    (AccountKind::User, "/admin/users", "/admin/users/{id}"),
+    (AccountKind::Team, "/admin/teams", "/admin/teams/{id}"),
+    (AccountKind::Org, "/admin/orgs", "/admin/orgs/{id}"),
+    (
+        AccountKind::EndUser,
+        "/admin/end-users",
+        "/admin/end-users/{id}",
+    ),
+    (AccountKind::Tag, "/admin/tags", "/admin/tags/{id}"),
+    (AccountKind::Budget, "/admin/budgets", "/admin/budgets/{id}"),
+];
+const MEMBERS: &str = "/admin/teams/{id}/members";
+const MEMBER: &str = "/admin/teams/{id}/members/{user}";
+
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<u32>,
+    after: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    items: Vec<Shown>,
+    /// Where the next page begins: `after` of the next call. `null` on the last one.
+    next: Option<String>,
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (kind, all, one) in KINDS {
+        routes.extend([
+            route(
+                Method::GET,
+                all,
+                "Lists them by id, a page at a time",
+                &["limit", "after"],
+                None,
+                "AccountList",
+                get(move |state: Shared<State>, page: Query<Page>| {
+                    list(state, kind, String::new(), page)
+                }),
+            ),
+            route(
+                Method::POST,
+                all,
+                "Makes one; of a key, the answer has the key, this once",
+                &[],
+                Some("NewAccount"),
+                "Account",
+                post(move |state: Shared<State>, object: Object| create(state, kind, object)),
+            ),
+            route(
+                Method::GET,
+                one,
+                "Shows one, with what is spent of its budget",
+                &[],
+                None,
+                "Account",
+                get(move |state: Shared<State>, Path(id): Path<String>| show(state, kind, id)),
+            ),
+            route(
+                Method::PATCH,
+                one,
+                "Changes what is said, keeps what is not, takes away what is null",
+                &[],
+                Some("Draft"),
+                "Account",
+                patch_route(
+                    move |state: Shared<State>, Path(id): Path<String>, object: Object| {
+                        update(state, kind, id, object)
+                    },
+                ),
+            ),
+            route(
+                Method::DELETE,
+                one,
+                "Deletes one; what it spent stays in the reports",
+                &[],
+                None,
+                "",
+                axum::routing::delete(move |state: Shared<State>, Path(id): Path<String>| {
+                    delete(state, kind, id)
+                }),
+            ),
+        ]);
+    }
+    let kind = AccountKind::TeamMember;
+    routes.extend([
+        route(
+            Method::GET,
+            MEMBERS,
+            "Lists the members of a team",
+            &["limit", "after"],
+            None,
+            "AccountList",
+            get(
+                move |state: Shared<State>, Path(team): Path<String>, page: Query<Page>| {
+                    list(state, kind, member_id(&team, ""), page)
+                },
+            ),
+        ),
+        route(
+            Method::GET,
+            MEMBER,
+            "Shows a member",
+            &[],
+            None,
+            "Account",
+            get(
+                move |state: Shared<State>, Path((team, user)): Path<(String, String)>| {
+                    show(state, kind, member_id(&team, &user))
+                },
+            ),
+        ),
+        route(
+            Method::PUT,
+            MEMBER,
+            "Adds a user to a team, or changes what the member may",
+            &[],
+            Some("Draft"),
+            "Account",
+            put(join),
+        ),
+        route(
+            Method::DELETE,
+            MEMBER,
+            "Takes a user out of a team",
+            &[],
+            None,
+            "",
+            axum::routing::delete(
+                move |state: Shared<State>, Path((team, user)): Path<(String, String)>| {
+                    delete(state, kind, member_id(&team, &user))
+                },
+            ),
+        ),
+    ]);
+    routes
+}
+
+fn route(
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    query: &'static [&'static str],
+    takes: Option<&'static str>,
+    gives: &'static str,
+    handler: MethodRouter<State>,
+) -> Route {
+    Route {
+        method,
+        path,
+        summary,
+        query,
+        takes,
+        gives: (!gives.is_empty()).then_some(gives),
+        handler,
+    }
+}
+
+async fn list(
+    Shared(state): Shared<State>,
+    kind: AccountKind,
+    within: String,
+    Query(page): Query<Page>,
+) -> Outcome {
+    let limit = page.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
+    let after = page.after.map_or_else(
+        || within.clone(),
+        |after| {
+            if after.starts_with(&within) {
+                after
+            } else {
+                format!("{within}{after}")
+            }
+        },
+    );
+    let mut found = state.store.accounts(kind, &after, limit + 1).await?;
+    found.retain(|stored| stored.account.id.starts_with(&within));
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|last| last.account.id.to_string());
+    let items = found
+        .iter()
+        .map(|stored| Shown::new(&stored.account, stored.version))
+        .collect();
+    Ok(answer(StatusCode::OK, &Listed { items, next }))
+}
+
+async fn show(Shared(state): Shared<State>, kind: AccountKind, id: String) -> Outcome {
+    let Stored { account, version } = find(&state, kind, &id).await?;
+    let mut shown = Shown::new(&account, version);
+    if let Some(entity) = kind.entity() {
+        let plan = match account.budget.as_str() {
+            "" => None,
+            plan => state.store.account(AccountKind::Budget, plan).await?,
+        };
+        let allowance = match plan {
+            Some(plan) => account.allowance.or(&plan.account.allowance),
+            None => account.allowance.clone(),
+        };
+        let start = allowance
+            .budget
+            .period
+            .start(account.created_at, unix_now());
+        let key = (entity, account.id.clone(), start);
+        let spent = state.store.spent_of(&[key]).await?;
+        shown = shown.with_spent(start, spent.first().map_or(0, |(_, spent)| *spent));
+    }
+    Ok(answer(StatusCode::OK, &shown))
+}
+
+async fn create(
+    Shared(state): Shared<State>,
+    kind: AccountKind,
+    Object(mut object): Object,
+) -> Outcome {
+    let given = object.remove("id");
+    let (id, key) = match (kind, given) {
+        (AccountKind::Key, None | Some(Value::Null)) => {
+            let key = new_key(random()?);
+            (key_id(&key), Some(key))
+        }
+        (AccountKind::Key, Some(_)) => {
+            return Err(Problem::wrong("id: a key's id follows from the key"));
+        }
+        (_, Some(Value::String(id))) if is_id(kind, &id) => (id, None),
+        (_, None | Some(Value::Null)) if is_named_by_us(kind) => {
+            (uuid::Uuid::now_v7().to_string(), None)
+        }
+        _ => {
+            let text = "id: must be 1 to 128 letters, digits or any of . _ @ : + -";
+            return Err(Problem::wrong(text));
+        }
+    };
+    let account = Draft::read(object)?.account(kind, &id, unix_now())?;
+    let version = match save(&state, account.clone(), Upon::Nothing).await? {
+        Saved::As(version) => version,
+        Saved::Stale => return Err(Problem::conflict(format!("{kind} '{id}' exists"))),
+    };
+    let shown = Shown::new(&account, version);
+    Ok(answer(
+        StatusCode::CREATED,
+        &match key {
+            Some(key) => shown.with_key(key),
+            None => shown,
+        },
+    ))
+}
+
+async fn update(
+    Shared(state): Shared<State>,
+    kind: AccountKind,
+    id: String,
+    Object(object): Object,
+) -> Outcome {
+    for _ in 0..ATTEMPTS {
+        let Stored { account, version } = find(&state, kind, &id).await?;
+        let changed = changed(&account, object.clone())?;
+        if let Saved::As(version) = save(&state, changed.clone(), Upon::Version(version)).await? {
+            return Ok(answer(StatusCode::OK, &Shown::new(&changed, version)));
+        }
+    }
+    Err(Problem::conflict(format!(
+        "{kind} '{id}' is being changed by others"
+    )))
+}
+
+async fn join(
+    Shared(state): Shared<State>,
+    Path((team, user)): Path<(String, String)>,
+    Object(object): Object,
+) -> Outcome {
+    if !is_account_id(&team) || !is_account_id(&user) {
+        return Err(Problem::wrong("team and user: must be ids"));
+    }
+    let (kind, id) = (AccountKind::TeamMember, member_id(&team, &user));
+    for _ in 0..ATTEMPTS {
+        let (account, upon) = match state.store.account(kind, &id).await? {
+            Some(stored) => (stored.account, Upon::Version(stored.version)),
+            None => (Account::new(kind, id.as_str(), unix_now()), Upon::Nothing),
+        };
+        let changed = changed(&account, object.clone())?;
+        if let Saved::As(version) = save(&state, changed.clone(), upon).await? {
+            return Ok(answer(StatusCode::OK, &Shown::new(&changed, version)));
+        }
+    }
+    Err(Problem::conflict(format!(
+        "{kind} '{id}' is being changed by others"
+    )))
+}
+
+async fn delete(Shared(state): Shared<State>, kind: AccountKind, id: String) -> Outcome {
+    let (store, gone) = (state.store.clone(), id.clone());
+    let work = async move { store.delete_account(kind, &gone, unix_now()).await };
+    match state.in_background(work).await?? {
+        Saved::As(_) => {
+            seen(&state).await;
+            Ok(answer(
+                StatusCode::OK,
+                &serde_json::json!({ "deleted": id }),
+            ))
+        }
+        Saved::Stale => Err(missing(kind, &id)),
+    }
+}
+
+/// The account with what a client says laid over it.
+fn changed(account: &Account, patch: Map<String, Value>) -> Result<Account, Problem> {
+    let Ok(Value::Object(mut now)) = serde_json::to_value(Draft::of(account)) else {
+        return Err(Problem::wrong("the account cannot be written as JSON"));
+    };
+    patch::merge(&mut now, patch);
+    Draft::read(now)?.account(account.kind, &account.id, account.created_at)
+}
+
+async fn find(state: &State, kind: AccountKind, id: &str) -> Result<Stored, Problem> {
+    let found = state.store.account(kind, id).await?;
+    found.ok_or_else(|| missing(kind, id))
+}
+
+/// A write goes on when its client leaves: half of a transaction is nobody's wish.
+async fn save(state: &State, account: Account, upon: Upon) -> Result<Saved, Problem> {
+    let store = state.store.clone();
+    let work = async move { store.save_account(&account, upon).await };
+    let saved = state.in_background(work).await??;
+    if matches!(saved, Saved::As(_)) {
+        seen(state).await;
+    }
+    Ok(saved)
+}
+
+/// Waits until this router's own requests see it; that they cannot yet is no failure of the change.
+async fn seen(state: &State) {
+    if let Err(error) = state.access.refresh().await {
+        tracing::warn!(%error, "a change is saved and not seen yet");
+    }
+}
+
+fn missing(kind: AccountKind, id: &str) -> Problem {
+    Problem::missing(format!("{kind} '{id}' not found"))
+}
+
+/// End users and tags are named by whoever sends requests, with any text.
+fn is_id(kind: AccountKind, id: &str) -> bool {
+    match kind {
+        AccountKind::EndUser => (1..=128).contains(&id.len()) && !id.contains('\0'),
+        AccountKind::Tag => {
+            (1..=64).contains(&id.len())
+                && id
+                    .bytes()
+                    .all(|byte| (b' '..=b'~').contains(&byte) && byte != b',')
+        }
+        _ => is_account_id(id),
+    }
+}
+
+/// What nobody else has to know by name may go without one.
+fn is_named_by_us(kind: AccountKind) -> bool {
+    matches!(
+        kind,
+        AccountKind::User | AccountKind::Team | AccountKind::Org
+    )
+}
+
+fn random() -> Result<[u8; 32], Problem> {
+    let mut bytes = [0; 32];
+    let provider = rustls::crypto::ring::default_provider();
+    provider.secure_random.fill(&mut bytes).map_err(|_| {
+        let text = "the system has no random numbers to make a key of";
+        Problem(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
+    })?;
+    Ok(bytes)
+}
+
+pub(super) fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default()
+}

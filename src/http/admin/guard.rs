@@ -1,0 +1,158 @@
+//! Who may ask the admin calls.
+//!
+//! With an admin key: whoever shows it. Without one: this machine itself, and nobody who merely comes
+//! through it. A proxy on this machine gives itself away by the headers proxies add, and a web page
+//! by its `Origin`, unless it is a page of this router.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State as Shared};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{FORWARDED, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use sha2::{Digest as _, Sha256};
+
+use super::Problem;
+use crate::http::credentials;
+
+/// The rule.
+#[derive(Clone)]
+pub struct Admin {
+    /// SHA-256 of the key; nothing without one.
+    key: Option<Arc<[u8; 32]>>,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct Peer(pub(in crate::http) SocketAddr);
+
+impl Admin {
+    /// Opens to `key`; the empty one is none.
+    #[must_use]
+    pub fn new(key: &str) -> Self {
+        Self {
+            key: (!key.is_empty()).then(|| Arc::new(hash(key))),
+        }
+    }
+
+    fn judge(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<(), Problem> {
+        match &self.key {
+            Some(key) => {
+                let shown = credentials::of(headers).map(hash);
+                if shown.is_some_and(|shown| same(&shown, key)) {
+                    return Ok(());
+                }
+                let text = "the admin key is needed: send it as `Authorization: Bearer`";
+                Err(Problem(StatusCode::UNAUTHORIZED, text.to_owned()))
+            }
+            None if is_from_here(headers, peer) => Ok(()),
+            None => {
+                let text =
+                    "without access.admin_key, admin calls are answered to this machine only";
+                Err(Problem(StatusCode::FORBIDDEN, text.to_owned()))
+            }
+        }
+    }
+}
+
+pub(super) async fn check(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    match admin.judge(request.headers(), peer) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => {
+            let unknown = problem.0 == StatusCode::UNAUTHORIZED;
+            let mut answer = problem.into_response();
+            if unknown {
+                let bearer = HeaderValue::from_static("Bearer");
+                answer.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+            }
+            answer
+        }
+    }
+}
+
+fn is_from_here(headers: &HeaderMap, peer: Option<SocketAddr>) -> bool {
+    let local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    let proxied = headers.contains_key(FORWARDED)
+        || headers
+            .keys()
+            .any(|name| name.as_str().starts_with("x-forwarded-"))
+        || headers.contains_key("x-real-ip");
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let page = headers.get(ORIGIN).is_some_and(|origin| {
+        let site = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.split_once("://"));
+        site.map(|(_, site)| site) != host
+    });
+    local && !proxied && !page
+}
+
+fn hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// Takes as long for any two hashes.
+fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    let different = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
+    std::hint::black_box(different) == 0
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin")
+            .field("has_key", &self.key.is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(key: &str, peer: &str, headers: &[(&'static str, &str)]) -> u16 {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        let judged = Admin::new(key).judge(&headers, Some(peer.parse().unwrap()));
+        judged.map_or_else(|problem| problem.0.as_u16(), |()| 200)
+    }
+
+    const HERE: &str = "127.0.0.1:5000";
+    const THERE: &str = "10.0.0.7:5000";
+
+    #[test]
+    fn with_a_key_whoever_shows_it_may() {
+        let bearer = [("authorization", "Bearer secret")];
+        assert_eq!(status("secret", THERE, &bearer), 200);
+        assert_eq!(status("secret", HERE, &[]), 401);
+        assert_eq!(
+            status("secret", HERE, &[("authorization", "Bearer secrets")]),
+            401
+        );
+    }
+
+    #[test]
+    fn without_one_only_this_machine_itself_may() {
+        assert_eq!(status("", HERE, &[]), 200);
+        assert_eq!(status("", "[::1]:5000", &[]), 200);
+        assert_eq!(status("", "[::ffff:127.0.0.1]:5000", &[]), 200);
+        assert_eq!(status("", THERE, &[]), 403);
+        assert_eq!(status("", HERE, &[("x-forwarded-for", "10.0.0.7")]), 403);
+        assert_eq!(status("", HERE, &[("forwarded", "for=10.0.0.7")]), 403);
+        let page = [
+            ("origin", "http://localhost:3000"),
+            ("host", "localhost:11435"),
+        ];
+        assert_eq!(status("", HERE, &page), 403);
+        let own = [
+            ("origin", "http://localhost:11435"),
+            ("host", "localhost:11435"),
+        ];
+        assert_eq!(status("", HERE, &own), 200);
+    }
+}

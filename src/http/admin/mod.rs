@@ -1,0 +1,146 @@
+//! `/admin/…`: what operators and their programs change while routers run.
+//!
+//! One file per subject, each a list of [`Route`]s: the same list makes the paths and
+//! `/admin/openapi.json`, so that a call which is not described does not exist. [`guard`] decides who
+//! may ask, before anything else looks at the request. Errors are `{"error": "…"}`.
+
+mod account;
+mod accounts;
+mod guard;
+mod openapi;
+mod patch;
+mod prices;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::FromRequest;
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use http::{Method, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+
+pub use guard::Admin;
+pub(super) use guard::Peer;
+
+use super::error::Refusal;
+use super::{State, json};
+
+/// One call, and what programs are told of it.
+pub(super) struct Route {
+    method: Method,
+    /// In axum's words, which are OpenAPI's.
+    path: &'static str,
+    /// In a sentence.
+    summary: &'static str,
+    /// The names of what it takes in the query.
+    query: &'static [&'static str],
+    /// The schema of its body, by name.
+    takes: Option<&'static str>,
+    /// The schema of its answer, by name.
+    gives: Option<&'static str>,
+    handler: MethodRouter<State>,
+}
+
+/// Every call there is. A subject is added with its line here.
+fn all() -> Vec<Route> {
+    let mut routes = accounts::routes();
+    routes.extend(prices::routes());
+    routes
+}
+
+pub(super) fn routes(state: &State) -> Router<State> {
+    let (description, mut paths) = (openapi::describe(&all()), BTreeMap::new());
+    for route in all() {
+        let methods: &mut MethodRouter<State> = paths.entry(route.path).or_default();
+        *methods = std::mem::take(methods).merge(route.handler);
+    }
+    let describe = move || std::future::ready(json(StatusCode::OK, description.clone()));
+    let router = Router::new().route("/admin/openapi.json", axum::routing::get(describe));
+    paths
+        .into_iter()
+        .fold(router, |router, (path, methods)| {
+            router.route(path, methods)
+        })
+        .route_layer(axum::middleware::from_fn_with_state(
+            state.admin.clone(),
+            guard::check,
+        ))
+}
+
+/// Why an admin call was not done.
+#[derive(Debug)]
+struct Problem(StatusCode, String);
+
+type Outcome = Result<Response, Problem>;
+
+impl Problem {
+    fn wrong(what: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, what.into())
+    }
+
+    fn missing(what: impl Into<String>) -> Self {
+        Self(StatusCode::NOT_FOUND, what.into())
+    }
+
+    fn conflict(what: impl Into<String>) -> Self {
+        Self(StatusCode::CONFLICT, what.into())
+    }
+}
+
+impl From<crate::store::Error> for Problem {
+    fn from(error: crate::store::Error) -> Self {
+        let text = format!("the database did not do it: {error}");
+        Self(StatusCode::SERVICE_UNAVAILABLE, text)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        Refusal::ollama(self.0, self.1).into_response()
+    }
+}
+
+impl State {
+    /// Does it to its end, whether or not the client waits for it.
+    async fn in_background<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.tasks
+            .spawn(work)
+            .await
+            .map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    }
+}
+
+/// An answer made of `value`.
+fn answer(status: StatusCode, value: &impl Serialize) -> Response {
+    json(status, serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// A JSON object in a body, whatever its content type says.
+struct Object(serde_json::Map<String, Value>);
+
+/// No account is larger.
+const MOST_BYTES: usize = 1 << 20;
+
+impl<S: Send + Sync> FromRequest<S> for Object {
+    type Rejection = Problem;
+
+    async fn from_request(request: axum::extract::Request, _: &S) -> Result<Self, Problem> {
+        let body = axum::body::to_bytes(request.into_body(), MOST_BYTES).await;
+        let body = body.map_err(|error| Problem::wrong(format!("body: {error}")))?;
+        if body.is_empty() {
+            return Ok(Self(serde_json::Map::new()));
+        }
+        match serde_json::from_slice(&body) {
+            Ok(Value::Object(object)) => Ok(Self(object)),
+            Ok(_) => Err(Problem::wrong("body: must be a JSON object")),
+            Err(error) => Err(Problem::wrong(format!("body: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What tokens cost, changed while routers run: what is set here counts before the configuration's.
+
+use axum::extract::{Path, State as Shared};
+use axum::routing::{delete, get, put};
+use http::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::accounts::unix_now;
+use super::{Object, Outcome, Problem, Route, answer};
+use crate::domain::{ModelName, Price, Rate};
+use crate::http::State;
+use crate::store::Saved;
+
+const ALL: &str = "/admin/prices";
+/// Model names have slashes in them.
+const ONE: &str = "/admin/prices/{*model}";
+
+/// In nano-USD per million tokens.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    input_nano_usd: u64,
+    /// Without it cached tokens cost what others do.
+    cached_input_nano_usd: Option<u64>,
+    #[serde(default)]
+    output_nano_usd: u64,
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route {
+            method: Method::GET,
+            path: ALL,
+            summary: "Lists the prices that are set here",
+            query: &[],
+            takes: None,
+            gives: Some("PriceList"),
+            handler: get(list),
+        },
+        Route {
+            method: Method::PUT,
+            path: ONE,
+            summary: "Sets a model's price; it counts for every request that ends from now on",
+            query: &[],
+            takes: Some("Price"),
+            gives: Some("Price"),
+            handler: put(set),
+        },
+        Route {
+            method: Method::DELETE,
+            path: ONE,
+            summary: "Takes a price back; the configuration's counts again",
+            query: &[],
+            takes: None,
+            gives: None,
+            handler: delete(unset),
+        },
+    ]
+}
+
+async fn list(Shared(state): Shared<State>) -> Outcome {
+    let prices = state.store.prices().await?;
+    let items: Vec<Shown> = prices
+        .iter()
+        .map(|(model, price)| shown(model, price))
+        .collect();
+    Ok(answer(
+        StatusCode::OK,
+        &serde_json::json!({ "items": items }),
+    ))
+}
+
+async fn set(
+    Shared(state): Shared<State>,
+    Path(named): Path<String>,
+    Object(object): Object,
+) -> Outcome {
+    let model = name(&named)?;
+    let said: Shown = serde_json::from_value(Value::Object(object))
+        .map_err(|error| Problem::wrong(error.to_string()))?;
+    let rate = |nano: u64| {
+        let wrong = || Problem::wrong("a price must be at most a dollar a token");
+        Rate::from_nano_usd_per_million(nano).ok_or_else(wrong)
+    };
+    let price = Price {
+        input: rate(said.input_nano_usd)?,
+        cached_input: rate(said.cached_input_nano_usd.unwrap_or(said.input_nano_usd))?,
+        output: rate(said.output_nano_usd)?,
+    };
+    save(&state, model.clone(), Some(price)).await?;
+    Ok(answer(StatusCode::OK, &shown(&model, &price)))
+}
+
+async fn unset(Shared(state): Shared<State>, Path(named): Path<String>) -> Outcome {
+    let model = name(&named)?;
+    match save(&state, model.clone(), None).await? {
+        Saved::As(_) => Ok(answer(
+            StatusCode::OK,
+            &serde_json::json!({ "deleted": model.as_str() }),
+        )),
+        Saved::Stale => Err(Problem::missing(format!("no price of '{model}' is set"))),
+    }
+}
+
+async fn save(state: &State, model: ModelName, price: Option<Price>) -> Result<Saved, Problem> {
+    let store = state.store.clone();
+    let work = async move { store.save_price(&model, price, unix_now()).await };
+    let saved = state.in_background(work).await??;
+    if let Err(error) = state.access.refresh().await {
+        tracing::warn!(%error, "a price is saved and does not count yet");
+    }
+    Ok(saved)
+}
+
+fn name(named: &str) -> Result<ModelName, Problem> {
+    ModelName::parse(named)
+        .map_err(|_| Problem::wrong(format!("\"{named}\" is not a model's name")))
+}
+
+fn shown(model: &ModelName, price: &Price) -> Shown {
+    Shown {
+        model: model.to_string(),
+        input_nano_usd: price.input.nano_usd_per_million(),
+        cached_input_nano_usd: Some(price.cached_input.nano_usd_per_million()),
+        output_nano_usd: price.output.nano_usd_per_million(),
+    }
+}

@@ -1,0 +1,24 @@
+//! What the courier is told.
+
+use std::sync::Arc;
+
+use super::state::{Alarm, Answer};
+use crate::spend::settlement::Settlement;
+use crate::store::{BatchId, SealedBatch};
+
+/// Through its handle, by its timers, and by the tasks that ask Redis and SQL.
+#[derive(Debug)]
+pub(in crate::spend) enum Message {
+    /// A batch to bring to the database, perhaps not for the first time.
+    Carry(Arc<SealedBatch>),
+    /// Someone waits.
+    Hurry,
+    /// These have arrived.
+    Settled(Vec<Settlement>),
+    /// It is time.
+    Due(Alarm),
+    /// The append of these ended: the entries of those that Redis took, the first ones.
+    Sent(Vec<BatchId>, Vec<String>),
+    /// What has become of those in the stream; `None` when nobody could say.
+    Told(Option<Answer>),
+}

@@ -1,0 +1,348 @@
+//! Where each batch is, and what to do about it. Pure: time and dice are arguments.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Rules;
+use crate::spend::settlement::Settlement;
+use crate::store::{BatchId, SealedBatch};
+use crate::supervision::Backoff;
+
+/// Batches in one call: Redis does nothing else meanwhile.
+const MOST_AT_ONCE: usize = 32;
+/// Batches in one question.
+const MOST_ASKED: usize = 1_024;
+/// Entries looked at with one question.
+const MOST_LOOKED: usize = 256;
+
+/// A Redis that is away or full is asked again after 50 ms, and every second in the end.
+const RETRIES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+
+/// What a timer was armed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::spend) enum Alarm {
+    /// To append again.
+    Retry,
+    /// To ask what has become of what is in the stream.
+    Ask,
+}
+
+/// What is asked about batches in the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::spend) struct Question {
+    /// Which of these have been applied?
+    pub(super) ids: Vec<BatchId>,
+    /// Which of these, unless applied, are not in the stream any more?
+    pub(super) looks: Vec<(String, BatchId)>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::spend) struct Answer {
+    pub(super) settled: Vec<Settlement>,
+    /// Neither in the stream nor, after that was seen, in the database.
+    pub(super) vanished: Vec<BatchId>,
+    /// Those that were looked at, whatever came of it.
+    pub(super) looked: Vec<BatchId>,
+}
+
+/// What the shell is to do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Arm(Alarm, Duration),
+    Append(Vec<Arc<SealedBatch>>),
+    /// Redis has these.
+    Held(Vec<BatchId>),
+    /// Straight to SQL.
+    Divert(Vec<Arc<SealedBatch>>),
+    Hurry,
+    Ask(Question),
+    Report(Vec<Settlement>),
+    /// Redis had these, and lost them.
+    Lost(usize),
+}
+
+#[derive(Debug)]
+struct Item {
+    batch: Arc<SealedBatch>,
+    place: Place,
+    /// Since when it is there.
+    since: Instant,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// Here.
+    Waiting,
+    /// In the call that is under way.
+    Going,
+    /// In the stream; looked at last at that moment.
+    Held { entry: String, looked: Instant },
+    /// With the flush actor of this router, which does not give up.
+    Diverted,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct State {
+    rules: Rules,
+    items: BTreeMap<BatchId, Item>,
+    /// How many items are where.
+    waiting: usize,
+    held: usize,
+    /// A call is under way, or the pause after one that failed.
+    busy: bool,
+    /// The question timer is armed, or a question is under way.
+    asking: bool,
+    failures: u32,
+    /// Since when Redis has not taken all that it was given.
+    failing_since: Option<Instant>,
+    /// Since when every question has been answered.
+    answered_since: Option<Instant>,
+}
+
+impl State {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            items: BTreeMap::new(),
+            waiting: 0,
+            held: 0,
+            busy: false,
+            asking: false,
+            failures: 0,
+            failing_since: None,
+            answered_since: None,
+        }
+    }
+
+    pub(super) fn carry(&mut self, batch: Arc<SealedBatch>, now: Instant) -> Vec<Effect> {
+        match self.items.get(&batch.id).map(|item| &item.place) {
+            // Whoever had it has begun anew.
+            Some(Place::Diverted) => vec![Effect::Divert(vec![batch])],
+            Some(_) => Vec::new(),
+            None => {
+                let item = Item {
+                    batch,
+                    place: Place::Waiting,
+                    since: now,
+                };
+                self.items.insert(item.batch.id, item);
+                self.waiting += 1;
+                self.append()
+            }
+        }
+    }
+
+    pub(super) fn sent(
+        &mut self,
+        ids: &[BatchId],
+        entries: Vec<String>,
+        now: Instant,
+        dice: f64,
+    ) -> Vec<Effect> {
+        self.busy = false;
+        let taken = entries.len().min(ids.len());
+        let mut entries = entries.into_iter();
+        let mut held = Vec::with_capacity(taken);
+        for &id in ids {
+            let entry = entries.next();
+            if entry.is_some() {
+                held.push(id);
+            }
+            // What was diverted or settled meanwhile is no matter of the stream any more.
+            let Some(item) = self.items.get_mut(&id).filter(|i| i.place == Place::Going) else {
+                continue;
+            };
+            match entry {
+                Some(entry) => {
+                    let looked = now;
+                    item.place = Place::Held { entry, looked };
+                    item.since = now;
+                    self.held += 1;
+                }
+                None => {
+                    item.place = Place::Waiting;
+                    self.waiting += 1;
+                }
+            }
+        }
+        let mut effects = vec![Effect::Held(held)];
+        effects.extend(self.ask_later());
+        if taken == ids.len() {
+            (self.failures, self.failing_since) = (0, None);
+            effects.extend(self.append());
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            let patience = self.rules.patience;
+            let since = *self.failing_since.get_or_insert(now);
+            if now.duration_since(since) >= patience {
+                effects.extend(self.divert(|item| item.place == Place::Waiting, now));
+            }
+            if self.waiting > 0 {
+                self.busy = true;
+                let pause = RETRIES.delay(self.failures, dice);
+                effects.push(Effect::Arm(Alarm::Retry, pause.min(patience)));
+            }
+        }
+        effects
+    }
+
+    pub(super) fn due(&mut self, alarm: Alarm, now: Instant) -> Vec<Effect> {
+        match alarm {
+            Alarm::Retry => {
+                self.busy = false;
+                self.append()
+            }
+            Alarm::Ask => self.ask(now),
+        }
+    }
+
+    pub(super) fn told(&mut self, answer: Option<Answer>, now: Instant) -> Vec<Effect> {
+        self.asking = false;
+        let Some(answer) = answer else {
+            self.answered_since = None;
+            return Vec::from_iter(self.ask_later());
+        };
+        let since = *self.answered_since.get_or_insert(now);
+        for id in &answer.looked {
+            if let Some(Item {
+                place: Place::Held { looked, .. },
+                ..
+            }) = self.items.get_mut(id)
+            {
+                *looked = now;
+            }
+        }
+        let mut lost = 0;
+        for id in &answer.vanished {
+            let item = self.items.get_mut(id);
+            let held = item.filter(|item| matches!(item.place, Place::Held { .. }));
+            if let Some(item) = held {
+                (item.place, item.since) = (Place::Waiting, now);
+                self.held -= 1;
+                self.waiting += 1;
+                lost += 1;
+            }
+        }
+        let mut effects = Vec::new();
+        if lost > 0 {
+            effects.push(Effect::Lost(lost));
+        }
+        if !answer.settled.is_empty() {
+            self.settled(&answer.settled);
+            effects.push(Effect::Report(answer.settled));
+        }
+        let give_up = self.rules.give_up;
+        let tired = |item: &Item| {
+            let held = matches!(item.place, Place::Held { .. });
+            held && now.duration_since(item.since.max(since)) >= give_up
+        };
+        effects.extend(self.divert(tired, now));
+        effects.extend(self.ask_later());
+        effects.extend(self.append());
+        effects
+    }
+
+    pub(super) fn settled(&mut self, settlements: &[Settlement]) {
+        for settlement in settlements {
+            match self.items.remove(&settlement.id).map(|item| item.place) {
+                Some(Place::Waiting) => self.waiting -= 1,
+                Some(Place::Held { .. }) => self.held -= 1,
+                Some(Place::Going | Place::Diverted) | None => {}
+            }
+        }
+    }
+
+    pub(super) fn hurry(&mut self, now: Instant) -> Vec<Effect> {
+        let mut effects = self.divert(|item| item.place != Place::Diverted, now);
+        effects.push(Effect::Hurry);
+        effects
+    }
+
+    fn append(&mut self) -> Vec<Effect> {
+        if self.busy || self.waiting == 0 {
+            return Vec::new();
+        }
+        let waiting = self.items.values_mut();
+        let going: Vec<_> = waiting
+            .filter(|item| item.place == Place::Waiting)
+            .take(MOST_AT_ONCE)
+            .map(|item| {
+                item.place = Place::Going;
+                Arc::clone(&item.batch)
+            })
+            .collect();
+        self.waiting -= going.len();
+        self.busy = true;
+        vec![Effect::Append(going)]
+    }
+
+    fn divert(&mut self, which: impl Fn(&Item) -> bool, now: Instant) -> Vec<Effect> {
+        let mut diverted = Vec::new();
+        for item in self.items.values_mut().filter(|item| which(item)) {
+            match item.place {
+                Place::Waiting => self.waiting -= 1,
+                Place::Held { .. } => self.held -= 1,
+                Place::Going | Place::Diverted => {}
+            }
+            (item.place, item.since) = (Place::Diverted, now);
+            diverted.push(Arc::clone(&item.batch));
+        }
+        if diverted.is_empty() {
+            Vec::new()
+        } else {
+            vec![Effect::Divert(diverted)]
+        }
+    }
+
+    fn ask_later(&mut self) -> Option<Effect> {
+        if self.held == 0 {
+            // Nothing is asked, so nothing can be said about how SQL is.
+            self.answered_since = None;
+            return None;
+        }
+        (!std::mem::replace(&mut self.asking, true))
+            .then(|| Effect::Arm(Alarm::Ask, self.rules.ask))
+    }
+
+    fn ask(&mut self, now: Instant) -> Vec<Effect> {
+        self.asking = false;
+        if self.held == 0 {
+            return Vec::new();
+        }
+        self.asking = true;
+        let mut question = Question::default();
+        for (&id, item) in &self.items {
+            let Place::Held { entry, looked } = &item.place else {
+                continue;
+            };
+            if question.ids.len() == MOST_ASKED {
+                break;
+            }
+            question.ids.push(id);
+            let old = now.duration_since(*looked) >= self.rules.look;
+            if old && question.looks.len() < MOST_LOOKED {
+                question.looks.push((entry.clone(), id));
+            }
+        }
+        vec![Effect::Ask(question)]
+    }
+}
+
+impl Question {
+    /// What is left to look at, once it is known what was applied.
+    pub(super) fn unapplied(
+        &self,
+        applied: &HashMap<BatchId, Settlement>,
+    ) -> Vec<(String, BatchId)> {
+        let looks = self.looks.iter();
+        looks
+            .filter(|(_, id)| !applied.contains_key(id))
+            .cloned()
+            .collect()
+    }
+}

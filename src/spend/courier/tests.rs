@@ -1,0 +1,383 @@
+//! What becomes of a batch, one fate at a time; and that any mixture of fates brings every batch to
+//! the database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Rules;
+use super::state::{Alarm, Answer, Effect, Question, State};
+use crate::spend::settlement::Settlement;
+use crate::store::{BatchId, SealedBatch};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const RULES: Rules = Rules {
+    patience: seconds(5),
+    ask: seconds(1),
+    look: seconds(4),
+    give_up: seconds(60),
+};
+
+fn id(seq: u64) -> BatchId {
+    BatchId {
+        producer: Uuid::nil(),
+        seq,
+    }
+}
+
+fn batch(seq: u64) -> Arc<SealedBatch> {
+    Arc::new(SealedBatch {
+        records: 1,
+        ..SealedBatch::empty(id(seq))
+    })
+}
+
+fn whole(seqs: impl IntoIterator<Item = u64>) -> Vec<Settlement> {
+    seqs.into_iter()
+        .map(|seq| Settlement::whole(id(seq)))
+        .collect()
+}
+
+/// One that Redis has taken batch 1 from.
+fn holding(now: Instant) -> State {
+    let mut state = State::new(RULES);
+    assert_eq!(state.carry(batch(1), now), [Effect::Append(vec![batch(1)])]);
+    let effects = state.sent(&[id(1)], vec!["7-0".to_owned()], now, 0.0);
+    let expected = [
+        Effect::Held(vec![id(1)]),
+        Effect::Arm(Alarm::Ask, RULES.ask),
+    ];
+    assert_eq!(effects, expected);
+    state
+}
+
+fn asks(effects: &[Effect]) -> Question {
+    match effects {
+        [Effect::Ask(question)] => question.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_comes_while_others_are_on_their_way_goes_next_and_in_order() {
+    let (mut state, now) = (State::new(RULES), Instant::now());
+    state.carry(batch(1), now);
+    assert_eq!(state.carry(batch(3), now), []);
+    assert_eq!(state.carry(batch(2), now), []);
+    assert_eq!(state.carry(batch(2), now), [], "it is here already");
+    let effects = state.sent(&[id(1)], vec!["7-0".to_owned()], now, 0.0);
+    let next = Effect::Append(vec![batch(2), batch(3)]);
+    assert_eq!(effects.last(), Some(&next));
+}
+
+#[test]
+fn what_is_in_the_stream_is_asked_for_until_the_database_has_it() {
+    let now = Instant::now();
+    let mut state = holding(now);
+    let question = asks(&state.due(Alarm::Ask, now + seconds(1)));
+    assert_eq!((question.ids, question.looks), (vec![id(1)], vec![]));
+    let nothing = state.told(Some(Answer::default()), now + seconds(1));
+    assert_eq!(nothing, [Effect::Arm(Alarm::Ask, RULES.ask)]);
+    state.due(Alarm::Ask, now + seconds(2));
+    let answer = Answer {
+        settled: whole([1]),
+        ..Answer::default()
+    };
+    let effects = state.told(Some(answer), now + seconds(2));
+    assert_eq!(effects, [Effect::Report(whole([1]))], "and asks no more");
+    assert_eq!(state.due(Alarm::Ask, now), []);
+}
+
+#[test]
+fn what_redis_lost_is_sent_again() {
+    let now = Instant::now();
+    let mut state = holding(now);
+    let question = asks(&state.due(Alarm::Ask, now + seconds(4)));
+    assert_eq!(question.looks, [("7-0".to_owned(), id(1))]);
+    let answer = Answer {
+        vanished: vec![id(1)],
+        looked: vec![id(1)],
+        ..Answer::default()
+    };
+    let effects = state.told(Some(answer), now + seconds(4));
+    assert_eq!(effects, [Effect::Lost(1), Effect::Append(vec![batch(1)])]);
+}
+
+#[test]
+fn a_redis_that_is_away_is_tried_again_and_then_gone_past() {
+    let (mut state, now) = (State::new(RULES), Instant::now());
+    state.carry(batch(1), now);
+    let retry = state.sent(&[id(1)], vec![], now, 0.0);
+    let pause = Duration::from_millis(50);
+    let held = Effect::Held(vec![]);
+    assert_eq!(retry, [held.clone(), Effect::Arm(Alarm::Retry, pause)]);
+    let again = state.due(Alarm::Retry, now + pause);
+    assert_eq!(again, [Effect::Append(vec![batch(1)])]);
+    state.carry(batch(2), now + seconds(4));
+    let tired = state.sent(&[id(1)], vec![], now + seconds(5), 0.0);
+    let both = vec![batch(1), batch(2)];
+    assert_eq!(tired, [held.clone(), Effect::Divert(both)]);
+    // While it stays away nobody waits for it again.
+    state.carry(batch(3), now + seconds(6));
+    let next = state.sent(&[id(3)], vec![], now + seconds(6), 0.0);
+    assert_eq!(next, [held, Effect::Divert(vec![batch(3)])]);
+}
+
+#[test]
+fn what_finds_no_room_waits_here() {
+    let (mut state, now) = (State::new(RULES), Instant::now());
+    state.carry(batch(1), now);
+    state.carry(batch(2), now);
+    state.sent(&[id(1)], vec!["7-0".to_owned()], now, 0.0);
+    state.carry(batch(3), now);
+    let effects = state.sent(&[id(2)], vec![], now, 0.0);
+    let retry = Effect::Arm(Alarm::Retry, Duration::from_millis(50));
+    assert_eq!(effects.last(), Some(&retry));
+    let again = state.due(Alarm::Retry, now);
+    assert_eq!(again, [Effect::Append(vec![batch(2), batch(3)])]);
+}
+
+#[test]
+fn what_nobody_writes_although_the_database_answers_goes_past_redis() {
+    let now = Instant::now();
+    let mut state = holding(now);
+    for second in 1..=120 {
+        let then = now + seconds(second);
+        state.due(Alarm::Ask, then);
+        let looked = Answer {
+            looked: vec![id(1)],
+            ..Answer::default()
+        };
+        // It does not answer for the first minute.
+        let answer = (second >= 60).then_some(looked);
+        let effects = state.told(answer, then);
+        let diverted = effects.contains(&Effect::Divert(vec![batch(1)]));
+        assert_eq!(diverted, second == 120, "{second}: {effects:?}");
+    }
+}
+
+#[test]
+fn who_hurries_waits_for_nobody() {
+    let now = Instant::now();
+    let mut state = holding(now);
+    state.carry(batch(2), now);
+    let both = vec![batch(1), batch(2)];
+    assert_eq!(state.hurry(now), [Effect::Divert(both), Effect::Hurry]);
+    assert_eq!(state.hurry(now), [Effect::Hurry], "they are there already");
+    let late = state.sent(&[id(2)], vec!["8-0".to_owned()], now, 0.0);
+    assert_eq!(late, [Effect::Held(vec![id(2)])], "and stays diverted");
+    let again = state.carry(batch(1), now);
+    assert_eq!(
+        again,
+        [Effect::Divert(vec![batch(1)])],
+        "its flush actor died"
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Fate {
+    Carry,
+    /// Redis takes so many of those that are being sent, and the answer arrives or not.
+    Append {
+        takes: usize,
+        reply_lost: bool,
+    },
+    Pass {
+        seconds: u64,
+    },
+    /// SQL and Redis say what they have.
+    Answer {
+        lost: bool,
+    },
+    /// The leader writes the first ones, and removes them or not.
+    Drain {
+        count: usize,
+        removes: bool,
+    },
+    Flush,
+    /// `FLUSHALL`
+    Forget,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        4 => Just(Fate::Carry),
+        4 => (0..4_usize, any::<bool>())
+            .prop_map(|(takes, reply_lost)| Fate::Append { takes, reply_lost }),
+        4 => (0..8_u64).prop_map(|seconds| Fate::Pass { seconds }),
+        3 => any::<bool>().prop_map(|lost| Fate::Answer { lost }),
+        3 => (0..4_usize, any::<bool>()).prop_map(|(count, removes)| Fate::Drain { count, removes }),
+        1 => Just(Fate::Flush),
+        1 => Just(Fate::Forget),
+    ]
+}
+
+/// A world around one courier: Redis, SQL, the local flush actor, time.
+struct World {
+    state: State,
+    now: Instant,
+    next: u64,
+    alarms: Vec<(Instant, Alarm)>,
+    sending: Option<Vec<Arc<SealedBatch>>>,
+    asking: Option<Question>,
+    stream: BTreeMap<String, BatchId>,
+    entries: u64,
+    flush: BTreeSet<BatchId>,
+    applied: BTreeSet<BatchId>,
+    reported: BTreeSet<BatchId>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            state: State::new(RULES),
+            now: Instant::now(),
+            next: 1,
+            alarms: Vec::new(),
+            sending: None,
+            asking: None,
+            stream: BTreeMap::new(),
+            entries: 0,
+            flush: BTreeSet::new(),
+            applied: BTreeSet::new(),
+            reported: BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, fate: &Fate) {
+        match *fate {
+            Fate::Carry => {
+                let effects = self.state.carry(batch(self.next), self.now);
+                self.next += 1;
+                self.act(effects);
+            }
+            Fate::Append { takes, reply_lost } => self.append(takes, reply_lost),
+            Fate::Pass { seconds: passed } => self.pass(seconds(passed)),
+            Fate::Answer { lost } => self.answer(lost),
+            Fate::Drain { count, removes } => {
+                let read: Vec<_> = self.stream.iter().take(count).collect();
+                self.applied.extend(read.iter().map(|(_, id)| **id));
+                let entries: Vec<String> = read.into_iter().map(|(e, _)| e.clone()).collect();
+                if removes {
+                    entries
+                        .iter()
+                        .for_each(|entry| drop(self.stream.remove(entry)));
+                }
+            }
+            Fate::Flush => self.flush(),
+            Fate::Forget => self.stream.clear(),
+        }
+    }
+
+    fn append(&mut self, takes: usize, reply_lost: bool) {
+        let Some(batches) = self.sending.take() else {
+            return;
+        };
+        let ids: Vec<_> = batches.iter().map(|batch| batch.id).collect();
+        let mut entries = Vec::new();
+        for id in ids.iter().take(takes) {
+            self.entries += 1;
+            entries.push(format!("{:06}-0", self.entries));
+            self.stream.insert(format!("{:06}-0", self.entries), *id);
+        }
+        if reply_lost {
+            entries.clear();
+        }
+        let effects = self.state.sent(&ids, entries, self.now, 0.5);
+        self.act(effects);
+    }
+
+    fn pass(&mut self, passed: Duration) {
+        self.now += passed;
+        let due = |(at, _): &(Instant, Alarm)| *at <= self.now;
+        let (due, later) = self.alarms.drain(..).partition(due);
+        self.alarms = later;
+        for (_, alarm) in due {
+            let effects = self.state.due(alarm, self.now);
+            self.act(effects);
+        }
+    }
+
+    fn answer(&mut self, lost: bool) {
+        let Some(question) = self.asking.take() else {
+            return;
+        };
+        let answer = (!lost).then(|| {
+            let applied = |id: &&BatchId| self.applied.contains(*id);
+            let settled: Vec<_> = question.ids.iter().filter(applied).copied().collect();
+            let looks = question
+                .looks
+                .iter()
+                .filter(|(_, id)| !settled.contains(id));
+            let gone = |(entry, id): &&(String, BatchId)| self.stream.get(entry) != Some(id);
+            Answer {
+                vanished: looks.clone().filter(gone).map(|(_, id)| *id).collect(),
+                looked: looks.map(|(_, id)| *id).collect(),
+                settled: settled.into_iter().map(Settlement::whole).collect(),
+            }
+        });
+        let effects = self.state.told(answer, self.now);
+        self.act(effects);
+    }
+
+    fn flush(&mut self) {
+        let ids = std::mem::take(&mut self.flush);
+        let settled: Vec<_> = ids.iter().copied().map(Settlement::whole).collect();
+        self.applied.extend(&ids);
+        self.reported.extend(&ids);
+        self.state.settled(&settled);
+    }
+
+    fn act(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Arm(alarm, pause) => self.alarms.push((self.now + pause, alarm)),
+                Effect::Append(batches) => {
+                    assert!(self.sending.replace(batches).is_none(), "one at a time");
+                }
+                Effect::Divert(batches) => self.flush.extend(batches.iter().map(|b| b.id)),
+                Effect::Ask(question) => {
+                    assert!(self.asking.replace(question).is_none(), "one at a time");
+                }
+                Effect::Report(settled) => {
+                    let ids: BTreeSet<_> = settled.iter().map(|one| one.id).collect();
+                    assert!(ids.is_subset(&self.applied), "only what is there");
+                    self.reported.extend(ids);
+                }
+                Effect::Held(_) | Effect::Hurry | Effect::Lost(_) => {}
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_every_batch_arrives_when_that_is_over(
+        fates in prop::collection::vec(fate(), 1..80)
+    ) {
+        let mut world = World::new();
+        for fate in &fates {
+            world.take(fate);
+        }
+        // From here on all is well.
+        for _ in 0..40 {
+            world.append(usize::MAX, false);
+            world.take(&Fate::Drain { count: usize::MAX, removes: true });
+            world.flush();
+            world.answer(false);
+            world.pass(seconds(5));
+        }
+        let all: BTreeSet<_> = (1..world.next).map(id).collect();
+        prop_assert_eq!(&world.applied, &all);
+        prop_assert_eq!(&world.reported, &all, "and the journal may forget them");
+    }
+}

@@ -1,0 +1,92 @@
+//! The drain: while this router leads, it empties the stream into the database.
+//!
+//! Owns the rhythm of it, one round at a time: read, write in one transaction under the lease's
+//! epoch, and only then remove; again until nothing is left. It must not know who sealed what, or
+//! wait for anybody. Every router has one, and asks its lease before each transaction; those that do
+//! not lead only look how much waits.
+//!
+//! It may die between any two steps, and so may the process: what was read and not removed is
+//! claimed by whoever leads next, and the database knows what it has. A leader that was paused and
+//! does not know that its time is over is refused by the database, and steps back.
+
+mod actor;
+mod message;
+mod round;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use ractor::Actor as _;
+use redis::aio::ConnectionLike;
+use tokio_util::task::TaskTracker;
+
+use super::SpendStats;
+use super::stream::Stream;
+use crate::cluster::lease;
+use crate::store::Store;
+use crate::supervision::Slot;
+use crate::supervision::guardian::Child;
+use message::Message;
+
+/// What an incarnation needs to begin.
+#[derive(Clone)]
+pub(super) struct Arguments<C> {
+    pub(super) stream: Stream<C>,
+    pub(super) store: Store,
+    pub(super) lease: lease::Handle,
+    /// This router, for people who look who leads.
+    pub(super) name: Arc<str>,
+    /// Between two rounds.
+    pub(super) interval: Duration,
+    pub(super) tracker: TaskTracker,
+    pub(super) stats: Arc<SpendStats>,
+}
+
+/// Reaches whichever incarnation lives.
+#[derive(Clone)]
+pub(super) struct Handle(Slot<Message>);
+
+impl Handle {
+    pub(super) fn new() -> Self {
+        Self(Slot::empty())
+    }
+
+    /// For the guardian.
+    pub(super) fn child<C>(&self, arguments: Arguments<C>) -> Child
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        let slot = self.0.clone();
+        Child {
+            name: "spend/drain",
+            start: Box::new(move |supervisor| {
+                let beginning = (arguments.clone(), slot.clone());
+                async move {
+                    let actor = actor::Drain::new();
+                    let started = actor::Drain::spawn_linked(None, actor, beginning, supervisor);
+                    Ok(started.await?.0.get_cell())
+                }
+                .boxed()
+            }),
+        }
+    }
+
+    /// Ends the round under way, and begins no other.
+    pub(super) async fn rest(&self) {
+        if let Some(actor) = self.0.occupant() {
+            // One that is gone has rested already.
+            let _ = ractor::call!(actor, Message::Rest);
+        }
+    }
+
+    /// Ends it when it has done what it was told so far.
+    pub(super) async fn drain(&self) {
+        self.0.drain().await;
+    }
+
+    pub(super) fn kill(&self) {
+        self.0.kill();
+    }
+}

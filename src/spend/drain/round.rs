@@ -1,0 +1,242 @@
+//! One round: from the stream to the database until nothing is left.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use redis::aio::ConnectionLike;
+use tokio::time::Instant;
+
+use super::Arguments;
+use super::state::Ended;
+use crate::spend::stream::{Content, Entry, StreamError};
+use crate::spend::transaction::{self, letter_about};
+use crate::store::{self, BatchId, DeadLetter, Fence, SealedBatch};
+
+/// Entries in one answer of Redis.
+const MOST_READ: usize = 32;
+/// In one transaction: so many batches, or so many bytes of them.
+const MOST_BATCHES: usize = 1_024;
+const MOST_BYTES: u64 = 16 << 20;
+
+/// See the module.
+pub(super) struct Round<C>(Arguments<C>);
+
+/// Why a round ends before the stream is empty.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error("this router does not lead any more")]
+    NotLeading,
+    #[error("Redis: {0}")]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Where to read.
+enum From {
+    /// What was read before, and not removed.
+    Claimed(String),
+    New,
+    Nowhere,
+}
+
+/// What is done in one transaction.
+#[derive(Default)]
+struct Load {
+    batches: Vec<Arc<SealedBatch>>,
+    letters: Vec<DeadLetter>,
+    /// Of these nothing is left to do when that is committed.
+    spent: Vec<Entry>,
+    /// Only a later version understands these.
+    later: Vec<Entry>,
+    bytes: u64,
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
+    pub(super) fn new(arguments: Arguments<C>) -> Self {
+        Self(arguments)
+    }
+
+    /// Runs it. `clean`: under this epoch all that was read has been dealt with.
+    pub(super) async fn run(&self, clean: Option<u64>) -> Ended {
+        let ended = self.drain(clean).await;
+        let Arguments { stream, stats, .. } = &self.0;
+        match stream.depth().await {
+            Ok(depth) => {
+                stats.redis_batches.store(depth.batches, Relaxed);
+                stats.redis_rows.store(depth.rows, Relaxed);
+                stats.redis_bytes.store(depth.bytes, Relaxed);
+                stats.redis_seen.store(true, Relaxed);
+            }
+            Err(error) => {
+                stats.redis_seen.store(false, Relaxed);
+                tracing::debug!(%error, "Redis does not say how much waits");
+            }
+        }
+        ended
+    }
+
+    async fn drain(&self, clean: Option<u64>) -> Ended {
+        let Some(tenure) = self.0.lease.tenure() else {
+            return Ended::NotLeading;
+        };
+        let from = if clean == Some(tenure.epoch) {
+            From::New
+        } else {
+            From::Claimed("0-0".to_owned())
+        };
+        match self.empty(tenure.epoch, from).await {
+            Ok(batches) => Ended::Empty {
+                epoch: tenure.epoch,
+                batches,
+            },
+            Err(Stop::NotLeading) => Ended::NotLeading,
+            Err(Stop::Store(store::Error::Fenced { epoch })) => {
+                self.step_back(epoch).await;
+                Ended::NotLeading
+            }
+            Err(stop) => {
+                match stop {
+                    Stop::Store(_) => &self.0.stats.flush_errors,
+                    _ => &self.0.stats.redis_errors,
+                }
+                .fetch_add(1, Relaxed);
+                tracing::error!(error = %stop, "usage in Redis is not in the database yet");
+                Ended::Failed
+            }
+        }
+    }
+
+    /// Reads and writes until there is nothing more to read. Returns how many batches that were.
+    async fn empty(&self, epoch: u64, mut from: From) -> Result<usize, Stop> {
+        let mut batches = 0;
+        loop {
+            let mut load = Load::default();
+            while load.has_room() && !matches!(from, From::Nowhere) {
+                load.take(self.read(&mut from).await?);
+            }
+            if load.is_empty() && matches!(from, From::Nowhere) {
+                return Ok(batches);
+            }
+            batches += load.batches.len();
+            self.write(epoch, load).await?;
+        }
+    }
+
+    async fn read(&self, from: &mut From) -> Result<Vec<Entry>, Stop> {
+        let stream = &self.0.stream;
+        Ok(match from {
+            From::Claimed(cursor) => {
+                let (entries, next) = stream.claim(cursor, MOST_READ).await?;
+                *from = next.map_or(From::New, From::Claimed);
+                entries
+            }
+            From::New => {
+                let entries = stream.read(MOST_READ).await?;
+                if entries.len() < MOST_READ {
+                    *from = From::Nowhere;
+                }
+                entries
+            }
+            From::Nowhere => Vec::new(),
+        })
+    }
+
+    async fn write(&self, epoch: u64, load: Load) -> Result<(), Stop> {
+        let Arguments {
+            stream,
+            store,
+            name,
+            stats,
+            ..
+        } = &self.0;
+        if self.0.lease.tenure().is_none_or(|now| now.epoch != epoch) {
+            return Err(Stop::NotLeading);
+        }
+        let fence = Fence {
+            epoch,
+            leader: name.to_string(),
+        };
+        if !load.batches.is_empty() {
+            let began = Instant::now();
+            let written = transaction::write(store, &load.batches, Some(&fence), stats).await;
+            stats.flush_seconds.observe(began.elapsed().as_secs_f64());
+            written?;
+        }
+        let Load {
+            mut spent,
+            later,
+            letters,
+            ..
+        } = load;
+        if !letters.is_empty() {
+            tracing::error!(
+                letters = letters.len(),
+                "entries of the stream are no batches"
+            );
+            store.add_dead_letters(&letters).await?;
+            stats.dead_letters.fetch_add(letters.len() as u64, Relaxed);
+        }
+        spent.extend(self.overtaken(later).await?);
+        stream.remove(&spent).await?;
+        Ok(())
+    }
+
+    /// Those that somebody who understands them has applied.
+    async fn overtaken(&self, later: Vec<Entry>) -> Result<Vec<Entry>, Stop> {
+        let ids: Vec<BatchId> = later.iter().filter_map(|entry| entry.batch).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let applied = self.0.store.applied(&ids).await?;
+        let done = |entry: &Entry| entry.batch.is_some_and(|id| applied.contains(&id));
+        Ok(later.into_iter().filter(done).collect())
+    }
+
+    /// The database has seen a newer leader: the next epoch has to be above that one's.
+    async fn step_back(&self, epoch: u64) {
+        tracing::warn!(epoch, "a newer leader has written to the database");
+        match self.0.store.last_leader().await {
+            Ok(last) => self.0.lease.surpassed(last.epoch),
+            Err(error) => {
+                tracing::warn!(%error, "who leads is not known");
+                self.0.lease.surpassed(epoch.saturating_add(1));
+            }
+        }
+    }
+}
+
+impl Load {
+    fn take(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            self.bytes += entry.bytes;
+            match entry.content() {
+                Content::Batch(batch) => {
+                    self.batches.push(Arc::new(batch));
+                    self.spent.push(entry);
+                }
+                Content::Later(version) => {
+                    tracing::warn!(
+                        version,
+                        entry = entry.id,
+                        "only a later version understands this batch"
+                    );
+                    self.later.push(entry);
+                }
+                Content::Garbage(reason, text) => {
+                    self.letters
+                        .push(letter_about(&entry.id, entry.batch, &reason, &text));
+                    self.spent.push(entry);
+                }
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.batches.len() < MOST_BATCHES && self.bytes < MOST_BYTES
+    }
+
+    fn is_empty(&self) -> bool {
+        self.spent.is_empty() && self.later.is_empty()
+    }
+}

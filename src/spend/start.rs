@@ -1,0 +1,185 @@
+//! How the pipeline is put together, with Redis and without.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::carrier::Carrier;
+use super::journal::{Journal, OpenError};
+use super::stream::Stream;
+use super::{
+    Durability, Inner, Options, RESTARTS, Redis, Shared, Spend, SpendStats, courier, drain, flush,
+    forward,
+};
+use crate::cluster::lease;
+use crate::store::Store;
+use crate::supervision::guardian;
+
+/// How long a batch stays open at most while the database is away: a new one every minute is enough
+/// to lose nothing.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The same, and at first, where requests wait until their batch is closed and sent.
+const LONGEST_AWAITED: Duration = Duration::from_millis(100);
+const AWAITED: Duration = Duration::from_millis(5);
+
+/// A batch that is in Redis is looked for there after this.
+const LOOK: Duration = Duration::from_secs(5);
+/// While the database answers, no leader lets a batch lie for so long.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// The counting pipeline did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No journal.
+    #[error("usage journal: {0}")]
+    Journal(#[from] OpenError),
+    /// No actors: the runtime is shutting down.
+    #[error("the counting actors did not start: {0}")]
+    Actors(#[from] ractor::SpawnErr),
+    /// The thread that reads the journal was cancelled.
+    #[error("reading the usage journal was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl Spend {
+    /// Replays the journal, then starts: this router writes to the database what it counted. What
+    /// former processes left behind is on its way when this returns; `store` has to be migrated.
+    ///
+    /// # Errors
+    /// When the journal's folder cannot be used.
+    pub async fn start(
+        options: Options,
+        store: Store,
+        tracker: TaskTracker,
+    ) -> Result<Self, StartError> {
+        let stats = Arc::new(SpendStats::default());
+        let journal = open(&options, &stats).await?;
+        let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
+        let children = vec![
+            flush.child(flush::Arguments {
+                store,
+                tracker,
+                interval: options.flush_interval,
+                forward: forward.clone(),
+                stats: Arc::clone(&stats),
+            }),
+            forward.child(sealing(
+                &options,
+                &journal,
+                Carrier::InProcess(flush.clone()),
+            )),
+        ];
+        Ok(Self(Arc::new(Inner {
+            guardian: guardian::Handle::start(RESTARTS, children).await?,
+            journal,
+            forward,
+            flush,
+            shared: None,
+            stats,
+        })))
+    }
+
+    /// As [`Spend::start`], among other routers: batches go over Redis, and whoever leads writes.
+    ///
+    /// # Errors
+    /// When the journal's folder cannot be used. Redis may be away.
+    pub async fn start_over<C>(
+        options: Options,
+        store: Store,
+        redis: Redis<C>,
+        tracker: TaskTracker,
+    ) -> Result<Self, StartError>
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        let shared = Shared {
+            lease: lease::Handle::new(),
+            courier: courier::Handle::new(),
+            drain: drain::Handle::new(),
+        };
+        let stats = Arc::new(SpendStats::new(Some(shared.lease.clone())));
+        let journal = open(&options, &stats).await?;
+        let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
+        let stream = Stream::new(redis.connection.clone(), &redis.key_prefix, redis.limits);
+        let children = vec![
+            flush.child(flush::Arguments {
+                store: store.clone(),
+                tracker: tracker.clone(),
+                interval: options.flush_interval,
+                forward: forward.clone(),
+                stats: Arc::clone(&stats),
+            }),
+            shared.courier.child(courier::Arguments {
+                rules: courier::Rules {
+                    patience: redis.patience,
+                    ask: options.flush_interval,
+                    look: LOOK.max(options.flush_interval),
+                    give_up: GIVE_UP,
+                },
+                stream: stream.clone(),
+                store: store.clone(),
+                journal: journal.clone(),
+                forward: forward.clone(),
+                flush: flush.clone(),
+                tracker: tracker.clone(),
+                stats: Arc::clone(&stats),
+            }),
+            forward.child(sealing(
+                &options,
+                &journal,
+                Carrier::Redis(shared.courier.clone()),
+            )),
+            shared.lease.child(lease::Arguments {
+                connection: redis.connection,
+                prefix: redis.key_prefix.into(),
+                name: "spend",
+                owner: format!("{}/{}", redis.name, Uuid::now_v7()).into(),
+                ttl: redis.lease_ttl,
+                tracker: tracker.clone(),
+            }),
+            shared.drain.child(drain::Arguments {
+                stream,
+                store,
+                lease: shared.lease.clone(),
+                name: redis.name.into(),
+                interval: options.flush_interval,
+                tracker,
+                stats: Arc::clone(&stats),
+            }),
+        ];
+        Ok(Self(Arc::new(Inner {
+            guardian: guardian::Handle::start(RESTARTS, children).await?,
+            journal,
+            forward,
+            flush,
+            shared: Some(shared),
+            stats,
+        })))
+    }
+}
+
+fn sealing(options: &Options, journal: &Journal, carrier: Carrier) -> forward::Arguments {
+    let (interval, longest) = match options.durability {
+        Durability::Redis => (options.seal_interval.min(AWAITED), LONGEST_AWAITED),
+        Durability::Memory | Durability::Journal | Durability::Fsync => {
+            (options.seal_interval, LONGEST)
+        }
+    };
+    forward::Arguments {
+        journal: journal.clone(),
+        carrier,
+        interval,
+        longest,
+    }
+}
+
+async fn open(options: &Options, stats: &Arc<SpendStats>) -> Result<Journal, StartError> {
+    let (folder, durability) = (options.data_dir.join("journal"), options.durability);
+    let stats = Arc::clone(stats);
+    let opened =
+        tokio::task::spawn_blocking(move || Journal::open(&folder, durability, stats)).await?;
+    Ok(opened?)
+}
