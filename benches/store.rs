@@ -7,6 +7,7 @@
 //! and is given as records per second for 50 requests of each key.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
+#![expect(clippy::panic, reason = "a bench that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "its result")]
 
 use std::path::Path;
