@@ -6,6 +6,7 @@ use super::circuit::CircuitState;
 use super::database::Database;
 use super::event::SwitchReason;
 use super::outcome::FailureKind;
+use super::views::Views;
 
 /// All counters at one moment. They only ever rise, except where said.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +24,7 @@ pub struct Metrics {
     pub unavailable: u64,
     /// Commands refused because a shared handle cannot carry them.
     pub unsupported: u64,
-    /// Events nobody had room for are not counted; messages to the decision maker waiting now.
+    /// Gauge: what has happened and was not decided about yet.
     pub decisions_waiting: u64,
 }
 
@@ -61,6 +62,38 @@ pub struct DatabaseMetrics {
     pub healthy_rounds: u64,
     /// Health rounds that did not.
     pub unhealthy_rounds: u64,
+}
+
+impl Metrics {
+    pub(in crate::multidb) fn of(views: &Views, decisions_waiting: u64) -> Self {
+        let status = views.status.load_full();
+        let databases = status.databases.iter().filter_map(|shown| {
+            let member = views.member(shown.database.id)?;
+            let stats = member.stats();
+            Some(DatabaseMetrics {
+                database: shown.database.clone(),
+                active: shown.active,
+                circuit: shown.circuit,
+                weight: shown.weight,
+                successes: stats.successes.get(),
+                failures: stats.failures(),
+                connects: stats.connects.get(),
+                connect_failures: stats.connect_failures.get(),
+                healthy_rounds: stats.healthy_rounds.get(),
+                unhealthy_rounds: stats.unhealthy_rounds.get(),
+            })
+        });
+        let counters = &views.counters;
+        Self {
+            databases: databases.collect(),
+            switches: views.switches.load().to_vec(),
+            retries: counters.retries.get(),
+            outcomes_unknown: counters.outcomes_unknown.get(),
+            unavailable: counters.unavailable.get(),
+            unsupported: counters.unsupported.get(),
+            decisions_waiting,
+        }
+    }
 }
 
 /// A number that rises.

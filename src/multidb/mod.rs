@@ -2,30 +2,105 @@
 //!
 //! Knows Redis and nothing of the program around it. [`MultiDb`] is a [`redis::aio::ConnectionLike`],
 //! so `AsyncCommands`, pipelines, `Script` and anything generic over connections work unchanged.
+//!
+//! ```text
+//!            command ─── one pointer: the route ──▶ member A (active) ══▶ redis
+//!               │ failed                            member B (waiting) ══▶ redis
+//!               ▼                                       ▲ ▲
+//!            failover ── decides, shows the route ──────┘ │
+//!               ▲                                         │
+//!               └────── connection up, lost; health ──────┘ keeper, watcher
+//! ```
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | every option, in redis-py's words |
+//! | [`circuit`], [`detector`], [`outcome`], [`strategy`] | when a database is trusted; pure |
+//! | [`repeat`] | what may be sent twice; pure |
+//! | [`member`] | one database: its connections |
+//! | [`health`] | asking it how it is |
+//! | [`failover`] | the decisions |
+//! | [`views`] | what everyone sees of them |
+//! | [`command`] | one command, to its end |
+//! | [`pubsub`] | subscriptions that move |
+//!
+//! It fails by saying so: a command is carried out, or certainly not carried out
+//! ([`Error::was_not_sent`]), or its outcome is unknown and said to be. Which of these, and what is
+//! tried before, is a rule ([`repeat`]). Nothing here outlives the client.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use herdsman::multidb::{DatabaseConfig, Error, Item, MultiDb, MultiDbConfig};
+//! use redis::AsyncCommands;
+//!
+//! async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//!     let databases = [
+//!         DatabaseConfig::from_url("rediss://app:secret@near.example:6379/0").weight(2.0),
+//!         DatabaseConfig::cluster(["redis://far-1.example:6379", "redis://far-2.example:6379"]),
+//!         DatabaseConfig::sentinel(["redis://watch.example:26379"], "mymaster").weight(0.5),
+//!     ];
+//!     let config = MultiDbConfig::new(databases).response_timeout(Duration::from_millis(300));
+//!     let mut db = MultiDb::connect(config).await?;
+//!
+//!     // It is a connection like any other: commands, pipelines, scripts.
+//!     let _: () = db.set("greeting", "hello").await?;
+//!     match db.incr::<_, _, i64>("visits", 1).await {
+//!         Ok(visits) => println!("{visits}"),
+//!         Err(error) => match Error::of(&error) {
+//!             // Sent, not answered, and not to be repeated unasked: only the caller knows.
+//!             Some(Error::OutcomeUnknown { database, .. }) => println!("on {database}, or not"),
+//!             Some(Error::TemporarilyUnavailable { down_for }) => println!("nobody for {down_for:?}"),
+//!             _ => return Err(error.into()),
+//!         },
+//!     }
+//!     // What may be carried out twice can say so, and is repeated on the next database.
+//!     let _: i64 = db.idempotent().sadd("seen", "a").await?;
+//!
+//!     // Subscriptions follow the active database, and say where something may be missing.
+//!     let mut news = db.pubsub();
+//!     news.subscribe("news").await?;
+//!     while let Some(item) = news.recv().await {
+//!         match item {
+//!             Item::Message(message) => println!("{}", message.payload()?),
+//!             seam => println!("read your state afresh: {seam:?}"),
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
 
 mod circuit;
+mod command;
 mod config;
 mod database;
 mod detector;
 mod error;
 mod event;
-pub mod health;
+mod failover;
+mod health;
 mod member;
 mod metrics;
 mod outcome;
-pub mod pubsub;
+mod pubsub;
+mod repeat;
+mod start;
 mod status;
 mod strategy;
+mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 pub use circuit::CircuitState;
+pub use command::Pinned;
 pub use config::{
     CommandRetry, DatabaseConfig, InitialHealthCheckPolicy, Invalid, MultiDbConfig, Server,
 };
@@ -33,16 +108,25 @@ pub use database::{Database, DatabaseId};
 pub use detector::{CommandFailureDetector, ConsecutiveFailureDetector, FailureDetector};
 pub use error::Error;
 pub use event::{Event, SwitchReason};
+pub use health::lag_aware::{LagAwareConfig, LagAwareHealthCheck};
 pub use health::{
     HealthCheck, HealthCheckPolicy, HealthTarget, PingHealthCheck, ProbeSettings, Unhealthy,
     WritableHealthCheck,
 };
 pub use metrics::{DatabaseMetrics, Metrics, Switch};
 pub use outcome::{Effect, FailureKind, Outcome};
+pub use pubsub::{
+    Gap, GapCause, Item, Items, PubSub, Published, SubscribeError, Subscriptions, Topic, TopicKind,
+};
 pub use status::{DatabaseStatus, HealthStatus, Status};
 pub use strategy::{Candidate, FailoverStrategy, WeightBasedFailoverStrategy};
 
-/// Who takes the commands, and since which change: for those who must follow it (pub/sub).
+use command::{Carrier, Many, Single};
+use failover::Message;
+use pubsub::{Hub, Source};
+use start::Doors;
+
+/// Who takes the commands, and since which change: for those who must follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Active {
     /// `None`: nobody.
@@ -60,40 +144,67 @@ pub struct MultiDb {
 }
 
 #[derive(Debug)]
-struct Core {}
+struct Core {
+    carrier: Arc<Carrier>,
+    hub: Hub,
+    tasks: TaskTracker,
+    ended: CancellationToken,
+    /// With the last clone everything ends.
+    _guard: DropGuard,
+}
+
+impl Core {
+    fn views(&self) -> &views::Views {
+        &self.carrier.views
+    }
+
+    /// Asks the one who decides.
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Message,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.carrier.mailbox.send(message(reply)).await;
+        sent.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+}
 
 impl MultiDb {
     /// Checks all databases, chooses the active one and keeps doing both from then on.
     pub async fn connect(config: MultiDbConfig) -> Result<Self, Error> {
-        config.validate()?;
-        todo!()
+        start::start(config).await
     }
 
     /// Ends health checks, connections and subscriptions, and waits for that. Commands answer
     /// [`Error::Closed`] from now on.
     pub async fn close(&self) {
-        todo!()
+        self.core.ended.cancel();
+        self.core.tasks.close();
+        self.core.tasks.wait().await;
     }
 
     /// How things stand.
     pub fn status(&self) -> Arc<Status> {
-        todo!()
+        self.core.views().status.load_full()
     }
 
     /// What happens from now on. A receiver that falls behind by 1024 events loses the oldest and is
     /// told how many.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        todo!()
+        self.core.views().events.subscribe()
     }
 
     /// What was counted.
     pub fn metrics(&self) -> Metrics {
-        todo!()
+        let waiting = &self.core.carrier.mailbox;
+        let waiting = waiting.max_capacity() - waiting.capacity();
+        Metrics::of(self.core.views(), waiting as u64)
     }
 
     /// The active database, and every change of it.
     pub fn active(&self) -> watch::Receiver<Active> {
-        todo!()
+        self.core.views().active.subscribe()
     }
 
     /// This client, saying of every command: it may be repeated, also when it is not known whether
@@ -105,25 +216,34 @@ impl MultiDb {
     /// A connection of its own to the database that is active now, for WATCH and blocking commands.
     /// It stays there; when that database fails, so does the connection.
     pub async fn pin_active(&self) -> Result<Pinned, Error> {
-        todo!()
+        let Core {
+            carrier,
+            tasks,
+            ended,
+            ..
+        } = &*self.core;
+        Pinned::connect(Arc::clone(carrier), tasks, ended).await
     }
 
-    /// A pub/sub connection to one database (of a cluster: to one of its nodes).
+    /// A pub/sub connection to one database (of a cluster: to one of its nodes), which stays there.
+    /// [`pubsub`](Self::pubsub) gives one that moves.
     pub async fn open_pubsub(&self, database: DatabaseId) -> Result<redis::aio::PubSub, Error> {
-        drop(database);
-        todo!()
+        Doors(Arc::clone(&self.core.carrier.views))
+            .open(database)
+            .await
     }
 
     /// One more database. It becomes active only when it is healthy and heavier than the active one.
     pub async fn add_database(&self, config: DatabaseConfig) -> Result<DatabaseId, Error> {
-        drop(config);
-        todo!()
+        let config = Box::new(config);
+        self.core.ask(|reply| Message::Add { config, reply }).await
     }
 
-    /// One database less. The active one is left first; without an alternative it stays.
+    /// One database less. The active one is left first; without an alternative it stays. Commands on
+    /// their way to it are still answered.
     pub async fn remove_database(&self, database: DatabaseId) -> Result<(), Error> {
-        drop(database);
-        todo!()
+        let id = database;
+        self.core.ask(|reply| Message::Remove { id, reply }).await
     }
 
     /// Another weight, effective at once: a heavier healthy one takes over.
@@ -132,26 +252,32 @@ impl MultiDb {
         database: DatabaseId,
         weight: f64,
     ) -> Result<(), Error> {
-        drop((database, weight));
-        todo!()
+        let id = database;
+        self.core
+            .ask(|reply| Message::Weight { id, weight, reply })
+            .await
     }
 
-    /// Makes this database the active one, if a health check now finds it well.
+    /// Makes this database the active one, if its circuit is closed and a health check now finds it
+    /// well. After one `auto_fallback_interval` a heavier one may take over again.
     pub async fn set_active_database(&self, database: DatabaseId) -> Result<(), Error> {
-        drop(database);
-        todo!()
+        let id = database;
+        self.core
+            .ask(|reply| Message::SetActive { id, reply })
+            .await
     }
 
-    /// Makes this database the active one, unasked. Closes its circuit.
+    /// Makes this database the active one, unasked. Closes its circuit, whatever its grace.
     pub async fn force_active_database(&self, database: DatabaseId) -> Result<(), Error> {
-        drop(database);
-        todo!()
+        let id = database;
+        self.core.ask(|reply| Message::Force { id, reply }).await
     }
 
     /// One more check, of all databases, from the next round on.
     pub async fn add_health_check(&self, check: Arc<dyn HealthCheck>) -> Result<(), Error> {
-        drop(check);
-        todo!()
+        self.core
+            .ask(|reply| Message::AddHealthCheck { check, reply })
+            .await
     }
 
     /// One more detector, for all databases.
@@ -159,8 +285,9 @@ impl MultiDb {
         &self,
         detector: Arc<dyn FailureDetector>,
     ) -> Result<(), Error> {
-        drop(detector);
-        todo!()
+        self.core
+            .ask(|reply| Message::AddFailureDetector { detector, reply })
+            .await
     }
 
     /// Another `auto_fallback_interval`; `None` or zero: never.
@@ -168,30 +295,47 @@ impl MultiDb {
         &self,
         interval: Option<Duration>,
     ) -> Result<(), Error> {
-        drop(interval);
-        todo!()
+        self.core
+            .ask(|reply| Message::SetFallback { interval, reply })
+            .await
+    }
+
+    /// Where subscribers meet.
+    fn hub(&self) -> &Hub {
+        &self.core.hub
+    }
+
+    /// The database number of the active database's URL.
+    fn db(&self) -> i64 {
+        let views = self.core.views();
+        let id = views.status.load().active;
+        id.and_then(|id| views.member(id))
+            .map_or(0, |member| member.dialer().db())
     }
 }
 
 impl ConnectionLike for MultiDb {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        drop(cmd.clone());
-        todo!()
+        let marked = false;
+        Box::pin(self.core.carrier.carry(Single { cmd, marked }))
     }
 
     fn req_packed_commands<'a>(
         &'a mut self,
         pipeline: &'a Pipeline,
-        _offset: usize,
-        _count: usize,
+        offset: usize,
+        count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        drop(pipeline.clone());
-        todo!()
+        Box::pin(self.core.carrier.carry(Many {
+            pipeline,
+            offset,
+            count,
+            marked: false,
+        }))
     }
 
     fn get_db(&self) -> i64 {
-        drop(Arc::clone(&self.core));
-        0
+        self.db()
     }
 }
 
@@ -203,7 +347,8 @@ pub struct Idempotent {
 
 impl ConnectionLike for Idempotent {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        self.db.req_packed_command(cmd)
+        let marked = true;
+        Box::pin(self.db.core.carrier.carry(Single { cmd, marked }))
     }
 
     fn req_packed_commands<'a>(
@@ -212,44 +357,15 @@ impl ConnectionLike for Idempotent {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        self.db.req_packed_commands(pipeline, offset, count)
+        Box::pin(self.db.core.carrier.carry(Many {
+            pipeline,
+            offset,
+            count,
+            marked: true,
+        }))
     }
 
     fn get_db(&self) -> i64 {
-        self.db.get_db()
-    }
-}
-
-/// [`MultiDb::pin_active`].
-#[derive(Debug)]
-pub struct Pinned {
-    database: Database,
-}
-
-impl Pinned {
-    /// Where it stays.
-    pub fn database(&self) -> &Database {
-        &self.database
-    }
-}
-
-impl ConnectionLike for Pinned {
-    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        drop(cmd.clone());
-        todo!()
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        pipeline: &'a Pipeline,
-        _offset: usize,
-        _count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        drop(pipeline.clone());
-        todo!()
-    }
-
-    fn get_db(&self) -> i64 {
-        0
+        self.db.db()
     }
 }

@@ -45,6 +45,24 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every one, in order.
+    pub const ALL: [Self; 14] = [
+        Self::Connect,
+        Self::Dropped,
+        Self::Timeout,
+        Self::ReadOnly,
+        Self::Loading,
+        Self::ClusterDown,
+        Self::MasterDown,
+        Self::TryAgain,
+        Self::Redirected,
+        Self::NoNodes,
+        Self::Busy,
+        Self::NoWrites,
+        Self::Authentication,
+        Self::Protocol,
+    ];
+
     /// A label.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,6 +81,11 @@ impl FailureKind {
             Self::Authentication => "authentication",
             Self::Protocol => "protocol",
         }
+    }
+
+    /// Whether the server answered that it is not (now) the one to ask.
+    pub(in crate::multidb) const fn is_about_role(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::Loading | Self::MasterDown)
     }
 
     /// Whether what was sent cannot be answered any more, so that waiting on for answers over the

@@ -23,6 +23,12 @@ pub trait FailoverStrategy: Debug + Send + Sync + 'static {
     /// One of `candidates` (in order of insertion; only such as may be chosen now), or nobody. Asked
     /// after every change, so the answer must depend on nothing that changes without one.
     fn database(&self, candidates: &[Candidate]) -> Option<DatabaseId>;
+
+    /// Whether `other` is worth leaving a well `active` for. Heavier: moving among equals would only
+    /// disturb.
+    fn prefers(&self, other: &Candidate, active: &Candidate) -> bool {
+        other.weight > active.weight
+    }
 }
 
 /// The heaviest; of equals, who was added first.

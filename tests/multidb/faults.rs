@@ -82,7 +82,7 @@ async fn of_a_database_that_became_read_only_no_command_fails_at_all() {
 async fn a_reset_connection_is_made_anew_on_the_same_database() {
     let stage = Stage::of(2).await;
     let mut events = stage.db.events();
-    let crowd = Crowd::counting(&stage.db, 4);
+    let crowd = Crowd::counting(&stage.db, USERS);
     crowd.progress(5).await;
     stage[0].network.reset();
     crowd.progress(5).await;

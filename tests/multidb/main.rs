@@ -8,5 +8,20 @@
 mod real_redis;
 
 mod broken_networks;
+mod close;
+mod defects;
+mod docs;
+mod fallback;
 mod faults;
+mod health;
+mod idle;
+mod kinds;
+mod pubsub;
+mod repeat;
+mod runtime;
+mod secured;
+mod start;
+mod storm;
 mod support;
+mod surface;
+mod unavailable;

@@ -25,6 +25,9 @@ impl Cluster {
                 .set("cluster-node-timeout", "1000");
             nodes.push(plan.start().await);
         }
+        for (i, node) in (1..).zip(&nodes) {
+            node.run(&format!("CLUSTER SET-CONFIG-EPOCH {i}")).await;
+        }
         let share = SLOTS / masters;
         for (i, node) in (0..masters).zip(&nodes) {
             let last = if i + 1 == masters {
@@ -32,8 +35,6 @@ impl Cluster {
             } else {
                 (i + 1) * share - 1
             };
-            node.run(&format!("CLUSTER SET-CONFIG-EPOCH {}", i + 1))
-                .await;
             node.run(&format!("CLUSTER ADDSLOTSRANGE {} {last}", i * share))
                 .await;
             for (other, bus) in nodes.iter().zip(&buses).skip(usize::from(i) + 1) {

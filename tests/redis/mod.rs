@@ -28,10 +28,18 @@ use tokio::time::{Instant, sleep};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `holds`. For what can only be seen by asking again.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    assert!(comes_true(holds).await, "never happened: {what}");
+}
+
+/// Whether it holds before patience ends.
+async fn comes_true(mut holds: impl AsyncFnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
-        assert!(Instant::now() < deadline, "never happened: {what}");
+        if Instant::now() > deadline {
+            return false;
+        }
         sleep(Duration::from_millis(5)).await;
     }
+    true
 }

@@ -92,10 +92,6 @@ impl Plan {
         self
     }
 
-    pub fn port(&self) -> u16 {
-        self.port.number()
-    }
-
     /// Starts the server and waits until it answers.
     ///
     /// # Panics
@@ -287,12 +283,6 @@ impl Server {
         })
     }
 
-    /// How many clients are connected, without the one that asks.
-    pub async fn clients(&self) -> usize {
-        let clients = self.info("connected_clients").await;
-        clients.map_or(0, |n| n.parse().unwrap_or(1)) - 1
-    }
-
     /// What the server wrote about itself.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("redis.log")).unwrap_or_default()
@@ -305,6 +295,10 @@ impl Server {
         kill_process(pid, signal).expect("a delivered signal");
     }
 
+    #[expect(
+        clippy::zombie_processes,
+        reason = "reaped by its id, when it is killed"
+    )]
     fn launch(&self) {
         let mut command = Command::new("redis-server");
         command

@@ -102,7 +102,7 @@ impl Circuit {
         (self.state == CircuitState::Open).then(|| self.since + self.grace)
     }
 
-    /// It is to be trusted no longer. An open one stays as it is: its grace began with the failure
+    /// It is to be trusted no longer; on trial, one failure is enough. An open one stays as it is: its grace began with the failure
     /// that opened it, and failures meanwhile are no news.
     pub fn open(&mut self, now: Instant) -> bool {
         self.state != CircuitState::Open && self.enter(CircuitState::Open, now)
@@ -126,13 +126,6 @@ impl Circuit {
         }
         self.successes += 1;
         self.successes >= self.success_threshold && self.enter(CircuitState::Closed, now)
-    }
-
-    /// A trial of `episode` failed.
-    pub fn trial_failed(&mut self, episode: Episode, now: Instant) -> bool {
-        self.state == CircuitState::HalfOpen
-            && episode == self.episode
-            && self.enter(CircuitState::Open, now)
     }
 
     /// Somebody knows better.

@@ -62,7 +62,7 @@ pub(super) fn check(config: &MultiDbConfig) -> Result<(), Invalid> {
     if config.databases.is_empty() {
         return Err(Invalid::NoDatabases);
     }
-    config.databases.iter().try_for_each(database)?;
+    config.databases.iter().try_for_each(invalid_database)?;
     for (option, count) in [
         ("health_check_probes", config.health_check_probes),
         ("success_threshold", config.success_threshold),
@@ -103,12 +103,9 @@ pub(super) fn check(config: &MultiDbConfig) -> Result<(), Invalid> {
 }
 
 /// The same for one database, which may also come while running.
-pub(in crate::multidb) fn database(config: &DatabaseConfig) -> Result<(), Invalid> {
+pub(in crate::multidb) fn invalid_database(config: &DatabaseConfig) -> Result<(), Invalid> {
     let name = || config.name.clone().unwrap_or_else(|| config.server.name());
-    weight(config.weight).map_err(|weight| Invalid::Weight {
-        name: name(),
-        weight,
-    })?;
+    valid_weight(&name(), config.weight)?;
     let urls: Vec<&str> = match &config.server {
         Server::Single { url } => vec![url],
         Server::Cluster { urls } => urls.iter().map(String::as_str).collect(),
@@ -139,9 +136,13 @@ pub(in crate::multidb) fn database(config: &DatabaseConfig) -> Result<(), Invali
     Ok(())
 }
 
-/// The weight, or the weight as the error.
-pub(in crate::multidb) fn weight(weight: f64) -> Result<f64, f64> {
-    (weight.is_finite() && weight >= 0.0)
-        .then_some(weight)
-        .ok_or(weight)
+/// A weight that can be compared.
+pub(in crate::multidb) fn valid_weight(name: &str, weight: f64) -> Result<f64, Invalid> {
+    if weight.is_finite() && weight >= 0.0 {
+        return Ok(weight);
+    }
+    Err(Invalid::Weight {
+        name: name.to_owned(),
+        weight,
+    })
 }

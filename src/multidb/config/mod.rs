@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use database::{DatabaseConfig, Server};
 pub use invalid::Invalid;
+pub(in crate::multidb) use invalid::{invalid_database, valid_weight};
 pub use retry::CommandRetry;
 
 use super::detector::{self, FailureDetector};

@@ -11,7 +11,9 @@
 pub mod lag_aware;
 mod ping;
 mod policy;
+mod round;
 mod target;
+pub(in crate::multidb) mod watcher;
 mod writable;
 
 use std::fmt::Debug;
@@ -20,7 +22,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 pub use ping::PingHealthCheck;
-pub use policy::{HealthCheckPolicy, Verdict};
+pub use policy::HealthCheckPolicy;
+use policy::Verdict;
+pub(in crate::multidb) use round::{Report, confirm, round};
 pub use target::HealthTarget;
 pub use writable::WritableHealthCheck;
 
@@ -58,6 +62,12 @@ pub trait HealthCheck: Debug + Send + Sync + 'static {
 
     /// Whether it only stands in the way of moving to a database.
     fn failback_only(&self) -> bool {
+        false
+    }
+
+    /// Whether it is asked again, out of turn, to confirm what a failing command suggests: one probe
+    /// with a few dozen milliseconds to answer. For checks that ask the database itself.
+    fn is_quick(&self) -> bool {
         false
     }
 

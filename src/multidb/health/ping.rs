@@ -22,4 +22,8 @@ impl HealthCheck for PingHealthCheck {
         }
         .boxed()
     }
+
+    fn is_quick(&self) -> bool {
+        true
+    }
 }

@@ -54,7 +54,11 @@ impl Outlet {
             Item::Lagged { missed } => missed,
             _ => 1,
         };
-        if self.behind.as_ref().is_some_and(|missed| self.counts(missed, weight)) {
+        if self
+            .behind
+            .as_ref()
+            .is_some_and(|missed| self.counts(missed, weight))
+        {
             return;
         }
         self.behind = None;
@@ -71,10 +75,11 @@ impl Outlet {
     /// Counts as long as there is no room worth filling and nobody has read the count.
     fn counts(&self, missed: &AtomicU64, weight: u64) -> bool {
         let enough = (self.slots.max_capacity() / 2).max(2);
-        let more = |count: u64| (count != TAKEN).then(|| count.saturating_add(weight).min(TAKEN - 1));
+        let more =
+            |count: u64| (count != TAKEN).then(|| count.saturating_add(weight).min(TAKEN - 1));
         self.slots.capacity() < enough
             && missed
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+                .try_update(Ordering::AcqRel, Ordering::Acquire, more)
                 .is_ok()
     }
 }

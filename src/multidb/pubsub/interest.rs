@@ -86,7 +86,12 @@ impl<R> Interest<R> {
     /// What a reader wants, of a kind.
     pub(super) fn of(&self, reader: ReaderId, which: impl Fn(&Topic) -> bool) -> Vec<Topic> {
         self.readers.get(&reader).map_or_else(Vec::new, |reader| {
-            reader.topics.iter().filter(|topic| which(topic)).cloned().collect()
+            reader
+                .topics
+                .iter()
+                .filter(|topic| which(topic))
+                .cloned()
+                .collect()
         })
     }
 
@@ -107,7 +112,14 @@ impl<R> Interest<R> {
         }
         let open = topics.len();
         let refused = None;
-        self.wishes.insert(wish, Wish { open, refused, reply });
+        self.wishes.insert(
+            wish,
+            Wish {
+                open,
+                refused,
+                reply,
+            },
+        );
     }
 
     /// A reader has had enough of topics. Returns those that nobody wants any longer. Wishes it had
@@ -210,5 +222,128 @@ impl<R> Interest<R> {
         for reader in self.readers.values_mut().filter(|reader| reader.listens) {
             reader.outlet.offer(item.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::multidb::pubsub::buffer::{Inlet, buffer};
+
+    fn channel(name: &'static str) -> Topic {
+        Topic::new(TopicKind::Channel, name)
+    }
+
+    fn message(channel: &'static str) -> Published {
+        Published {
+            channel: channel.into(),
+            pattern: None,
+            payload: "hello".into(),
+        }
+    }
+
+    fn items(inlet: &mut Inlet) -> Vec<Item> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let next = || match inlet.poll_take(&mut cx) {
+            Poll::Ready(item) => item,
+            Poll::Pending => None,
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    /// Two readers, 1 and 2, and their streams.
+    fn two() -> (Interest<&'static str>, Inlet, Inlet) {
+        let mut interest = Interest::new();
+        let (outlet, one) = buffer(8);
+        interest.add(1, outlet);
+        let (outlet, two) = buffer(8);
+        interest.add(2, outlet);
+        (interest, one, two)
+    }
+
+    #[test]
+    fn a_wish_for_several_topics_is_granted_with_the_last_of_them() {
+        let (mut interest, ..) = two();
+        interest.want(1, &[channel("a"), channel("b")], "both");
+        interest.want(2, &[channel("b")], "one");
+        assert_eq!(interest.settled(&channel("b")), [("one", Ok(()))]);
+        assert_eq!(interest.settled(&channel("a")), [("both", Ok(()))]);
+        assert_eq!(interest.settled(&channel("a")), []);
+    }
+
+    #[test]
+    fn a_wish_is_refused_when_one_of_its_topics_is_and_says_which() {
+        let (mut interest, ..) = two();
+        let reason: Arc<str> = "NOPERM".into();
+        interest.want(1, &[channel("a"), channel("b")], "both");
+        assert_eq!(interest.refused(&channel("b"), &reason), []);
+        let refusal = (channel("b"), reason);
+        assert_eq!(interest.settled(&channel("a")), [("both", Err(refusal))]);
+        assert_eq!(interest.of(1, |_| true), [channel("a")]);
+    }
+
+    #[test]
+    fn who_had_a_topic_is_told_in_its_stream_that_it_has_ended() {
+        let (mut interest, mut one, mut two) = two();
+        interest.want(1, &[channel("a")], "first");
+        interest.settled(&channel("a"));
+        interest.want(2, &[channel("a")], "second");
+        let reason: Arc<str> = "NOPERM".into();
+        let refusal = (channel("a"), Arc::clone(&reason));
+        let answers = interest.refused(&channel("a"), &reason);
+        assert_eq!(answers, [("second", Err(refusal))]);
+        let topic = channel("a");
+        assert_eq!(items(&mut one), [Item::Refused { topic, reason }]);
+        assert_eq!(items(&mut two), []);
+    }
+
+    #[test]
+    fn a_topic_is_wanted_until_the_last_reader_has_had_enough_of_it() {
+        let (mut interest, mut one, mut two) = two();
+        interest.want(1, &[channel("a")], "");
+        interest.want(2, &[channel("a")], "");
+        interest.deliver(TopicKind::Channel, &message("a"));
+        assert_eq!(interest.unwant(1, vec![channel("a")]), []);
+        interest.deliver(TopicKind::Channel, &message("a"));
+        assert_eq!(interest.remove(2), [channel("a")]);
+        interest.deliver(TopicKind::Channel, &message("a"));
+        assert_eq!((items(&mut one).len(), items(&mut two).len()), (1, 2));
+    }
+
+    #[test]
+    fn a_name_means_something_else_as_a_channel_a_pattern_and_a_shard_channel() {
+        let (mut interest, mut one, mut two) = two();
+        interest.want(1, &[Topic::new(TopicKind::Pattern, "a")], "");
+        interest.want(2, &[Topic::new(TopicKind::ShardChannel, "a")], "");
+        interest.deliver(TopicKind::Channel, &message("a"));
+        assert_eq!((items(&mut one), items(&mut two)), (vec![], vec![]));
+        interest.deliver(TopicKind::ShardChannel, &message("a"));
+        assert_eq!((items(&mut one).len(), items(&mut two).len()), (0, 1));
+        let mut matched = message("b");
+        matched.pattern = Some("a".into());
+        interest.deliver(TopicKind::Pattern, &matched);
+        assert_eq!((items(&mut one).len(), items(&mut two).len()), (1, 0));
+    }
+
+    #[test]
+    fn gaps_are_announced_to_those_who_have_a_stream() {
+        let (mut interest, mut one, mut two) = two();
+        interest.want(1, &[channel("a")], "");
+        interest.settled(&channel("a"));
+        interest.want(2, &[channel("b")], "");
+        interest.announce(&Item::Lagged { missed: 1 });
+        assert_eq!(items(&mut one), [Item::Lagged { missed: 1 }]);
+        assert_eq!(items(&mut two), [], "it has been promised nothing yet");
+    }
+
+    #[test]
+    fn who_ends_a_subscription_it_still_waits_for_is_not_answered() {
+        let (mut interest, ..) = two();
+        interest.want(1, &[channel("a")], "gone");
+        assert_eq!(interest.unwant(1, vec![channel("a")]), [channel("a")]);
+        assert_eq!(interest.settled(&channel("a")), []);
+        assert!(interest.wishes.is_empty());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 use redis::{RedisResult, cmd};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,11 +41,6 @@ impl Crowd {
             counted,
             stop,
         }
-    }
-
-    /// Commands acknowledged so far.
-    pub fn acknowledged(&self) -> u64 {
-        self.each().iter().sum()
     }
 
     /// Waits until every user has been acknowledged at least `n` more times.
@@ -85,7 +80,6 @@ async fn count<C: ConnectionLike>(
 ) -> Account {
     let mut account = Account::new(format!("user:{user}"));
     while !stop.is_cancelled() {
-        let issued = Instant::now();
         let answer: RedisResult<i64> = cmd("INCR")
             .arg(&account.key)
             .query_async(&mut connection)
@@ -96,11 +90,7 @@ async fn count<C: ConnectionLike>(
                 counted.store(account.acknowledged, Ordering::Relaxed);
             }
             Err(error) => {
-                account.failures.push(Failure {
-                    issued,
-                    failed: Instant::now(),
-                    error,
-                });
+                account.failures.push(Failure { error });
                 sleep(PAUSE).await;
             }
         }

@@ -22,7 +22,7 @@ pub enum Fault {
     Refuse,
     /// It became a replica.
     ReadOnly,
-    /// `DEBUG SLEEP`, for ten seconds.
+    /// `DEBUG SLEEP`, for four seconds.
     Sleep,
 }
 
@@ -48,7 +48,7 @@ impl Fault {
             Self::Silent => stand.network.set(Network::Silent).await,
             Self::Refuse => stand.network.set(Network::Refusing).await,
             Self::ReadOnly => stand.server.become_replica().await,
-            Self::Sleep => stand.server.sleep(Duration::from_secs(10)).await,
+            Self::Sleep => stand.server.sleep(Duration::from_secs(4)).await,
         }
     }
 

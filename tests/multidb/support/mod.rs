@@ -4,12 +4,14 @@
 mod crowd;
 mod fault;
 mod stage;
+mod storm;
 mod tally;
 
 pub use crowd::Crowd;
 pub use fault::Fault;
 pub use stage::{Stage, Stand, quick};
-pub use tally::{Failure, Tally};
+pub use storm::storm;
+pub use tally::Tally;
 
 use herdsman::multidb::{Event, SwitchReason};
 use tokio::sync::broadcast::Receiver;

@@ -2,7 +2,6 @@
 
 use herdsman::multidb::Error;
 use redis::RedisError;
-use tokio::time::Instant;
 
 use crate::real_redis::Server;
 
@@ -17,8 +16,6 @@ pub struct Account {
 /// A command that was not answered as meant.
 #[derive(Debug)]
 pub struct Failure {
-    pub issued: Instant,
-    pub failed: Instant,
     pub error: RedisError,
 }
 
@@ -38,11 +35,22 @@ impl Account {
     }
 
     /// Commands that may or may not have taken effect.
-    fn unknown(&self) -> u64 {
+    pub fn unknown(&self) -> u64 {
         self.failures
             .iter()
             .map(|failure| u64::from(failure.is_unknown()))
             .sum()
+    }
+
+    /// So much was found where the user counted.
+    pub fn check(&self, found: u64) {
+        let (least, unknown) = (self.acknowledged, self.unknown());
+        assert!(
+            (least..=least + unknown).contains(&found),
+            "{}: {found} found, {least} acknowledged, {unknown} unknown: {:#?}",
+            self.key,
+            self.failures
+        );
     }
 }
 
@@ -98,13 +106,7 @@ impl Tally {
             }
         }
         for (account, found) in self.accounts.iter().zip(found) {
-            let (least, unknown) = (account.acknowledged, account.unknown());
-            assert!(
-                (least..=least + unknown).contains(&found),
-                "{}: {found} found, {least} acknowledged, {unknown} unknown: {:#?}",
-                account.key,
-                account.failures
-            );
+            account.check(found);
         }
     }
 }

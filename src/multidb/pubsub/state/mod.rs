@@ -3,9 +3,10 @@
 //! There are at most two legs. One is *heard*: what comes over it is delivered. The *next* one is
 //! being made ready on the database that is active now: connected, then subscribed to everything
 //! that was wanted, each subscription confirmed. Only then is the heard one left, and *leaving*
-//! means asking it for a sign that it has sent everything it had; until the sign comes, what the
-//! next leg brings is held back. So a stream is all of the old leg, one announcement, all of the
-//! new leg, whatever the interleaving of moves, deaths and messages.
+//! means ending its subscriptions and waiting for the sign that this has happened, which comes after
+//! its last message; until then, what the next leg brings is held back. So a stream is all of the
+//! old leg, one announcement, all of the new leg, whatever the interleaving of moves, deaths and
+//! messages.
 //!
 //! A leg that dies while it is heard ends the delivery with one announcement, and the leg that is
 //! heard after it begins with another. A leg that dies unheard is nobody's business. Ready legs are
@@ -40,11 +41,10 @@ use leg::Leg;
 /// The active database, as one of a succession: the same database at a later turn is another place,
 /// because publishers may have been elsewhere in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::multidb) struct Place {
-    /// Which database.
-    pub(in crate::multidb) database: Database,
-    /// Counts the changes of the active database.
-    pub(in crate::multidb) generation: u64,
+struct Place {
+    database: Database,
+    /// The change of the active database that made it so.
+    since: u64,
 }
 
 /// What the shell shall do, in this order.
@@ -60,8 +60,8 @@ pub(super) enum Act<M> {
     },
     /// Unsubscribe; not answered.
     Unsubscribe { leg: LegId, topic: Topic },
-    /// Get a sign that everything has arrived, and pass it on before the sign; answered by `left`,
-    /// soon and in any case.
+    /// End its subscriptions, and pass on everything that came before the confirmation; answered by
+    /// `left`, soon and in any case.
     Leave { leg: LegId },
     /// Drop the connection.
     Close { leg: LegId },
@@ -96,6 +96,10 @@ pub(super) struct State<M> {
     /// What is wanted, and whether it is settled.
     wanted: HashMap<Topic, bool>,
     goal: Option<Place>,
+    /// Changes of the active database that are known of.
+    changes: u64,
+    /// The goal before there was none, if nobody can have been active since.
+    vacated: Option<Place>,
     heard: Option<Leg>,
     next: Option<Next<M>>,
     /// Who was heard last. `None` before anyone was: then there is no gap to speak of.
@@ -126,6 +130,8 @@ impl<M> State<M> {
             limits,
             wanted: HashMap::new(),
             goal: None,
+            changes: 0,
+            vacated: None,
             heard: None,
             next: None,
             from: None,

@@ -2,29 +2,43 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::leg::{Leg, LegId, Token};
 use super::{Act, Next, Place, State, Which};
+use crate::multidb::database::Database;
 use crate::multidb::pubsub::item::{Gap, GapCause};
 use crate::multidb::pubsub::topic::Topic;
 
 impl<M> State<M> {
-    /// The active database has changed, or there is none.
-    pub(in crate::multidb::pubsub) fn goes(&mut self, goal: Option<Place>) {
-        if self.goal != goal {
-            self.failures = 0;
-            self.rest = None;
+    /// The active database is this one, or there is none, and `changes` have been made to it ever.
+    pub(in crate::multidb::pubsub) fn goes(&mut self, goal: Option<Database>, changes: u64) {
+        // Who misses a change cannot know who was active in between.
+        let missed = changes > self.changes + 1;
+        self.changes = changes;
+        let before = self.goal.take().or(self.vacated.take()).filter(|_| !missed);
+        match goal {
+            None => self.vacated = before,
+            Some(database) => {
+                let place = before.filter(|before| before.database.id == database.id);
+                let new = || Place {
+                    database,
+                    since: changes,
+                };
+                self.goal = Some(place.unwrap_or_else(new));
+            }
         }
-        self.goal = goal;
+        self.failures = 0;
+        self.rest = None;
         self.steer();
     }
 
-    /// A connection is there. Everything wanted is asked of it.
-    pub(in crate::multidb::pubsub) fn opened(&mut self, leg: LegId, now: Instant) {
+    /// A connection is there. Everything wanted is asked of it. False when nobody needs it any more.
+    pub(in crate::multidb::pubsub) fn opened(&mut self, leg: LegId, now: Instant) -> bool {
         if self.which(leg) != Some(Which::Next) {
-            return;
+            return false;
         }
         let wanted: Vec<Topic> = self.wanted.keys().cloned().collect();
         if let Some(next) = &mut self.next {
@@ -34,6 +48,7 @@ impl<M> State<M> {
             self.subscribe(Which::Next, topic);
         }
         self.advance(now);
+        true
     }
 
     /// A message came. Said in the order in which it came over its leg.
@@ -49,6 +64,10 @@ impl<M> State<M> {
         let Some(next) = &mut self.next else {
             return;
         };
+        if self.from.is_none() {
+            // Nobody has been promised anything yet.
+            return;
+        }
         if next.held.len() < self.limits.held {
             next.held.push_back(message);
         } else if next.leaving {
@@ -187,7 +206,7 @@ impl<M> State<M> {
                 from: from.database,
                 to: goal.database,
                 cause: GapCause::Moved,
-                silence: std::time::Duration::ZERO,
+                silence: Duration::ZERO,
                 dropped: 0,
             }));
         }
@@ -249,7 +268,7 @@ impl<M> State<M> {
                 },
                 from: from.database,
                 to: place.database,
-                silence: silent_since.map_or_else(Default::default, |since| now - since),
+                silence: silent_since.map_or(Duration::ZERO, |since| now - since),
                 dropped: next.dropped,
             }));
         }
