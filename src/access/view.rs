@@ -310,7 +310,7 @@ mod tests {
     fn tags_come_from_the_metadata() {
         assert_eq!(
             tags_of(r#"{"tags":["a","b"],"x":1}"#),
-            ["a".into(), "b".into()]
+            ["a", "b"].map(Arc::<str>::from)
         );
         assert!(tags_of("{}").is_empty() && tags_of(r#"{"tags":1}"#).is_empty());
     }

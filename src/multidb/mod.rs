@@ -27,6 +27,48 @@
 //! It fails by saying so: a command is carried out, or certainly not carried out
 //! ([`Error::was_not_sent`]), or its outcome is unknown and said to be. Which of these, and what is
 //! tried before, is a rule ([`repeat`]). Nothing here outlives the client.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use herdsman::multidb::{DatabaseConfig, Error, Item, MultiDb, MultiDbConfig};
+//! use redis::AsyncCommands;
+//!
+//! async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//!     let databases = [
+//!         DatabaseConfig::from_url("rediss://app:secret@near.example:6379/0").weight(2.0),
+//!         DatabaseConfig::cluster(["redis://far-1.example:6379", "redis://far-2.example:6379"]),
+//!         DatabaseConfig::sentinel(["redis://watch.example:26379"], "mymaster").weight(0.5),
+//!     ];
+//!     let config = MultiDbConfig::new(databases).response_timeout(Duration::from_millis(300));
+//!     let mut db = MultiDb::connect(config).await?;
+//!
+//!     // It is a connection like any other: commands, pipelines, scripts.
+//!     let _: () = db.set("greeting", "hello").await?;
+//!     match db.incr::<_, _, i64>("visits", 1).await {
+//!         Ok(visits) => println!("{visits}"),
+//!         Err(error) => match Error::of(&error) {
+//!             // Sent, not answered, and not to be repeated unasked: only the caller knows.
+//!             Some(Error::OutcomeUnknown { database, .. }) => println!("on {database}, or not"),
+//!             Some(Error::TemporarilyUnavailable { down_for }) => println!("nobody for {down_for:?}"),
+//!             _ => return Err(error.into()),
+//!         },
+//!     }
+//!     // What may be carried out twice can say so, and is repeated on the next database.
+//!     let _: i64 = db.idempotent().sadd("seen", "a").await?;
+//!
+//!     // Subscriptions follow the active database, and say where something may be missing.
+//!     let mut news = db.pubsub();
+//!     news.subscribe("news").await?;
+//!     while let Some(item) = news.recv().await {
+//!         match item {
+//!             Item::Message(message) => println!("{}", message.payload()?),
+//!             seam => println!("read your state afresh: {seam:?}"),
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
 
 mod circuit;
 mod command;

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
+mod access;
+mod access_cli;
+mod access_shared;
 mod bad_input;
 mod choice;
 mod clients;
@@ -11,6 +14,9 @@ mod failover;
 mod kill;
 mod leaving;
 mod lists;
+#[path = "../redis/mod.rs"]
+#[expect(dead_code, reason = "written for more than these tests")]
+mod redis_process;
 mod serving;
 mod storm;
 mod support;

@@ -10,6 +10,7 @@ mod real_redis;
 mod broken_networks;
 mod close;
 mod defects;
+mod docs;
 mod fallback;
 mod faults;
 mod health;

@@ -1,18 +1,17 @@
-//! Keys, users, teams and their members, organisations, end users, tags and budgets: one set of calls
-//! for all of them, since they are one table.
+//! Keys, users, teams, organisations, end users, tags and budgets: one set of calls for all of them,
+//! since they are one table.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Path, Query, State as Shared};
-use axum::routing::{MethodRouter, get, patch as patch_route, post, put};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::account::{Draft, Shown};
 use super::{Object, Outcome, Problem, Route, answer, patch};
 use crate::access::{key_id, new_key};
-use crate::domain::{Account, AccountKind, is_account_id, member_id};
+use crate::domain::{Account, AccountKind, is_account_id};
 use crate::http::State;
 use crate::store::{Saved, Stored, Upon};
 
@@ -20,7 +19,7 @@ use crate::store::{Saved, Stored, Upon};
 const PAGE: u32 = 100;
 const LONGEST_PAGE: u32 = 1_000;
 /// How often a change is tried again when somebody else changed the same account meanwhile.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// The kinds, and where they are found.
 const KINDS: [(AccountKind, &str, &str); 7] = [
@@ -36,11 +35,9 @@ const KINDS: [(AccountKind, &str, &str); 7] = [
     (AccountKind::Tag, "/admin/tags", "/admin/tags/{id}"),
     (AccountKind::Budget, "/admin/budgets", "/admin/budgets/{id}"),
 ];
-const MEMBERS: &str = "/admin/teams/{id}/members";
-const MEMBER: &str = "/admin/teams/{id}/members/{user}";
 
 #[derive(Deserialize)]
-struct Page {
+pub(super) struct Page {
     limit: Option<u32>,
     after: Option<String>,
 }
@@ -53,139 +50,43 @@ struct Listed {
 }
 
 pub(super) fn routes() -> Vec<Route> {
-    let mut routes = Vec::new();
-    for (kind, all, one) in KINDS {
-        routes.extend([
-            route(
-                Method::GET,
-                all,
-                "Lists them by id, a page at a time",
-                &["limit", "after"],
-                None,
-                "AccountList",
-                get(move |state: Shared<State>, page: Query<Page>| {
-                    list(state, kind, String::new(), page)
-                }),
-            ),
-            route(
-                Method::POST,
-                all,
-                "Makes one; of a key, the answer has the key, this once",
-                &[],
-                Some("NewAccount"),
-                "Account",
-                post(move |state: Shared<State>, object: Object| create(state, kind, object)),
-            ),
-            route(
-                Method::GET,
-                one,
-                "Shows one, with what is spent of its budget",
-                &[],
-                None,
-                "Account",
-                get(move |state: Shared<State>, Path(id): Path<String>| show(state, kind, id)),
-            ),
-            route(
-                Method::PATCH,
-                one,
-                "Changes what is said, keeps what is not, takes away what is null",
-                &[],
-                Some("Draft"),
-                "Account",
-                patch_route(
-                    move |state: Shared<State>, Path(id): Path<String>, object: Object| {
-                        update(state, kind, id, object)
-                    },
-                ),
-            ),
-            route(
-                Method::DELETE,
-                one,
-                "Deletes one; what it spent stays in the reports",
-                &[],
-                None,
-                "",
-                axum::routing::delete(move |state: Shared<State>, Path(id): Path<String>| {
-                    delete(state, kind, id)
-                }),
-            ),
-        ]);
-    }
-    let kind = AccountKind::TeamMember;
-    routes.extend([
-        route(
-            Method::GET,
-            MEMBERS,
-            "Lists the members of a team",
-            &["limit", "after"],
-            None,
-            "AccountList",
-            get(
-                move |state: Shared<State>, Path(team): Path<String>, page: Query<Page>| {
-                    list(state, kind, member_id(&team, ""), page)
-                },
-            ),
-        ),
-        route(
-            Method::GET,
-            MEMBER,
-            "Shows a member",
-            &[],
-            None,
-            "Account",
-            get(
-                move |state: Shared<State>, Path((team, user)): Path<(String, String)>| {
-                    show(state, kind, member_id(&team, &user))
-                },
-            ),
-        ),
-        route(
-            Method::PUT,
-            MEMBER,
-            "Adds a user to a team, or changes what the member may",
-            &[],
-            Some("Draft"),
-            "Account",
-            put(join),
-        ),
-        route(
-            Method::DELETE,
-            MEMBER,
-            "Takes a user out of a team",
-            &[],
-            None,
-            "",
-            axum::routing::delete(
-                move |state: Shared<State>, Path((team, user)): Path<(String, String)>| {
-                    delete(state, kind, member_id(&team, &user))
-                },
-            ),
-        ),
-    ]);
-    routes
+    KINDS.into_iter().flat_map(routes_of).collect()
 }
 
-fn route(
-    method: Method,
-    path: &'static str,
-    summary: &'static str,
-    query: &'static [&'static str],
-    takes: Option<&'static str>,
-    gives: &'static str,
-    handler: MethodRouter<State>,
-) -> Route {
-    Route {
-        method,
-        path,
-        summary,
-        query,
-        takes,
-        gives: (!gives.is_empty()).then_some(gives),
-        handler,
-    }
+fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Route; 5] {
+    type At = Path<String>;
+    type Here = Shared<State>;
+    [
+        Route::get(all, "Lists them by id, a page at a time", {
+            move |here: Here, page: Query<Page>| list(here, kind, String::new(), page)
+        })
+        .query(&["limit", "after"])
+        .gives("AccountList"),
+        Route::post(
+            all,
+            "Makes one; of a key, the answer has the key, this once",
+            { move |here: Here, object: Object| create(here, kind, object) },
+        )
+        .takes("NewAccount")
+        .gives("Account"),
+        Route::get(one, "Shows one, with what is spent of its budget", {
+            move |here: Here, Path(id): At| show(here, kind, id)
+        })
+        .gives("Account"),
+        Route::patch(
+            one,
+            "Changes what is said, keeps the rest, takes away what is null",
+            { move |here: Here, Path(id): At, object: Object| update(here, kind, id, object) },
+        )
+        .takes("Draft")
+        .gives("Account"),
+        Route::delete(one, "Deletes one; what it spent stays in the reports", {
+            move |here: Here, Path(id): At| delete(here, kind, id)
+        }),
+    ]
 }
 
-async fn list(
+pub(super) async fn list(
     Shared(state): Shared<State>,
     kind: AccountKind,
     within: String,
@@ -217,7 +118,7 @@ async fn list(
     Ok(answer(StatusCode::OK, &Listed { items, next }))
 }
 
-async fn show(Shared(state): Shared<State>, kind: AccountKind, id: String) -> Outcome {
+pub(super) async fn show(Shared(state): Shared<State>, kind: AccountKind, id: String) -> Outcome {
     let Stored { account, version } = find(&state, kind, &id).await?;
     let mut shown = Shown::new(&account, version);
     if let Some(entity) = kind.entity() {
@@ -296,31 +197,7 @@ async fn update(
     )))
 }
 
-async fn join(
-    Shared(state): Shared<State>,
-    Path((team, user)): Path<(String, String)>,
-    Object(object): Object,
-) -> Outcome {
-    if !is_account_id(&team) || !is_account_id(&user) {
-        return Err(Problem::wrong("team and user: must be ids"));
-    }
-    let (kind, id) = (AccountKind::TeamMember, member_id(&team, &user));
-    for _ in 0..ATTEMPTS {
-        let (account, upon) = match state.store.account(kind, &id).await? {
-            Some(stored) => (stored.account, Upon::Version(stored.version)),
-            None => (Account::new(kind, id.as_str(), unix_now()), Upon::Nothing),
-        };
-        let changed = changed(&account, object.clone())?;
-        if let Saved::As(version) = save(&state, changed.clone(), upon).await? {
-            return Ok(answer(StatusCode::OK, &Shown::new(&changed, version)));
-        }
-    }
-    Err(Problem::conflict(format!(
-        "{kind} '{id}' is being changed by others"
-    )))
-}
-
-async fn delete(Shared(state): Shared<State>, kind: AccountKind, id: String) -> Outcome {
+pub(super) async fn delete(Shared(state): Shared<State>, kind: AccountKind, id: String) -> Outcome {
     let (store, gone) = (state.store.clone(), id.clone());
     let work = async move { store.delete_account(kind, &gone, unix_now()).await };
     match state.in_background(work).await?? {
@@ -336,7 +213,7 @@ async fn delete(Shared(state): Shared<State>, kind: AccountKind, id: String) -> 
 }
 
 /// The account with what a client says laid over it.
-fn changed(account: &Account, patch: Map<String, Value>) -> Result<Account, Problem> {
+pub(super) fn changed(account: &Account, patch: Map<String, Value>) -> Result<Account, Problem> {
     let Ok(Value::Object(mut now)) = serde_json::to_value(Draft::of(account)) else {
         return Err(Problem::wrong("the account cannot be written as JSON"));
     };
@@ -350,7 +227,7 @@ async fn find(state: &State, kind: AccountKind, id: &str) -> Result<Stored, Prob
 }
 
 /// A write goes on when its client leaves: half of a transaction is nobody's wish.
-async fn save(state: &State, account: Account, upon: Upon) -> Result<Saved, Problem> {
+pub(super) async fn save(state: &State, account: Account, upon: Upon) -> Result<Saved, Problem> {
     let store = state.store.clone();
     let work = async move { store.save_account(&account, upon).await };
     let saved = state.in_background(work).await??;

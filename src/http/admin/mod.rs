@@ -7,6 +7,7 @@
 mod account;
 mod accounts;
 mod guard;
+mod members;
 mod openapi;
 mod patch;
 mod prices;
@@ -17,8 +18,9 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::FromRequest;
+use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
+use axum::routing::{self, MethodRouter};
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -47,9 +49,10 @@ pub(super) struct Route {
 
 /// Every call there is. A subject is added with its line here.
 fn all() -> Vec<Route> {
-    let mut routes = accounts::routes();
-    routes.extend(prices::routes());
-    routes
+    [accounts::routes(), members::routes(), prices::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 pub(super) fn routes(state: &State) -> Router<State> {
@@ -59,7 +62,7 @@ pub(super) fn routes(state: &State) -> Router<State> {
         *methods = std::mem::take(methods).merge(route.handler);
     }
     let describe = move || std::future::ready(json(StatusCode::OK, description.clone()));
-    let router = Router::new().route("/admin/openapi.json", axum::routing::get(describe));
+    let router = Router::new().route("/admin/openapi.json", routing::get(describe));
     paths
         .into_iter()
         .fold(router, |router, (path, methods)| {
@@ -69,6 +72,86 @@ pub(super) fn routes(state: &State) -> Router<State> {
             state.admin.clone(),
             guard::check,
         ))
+}
+
+impl Route {
+    fn get<T: 'static>(
+        path: &'static str,
+        summary: &'static str,
+        handler: impl Handler<T, State>,
+    ) -> Self {
+        Self::new(Method::GET, path, summary, routing::get(handler))
+    }
+
+    fn post<T: 'static>(
+        path: &'static str,
+        summary: &'static str,
+        handler: impl Handler<T, State>,
+    ) -> Self {
+        Self::new(Method::POST, path, summary, routing::post(handler))
+    }
+
+    fn put<T: 'static>(
+        path: &'static str,
+        summary: &'static str,
+        handler: impl Handler<T, State>,
+    ) -> Self {
+        Self::new(Method::PUT, path, summary, routing::put(handler))
+    }
+
+    fn patch<T: 'static>(
+        path: &'static str,
+        summary: &'static str,
+        handler: impl Handler<T, State>,
+    ) -> Self {
+        Self::new(Method::PATCH, path, summary, routing::patch(handler))
+    }
+
+    fn delete<T: 'static>(
+        path: &'static str,
+        summary: &'static str,
+        handler: impl Handler<T, State>,
+    ) -> Self {
+        Self::new(Method::DELETE, path, summary, routing::delete(handler))
+    }
+
+    fn new(
+        method: Method,
+        path: &'static str,
+        summary: &'static str,
+        handler: MethodRouter<State>,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            summary,
+            query: &[],
+            takes: None,
+            gives: None,
+            handler,
+        }
+    }
+
+    /// Names in the query.
+    fn query(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
+
+    /// The schema of the body.
+    fn takes(self, schema: &'static str) -> Self {
+        Self {
+            takes: Some(schema),
+            ..self
+        }
+    }
+
+    /// The schema of the answer.
+    fn gives(self, schema: &'static str) -> Self {
+        Self {
+            gives: Some(schema),
+            ..self
+        }
+    }
 }
 
 /// Why an admin call was not done.

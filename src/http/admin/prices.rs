@@ -1,8 +1,7 @@
 //! What tokens cost, changed while routers run: what is set here counts before the configuration's.
 
 use axum::extract::{Path, State as Shared};
-use axum::routing::{delete, get, put};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,33 +31,19 @@ struct Shown {
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route {
-            method: Method::GET,
-            path: ALL,
-            summary: "Lists the prices that are set here",
-            query: &[],
-            takes: None,
-            gives: Some("PriceList"),
-            handler: get(list),
-        },
-        Route {
-            method: Method::PUT,
-            path: ONE,
-            summary: "Sets a model's price; it counts for every request that ends from now on",
-            query: &[],
-            takes: Some("Price"),
-            gives: Some("Price"),
-            handler: put(set),
-        },
-        Route {
-            method: Method::DELETE,
-            path: ONE,
-            summary: "Takes a price back; the configuration's counts again",
-            query: &[],
-            takes: None,
-            gives: None,
-            handler: delete(unset),
-        },
+        Route::get(ALL, "Lists the prices that are set here", list).gives("PriceList"),
+        Route::put(
+            ONE,
+            "Sets a model's price, for every request that ends from now on",
+            set,
+        )
+        .takes("Price")
+        .gives("Price"),
+        Route::delete(
+            ONE,
+            "Takes a price back; the configuration's counts again",
+            unset,
+        ),
     ]
 }
 

@@ -161,7 +161,7 @@ impl Actor {
     fn route(&mut self, now: Instant) -> Route {
         let Some(chosen) = self.state.chosen() else {
             self.undecided_since = None;
-            let (_, since, _) = self.state.active();
+            let since = self.state.down_since().unwrap_or(now);
             return Route::Nobody { since };
         };
         let crew = self.crews.get(&chosen.id);
@@ -176,7 +176,9 @@ impl Actor {
                 })
             }
             None => Route::Undecided {
-                since: *self.undecided_since.get_or_insert(now),
+                since: *self
+                    .undecided_since
+                    .get_or_insert(self.state.down_since().unwrap_or(now)),
             },
         }
     }

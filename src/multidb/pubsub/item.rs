@@ -70,8 +70,8 @@ pub struct Gap {
     pub to: Database,
     /// Why.
     pub cause: GapCause,
-    /// For how long nobody was heard. Zero when the old connection was heard until the new one
-    /// was ready, as in every move between databases that live.
+    /// For how long it was known that nobody is heard. Zero when the old connection was taken for
+    /// alive until the new one was ready, as in every move between databases that live.
     pub silence: Duration,
     /// Messages that came over the new connection before it was its turn and found no room.
     pub dropped: u64,

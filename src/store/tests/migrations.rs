@@ -7,7 +7,7 @@ on_every_database! {
         let ground = Ground::bare(ground.on);
         let store = ground.open().await;
         let pending = store.pending_migrations().await.unwrap();
-        assert_eq!(pending.len(), 2);
+        assert_eq!(pending.len(), 3);
         assert_eq!(store.migrate().await.unwrap().len(), pending.len());
         assert!(store.pending_migrations().await.unwrap().is_empty());
         assert!(store.migrate().await.unwrap().is_empty());
@@ -27,7 +27,7 @@ on_every_database! {
         let stores = join_all((0..6).map(|_| ground.open())).await;
         let ran = join_all(stores.iter().map(Store::migrate)).await;
         let ran: Vec<_> = ran.into_iter().map(|ran| ran.unwrap().len()).collect();
-        assert_eq!(ran.iter().sum::<usize>(), 2, "{ran:?}");
+        assert_eq!(ran.iter().sum::<usize>(), 3, "{ran:?}");
         assert_eq!(ran.iter().filter(|ran| **ran > 0).count(), 1, "{ran:?}");
     }
 
@@ -64,9 +64,12 @@ on_every_database! {
     async fn the_schema_in_rust_is_the_schema_in_sql(ground: &Ground) {
         let columns = described(ground);
         insta::allow_duplicates! { insta::assert_snapshot!(columns, @r"
+        access_version: singleton# version#
+        accounts: kind id name user_id team_id org_id budget_id limit_nano_usd#? period rules metadata blocked# expires_at#? created_at# deleted_at#? version#
         daily_spend: kind entity date api_key model endpoint spend_nano_usd# input_tokens# output_tokens# requests# failed_requests#
         dead_letters: id producer seq# reason payload created_at# replayed_at#?
         flush_leader: singleton# epoch# leader
+        prices: model input_nano_usd# cached_input_nano_usd# output_nano_usd# updated_at# deleted_at#? version#
         spend: kind entity spend_nano_usd# input_tokens# output_tokens# requests#
         spend_batches: producer seq# applied_at#
         spend_periods: kind entity period_start# spend_nano_usd# input_tokens# output_tokens# requests#

@@ -1,5 +1,6 @@
 //! One suite for every database: real files and real servers.
 
+mod accounts;
 mod contention;
 mod exactly_once;
 mod migrations;

@@ -128,7 +128,9 @@ async fn a_subscriber_that_never_sends_a_command_is_moved_when_its_database_dies
 #[tokio::test]
 async fn a_database_that_swallows_everything_is_left_by_its_subscribers() {
     let stage = Stage::with(2, |config| {
-        config.response_timeout(Duration::from_millis(500))
+        config
+            .response_timeout(Duration::from_millis(500))
+            .health_check_timeout(Duration::from_millis(500))
     })
     .await;
     let mut listener = stage.db.pubsub();

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use herdsman::multidb::DatabaseConfig;
 use tokio::time::{Instant, sleep};
 
-use super::{Crowd, Fault, Stage, Tally};
+use super::{Crowd, Fault, Stage, Stand, Tally};
 
 /// What a storm was like.
 #[derive(Debug)]
@@ -79,16 +78,14 @@ async fn order(stage: &Stage, mut dice: Rng, end: Instant) -> u32 {
             2 => drop(db.update_database_weight(one, dice.f64()).await),
             3 => drop(db.remove_database(one).await),
             _ => {
-                let configured = stage.stands.iter().map(|stand| stand.network.port());
-                let missing = configured.filter(|port| {
-                    let host = format!("127.0.0.1:{port}");
+                let known = |stand: &&Stand| {
+                    let host = format!("127.0.0.1:{}", stand.network.port());
                     databases
                         .iter()
-                        .all(|status| *status.database.name != *host)
-                });
-                for port in missing.collect::<Vec<_>>() {
-                    let config = DatabaseConfig::from_url(format!("redis://127.0.0.1:{port}"));
-                    drop(db.add_database(config).await);
+                        .any(|status| *status.database.name == *host)
+                };
+                for stand in stage.stands.iter().filter(|stand| !known(stand)) {
+                    drop(db.add_database(stand.config()).await);
                 }
             }
         }

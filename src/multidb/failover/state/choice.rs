@@ -17,8 +17,10 @@ impl State {
             .and_then(|id| self.get(id))
             .is_some_and(is_closed);
         if closed {
+            self.down_since = None;
             return self.look_for_better(now);
         }
+        self.down_since.get_or_insert(now);
         let reason = match self.active {
             Some(_) => SwitchReason::Failover,
             None => SwitchReason::Recovered,
@@ -44,13 +46,13 @@ impl State {
 
     /// From tier to tier; within one, the strategy's choice.
     fn next_of(&self, may: impl Fn(&Entry) -> bool) -> Option<DatabaseId> {
-        let tiers: [fn(&Entry) -> bool; 6] = [
+        let tiers: [fn(&Entry) -> bool; 5] = [
             |entry| is_closed(entry) && entry.connected && !entry.is_refused(),
             |entry| is_closed(entry) && entry.connected,
             |entry| is_closed(entry) && !entry.is_refused(),
             is_closed,
+            // Without a connection there is nothing to try.
             |entry| is_half_open(entry) && entry.connected,
-            is_half_open,
         ];
         tiers
             .iter()
@@ -133,6 +135,9 @@ impl State {
         self.since = now;
         self.generation += 1;
         self.changed = true;
+        if next.and_then(|id| self.get(id)).is_some_and(is_closed) {
+            self.down_since = None;
+        }
         let nobody = new.is_none();
         self.effects.push(Effect::Switched { old, new, reason });
         if nobody {

@@ -93,6 +93,8 @@ pub(in crate::multidb) struct State {
     since: Instant,
     generation: u64,
     no_fallback_before: Instant,
+    /// Since when no trusted one takes the commands; a trial that fails does not interrupt it.
+    down_since: Option<Instant>,
     effects: Vec<Effect>,
     changed: bool,
     begun: bool,
@@ -107,6 +109,7 @@ impl State {
             since: now,
             generation: 0,
             no_fallback_before: now,
+            down_since: None,
             effects: Vec::new(),
             changed: true,
             begun: false,
@@ -138,6 +141,11 @@ impl State {
         let database = self.active.and_then(|id| self.get(id));
         let database = database.map(|entry| entry.database.clone());
         (database, self.since, self.generation)
+    }
+
+    /// Since when no trusted one takes the commands.
+    pub(in crate::multidb) fn down_since(&self) -> Option<Instant> {
+        self.down_since
     }
 
     /// Nobody is trusted: whoever is well is wanted as soon as possible.

@@ -1,0 +1,174 @@
+//! Accounts and prices on every database.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::*;
+use crate::domain::{
+    Account, AccountKind, Allowance, Budget, Limits, ModelRule, Period, Price, Rate,
+};
+
+fn account(kind: AccountKind, id: &str) -> Account {
+    let limits = Limits {
+        rpm: Some(60),
+        tpm: None,
+        parallel: Some(0),
+    };
+    Account {
+        name: "Ann's Schlüssel".to_owned(),
+        user: "ann".to_owned(),
+        team: "blue".to_owned(),
+        budget: "small".to_owned(),
+        allowance: Allowance {
+            budget: Budget {
+                limit: Some(crate::domain::MOST_NANO_USD),
+                soft: Some(1),
+                period: Period::Every(86_400),
+            },
+            limits,
+            by_model: BTreeMap::from([("qwen3:8b".to_owned(), limits)]),
+        },
+        models: ["llama3.2", "qwen3:*"]
+            .map(|rule| ModelRule::parse(rule).unwrap())
+            .to_vec(),
+        metadata: r#"{"tags":["a","é"]}"#.to_owned(),
+        expires_at: Some(2_000_000_000),
+        ..Account::new(kind, id, 1_700_000_000)
+    }
+}
+
+fn version(saved: Saved) -> i64 {
+    match saved {
+        Saved::As(version) => version,
+        Saved::Stale => panic!("stale"),
+    }
+}
+
+fn put(change: &AccountChange) -> &str {
+    match change {
+        AccountChange::Put(account) => &account.id,
+        AccountChange::Gone(_, id) => id,
+    }
+}
+
+on_every_database! {
+    async fn an_account_is_read_as_it_was_written(ground: &Ground) {
+        let store = ground.open().await;
+        let ours = account(AccountKind::Key, &"a".repeat(64));
+        let saved = version(store.save_account(&ours, Upon::Nothing).await.unwrap());
+        let read = store.account(ours.kind, &ours.id).await.unwrap().unwrap();
+        assert_eq!(read, Stored { account: ours.clone(), version: saved });
+        assert_eq!(store.account(AccountKind::User, &ours.id).await.unwrap(), None);
+        let bare = Account::new(AccountKind::EndUser, "Ⓤ ser/1", 5);
+        store.save_account(&bare, Upon::Nothing).await.unwrap();
+        let read = store.account(bare.kind, &bare.id).await.unwrap().unwrap();
+        assert_eq!(read.account, bare);
+    }
+
+    async fn of_two_who_change_the_same_account_one_must_look_again(ground: &Ground) {
+        let store = ground.open().await;
+        let mut ours = account(AccountKind::Team, "blue");
+        let first = version(store.save_account(&ours, Upon::Nothing).await.unwrap());
+        assert_eq!(store.save_account(&ours, Upon::Nothing).await.unwrap(), Saved::Stale);
+        ours.blocked = true;
+        let second = version(store.save_account(&ours, Upon::Version(first)).await.unwrap());
+        assert!(second > first);
+        assert_eq!(store.save_account(&ours, Upon::Version(first)).await.unwrap(), Saved::Stale);
+        assert!(store.account(ours.kind, "blue").await.unwrap().unwrap().account.blocked);
+    }
+
+    async fn what_has_changed_is_found_by_number_deletions_too(ground: &Ground) {
+        let store = ground.open().await;
+        assert_eq!(store.account_changes(0).await.unwrap().version, 0);
+        for id in ["a", "b", "c"] {
+            store.save_account(&account(AccountKind::User, id), Upon::Nothing).await.unwrap();
+        }
+        let all = store.account_changes(0).await.unwrap();
+        let ids: Vec<&str> = all.accounts.iter().map(put).collect();
+        assert_eq!(ids, ["a", "b", "c"]);
+        assert!(store.account_changes(all.version).await.unwrap().accounts.is_empty());
+
+        let gone = version(store.delete_account(AccountKind::User, "b", 9).await.unwrap());
+        assert_eq!(store.delete_account(AccountKind::User, "b", 9).await.unwrap(), Saved::Stale);
+        let since = store.account_changes(all.version).await.unwrap();
+        assert!(since.version >= gone);
+        assert_eq!(since.accounts, [AccountChange::Gone(AccountKind::User, "b".to_owned())]);
+        assert_eq!(store.account(AccountKind::User, "b").await.unwrap(), None);
+        // Its name may be given again.
+        store.save_account(&account(AccountKind::User, "b"), Upon::Nothing).await.unwrap();
+        let page = store.accounts(AccountKind::User, "a", 1).await.unwrap();
+        assert_eq!(page.iter().map(|stored| &*stored.account.id).collect::<Vec<_>>(), ["b"]);
+    }
+
+    async fn many_writers_at_once_have_each_their_number_and_none_is_missed(ground: &Ground) {
+        let stores = join_all((0..4).map(|_| ground.open())).await;
+        let reader = ground.open().await;
+        let writers = async {
+            join_all((0..24).map(|n| {
+                let store = stores[n % 4].clone();
+                async move {
+                    let ours = account(AccountKind::Key, &format!("key-{n:02}"));
+                    loop {
+                        match store.save_account(&ours, Upon::Nothing).await {
+                            Ok(saved) => return version(saved),
+                            Err(Error::Contended(_)) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                }
+            }))
+            .await
+        };
+        // Somebody who follows meanwhile, by number alone.
+        let follower = async {
+            let (mut since, mut seen) = (0, std::collections::BTreeSet::new());
+            while seen.len() < 24 {
+                let changes = reader.account_changes(since).await.unwrap();
+                seen.extend(changes.accounts.iter().map(|change| put(change).to_owned()));
+                since = changes.version;
+                tokio::task::yield_now().await;
+            }
+            seen.len()
+        };
+        let (mut versions, seen) = tokio::join!(writers, follower);
+        versions.sort_unstable();
+        assert_eq!((versions, seen), ((1..=24).collect(), 24));
+    }
+
+    async fn prices_are_set_and_taken_back(ground: &Ground) {
+        let store = ground.open().await;
+        let rate = |nano| Rate::from_nano_usd_per_million(nano).unwrap();
+        let price = Price { input: rate(1), cached_input: rate(0), output: rate(1_000_000_000_000_000) };
+        store.save_price(&model("m"), Some(price), 1).await.unwrap();
+        store.save_price(&model("n"), Some(Price::default()), 1).await.unwrap();
+        assert_eq!(store.prices().await.unwrap(), [(model("m"), price), (model("n"), Price::default())]);
+        let since = store.account_changes(0).await.unwrap();
+        assert_eq!(since.prices.len(), 2);
+        store.save_price(&model("m"), None, 2).await.unwrap();
+        assert_eq!(store.save_price(&model("m"), None, 2).await.unwrap(), Saved::Stale);
+        let since = store.account_changes(since.version).await.unwrap();
+        assert_eq!(since.prices, [(model("m"), None)]);
+        assert_eq!(store.prices().await.unwrap().len(), 1);
+    }
+
+    async fn what_is_spent_of_a_budget_is_found_by_its_period(ground: &Ground) {
+        let store = ground.open().await;
+        // 86,400 is the period of what these batches carry.
+        apply(&store, &[Arc::new(charge(Uuid::now_v7(), 1, "k", 5))]).await.unwrap();
+        apply(&store, &[Arc::new(charge(Uuid::now_v7(), 1, "k", 7))]).await.unwrap();
+        let key = |id: &str, period| (EntityKind::Key, Arc::from(id), period);
+        let asked = [key("k", 86_400), key("k", 0), key("k", 172_800), key("other", 86_400)];
+        let mut spent = store.spent_of(&asked).await.unwrap();
+        spent.sort_unstable();
+        assert_eq!(spent, [(key("k", 0), 12), (key("k", 86_400), 12)]);
+    }
+
+    async fn a_row_this_version_does_not_understand_lets_nobody_in(ground: &Ground) {
+        let store = ground.open().await;
+        store.save_account(&account(AccountKind::Key, "k"), Upon::Nothing).await.unwrap();
+        ground.sql("UPDATE accounts SET rules = '{\"requests_per_fortnight\":3}' WHERE id = 'k'");
+        let read = store.account(AccountKind::Key, "k").await.unwrap().unwrap();
+        assert!(read.account.blocked);
+    }
+}

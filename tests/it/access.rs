@@ -1,0 +1,585 @@
+//! Keys, limits, budgets and prices, through real sockets.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use herdsman::domain::EntityKind;
+use herdsman::simulator::Fault;
+use herdsman::store::Store;
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Herd, PATIENCE, Plan, Stream};
+
+fn chat(stream: bool) -> Value {
+    json!({"model": "llama3.2", "stream": stream, "messages": [{"role": "user", "content": "hi there"}]})
+}
+
+/// A request with these headers.
+async fn send(
+    herd: &Herd,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Stream {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", herd.url()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = if body.is_null() {
+        Bytes::new()
+    } else {
+        body.to_string().into()
+    };
+    herd.request(request.body(Full::new(body)).unwrap()).await
+}
+
+async fn admin(herd: &Herd, method: Method, path: &str, body: Value) -> Answer {
+    send(herd, method, path, &[], &body).await.whole().await
+}
+
+/// A new account, as it is shown.
+async fn made(herd: &Herd, path: &str, body: Value) -> Value {
+    let answer = admin(herd, Method::POST, path, body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()
+}
+
+/// A new key: itself, and its id.
+async fn key(herd: &Herd, body: Value) -> (String, String) {
+    let made = made(herd, "/admin/keys", body).await;
+    let text = |name: &str| made[name].as_str().unwrap().to_owned();
+    (text("key"), text("id"))
+}
+
+async fn ask(herd: &Herd, path: &str, key: &str, body: &Value) -> Answer {
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", bearer.as_str())];
+    send(herd, Method::POST, path, &headers, body)
+        .await
+        .whole()
+        .await
+}
+
+/// What an entity has been charged, once everything recorded is in the database.
+async fn charged(herd: &Herd, kind: EntityKind, entity: &str) -> (i64, i64) {
+    herd.app.spend().flush_now(PATIENCE).await.unwrap();
+    let store = Store::open("", herd.dir.path()).await.unwrap();
+    let rows = store.spent(kind).await.unwrap();
+    rows.iter()
+        .find(|row| row.entity == entity)
+        .map_or((0, 0), |row| (row.spend_nano_usd, row.requests))
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_shown_once_and_taken_wherever_clients_put_it() {
+    let herd = Plan::servers(1)
+        .set("access.require_key=true")
+        .start()
+        .await;
+    let refused = herd.post("/api/chat", &chat(true)).await;
+    assert_eq!(refused.status, 401);
+    assert!(
+        refused.json()["error"]
+            .as_str()
+            .unwrap()
+            .contains("no API key")
+    );
+    let refused = ask(&herd, "/v1/chat/completions", "sk-nobody", &chat(false)).await;
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.json()["error"]["type"], "authentication_error");
+
+    let (key, id) = key(&herd, json!({"name": "laptop", "user": "ann"})).await;
+    assert!(key.starts_with("sk-") && key.len() == 67, "{key}");
+    let bearer = format!("Bearer {key}");
+    for headers in [
+        ("authorization", bearer.as_str()),
+        ("x-api-key", key.as_str()),
+    ] {
+        for path in ["/api/chat", "/v1/chat/completions"] {
+            let answer = send(&herd, Method::POST, path, &[headers], &chat(true)).await;
+            assert_eq!(answer.whole().await.status, 200, "{path} {headers:?}");
+        }
+    }
+    let shown = admin(
+        &herd,
+        Method::GET,
+        &format!("/admin/keys/{id}"),
+        Value::Null,
+    )
+    .await;
+    assert_eq!(shown.json()["name"], "laptop");
+    assert!(!shown.text().contains(&key));
+    herd.counted().await;
+    for file in std::fs::read_dir(herd.dir.path()).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            let text = std::fs::read(&path).unwrap();
+            let found = text.windows(key.len()).any(|part| part == key.as_bytes());
+            assert!(!found, "the key itself is in {}", path.display());
+        }
+    }
+    // What is not inference stays open, and what the server sees has no key in it.
+    assert_eq!(herd.get("/api/tags").await.status, 200);
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn keys_end_by_being_blocked_deleted_or_over_and_are_for_their_models_only() {
+    let herd = Plan::servers(1)
+        .set("access.require_key=true")
+        .start()
+        .await;
+    let (blocked, id) = key(&herd, json!({})).await;
+    let path = format!("/admin/keys/{id}");
+    let status = async |key: &str| ask(&herd, "/api/chat", key, &chat(false)).await.status;
+    assert_eq!(status(&blocked).await, 200);
+    admin(&herd, Method::PATCH, &path, json!({"blocked": true})).await;
+    assert_eq!(status(&blocked).await, 401);
+    admin(&herd, Method::PATCH, &path, json!({"blocked": false})).await;
+    assert_eq!(status(&blocked).await, 200);
+    assert_eq!(
+        admin(&herd, Method::DELETE, &path, Value::Null)
+            .await
+            .status,
+        200
+    );
+    assert_eq!(status(&blocked).await, 401);
+    assert_eq!(
+        admin(&herd, Method::DELETE, &path, Value::Null)
+            .await
+            .status,
+        404
+    );
+
+    let (over, _) = key(&herd, json!({"expires_at": 1_000_000})).await;
+    let refused = ask(&herd, "/api/chat", &over, &chat(false)).await;
+    assert_eq!(refused.status, 401);
+    assert!(refused.text().contains("expired"));
+
+    let (narrow, _) = key(&herd, json!({"models": ["qwen3:*"]})).await;
+    let refused = ask(&herd, "/api/chat", &narrow, &chat(false)).await;
+    assert_eq!(refused.status, 403);
+    assert!(
+        refused.text().contains("may not use model"),
+        "{}",
+        refused.text()
+    );
+
+    made(
+        &herd,
+        "/admin/teams",
+        json!({"id": "blue", "blocked": true}),
+    )
+    .await;
+    let (member, _) = key(&herd, json!({"team": "blue"})).await;
+    assert_eq!(status(&member).await, 403);
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn without_require_key_whatever_clients_must_send_is_let_through() {
+    let herd = Plan::servers(1).start().await;
+    let answer = ask(&herd, "/v1/chat/completions", "ollama", &chat(false)).await;
+    assert_eq!(answer.status, 200);
+    let (key, id) = key(&herd, json!({"blocked": true})).await;
+    assert_eq!(
+        ask(&herd, "/api/chat", &key, &chat(false)).await.status,
+        401,
+        "{id}"
+    );
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn speed_limits_say_when_to_come_back() {
+    let herd = Plan::servers(1)
+        .each(|server| {
+            server.default_predict = 100_000;
+            server.decode_interval = Duration::from_millis(2);
+        })
+        .start()
+        .await;
+    let (one, _) = key(&herd, json!({"parallel": 1})).await;
+    let bearer = format!("Bearer {one}");
+    let headers = [("authorization", bearer.as_str())];
+    let mut open = send(&herd, Method::POST, "/api/chat", &headers, &chat(true)).await;
+    assert_eq!(open.status, 200);
+    open.piece().await.unwrap();
+    let refused = ask(&herd, "/api/chat", &one, &chat(true)).await;
+    assert_eq!(refused.status, 429);
+    assert!(
+        refused.text().contains("limited to 1 requests at once"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(refused.header("retry-after"), "1");
+    drop(open);
+    herd.at_rest().await;
+    let short = json!({"model": "llama3.2", "stream": false, "prompt": "hi", "options": {"num_predict": 2}});
+    eventually_ok(&herd, &one, &short).await;
+
+    let (slow, id) = key(&herd, json!({"rpm": 2})).await;
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(ask(&herd, "/api/generate", &slow, &short).await.status);
+    }
+    // A minute may begin among them.
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    assert!(refused == 2 || refused == 1, "{statuses:?}");
+    let refused = loop {
+        let answer = ask(&herd, "/v1/completions", &slow, &short).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    let wait: u32 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait));
+    assert_eq!(refused.json()["error"]["type"], "rate_limit_error");
+
+    // A limit that is raised counts at once.
+    let raised = json!({"rpm": 100_000});
+    admin(&herd, Method::PATCH, &format!("/admin/keys/{id}"), raised).await;
+    eventually_ok(&herd, &slow, &short).await;
+    herd.finish().await;
+}
+
+async fn eventually_ok(herd: &Herd, key: &str, body: &Value) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let answer = ask(herd, "/api/generate", key, body).await;
+        if answer.status == 200 {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_a_model_have_a_limit_of_their_own() {
+    let herd = Plan::servers(1).start().await;
+    let limits = json!({"model_limits": {"LLAMA3.2": {"tpm": 20}}});
+    let (key, _) = key(&herd, limits).await;
+    let body = |most: u32| json!({"model": "llama3.2", "stream": false, "prompt": "hi", "options": {"num_predict": most}});
+    // Whoever says how much it wants is refused before it gets any of it.
+    let refused = ask(&herd, "/api/generate", &key, &body(1_000)).await;
+    assert_eq!(refused.status, 429);
+    assert!(
+        refused.text().contains("with model 'llama3.2:latest'"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(
+        ask(&herd, "/api/generate", &key, &body(4)).await.status,
+        200
+    );
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_request_costs_is_charged_to_everyone_it_concerns_to_the_nano_usd() {
+    let herd = Plan::servers(1)
+        .set("price=[{ model = \"llama3.2\", input = 0.05, output = 0.20 }]")
+        .start()
+        .await;
+    made(&herd, "/admin/orgs", json!({"id": "acme"})).await;
+    made(&herd, "/admin/teams", json!({"id": "blue", "org": "acme"})).await;
+    let account = json!({"user": "ann", "team": "blue", "metadata": {"tags": ["batch"]}});
+    let (key, id) = key(&herd, account).await;
+    let bearer = format!("Bearer {key}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("x-herdsman-tags", "night, batch"),
+    ];
+    let mut body = chat(false);
+    body["user"] = "customer 7".into();
+    let answer = send(&herd, Method::POST, "/v1/chat/completions", &headers, &body)
+        .await
+        .whole()
+        .await;
+    let usage = &answer.json()["usage"];
+    let tokens = |name: &str| usage[name].as_i64().unwrap();
+    // 50 and 200 nano-USD a token.
+    let cost = 50 * tokens("prompt_tokens") + 200 * tokens("completion_tokens");
+    assert!(cost > 0);
+    for (kind, entity) in [
+        (EntityKind::Key, id.as_str()),
+        (EntityKind::User, "ann"),
+        (EntityKind::Team, "blue"),
+        (EntityKind::TeamMember, "blue/ann"),
+        (EntityKind::Org, "acme"),
+        (EntityKind::EndUser, "customer 7"),
+        (EntityKind::Tag, "batch"),
+        (EntityKind::Tag, "night"),
+    ] {
+        assert_eq!(
+            charged(&herd, kind, entity).await,
+            (cost, 1),
+            "{kind} {entity}"
+        );
+    }
+    // The price of the moment a request ends is the price.
+    let twice = json!({"input_nano_usd": 100_000_000, "output_nano_usd": 400_000_000});
+    let set = admin(&herd, Method::PUT, "/admin/prices/llama3.2", twice).await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    send(&herd, Method::POST, "/v1/chat/completions", &headers, &body)
+        .await
+        .whole()
+        .await;
+    assert_eq!(charged(&herd, EntityKind::Key, &id).await, (3 * cost, 2));
+    admin(&herd, Method::DELETE, "/admin/prices/llama3.2", Value::Null).await;
+    ask(&herd, "/v1/chat/completions", &key, &chat(false)).await;
+    assert_eq!(charged(&herd, EntityKind::Key, &id).await, (4 * cost, 3));
+    let shown = admin(
+        &herd,
+        Method::GET,
+        &format!("/admin/keys/{id}"),
+        Value::Null,
+    )
+    .await;
+    assert_eq!(shown.json()["spent_nano_usd"], 4 * cost);
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_budget_that_is_spent_refuses_and_a_larger_one_lets_in_again() {
+    let herd = Plan::servers(1)
+        .set("price=[{ model = \"llama3.2\", output = 1.0 }]")
+        .start()
+        .await;
+    // A thousand nano-USD a token, eight tokens an answer.
+    made(
+        &herd,
+        "/admin/budgets",
+        json!({"id": "small", "limit_nano_usd": 20_000, "period": "month"}),
+    )
+    .await;
+    let (key, id) = key(&herd, json!({"budget": "small"})).await;
+    let eight = json!({"model": "llama3.2", "stream": false, "prompt": "hi", "max_tokens": 8});
+    let ask = async || ask(&herd, "/v1/completions", &key, &eight).await;
+    assert_eq!(ask().await.status, 200);
+    assert_eq!(ask().await.status, 200);
+    let refused = ask().await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
+    assert_eq!(refused.header("x-should-retry"), "false");
+    assert!(
+        refused
+            .text()
+            .contains("has spent its budget of 0.00002 USD"),
+        "{}",
+        refused.text()
+    );
+    let wait: u32 = refused.header("retry-after").parse().unwrap();
+    assert!(wait <= 31 * 86_400);
+    assert_eq!(charged(&herd, EntityKind::Key, &id).await, (16_000, 2));
+
+    let larger = json!({"limit_nano_usd": 24_000});
+    admin(&herd, Method::PATCH, "/admin/budgets/small", larger).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while ask().await.status != 200 {
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    assert_eq!(ask().await.status, 429);
+    assert_eq!(charged(&herd, EntityKind::Key, &id).await.0, 24_000);
+
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_that_came_to_nothing_is_a_failed_one_and_costs_nothing() {
+    let herd = Plan::servers(1)
+        .set("routing.queue_timeout=200ms")
+        .start()
+        .await;
+    let (key, id) = key(&herd, json!({})).await;
+    let unknown = json!({"model": "nobody-has-this", "prompt": "hi", "stream": false});
+    assert_eq!(
+        ask(&herd, "/api/generate", &key, &unknown).await.status,
+        404
+    );
+    herd.servers[0].fault(Fault::InternalError);
+    let answer = ask(&herd, "/api/chat", &key, &chat(false)).await;
+    assert!(answer.status.is_server_error(), "{}", answer.status);
+    herd.app.spend().flush_now(PATIENCE).await.unwrap();
+    let store = Store::open("", herd.dir.path()).await.unwrap();
+    let days = store.daily_spent("0000", "9999", 100).await.unwrap();
+    let days: Vec<_> = days
+        .iter()
+        .filter(|day| day.kind == "key" && day.entity == id)
+        .collect();
+    let failed: i64 = days.iter().map(|day| day.failed_requests).sum();
+    let money: i64 = days.iter().map(|day| day.spend_nano_usd).sum();
+    assert_eq!((failed, money), (2, 0));
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn keys_known_before_an_outage_work_and_unknown_ones_are_not_let_in() {
+    let herd = Plan::servers(1)
+        .set("access.require_key=true")
+        .set("access.outage_grace=8s")
+        .start()
+        .await;
+    let (key, _) = key(&herd, json!({})).await;
+    let (file, aside) = (
+        herd.dir.path().join("herdsman.db"),
+        herd.dir.path().join("aside"),
+    );
+    std::fs::rename(&file, &aside).unwrap();
+    let status = async |key: &str| ask(&herd, "/api/chat", key, &chat(false)).await.status;
+    // First it is unknown, then nobody can say whether it still is.
+    let mut seen = vec![status("sk-unknown").await];
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while *seen.last().unwrap() != StatusCode::SERVICE_UNAVAILABLE {
+        assert!(tokio::time::Instant::now() < deadline, "{seen:?}");
+        seen.push(status("sk-unknown").await);
+    }
+    assert_eq!(seen[0], 401);
+    assert_eq!(status(&key).await, 200, "known before");
+    // And after the grace nobody is known any more.
+    while status(&key).await != 503 {
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    std::fs::rename(&aside, &file).unwrap();
+    while status(&key).await != 200 {
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    assert_eq!(status("sk-unknown").await, 401);
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn admin_calls_need_the_admin_key_where_there_is_one() {
+    let herd = Plan::servers(1)
+        .set("access.admin_key=root-1")
+        .start()
+        .await;
+    assert_eq!(herd.get("/admin/keys").await.status, 401);
+    assert_eq!(herd.get("/admin/openapi.json").await.status, 401);
+    let with = [("authorization", "Bearer root-1")];
+    let listed = send(&herd, Method::GET, "/admin/keys", &with, &Value::Null).await;
+    assert_eq!(
+        listed.whole().await.json(),
+        json!({"items": [], "next": null})
+    );
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn every_call_that_is_described_is_answered() {
+    let herd = Plan::servers(1).start().await;
+    let described = herd.get("/admin/openapi.json").await.json();
+    let mut calls = 0;
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let path = path
+                .replace("{id}", "nobody")
+                .replace("{user}", "nobody")
+                .replace("{model}", "nobody");
+            let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap();
+            let body = json!({"nonsense": 1});
+            let answer = admin(&herd, method.clone(), &path, body).await;
+            assert!(
+                answer.status != 405 && !answer.text().contains("404 page not found"),
+                "{method} {path}: {} {}",
+                answer.status,
+                answer.text()
+            );
+            calls += 1;
+        }
+    }
+    assert!(calls >= 40, "{calls}");
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn accounts_are_listed_by_page_changed_by_patch_and_checked() {
+    let herd = Plan::servers(1).start().await;
+    for n in 0..5 {
+        made(
+            &herd,
+            "/admin/users",
+            json!({"id": format!("user-{n}"), "rpm": 5}),
+        )
+        .await;
+    }
+    let page = herd.get("/admin/users?limit=2").await.json();
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+    assert_eq!(page["next"], "user-1");
+    let page = herd.get("/admin/users?limit=10&after=user-1").await.json();
+    assert_eq!(
+        (page["items"].as_array().unwrap().len(), &page["next"]),
+        (3, &Value::Null)
+    );
+
+    let patch = json!({"rpm": null, "limit_nano_usd": 7, "period": "1d", "metadata": {"a": 1}});
+    let changed = admin(&herd, Method::PATCH, "/admin/users/user-0", patch)
+        .await
+        .json();
+    assert_eq!(
+        (&changed["rpm"], &changed["limit_nano_usd"]),
+        (&Value::Null, &json!(7))
+    );
+    let again = admin(
+        &herd,
+        Method::PATCH,
+        "/admin/users/user-0",
+        json!({"metadata": {"b": 2}}),
+    )
+    .await;
+    assert_eq!(again.json()["metadata"], json!({"a": 1, "b": 2}));
+
+    for (path, body, status, told) in [
+        ("/admin/users", json!({"id": "user-0"}), 409, "exists"),
+        ("/admin/users", json!({"id": "a/b"}), 400, "id:"),
+        (
+            "/admin/users",
+            json!({"id": "x", "rmp": 1}),
+            400,
+            "unknown field",
+        ),
+        ("/admin/users", json!({"id": "x", "rpm": -1}), 400, "rpm:"),
+        (
+            "/admin/users",
+            json!({"id": "x", "team": "t"}),
+            400,
+            "belongs to none",
+        ),
+        (
+            "/admin/users",
+            json!({"id": "x", "period": "soon"}),
+            400,
+            "period:",
+        ),
+        (
+            "/admin/keys",
+            json!({"id": "x"}),
+            400,
+            "follows from the key",
+        ),
+        ("/admin/keys", json!({"models": ["a b"]}), 400, "models:"),
+        ("/admin/budgets", json!({}), 400, "id:"),
+    ] {
+        let answer = admin(&herd, Method::POST, path, body.clone()).await;
+        assert_eq!(answer.status, status, "{path} {body}: {}", answer.text());
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(told), "{path} {body}: {error}");
+    }
+    let joined = admin(
+        &herd,
+        Method::PUT,
+        "/admin/teams/blue/members/ann",
+        json!({"rpm": 3}),
+    )
+    .await;
+    assert_eq!(joined.json()["id"], "blue/ann");
+    let members = herd.get("/admin/teams/blue/members").await.json();
+    assert_eq!(members["items"].as_array().unwrap().len(), 1);
+    herd.finish().await;
+}

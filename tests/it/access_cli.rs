@@ -1,0 +1,153 @@
+//! `herdsman key|user|team|org|budget …`, as scripts run it.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::support::{Herd, Plan};
+
+async fn herdsman(herd: Option<&Herd>, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herdsman"));
+    command.args(arguments).env_clear();
+    if let Some(herd) = herd {
+        // The first is nobody.
+        command.env(
+            "HERDSMAN_ADDRESS",
+            format!("http://127.0.0.1:1,{}", herd.url()),
+        );
+    }
+    command.output().await.unwrap()
+}
+
+async fn json_of(herd: &Herd, arguments: &[&str]) -> Value {
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+    let ended = herdsman(Some(herd), &arguments).await;
+    assert!(ended.status.success(), "{arguments:?}: {ended:?}");
+    serde_json::from_slice(&ended.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_are_made_shown_changed_and_deleted_through_any_router() {
+    let herd = Plan::servers(1)
+        .set("access.require_key=true")
+        .start()
+        .await;
+    json_of(&herd, &["org", "create", "acme"]).await;
+    json_of(
+        &herd,
+        &["team", "create", "blue", "--org", "acme", "--rpm", "100"],
+    )
+    .await;
+    json_of(
+        &herd,
+        &[
+            "budget", "create", "small", "--limit", "2.50", "--period", "30d",
+        ],
+    )
+    .await;
+    let made = json_of(
+        &herd,
+        &[
+            "key",
+            "create",
+            "--name",
+            "laptop",
+            "--team",
+            "blue",
+            "--budget",
+            "small",
+            "--model",
+            "llama3.2",
+            "--expires-in",
+            "1h",
+        ],
+    )
+    .await;
+    let key = made["key"].as_str().unwrap();
+    let chat = json!({"model": "llama3.2", "stream": false, "messages": []});
+    let request = http::Request::post(format!("{}/api/chat", herd.url()))
+        .header("authorization", format!("Bearer {key}"))
+        .body(chat.to_string().into())
+        .unwrap();
+    assert_eq!(herd.request(request).await.status, 200);
+
+    let shown = json_of(&herd, &["key", "show", key]).await;
+    assert_eq!(
+        (&shown["name"], &shown["key"]),
+        (&json!("laptop"), &Value::Null)
+    );
+    let listed = json_of(&herd, &["key", "list"]).await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    let changed = json_of(
+        &herd,
+        &["key", "update", key, "--limit", "0.000000001", "--rpm", "5"],
+    )
+    .await;
+    assert_eq!(
+        (&changed["limit_nano_usd"], &changed["rpm"]),
+        (&json!(1), &json!(5))
+    );
+    let changed = json_of(&herd, &["key", "update", key, "--limit", "none"]).await;
+    assert_eq!(changed["limit_nano_usd"], Value::Null);
+    assert_eq!(
+        json_of(&herd, &["key", "block", key]).await["blocked"],
+        true
+    );
+    assert_eq!(
+        json_of(&herd, &["key", "unblock", key]).await["blocked"],
+        false
+    );
+    json_of(&herd, &["team", "join", "blue", "ann", "--limit", "1"]).await;
+    let members = json_of(&herd, &["team", "members", "blue"]).await;
+    assert_eq!(members["items"][0]["id"], "blue/ann");
+    json_of(&herd, &["team", "leave", "blue", "ann"]).await;
+
+    let told = herdsman(Some(&herd), &["budget", "list"]).await;
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(
+        told.contains("small") && told.contains("2.5 USD / 30d"),
+        "{told}"
+    );
+    json_of(&herd, &["key", "delete", key]).await;
+    let gone = herdsman(Some(&herd), &["key", "show", key]).await;
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+    let told = String::from_utf8(gone.stderr).unwrap();
+    assert!(told.contains("not found"), "{told}");
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn exit_codes_tell_what_went_wrong() {
+    let nobody = ["--address", "http://127.0.0.1:1,http://127.0.0.1:2"];
+    let with = |arguments: &[&'static str]| -> Vec<&'static str> {
+        arguments.iter().copied().chain(nobody).collect()
+    };
+    for (arguments, code) in [
+        (with(&["key", "list"]), 69),
+        (with(&["user", "members", "x"]), 2),
+        (with(&["key", "create", "--limit", "1.2.3"]), 2),
+        (with(&["key", "create", "--metadata", "[]"]), 2),
+        (vec!["key", "list", "--address", "nonsense"], 2),
+        (vec!["--set", "a=b", "key", "list"], 2),
+    ] {
+        let ended = herdsman(None, &arguments).await;
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {ended:?}");
+        assert!(!ended.stderr.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_key_comes_from_a_file_or_the_environment() {
+    let herd = Plan::servers(1)
+        .set("access.admin_key=root-1")
+        .start()
+        .await;
+    let refused = herdsman(Some(&herd), &["user", "list"]).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let file = herd.dir.path().join("admin-key");
+    std::fs::write(&file, "root-1\n").unwrap();
+    let file = file.to_str().unwrap();
+    json_of(&herd, &["user", "list", "--admin-key-file", file]).await;
+    herd.finish().await;
+}
