@@ -70,7 +70,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "http",
         &[
             "domain", "config", "metrics", "protocol", "gateway", "fleet", "usage", "spend",
-            "store", "access",
+            "store", "access", "multidb",
         ],
     ),
     (
@@ -86,6 +86,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "simulator",
             "upstream",
             "store",
+            "multidb",
             "cluster",
             "fleet",
             "usage",

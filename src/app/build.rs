@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_util::task::TaskTracker;
 
-use super::{App, DirLock, Error};
-use crate::access::{self, Access};
+use super::{App, DirLock, Error, redis};
+use crate::access::{self, Access, RedisLedger};
 use crate::config::{Config, Durability, Slots};
 use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
 use crate::gateway::{self, Gateway, Meters};
 use crate::http::{self, Admin, Front, Limits, Origins, State};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
+use crate::multidb::MultiDb;
 use crate::spend::{self, Spend};
 use crate::store::Store;
 use crate::upstream::{Client, Target};
@@ -29,6 +30,10 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let tracker = TaskTracker::new();
     let mut all = Registry::default();
 
+    let redis = match &config.redis {
+        Some(redis) => Some(redis::connect(redis).await?),
+        None => None,
+    };
     let store = Store::open(config.store.url.expose(), &config.server.data_dir).await?;
     store.migrate().await?;
     let options = spend::Options {
@@ -61,10 +66,11 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     }
     let usage = Usage::start(&store, running(&fleet), tracker.clone()).await?;
 
+    let limits = limits(&config);
     let access = Access::start(
-        limits(&config),
+        limits.clone(),
         store.clone(),
-        None,
+        shared_ledger(&config, redis.as_ref(), &limits.router),
         applied_until(&spend),
         tracker.clone(),
     )
@@ -93,6 +99,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         gateway: Arc::clone(&gateway),
         store,
         access,
+        redis: redis.clone(),
         tasks: tracker.clone(),
         admin: Admin::new(config.access.admin_key.expose()),
         registry: Arc::new(all),
@@ -111,6 +118,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         gateway,
         fleet,
         spend,
+        redis,
         grace: config.server.grace,
         tracker,
         _lock: lock,
@@ -143,6 +151,17 @@ fn limits(config: &Config) -> access::Options {
         prices: config.price.iter().map(price).collect(),
         router: uuid::Uuid::now_v7().to_string().into(),
     }
+}
+
+/// Where the routers settle what they have used of common limits.
+fn shared_ledger(
+    config: &Config,
+    redis: Option<&MultiDb>,
+    router: &Arc<str>,
+) -> Option<Arc<dyn access::Shared>> {
+    let (prefix, redis) = (&config.redis.as_ref()?.key_prefix, redis?);
+    let ledger = RedisLedger::new(redis.clone(), prefix, Arc::clone(router), access::TERMS);
+    Some(Arc::new(ledger))
 }
 
 /// Until when everything that was counted here is in the database. A record may be on its way to the

@@ -25,6 +25,9 @@ pub enum Error {
     /// The database.
     #[error("database: {0}")]
     Store(#[from] store::Error),
+    /// The Redis databases.
+    #[error("redis: {0}")]
+    Redis(String),
     /// The journal.
     #[error(transparent)]
     Spend(#[from] spend::StartError),

@@ -7,6 +7,7 @@ mod build;
 mod error;
 mod files;
 mod lock;
+mod redis;
 mod signals;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::http::Server;
+use crate::multidb::MultiDb;
 use crate::spend::Spend;
 use lock::DirLock;
 
@@ -40,6 +42,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     fleet: Fleet,
     spend: Spend,
+    redis: Option<MultiDb>,
     grace: Duration,
     tracker: TaskTracker,
     _lock: DirLock,
@@ -119,7 +122,11 @@ impl App {
         if let Err(unflushed) = self.spend.shutdown(Instant::now() + LAST_FLUSH).await {
             tracing::warn!("{unflushed}; they are in the journal until the next start");
         }
-        // 6. What still runs in the background holds nothing.
+        // 6. The way to the other routers.
+        if let Some(redis) = &self.redis {
+            let _ = timeout(LAST_PROBES, redis.close()).await;
+        }
+        // 7. What still runs in the background holds nothing.
         self.tracker.close();
         let _ = timeout(LAST_PROBES, self.tracker.wait()).await;
         tracing::info!("stopped");

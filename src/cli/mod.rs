@@ -14,6 +14,7 @@ mod failure;
 mod interrupt;
 mod migrate;
 mod output;
+mod redis;
 mod said;
 mod serve;
 mod settings;
@@ -69,6 +70,8 @@ enum Command {
     Org(account::Arguments),
     /// Budgets that accounts name, likewise
     Budget(account::Arguments),
+    /// Redis databases of a router, likewise
+    Redis(redis::Arguments),
     /// Print shell completions
     Completions(completions::Arguments),
 }
@@ -107,6 +110,10 @@ impl Cli {
             Command::Team(arguments) => account(settings, arguments, Kind::Team, &env).await,
             Command::Org(arguments) => account(settings, arguments, Kind::Org, &env).await,
             Command::Budget(arguments) => account(settings, arguments, Kind::Budget, &env).await,
+            Command::Redis(arguments) => {
+                settings.must_be_empty("redis")?;
+                arguments.run(&env).await
+            }
             Command::Completions(arguments) => {
                 settings.must_be_empty("completions")?;
                 arguments.run()

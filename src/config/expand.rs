@@ -12,11 +12,12 @@ use super::problem::Problem;
 use super::tree::{FILE_SUFFIX, Node, Value};
 
 /// Every secret: its table (or list of tables) and its key.
-pub(super) const SECRETS: [(&str, &str); 5] = [
+pub(super) const SECRETS: [(&str, &str); 6] = [
     ("access", "admin_key"),
     ("endpoint", "api_key"),
     ("redis.database", "url"),
     ("redis.database", "master_url"),
+    ("redis.database", "health_check_url"),
     ("store", "url"),
 ];
 

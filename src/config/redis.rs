@@ -39,7 +39,7 @@ pub struct Redis {
     pub health_check_policy: HealthCheckPolicy,
     /// How many databases must be healthy at the start.
     pub initial_health_check_policy: InitialHealthCheckPolicy,
-    /// How long to keep trying to start.
+    /// How long to keep trying until as many are; zero is one try.
     #[serde(with = "duration")]
     pub initial_deadline: Duration,
     /// Failures within the window that make a database fail; 0 leaves it to the rate.
@@ -94,9 +94,10 @@ pub struct Database {
     /// How long a failed database is left alone.
     #[serde(default = "minute", with = "duration")]
     pub grace_period: Duration,
-    /// Redis Enterprise's REST address, to look for lag before returning there; empty: not asked.
+    /// `https://user:password@host:9443` of Redis Enterprise's REST interface, to look for lag before
+    /// going there; empty: not asked. Given for every database or for none.
     #[serde(default)]
-    pub health_check_url: String,
+    pub health_check_url: Secret,
 }
 
 /// What answers at a database's address.
@@ -134,6 +135,8 @@ pub enum InitialHealthCheckPolicy {
     MajorityAvailable,
     /// One.
     OneAvailable,
+    /// None: a router serves without Redis, and uses the first database that comes.
+    NoneAvailable,
 }
 
 impl Default for Redis {
@@ -148,9 +151,9 @@ impl Default for Redis {
             health_check_delay: Duration::from_millis(500),
             health_check_timeout: Duration::from_secs(3),
             health_check_policy: HealthCheckPolicy::HealthyAll,
-            // A router serves without Redis as well: one healthy database is enough to begin with.
-            initial_health_check_policy: InitialHealthCheckPolicy::OneAvailable,
-            initial_deadline: Duration::from_secs(10),
+            // A router that waits for Redis before it serves would make Redis a single point of failure.
+            initial_health_check_policy: InitialHealthCheckPolicy::NoneAvailable,
+            initial_deadline: Duration::ZERO,
             min_num_failures: 10,
             failure_rate_threshold: 0.1,
             failures_detection_window: Duration::from_secs(2),
@@ -177,7 +180,7 @@ impl Database {
             name: String::new(),
             weight: one(),
             grace_period: minute(),
-            health_check_url: String::new(),
+            health_check_url: Secret::default(),
         }
     }
 }

@@ -43,8 +43,8 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     if let Some(redis) = &config.redis {
         self::redis(redis, &mut faults);
     }
-    if config.spend.durability == Durability::Redis {
-        faults.lacks("spend.durability", "\"redis\"");
+    if config.spend.durability == Durability::Redis && config.redis.is_none() {
+        faults.add("spend.durability", "\"redis\" needs a [redis]");
     }
     access(&config.access, &mut faults);
     let models = config.price.iter().map(|price| &price.model);
@@ -132,6 +132,14 @@ fn redis(redis: &Redis, faults: &mut Faults) {
     }
     if redis.key_prefix.is_empty() || redis.key_prefix.contains(char::is_whitespace) {
         faults.add("redis.key_prefix", "must be text without spaces");
+    }
+    let asked = redis
+        .database
+        .iter()
+        .filter(|one| !one.health_check_url.is_empty());
+    if ![0, redis.database.len()].contains(&asked.count()) {
+        let what = "must be given for every database or for none: it compares them";
+        faults.add("redis.database.health_check_url", what);
     }
     for (at, database) in redis.database.iter().enumerate() {
         self::database(&format!("redis.database.{at}"), database, faults);

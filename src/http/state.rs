@@ -8,6 +8,7 @@ use super::admin::Admin;
 use crate::access::Access;
 use crate::gateway::Gateway;
 use crate::metrics::Registry;
+use crate::multidb::MultiDb;
 use crate::store::Store;
 
 /// Shared by all handlers; cheap to clone.
@@ -21,6 +22,8 @@ pub struct State {
     pub access: Access,
     /// Who may ask the admin calls.
     pub admin: Admin,
+    /// The Redis databases, if there are several routers.
+    pub redis: Option<MultiDb>,
     /// Work that goes on when its client has left.
     pub tasks: TaskTracker,
     /// The metrics.

@@ -135,6 +135,7 @@ fn enough(policy: InitialHealthCheckPolicy, healthy: usize, total: usize) -> boo
         InitialHealthCheckPolicy::AllAvailable => healthy == total,
         InitialHealthCheckPolicy::MajorityAvailable => healthy * 2 > total,
         InitialHealthCheckPolicy::OneAvailable => healthy > 0,
+        InitialHealthCheckPolicy::NoneAvailable => true,
     }
 }
 

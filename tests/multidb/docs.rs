@@ -120,6 +120,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         InitialHealthCheckPolicy::AllAvailable => "ALL_AVAILABLE",
         InitialHealthCheckPolicy::MajorityAvailable => "MAJORITY_AVAILABLE",
         InitialHealthCheckPolicy::OneAvailable => "ONE_AVAILABLE",
+        InitialHealthCheckPolicy::NoneAvailable => "NONE_AVAILABLE",
     };
     let retry = client.command_retry;
     let none = || "none".to_owned();

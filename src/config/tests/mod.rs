@@ -248,18 +248,10 @@ durability = "redis"
     13 | models = ["x"]
        | ^^^^^^^^^^^^^^
     config.toml:16:1: store.url: must be empty, for SQLite in data_dir, or begin with postgres:// or mysql://
-    config.toml:18:2: redis: Redis is not available in this version
-       |
-    18 | [redis]
-       |  ^^^^^^
     config.toml:21:1: redis.database.0.weight: must be a number above zero
        |
     21 | weight = 0.0
        | ^^^^^^^^^^^^
-    config.toml:24:1: spend.durability: "redis" is not available in this version
-       |
-    24 | durability = "redis"
-       | ^^^^^^^^^^^^^^^^^^^^
     "#);
 }
 

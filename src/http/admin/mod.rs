@@ -11,6 +11,7 @@ mod members;
 mod openapi;
 mod patch;
 mod prices;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -49,7 +50,12 @@ pub(super) struct Route {
 
 /// Every call there is. A subject is added with its line here.
 fn all() -> Vec<Route> {
-    [accounts::routes(), members::routes(), prices::routes()]
+    [
+        accounts::routes(),
+        members::routes(),
+        prices::routes(),
+        redis::routes(),
+    ]
         .into_iter()
         .flatten()
         .collect()

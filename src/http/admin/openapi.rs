@@ -143,6 +143,39 @@ fn schemas() -> Value {
                 "items": { "type": "array", "items": { "$ref": "#/components/schemas/Price" } },
             },
         },
+        "Redis": {
+            "type": "object",
+            "properties": {
+                "active": { "type": ["integer", "null"] }, "active_for": { "type": "number" },
+                "retries": whole, "outcomes_unknown": whole, "unavailable": whole, "switches": whole,
+                "databases": { "type": "array", "items": {
+                    "type": "object",
+                    "properties": {
+                        "id": whole, "name": text, "weight": { "type": "number" },
+                        "active": { "type": "boolean" }, "circuit": text,
+                        "circuit_for": { "type": "number" }, "connected": { "type": "boolean" },
+                        "failures": whole,
+                        "health": {
+                            "type": ["object", "null"],
+                            "properties": {
+                                "ago": { "type": "number" }, "healthy": { "type": "boolean" },
+                                "why": { "type": ["string", "null"] },
+                                "failback_refused": { "type": ["string", "null"] },
+                            },
+                        },
+                    },
+                } },
+            },
+        },
+        "RedisActivation": {
+            "type": "object",
+            "properties": { "force": { "type": "boolean", "default": false } },
+        },
+        "RedisWeight": {
+            "type": "object",
+            "required": ["weight"],
+            "properties": { "weight": { "type": "number", "minimum": 0 } },
+        },
         "Error": { "type": "object", "properties": { "error": text } },
     })
 }

@@ -32,6 +32,10 @@ pub enum InitialHealthCheckPolicy {
     MajorityAvailable,
     /// At least one.
     OneAvailable,
+    /// None: the client starts, commands are told [`Error::TemporarilyUnavailable`](super::Error), and
+    /// the first database that is found well is used. For programs that do without Redis for a while.
+    /// redis-py has no such policy.
+    NoneAvailable,
 }
 
 /// The client: its databases, and how it chooses between them.

@@ -1,0 +1,169 @@
+//! `[redis]` as the multi-database client understands it.
+//!
+//! The only place that knows both vocabularies; they use the same words.
+
+use std::sync::Arc;
+
+use http::Uri;
+
+use super::Error;
+use crate::config::{self, DatabaseKind};
+use crate::multidb::{
+    CommandRetry, DatabaseConfig, HealthCheck, HealthCheckPolicy, InitialHealthCheckPolicy,
+    LagAwareConfig, LagAwareHealthCheck, MultiDb, MultiDbConfig, PingHealthCheck,
+    WritableHealthCheck,
+};
+
+/// Connects to the databases, as far as they are there.
+pub(super) async fn connect(redis: &config::Redis) -> Result<MultiDb, Error> {
+    let client = MultiDb::connect(client_config(redis)?).await;
+    client.map_err(|error| Error::Redis(error.to_string()))
+}
+
+fn client_config(redis: &config::Redis) -> Result<MultiDbConfig, Error> {
+    let deadline = redis.initial_deadline;
+    let client = MultiDbConfig::new(redis.database.iter().map(database))
+        .response_timeout(redis.response_timeout)
+        .connect_timeout(redis.connect_timeout)
+        .command_retry(CommandRetry {
+            retries: redis.command_retries,
+            ..CommandRetry::default()
+        })
+        .health_check_interval(redis.health_interval)
+        .health_check_probes(redis.health_check_probes)
+        .health_check_delay(redis.health_check_delay)
+        .health_check_timeout(redis.health_check_timeout)
+        .health_check_policy(policy(redis.health_check_policy))
+        .initial_health_check_policy(initial_policy(redis.initial_health_check_policy))
+        .initial_deadline((!deadline.is_zero()).then_some(deadline))
+        .min_num_failures(redis.min_num_failures)
+        .failure_rate_threshold(redis.failure_rate_threshold)
+        .failures_detection_window(redis.failures_detection_window)
+        .consecutive_failures(redis.consecutive_failures)
+        .success_threshold(redis.success_threshold)
+        .failover_attempts(redis.failover_attempts)
+        .failover_delay(redis.failover_delay)
+        .auto_fallback_interval(Some(redis.auto_fallback_interval));
+    Ok(match lag(redis)? {
+        Some(lag) => {
+            let ping: Arc<dyn HealthCheck> = Arc::new(PingHealthCheck);
+            client.health_checks([ping, Arc::new(WritableHealthCheck), lag])
+        }
+        None => client,
+    })
+}
+
+fn policy(policy: config::HealthCheckPolicy) -> HealthCheckPolicy {
+    match policy {
+        config::HealthCheckPolicy::HealthyAll => HealthCheckPolicy::HealthyAll,
+        config::HealthCheckPolicy::HealthyMajority => HealthCheckPolicy::HealthyMajority,
+        config::HealthCheckPolicy::HealthyAny => HealthCheckPolicy::HealthyAny,
+    }
+}
+
+fn initial_policy(policy: config::InitialHealthCheckPolicy) -> InitialHealthCheckPolicy {
+    match policy {
+        config::InitialHealthCheckPolicy::AllAvailable => InitialHealthCheckPolicy::AllAvailable,
+        config::InitialHealthCheckPolicy::MajorityAvailable => {
+            InitialHealthCheckPolicy::MajorityAvailable
+        }
+        config::InitialHealthCheckPolicy::OneAvailable => InitialHealthCheckPolicy::OneAvailable,
+        config::InitialHealthCheckPolicy::NoneAvailable => InitialHealthCheckPolicy::NoneAvailable,
+    }
+}
+
+fn database(database: &config::Database) -> DatabaseConfig {
+    let url = database.url.expose();
+    let nodes = || {
+        let further = database.nodes.iter().map(|node| elsewhere(url, node));
+        std::iter::once(url.to_owned()).chain(further)
+    };
+    let mut client = match database.kind {
+        DatabaseKind::Single => DatabaseConfig::from_url(url),
+        DatabaseKind::Cluster => DatabaseConfig::cluster(nodes()),
+        DatabaseKind::Sentinel => DatabaseConfig::sentinel(nodes(), &database.master),
+    };
+    if !database.master_url.is_empty() {
+        client = client.master_url(database.master_url.expose());
+    }
+    if !database.name.is_empty() {
+        client = client.name(&database.name);
+    }
+    if let Some((address, _)) = rest(database.health_check_url.expose()) {
+        client = client.health_check_url(address);
+    }
+    client
+        .weight(database.weight)
+        .grace_period(database.grace_period)
+}
+
+/// The same user, password, number and TLS, at another `host:port`.
+fn elsewhere(url: &str, node: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+    let (authority, path) = match rest.find(['/', '?', '#']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let user = authority.rfind('@').map_or("", |at| &authority[..=at]);
+    format!("{scheme}://{user}{node}{path}")
+}
+
+/// The check for lag, if the databases have a REST interface to ask.
+fn lag(redis: &config::Redis) -> Result<Option<Arc<LagAwareHealthCheck>>, Error> {
+    let first = redis.database.first();
+    let Some((_, auth_basic)) = first.and_then(|one| rest(one.health_check_url.expose())) else {
+        return Ok(None);
+    };
+    let check = LagAwareHealthCheck::new(LagAwareConfig {
+        auth_basic,
+        ..LagAwareConfig::default()
+    });
+    let check = check.map_err(|error| Error::Redis(error.to_string()))?;
+    Ok(Some(Arc::new(check)))
+}
+
+/// An address without its user and password, and these.
+fn rest(url: &str) -> Option<(String, Option<(String, String)>)> {
+    let uri: Uri = url.parse().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
+    let (user, host) = authority
+        .rsplit_once('@')
+        .map_or((None, authority), |(user, host)| (Some(user), host));
+    let user = user.map(|user| {
+        let (name, password) = user.split_once(':').unwrap_or((user, ""));
+        (name.to_owned(), password.to_owned())
+    });
+    Some((format!("{scheme}://{host}{}", uri.path()), user))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_nodes_are_spoken_to_like_the_first() {
+        let elsewhere = |url| elsewhere(url, "b:7001");
+        assert_eq!(elsewhere("redis://a:7000"), "redis://b:7001");
+        assert_eq!(
+            elsewhere("rediss://me:p%40ss@a:7000/2?protocol=resp3"),
+            "rediss://me:p%40ss@b:7001/2?protocol=resp3"
+        );
+    }
+
+    #[test]
+    fn a_password_for_the_rest_interface_does_not_stay_in_its_address() {
+        let (address, user) = rest("https://me:secret@cluster.example:9443").unwrap();
+        assert_eq!(address, "https://cluster.example:9443/");
+        assert_eq!(user, Some(("me".to_owned(), "secret".to_owned())));
+        assert!(rest("").is_none());
+    }
+
+    #[test]
+    fn the_defaults_of_the_configuration_are_a_valid_client() {
+        let redis = config::Redis {
+            database: vec![config::Database::at("redis://127.0.0.1:6379/0".into())],
+            ..config::Redis::default()
+        };
+        client_config(&redis).unwrap().validate().unwrap();
+    }
+}
