@@ -16,7 +16,7 @@ use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Msg, RedisResult};
 
 use super::item::Published;
-use super::shards::Shards;
+use super::shards::{Line, Shards};
 use super::state::LegId;
 use super::topic::TopicKind;
 
@@ -44,11 +44,18 @@ pub(super) enum Asked {
 
 pub(super) struct Ear {
     pub(super) leg: LegId,
-    pub(super) sink: PubSubSink,
+    sink: PubSubSink,
     pub(super) shards: Shards,
     /// `None` when it has ended.
     stream: Option<PubSubStream>,
     intake: VecDeque<Heard>,
+    pulse: Arc<AtomicU64>,
+}
+
+/// What an ear's server can be told and asked with, by whoever does that for it.
+pub(super) struct Voice {
+    pub(super) sink: PubSubSink,
+    pub(super) line: Line,
     /// Beats with whatever comes.
     pub(super) pulse: Arc<AtomicU64>,
 }
@@ -62,6 +69,14 @@ impl Ear {
             stream: Some(stream),
             intake: VecDeque::new(),
             pulse: Arc::default(),
+        }
+    }
+
+    pub(super) fn voice(&self) -> Voice {
+        Voice {
+            sink: self.sink.clone(),
+            line: self.shards.line.clone(),
+            pulse: Arc::clone(&self.pulse),
         }
     }
 
