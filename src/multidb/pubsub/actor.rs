@@ -17,8 +17,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::ear::{Asked, Ear, Heard, INTAKE};
+use super::ear::{Asked, Ear};
 use super::errand;
+use super::intake::{Heard, INTAKE};
 use super::interest::{Granted, Interest};
 use super::item::Item;
 use super::message::Message;
