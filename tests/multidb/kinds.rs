@@ -187,7 +187,7 @@ async fn a_sentinel_group_is_left_when_its_master_dies_and_returned_to_at_its_ne
 /// nobody else to go to, the client asks the sentinels again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inside_a_sentinel_group_the_client_follows_the_master() {
-    let group = SentinelGroup::start(3).await;
+    let group = SentinelGroup::start(1).await;
     let db = MultiDb::connect(quick([group_config(&group)]))
         .await
         .unwrap();

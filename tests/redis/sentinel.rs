@@ -34,12 +34,13 @@ impl SentinelGroup {
                     &format!("{NAME} 127.0.0.1 {} {quorum}", master.port()),
                 )
                 .set("sentinel down-after-milliseconds", &format!("{NAME} 1000"))
-                .set("sentinel failover-timeout", &format!("{NAME} 2000"));
+                .set("sentinel failover-timeout", &format!("{NAME} 5000"));
             let sentinel = plan.start().await;
             // It asks a few times as often as usual, and no oftener: what it knows of a replica is
-            // stale after five pings, and a stale replica is not promoted.
+            // stale after five pings, and a stale replica is not promoted; and a new master the
+            // others have not heard of within four hellos is made a replica again.
             sentinel
-                .run("SENTINEL DEBUG info-period 300 ping-period 200 ask-period 100 publish-period 100 election-timeout 500")
+                .run("SENTINEL DEBUG info-period 300 ping-period 200 ask-period 100 publish-period 500 election-timeout 500")
                 .await;
             watchers.push(sentinel);
         }

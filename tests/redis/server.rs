@@ -270,16 +270,14 @@ impl Server {
         value.unwrap_or(0)
     }
 
-    /// One field of `INFO`.
-    ///
-    /// # Panics
-    /// When the server cannot be asked.
+    /// One field of `INFO`; `None` when there is none, or nobody to ask: sentinels throw everybody
+    /// out of a server whose role they change.
     pub async fn info(&self, field: &str) -> Option<String> {
-        let info: String = self.ask("INFO everything").await.expect("INFO");
-        info.lines().find_map(|line| {
-            line.strip_prefix(field)?
-                .strip_prefix(':')
-                .map(str::to_owned)
+        let info: String = self.ask("INFO everything").await.ok()?;
+        let mut lines = info.lines();
+        lines.find_map(|line| {
+            let value = line.strip_prefix(field)?.strip_prefix(':')?;
+            Some(value.to_owned())
         })
     }
 

@@ -79,8 +79,7 @@ impl Pinned {
         if self.over.is_cancelled() {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         }
-        let held = job.commands().map(repeat::blocks_for);
-        let held = held.fold(Some(Duration::ZERO), |sum, one| Some(sum? + one?));
+        let held: Option<Duration> = job.commands().map(repeat::blocks_for).sum();
         let work = job.send(self.wire.clone());
         let answer = match held {
             None => work.await,

@@ -5,6 +5,7 @@
 //! they arrive as sums; a slice counts until all of it is too old.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ pub struct CommandFailureDetector {
     min_num_failures: u32,
     failure_rate_threshold: f64,
     window: Duration,
+    kinds: Option<Arc<[FailureKind]>>,
     failures: VecDeque<Instant>,
     successes: VecDeque<(Instant, u64)>,
     sum: u64,
@@ -35,10 +37,18 @@ impl CommandFailureDetector {
             min_num_failures,
             failure_rate_threshold,
             window,
+            kinds: None,
             failures: VecDeque::new(),
             successes: VecDeque::new(),
             sum: 0,
         }
+    }
+
+    /// Counts only these (redis-py's `error_types`). Default: every kind.
+    #[must_use]
+    pub fn error_types(mut self, kinds: impl IntoIterator<Item = FailureKind>) -> Self {
+        self.kinds = Some(kinds.into_iter().collect());
+        self
     }
 
     fn forget(&mut self, now: Instant) {
@@ -71,11 +81,15 @@ impl CommandFailureDetector {
 
 impl FailureDetector for CommandFailureDetector {
     fn fresh(&self) -> Box<dyn FailureDetector> {
-        Box::new(Self::new(
-            self.min_num_failures,
-            self.failure_rate_threshold,
-            self.window,
-        ))
+        let kinds = self.kinds.clone();
+        Box::new(Self {
+            kinds,
+            ..Self::new(
+                self.min_num_failures,
+                self.failure_rate_threshold,
+                self.window,
+            )
+        })
     }
 
     fn succeeded(&mut self, count: u64, now: Instant) {
@@ -93,7 +107,14 @@ impl FailureDetector for CommandFailureDetector {
         }
     }
 
-    fn failed(&mut self, _kind: FailureKind, now: Instant) -> bool {
+    fn failed(&mut self, kind: FailureKind, now: Instant) -> bool {
+        if self
+            .kinds
+            .as_ref()
+            .is_some_and(|kinds| !kinds.contains(&kind))
+        {
+            return false;
+        }
         self.forget(now);
         if self.failures.len() >= self.most() {
             self.failures.pop_front();
@@ -146,6 +167,15 @@ mod tests {
             assert!(!detector.failed(FailureKind::Timeout, now));
             now += Duration::from_millis(34);
         }
+    }
+
+    #[test]
+    fn only_the_kinds_that_were_named_are_counted() {
+        let now = Instant::now();
+        let prototype = CommandFailureDetector::new(1, 0.0, WINDOW);
+        let mut detector = prototype.error_types([FailureKind::Timeout]).fresh();
+        assert!(!detector.failed(FailureKind::ReadOnly, now));
+        assert!(detector.failed(FailureKind::Timeout, now));
     }
 
     #[test]

@@ -20,21 +20,17 @@ impl HealthCheck for WritableHealthCheck {
 
     fn check<'a>(&'a self, target: &'a HealthTarget) -> BoxFuture<'a, Result<(), Unhealthy>> {
         async move {
-            let (question, judge): (_, fn(&Value) -> Result<(), Unhealthy>) = if target.is_cluster()
-            {
-                let mut question = redis::cmd("CLUSTER");
+            let mut question = redis::cmd("ROLE");
+            if target.is_cluster() {
+                question = redis::cmd("CLUSTER");
                 question.arg("INFO");
-                (question, cluster_is_ok)
-            } else {
-                (redis::cmd("ROLE"), is_master)
-            };
+            }
             for answer in target.ask_all(&question).await? {
                 if let Outcome::Failure(kind) = outcome::of_value(&answer) {
                     return Err(Unhealthy(kind.as_str().to_owned()));
                 }
-                if !matches!(answer, Value::ServerError(_)) {
-                    judge(&answer)?;
-                }
+                is_master(&answer)?;
+                cluster_is_ok(&answer)?;
             }
             Ok(())
         }

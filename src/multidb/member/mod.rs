@@ -15,7 +15,7 @@ pub(in crate::multidb) mod keeper;
 mod sentinel;
 mod stats;
 mod stream;
-mod tls;
+pub(in crate::multidb) mod tls;
 mod wire;
 
 use std::sync::Arc;

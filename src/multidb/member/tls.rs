@@ -9,7 +9,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 /// The certificates as rustls wants them; without any, the system's roots.
-pub(super) fn client_config(certificates: Option<&TlsCertificates>) -> RedisResult<ClientConfig> {
+pub(in crate::multidb) fn client_config(
+    certificates: Option<&TlsCertificates>,
+) -> RedisResult<ClientConfig> {
     let mut roots = RootCertStore::empty();
     match certificates.and_then(|certificates| certificates.root_cert.as_ref()) {
         Some(pem) => {

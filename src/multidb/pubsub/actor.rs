@@ -17,8 +17,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::ear::{Asked, Ear, Heard, INTAKE};
+use super::ear::{Asked, Ear};
 use super::errand;
+use super::intake::{Heard, INTAKE};
 use super::interest::{Granted, Interest};
 use super::item::Item;
 use super::message::Message;
@@ -68,7 +69,6 @@ impl HubTask {
         shell.goes(self.active.borrow_and_update().clone());
         loop {
             tokio::select! {
-                biased;
                 () = self.stop.cancelled() => break,
                 changed = self.active.changed() => match changed {
                     Ok(()) => {
@@ -201,8 +201,7 @@ impl Shell {
         }
         let (sink, stream) = connection.split();
         let ear = Ear::new(leg, sink, stream, Shards::new(database, INTAKE));
-        let (sink, line, pulse) = (ear.sink.clone(), ear.shards.line.clone(), ear.pulse.clone());
-        let watching = errand::watch(sink, line, pulse, self.settings);
+        let watching = errand::watch(ear.voice(), self.settings);
         self.jobs
             .push(watching.map(move |why| Fact::Broken(leg, why)).boxed());
         self.ears.push(ear);
@@ -303,10 +302,10 @@ impl Shell {
 
     fn subscribe(&mut self, leg: LegId, topic: Topic, token: Token) {
         if let Some(ear) = self.ears.iter().find(|ear| ear.leg == leg) {
-            let (sink, line) = (ear.sink.clone(), ear.shards.line.clone());
+            let voice = ear.voice();
             let (source, settings) = (Arc::clone(&self.source), self.settings);
             let asking = async move {
-                let asked = errand::subscribe(sink, line, source, settings, &topic).await;
+                let asked = errand::subscribe(voice, source, settings, &topic).await;
                 Fact::Answered(leg, topic, token, asked)
             };
             self.jobs.push(asking.boxed());
@@ -318,16 +317,15 @@ impl Shell {
             if topic.kind == TopicKind::ShardChannel {
                 ear.shards.forget(&topic.name);
             }
-            let (sink, line) = (ear.sink.clone(), ear.shards.line.clone());
-            let telling = errand::unsubscribe(sink, line, self.settings, topic);
+            let telling = errand::unsubscribe(ear.voice(), self.settings, topic);
             self.jobs.push(telling.map(|()| Fact::Told).boxed());
         }
     }
 
     fn leave(&mut self, leg: LegId) {
         if let Some(ear) = self.ears.iter_mut().find(|ear| ear.leg == leg) {
-            let (sink, line) = (ear.sink.clone(), ear.shards.line.clone());
-            let leaving = errand::leave(sink, line, ear.shards.forget_all(), self.settings);
+            let shards = ear.shards.forget_all();
+            let leaving = errand::leave(ear.voice(), shards, self.settings);
             self.jobs
                 .push(leaving.map(move |()| Fact::Left(leg)).boxed());
         }

@@ -2,9 +2,8 @@
 //!
 //! The driver below reads whatever the server sends into memory without a bound, so it must be
 //! emptied faster than messages can be handed out: an ear takes all there is, every time, and keeps
-//! a bounded number. What finds no room is counted in its place, and announced to everyone.
+//! a bounded number.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,22 +14,11 @@ use futures_util::Stream;
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Msg, RedisResult};
 
+use super::intake::{Heard, Intake};
 use super::item::Published;
-use super::shards::Shards;
+use super::shards::{Line, Shards};
 use super::state::LegId;
 use super::topic::TopicKind;
-
-/// Messages an ear keeps until they can be handed out.
-pub(super) const INTAKE: usize = 8192;
-
-/// What came.
-#[derive(Debug)]
-pub(super) enum Heard {
-    /// A message, by the kind of subscription it came through.
-    Message(TopicKind, Published),
-    /// So many found no room.
-    Missed(u64),
-}
 
 /// How a request to subscribe ended.
 #[derive(Debug)]
@@ -44,11 +32,18 @@ pub(super) enum Asked {
 
 pub(super) struct Ear {
     pub(super) leg: LegId,
-    pub(super) sink: PubSubSink,
+    sink: PubSubSink,
     pub(super) shards: Shards,
     /// `None` when it has ended.
     stream: Option<PubSubStream>,
-    intake: VecDeque<Heard>,
+    intake: Intake,
+    pulse: Arc<AtomicU64>,
+}
+
+/// What an ear's server can be told and asked with, by whoever does that for it.
+pub(super) struct Voice {
+    pub(super) sink: PubSubSink,
+    pub(super) line: Line,
     /// Beats with whatever comes.
     pub(super) pulse: Arc<AtomicU64>,
 }
@@ -60,8 +55,16 @@ impl Ear {
             sink,
             shards,
             stream: Some(stream),
-            intake: VecDeque::new(),
+            intake: Intake::new(),
             pulse: Arc::default(),
+        }
+    }
+
+    pub(super) fn voice(&self) -> Voice {
+        Voice {
+            sink: self.sink.clone(),
+            line: self.shards.line.clone(),
+            pulse: Arc::clone(&self.pulse),
         }
     }
 
@@ -93,21 +96,12 @@ impl Ear {
 
     fn keep(&mut self, heard: Heard) {
         self.pulse.fetch_add(1, Ordering::Relaxed);
-        let more = match &heard {
-            Heard::Message(..) => 1,
-            Heard::Missed(missed) => *missed,
-        };
-        let room = self.intake.len() < INTAKE;
-        match self.intake.back_mut() {
-            _ if room => self.intake.push_back(heard),
-            Some(Heard::Missed(missed)) => *missed += more,
-            _ => self.intake.push_back(Heard::Missed(more)),
-        }
+        self.intake.keep(heard);
     }
 
     /// The next of what was taken in.
     pub(super) fn next(&mut self) -> Option<Heard> {
-        self.intake.pop_front()
+        self.intake.next()
     }
 
     /// Everything has been handed out and nothing more can come.

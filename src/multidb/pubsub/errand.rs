@@ -1,17 +1,21 @@
-//! What the hub has done for it while it goes on: each errand ends in bounded time.
+//! What the hub has done for it while it goes on: each errand ends in bounded time, or as long as the
+//! connection talks.
+//!
+//! Answers come over the same connection as messages and stand behind them. So a late answer from a
+//! server that has much to say is no sign of death; silence is.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use redis::Value;
-use redis::aio::{PubSub, PubSubSink};
+use redis::aio::PubSub;
 use tokio::time::{sleep, timeout};
 
-use super::ear::Asked;
-use super::shards::Line;
+use super::ear::{Asked, Voice};
 use super::topic::{Topic, TopicKind};
 use super::{Settings, Source};
 use crate::multidb::database::DatabaseId;
@@ -34,50 +38,45 @@ pub(super) fn open(
 
 /// Subscribes, and waits for the confirmation.
 pub(super) async fn subscribe(
-    mut sink: PubSubSink,
-    line: Line,
+    mut voice: Voice,
     source: Arc<dyn Source>,
     settings: Settings,
     topic: &Topic,
 ) -> Asked {
     let name = &topic.name[..];
     let mut patience = settings.response_timeout;
+    let beats = || voice.pulse.load(Ordering::Relaxed);
     let asking: BoxFuture<'_, Asked> = match topic.kind {
-        TopicKind::Channel => sink.subscribe(name).map(Asked::of).boxed(),
-        TopicKind::Pattern => sink.psubscribe(name).map(Asked::of).boxed(),
+        TopicKind::Channel => voice.sink.subscribe(name).map(Asked::of).boxed(),
+        TopicKind::Pattern => voice.sink.psubscribe(name).map(Asked::of).boxed(),
         TopicKind::ShardChannel => {
             // It may have to connect first.
             patience += settings.open_timeout;
-            line.subscribe(&*source, name).boxed()
+            voice.line.subscribe(&*source, name).boxed()
         }
     };
-    timeout(patience, asking)
+    unless_silent(asking, beats, patience)
         .await
-        .unwrap_or_else(|_| Asked::Broken("no confirmation in time".into()))
+        .unwrap_or_else(|| Asked::Broken("no confirmation in time".into()))
 }
 
 /// Unsubscribes. Unconfirmed, some messages may still come, which nobody wants and nobody gets.
-pub(super) async fn unsubscribe(
-    mut sink: PubSubSink,
-    line: Line,
-    settings: Settings,
-    topic: Topic,
-) {
+pub(super) async fn unsubscribe(mut voice: Voice, settings: Settings, topic: Topic) {
     let name = &topic.name[..];
     let telling: BoxFuture<'_, ()> = match topic.kind {
-        TopicKind::Channel => sink.unsubscribe(name).map(drop).boxed(),
-        TopicKind::Pattern => sink.punsubscribe(name).map(drop).boxed(),
-        TopicKind::ShardChannel => line.unsubscribe(name).boxed(),
+        TopicKind::Channel => voice.sink.unsubscribe(name).map(drop).boxed(),
+        TopicKind::Pattern => voice.sink.punsubscribe(name).map(drop).boxed(),
+        TopicKind::ShardChannel => voice.line.unsubscribe(name).boxed(),
     };
     drop(timeout(settings.response_timeout, telling).await);
 }
 
 /// Ends all subscriptions. The confirmation comes after the last message the server has counted as
 /// heard, so whoever publishes is told the truth.
-pub(super) async fn leave(sink: PubSubSink, line: Line, shards: Vec<Bytes>, settings: Settings) {
-    let (mut channels, mut patterns) = (sink.clone(), sink);
+pub(super) async fn leave(voice: Voice, shards: Vec<Bytes>, settings: Settings) {
+    let (mut channels, mut patterns) = (voice.sink.clone(), voice.sink);
     let all: &[&str] = &[];
-    let shards = shards.iter().map(|name| line.unsubscribe(name));
+    let shards = shards.iter().map(|name| voice.line.unsubscribe(name));
     let leaving = async {
         tokio::join!(
             channels.unsubscribe(all),
@@ -89,35 +88,76 @@ pub(super) async fn leave(sink: PubSubSink, line: Line, shards: Vec<Bytes>, sett
     drop(timeout(patience, leaving).await);
 }
 
-/// Finds out that a connection is dead although nothing has said so, and why. `pulse` beats with
-/// whatever comes over it: who talks need not be asked whether he lives, and does not answer in time
-/// when the answer stands behind much that he has to say.
-pub(super) async fn watch(
-    mut sink: PubSubSink,
-    line: Line,
-    pulse: Arc<AtomicU64>,
-    settings: Settings,
-) -> Arc<str> {
-    let beats = || pulse.load(Ordering::Relaxed);
+/// Finds out that a connection is dead although nothing has said so, and why.
+pub(super) async fn watch(mut voice: Voice, settings: Settings) -> Arc<str> {
+    let beats = || voice.pulse.load(Ordering::Relaxed);
     let asking = async {
-        let mut before = beats();
         loop {
+            let before = beats();
             sleep(settings.ping_interval).await;
-            let now = beats();
-            if std::mem::replace(&mut before, now) != now {
+            // Who talks need not be asked whether he lives.
+            if beats() != before {
                 continue;
             }
-            let both = async { tokio::try_join!(sink.ping::<Value>(), line.ping()) };
-            match timeout(settings.response_timeout, both).await {
-                Err(_) if beats() == now => return Arc::from("no answer in time"),
+            let both = async { tokio::try_join!(voice.sink.ping::<Value>(), voice.line.ping()) };
+            match unless_silent(both, beats, settings.response_timeout).await {
+                None => return Arc::from("no answer in time"),
                 // Any answer is a sign of life, also that it may not be asked.
-                Ok(Err(error)) if error.code().is_none() => return error.to_string().into(),
-                _ => {}
+                Some(Err(error)) if error.code().is_none() => return error.to_string().into(),
+                Some(_) => {}
             }
         }
     };
     tokio::select! {
         why = asking => why,
-        () = line.broken() => "a node of the cluster was lost, or a slot moved".into(),
+        () = voice.line.broken() => "a node of the cluster was lost, or a slot moved".into(),
+    }
+}
+
+/// Waits for `answer` until nothing has come for as long as `patience`.
+async fn unless_silent<T>(
+    answer: impl Future<Output = T>,
+    beats: impl Fn() -> u64,
+    patience: Duration,
+) -> Option<T> {
+    let mut answer = pin!(answer);
+    loop {
+        let before = beats();
+        match timeout(patience, &mut answer).await {
+            Ok(answer) => return Some(answer),
+            Err(_) if beats() == before => return None,
+            Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_the_wait_and_talk_does_not() {
+        let began = Instant::now();
+        assert_eq!(unless_silent(pending::<()>(), || 0, PATIENCE).await, None);
+        assert_eq!(began.elapsed(), PATIENCE);
+        // Something comes during the first three waits, nothing after that.
+        let beats = Cell::new(0);
+        let talk = || {
+            beats.set(beats.get() + 1);
+            beats.get().min(6)
+        };
+        assert_eq!(unless_silent(pending::<()>(), talk, PATIENCE).await, None);
+        assert_eq!(began.elapsed(), PATIENCE * 5);
+        let late = sleep(PATIENCE * 5 / 2);
+        let beats = Cell::new(0);
+        let talk = || beats.replace(beats.get() + 1);
+        assert_eq!(unless_silent(late, talk, PATIENCE).await, Some(()));
     }
 }

@@ -21,6 +21,7 @@ mod actor;
 mod buffer;
 mod ear;
 mod errand;
+mod intake;
 mod interest;
 mod item;
 mod message;

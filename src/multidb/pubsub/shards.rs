@@ -17,7 +17,8 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Source;
-use super::ear::{Asked, Heard, published};
+use super::ear::{Asked, published};
+use super::intake::Heard;
 use super::topic::TopicKind;
 use crate::multidb::database::DatabaseId;
 

@@ -64,8 +64,8 @@ pub(in crate::multidb) fn blocks_for(cmd: &Cmd) -> Option<Duration> {
     let number = |word: Option<&[u8]>| std::str::from_utf8(word?).ok()?.parse::<f64>().ok();
     let duration = match name {
         b"XREAD" | b"XREADGROUP" => {
-            let words = arguments(cmd).skip_while(|word| !word.eq_ignore_ascii_case(b"BLOCK"));
-            number(words.skip(1).next()).map(|millis| millis / 1000.0)
+            let mut words = arguments(cmd).skip_while(|word| !word.eq_ignore_ascii_case(b"BLOCK"));
+            number(words.nth(1)).map(|millis| millis / 1000.0)
         }
         b"BLMPOP" | b"BZMPOP" => number(arguments(cmd).next()),
         b"WAIT" => number(arguments(cmd).nth(1)).map(|millis| millis / 1000.0),

@@ -46,7 +46,7 @@ async fn the_new_database_is_subscribed_before_the_old_one_is_left() {
 /// Both databases are flooded all the time, and the active one changes all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn moves_under_a_flood_never_mix_two_databases_and_lose_nothing_in_between() {
-    const MOVES: usize = 12;
+    const MOVES: usize = 10;
     let stage = Stage::of(2).await;
     let mut listener = stage.db.pubsub_with_room(1 << 20);
     listener.subscribe("news").await.unwrap();
@@ -75,7 +75,7 @@ async fn moves_under_a_flood_never_mix_two_databases_and_lose_nothing_in_between
                         "{number} after {last:?}"
                     );
                     (last, heard) = (Some(number), heard + 1);
-                    if heard.is_multiple_of(500) && stage.active() == here {
+                    if heard.is_multiple_of(300) && stage.active() == here {
                         let there = stage.id(there);
                         stage.db.force_active_database(there).await.unwrap();
                     }

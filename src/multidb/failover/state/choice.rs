@@ -34,8 +34,9 @@ impl State {
         self.next_of(|_| true)
     }
 
+    /// Whoever else is well.
     pub(super) fn next_without(&self, id: DatabaseId) -> Option<DatabaseId> {
-        self.next_of(|entry| entry.database.id != id)
+        self.next_of(|entry| entry.database.id != id && is_closed(entry))
     }
 
     pub(super) fn has_alternative(&self, id: DatabaseId) -> bool {
@@ -126,6 +127,11 @@ impl State {
         {
             self.no_fallback_before = now + interval;
         }
+        if next.and_then(|id| self.get(id)).is_some_and(is_closed) {
+            self.down_since = None;
+        } else {
+            self.down_since.get_or_insert(now);
+        }
         if next == self.active {
             return;
         }
@@ -135,9 +141,6 @@ impl State {
         self.since = now;
         self.generation += 1;
         self.changed = true;
-        if next.and_then(|id| self.get(id)).is_some_and(is_closed) {
-            self.down_since = None;
-        }
         let nobody = new.is_none();
         self.effects.push(Effect::Switched { old, new, reason });
         if nobody {

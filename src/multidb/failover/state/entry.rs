@@ -104,9 +104,11 @@ impl Entry {
 
     /// Tells every detector; true if one has seen enough.
     pub(super) fn is_enough(&mut self, kind: FailureKind, now: Instant) -> bool {
-        self.detectors.iter_mut().fold(false, |enough, detector| {
-            detector.failed(kind, now) || enough
-        })
+        let mut enough = false;
+        for detector in &mut self.detectors {
+            enough |= detector.failed(kind, now);
+        }
+        enough
     }
 
     pub(super) fn forget(&mut self) {

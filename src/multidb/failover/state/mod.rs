@@ -12,6 +12,8 @@
 
 mod choice;
 mod entry;
+mod orders;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -26,11 +28,10 @@ use entry::{Doubt, Entry};
 use crate::multidb::circuit::{CircuitState, Episode};
 use crate::multidb::database::{Database, DatabaseId};
 use crate::multidb::detector::FailureDetector;
-use crate::multidb::error::Error;
 use crate::multidb::event::SwitchReason;
 use crate::multidb::health::Report;
 use crate::multidb::outcome::FailureKind;
-use crate::multidb::status::{DatabaseStatus, Status};
+
 use crate::multidb::strategy::FailoverStrategy;
 
 /// How long a database that has just been found well is believed without asking again. Failures
@@ -115,65 +116,6 @@ impl State {
             begun: false,
         }
     }
-
-    // ---- what is to be done, and how things stand
-
-    pub(in crate::multidb) fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
-    }
-
-    /// Whether anything that is shown changed since the last call.
-    pub(in crate::multidb) fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
-    }
-
-    pub(in crate::multidb) fn chosen(&self) -> Option<Chosen> {
-        let entry = self.get(self.active?)?;
-        Some(Chosen {
-            id: entry.database.id,
-            episode: entry.circuit.episode(),
-            trial: entry.circuit.state() != CircuitState::Closed,
-        })
-    }
-
-    /// The active one, since when, and how many changes there have been.
-    pub(in crate::multidb) fn active(&self) -> (Option<Database>, Instant, u64) {
-        let database = self.active.and_then(|id| self.get(id));
-        let database = database.map(|entry| entry.database.clone());
-        (database, self.since, self.generation)
-    }
-
-    /// Since when no trusted one takes the commands.
-    pub(in crate::multidb) fn down_since(&self) -> Option<Instant> {
-        self.down_since
-    }
-
-    /// Nobody is trusted: whoever is well is wanted as soon as possible.
-    pub(in crate::multidb) fn is_urgent(&self) -> bool {
-        self.policy.last_resort && self.nobody_is_closed()
-    }
-
-    /// When [`tick`](Self::tick) will have something to do.
-    pub(in crate::multidb) fn deadline(&self) -> Option<Instant> {
-        let circuits = self.entries.iter().filter_map(|e| e.circuit.deadline());
-        circuits.chain(self.fallback_deadline()).min()
-    }
-
-    pub(in crate::multidb) fn status(&self) -> Status {
-        let mut databases: Vec<DatabaseStatus> = self
-            .entries
-            .iter()
-            .map(|entry| entry.status(self.active == Some(entry.database.id)))
-            .collect();
-        databases.sort_by(|one, other| other.weight.total_cmp(&one.weight));
-        Status {
-            databases,
-            active: self.active,
-            since: self.since,
-        }
-    }
-
-    // ---- what happened
 
     /// So many commands succeeded.
     pub(in crate::multidb) fn succeeded(&mut self, id: DatabaseId, count: u64, now: Instant) {
@@ -352,97 +294,6 @@ impl State {
         }
         self.choose(now);
     }
-
-    // ---- what somebody wants
-
-    pub(in crate::multidb) fn add(&mut self, newcomer: Newcomer, now: Instant) {
-        let detectors = &self.policy.detectors;
-        let threshold = self.policy.success_threshold;
-        self.entries
-            .push(Entry::new(newcomer, detectors, threshold, now));
-        self.changed = true;
-        if self.begun {
-            self.choose(now);
-        }
-    }
-
-    /// The first choice.
-    pub(in crate::multidb) fn begin(&mut self, now: Instant) {
-        self.begun = true;
-        let next = self.next();
-        self.switch(next, SwitchReason::Initial, now);
-    }
-
-    pub(in crate::multidb) fn remove(&mut self, id: DatabaseId, now: Instant) -> Result<(), Error> {
-        let entry = self.get(id).ok_or(Error::UnknownDatabase(id))?;
-        let database = entry.database.clone();
-        if self.active == Some(id) || self.entries.len() == 1 {
-            let next = self.next_without(id);
-            if next.is_none() {
-                return Err(Error::StillNeeded(database));
-            }
-            self.switch(next, SwitchReason::Reconfigured, now);
-        }
-        self.entries.retain(|entry| entry.database.id != id);
-        self.effects.push(Effect::Settled(id));
-        self.changed = true;
-        Ok(())
-    }
-
-    pub(in crate::multidb) fn set_weight(
-        &mut self,
-        id: DatabaseId,
-        weight: f64,
-        now: Instant,
-    ) -> Result<(), Error> {
-        let entry = self.get_mut(id).ok_or(Error::UnknownDatabase(id))?;
-        entry.weight = weight;
-        self.changed = true;
-        self.reconsider(now);
-        Ok(())
-    }
-
-    pub(in crate::multidb) fn set_active(
-        &mut self,
-        id: DatabaseId,
-        report: &Report,
-        now: Instant,
-    ) -> Result<(), Error> {
-        let entry = self.get_mut(id).ok_or(Error::UnknownDatabase(id))?;
-        entry.heard(report, now);
-        let refused = entry.refusal(report);
-        let database = entry.database.clone();
-        self.changed = true;
-        if let Some(reason) = refused {
-            return Err(Error::Unhealthy { database, reason });
-        }
-        self.switch(Some(id), SwitchReason::Manual, now);
-        Ok(())
-    }
-
-    pub(in crate::multidb) fn force(&mut self, id: DatabaseId, now: Instant) -> Result<(), Error> {
-        self.get(id).ok_or(Error::UnknownDatabase(id))?;
-        self.change(id, "forced", |entry| entry.circuit.force_close(now));
-        self.switch(Some(id), SwitchReason::Forced, now);
-        Ok(())
-    }
-
-    pub(in crate::multidb) fn add_detector(&mut self, detector: Arc<dyn FailureDetector>) {
-        for entry in &mut self.entries {
-            entry.detectors.push(detector.fresh());
-        }
-        self.policy.detectors.push(detector);
-    }
-
-    pub(in crate::multidb) fn set_fallback(&mut self, interval: Option<Duration>, now: Instant) {
-        self.policy.fallback = interval.filter(|interval| !interval.is_zero());
-        if let Some(interval) = self.policy.fallback {
-            self.no_fallback_before = self.since + interval;
-        }
-        self.choose(now);
-    }
-
-    // ---- within
 
     /// Opens a circuit; without effect if it is open.
     fn open(&mut self, id: DatabaseId, cause: &str, silent: bool, now: Instant) {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::multidb::circuit::Circuit;
 use crate::multidb::detector::ConsecutiveFailureDetector;
+use crate::multidb::error::Error;
 use crate::multidb::strategy::WeightBasedFailoverStrategy;
 
 const GRACE: Duration = Duration::from_secs(60);
@@ -332,6 +333,12 @@ fn with_nobody_closed_the_first_well_one_is_tried_early() {
 
     let later = now + Duration::from_secs(1);
     state.health(B, &report(later, None), later);
+    assert_eq!(
+        active(&state),
+        None,
+        "there is nothing to try without a connection"
+    );
+    state.link_up(B, later);
     let chosen = state.chosen().expect("B, on trial");
     assert_eq!((chosen.id, chosen.trial), (B, true));
     assert_eq!(switches(&state.take_effects()), [SwitchReason::Recovered]);
@@ -367,6 +374,7 @@ fn one_failure_on_trial_ends_the_trial() {
     state.health(B, &report(now, Some("gone")), now);
     lose_a(&mut state, now);
     let later = now + Duration::from_secs(1);
+    state.link_up(A, later);
     state.health(A, &report(later, None), later);
     assert!(state.chosen().expect("on trial").trial);
     assert!(fail(&mut state, A, FailureKind::Timeout, later));
@@ -569,6 +577,7 @@ proptest! {
             prop_assert_ne!(chosen, Some(CircuitState::Open));
             let somebody = !state.nobody_is_closed();
             prop_assert_eq!(chosen == Some(CircuitState::Closed), somebody);
+            prop_assert_eq!(state.down_since().is_none(), somebody);
             for id in &waiting {
                 let entry = state.get(*id);
                 prop_assert!(entry.is_some_and(|entry| entry.doubt.is_some()), "{} waits for nothing", id);

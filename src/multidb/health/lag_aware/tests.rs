@@ -1,5 +1,4 @@
-//! The check against an administration that listens on a real socket. The keys in `testdata` were
-//! made for these tests and open nothing.
+//! The check against an administration that listens on a real socket.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,6 +13,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
 use redis::{ClientTlsConfig, TlsCertificates};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,15 +31,66 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 
-const CA: &[u8] = include_bytes!("testdata/ca.pem");
-const SERVER: (&[u8], &[u8]) = (
-    include_bytes!("testdata/server.pem"),
-    include_bytes!("testdata/server.key"),
-);
-const CLIENT: (&[u8], &[u8]) = (
-    include_bytes!("testdata/client.pem"),
-    include_bytes!("testdata/client.key"),
-);
+/// An authority, and what it signed: certificate and key, in PEM.
+struct Certificates {
+    authority: CertifiedIssuer<'static, KeyPair>,
+    server: (String, String),
+    client: (String, String),
+}
+
+impl Certificates {
+    fn make() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().unwrap();
+        let authority = CertifiedIssuer::self_signed(params, key).unwrap();
+        let signed = |purpose| {
+            let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            params.extended_key_usages = vec![purpose];
+            let key = KeyPair::generate().unwrap();
+            let signed = params.signed_by(&key, &authority).unwrap();
+            (signed.pem(), key.serialize_pem())
+        };
+        Self {
+            server: signed(ExtendedKeyUsagePurpose::ServerAuth),
+            client: signed(ExtendedKeyUsagePurpose::ClientAuth),
+            authority,
+        }
+    }
+
+    /// A server that shows its certificate, and may want one.
+    fn server(&self, wants_certificate: bool) -> Arc<ServerConfig> {
+        let (certificate, key) = &self.server;
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.der().clone()).unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = if wants_certificate {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        Arc::new(builder.with_single_cert(chain, key).unwrap())
+    }
+
+    /// For a client that knows the authority, and may have a certificate of its own.
+    fn known(&self, has_certificate: bool) -> Option<TlsCertificates> {
+        let (certificate, key) = &self.client;
+        Some(TlsCertificates {
+            client_tls: has_certificate.then(|| ClientTlsConfig {
+                client_cert: certificate.clone().into_bytes(),
+                client_key: key.clone().into_bytes(),
+            }),
+            root_cert: Some(self.authority.pem().into_bytes()),
+        })
+    }
+}
 
 /// Who is let in.
 const LOGIN: &str = "Basic YWRtaW46c2VjcmV0";
@@ -307,40 +361,10 @@ async fn an_answer_without_measure_is_not_read_to_its_end() {
     );
 }
 
-/// A server that shows a certificate of the test's own authority, and may want one.
-fn server(wants_certificate: bool) -> Arc<ServerConfig> {
-    let chain = vec![CertificateDer::from_pem_slice(SERVER.0).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(SERVER.1).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(CA).unwrap())
-        .unwrap();
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let builder = if wants_certificate {
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        builder.with_client_cert_verifier(verifier.build().unwrap())
-    } else {
-        builder.with_no_client_auth()
-    };
-    Arc::new(builder.with_single_cert(chain, key).unwrap())
-}
-
-fn authority(client: Option<(&[u8], &[u8])>) -> Option<TlsCertificates> {
-    Some(TlsCertificates {
-        client_tls: client.map(|(certificate, key)| ClientTlsConfig {
-            client_cert: certificate.to_vec(),
-            client_key: key.to_vec(),
-        }),
-        root_cert: Some(CA.to_vec()),
-    })
-}
-
-async fn over_tls(wants_certificate: bool, config: LagAwareConfig) -> Result<(), Unhealthy> {
+/// Asks an administration that speaks TLS.
+async fn over_tls(server: Arc<ServerConfig>, config: LagAwareConfig) -> Result<(), Unhealthy> {
     let admin = Admin::start(Manner {
-        tls: Some(server(wants_certificate)),
+        tls: Some(server),
         ..Manner::default()
     })
     .await;
@@ -354,59 +378,55 @@ async fn over_tls(wants_certificate: bool, config: LagAwareConfig) -> Result<(),
 
 #[tokio::test]
 async fn a_certificate_of_a_known_authority_is_believed_and_of_an_unknown_one_is_not() {
-    let tls = authority(None);
-    over_tls(false, LagAwareConfig { tls, ..config() })
-        .await
-        .unwrap();
-    let told = over_tls(false, config()).await.unwrap_err().0;
-    assert!(
-        told.contains("invalid peer certificate: UnknownIssuer"),
-        "{told}"
-    );
+    let certificates = Certificates::make();
+    for (tls, believed) in [(certificates.known(false), true), (None, false)] {
+        let config = LagAwareConfig { tls, ..config() };
+        let told = over_tls(certificates.server(false), config).await;
+        assert_eq!(told.is_ok(), believed, "{told:?}");
+        if let Err(Unhealthy(told)) = told {
+            assert!(told.contains("UnknownIssuer"), "{told}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn without_verification_any_certificate_is_believed() {
-    let verify_tls = false;
-    over_tls(
-        false,
-        LagAwareConfig {
-            verify_tls,
-            ..config()
-        },
-    )
-    .await
-    .unwrap();
+    let config = LagAwareConfig {
+        verify_tls: false,
+        ..config()
+    };
+    let server = Certificates::make().server(false);
+    over_tls(server, config).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_wants_a_certificate_gets_it() {
-    let tls = authority(Some(CLIENT));
-    over_tls(true, LagAwareConfig { tls, ..config() })
-        .await
-        .unwrap();
-    let tls = authority(None);
-    assert!(
-        over_tls(true, LagAwareConfig { tls, ..config() })
-            .await
-            .is_err()
-    );
+    let certificates = Certificates::make();
+    for has_certificate in [true, false] {
+        let tls = certificates.known(has_certificate);
+        let config = LagAwareConfig { tls, ..config() };
+        let told = over_tls(certificates.server(true), config).await;
+        assert_eq!(told.is_ok(), has_certificate, "{told:?}");
+    }
 }
 
 #[test]
 fn what_cannot_be_used_is_found_when_it_is_configured() {
-    let mut tls = authority(None).unwrap();
-    tls.root_cert =
-        Some(b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_vec());
-    let tls = Some(tls);
-    let error = LagAwareHealthCheck::new(LagAwareConfig { tls, ..config() }).unwrap_err();
-    assert!(matches!(error, LagAwareError::Tls(_)), "{error}");
-    let auth_basic = Some(("a:b".into(), "c".into()));
-    let error = LagAwareHealthCheck::new(LagAwareConfig {
-        auth_basic,
+    let root_cert = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_vec();
+    let unreadable = LagAwareConfig {
+        tls: Some(TlsCertificates {
+            client_tls: None,
+            root_cert: Some(root_cert),
+        }),
         ..config()
-    })
-    .unwrap_err();
+    };
+    let error = LagAwareHealthCheck::new(unreadable).unwrap_err();
+    assert!(matches!(error, LagAwareError::Tls(_)), "{error}");
+    let ambiguous = LagAwareConfig {
+        auth_basic: Some(("a:b".into(), "c".into())),
+        ..config()
+    };
+    let error = LagAwareHealthCheck::new(ambiguous).unwrap_err();
     assert!(matches!(error, LagAwareError::User));
 }
 
@@ -423,7 +443,7 @@ fn it_stands_in_the_way_of_a_return_and_drives_nobody_away_unless_told_to() {
 
 #[test]
 fn no_secret_is_shown() {
-    let tls = authority(Some(CLIENT));
+    let tls = Certificates::make().known(true);
     let shown = format!("{:?}", check(LagAwareConfig { tls, ..config() }));
     assert!(shown.contains("admin") && !shown.contains("secret") && !shown.contains("KEY"));
 }

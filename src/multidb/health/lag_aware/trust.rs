@@ -2,50 +2,23 @@
 
 use std::sync::Arc;
 
-use hyper_rustls::ConfigBuilderExt;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::{LagAwareConfig, LagAwareError};
+use crate::multidb::member::tls;
 
 /// TLS as configured.
 pub(super) fn client_config(config: &LagAwareConfig) -> Result<ClientConfig, LagAwareError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?;
-    let (root, client) = config.tls.as_ref().map_or((None, None), |tls| {
-        (tls.root_cert.as_ref(), tls.client_tls.as_ref())
-    });
-    let builder = match root {
-        _ if !config.verify_tls => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
-        Some(pem) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(unusable)?;
-                roots.add(certificate).map_err(unusable)?;
-            }
-            builder.with_root_certificates(roots)
-        }
-        None => builder.with_native_roots().map_err(unusable)?,
-    };
-    let Some(client) = client else {
-        return Ok(builder.with_no_client_auth());
-    };
-    let chain = CertificateDer::pem_slice_iter(&client.client_cert)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unusable)?;
-    let key = PrivateKeyDer::from_pem_slice(&client.client_key).map_err(unusable)?;
-    builder.with_client_auth_cert(chain, key).map_err(unusable)
-}
-
-fn unusable(error: impl std::fmt::Display) -> LagAwareError {
-    LagAwareError::Tls(error.to_string())
+    let mut tls = tls::client_config(config.tls.as_ref())
+        .map_err(|error| LagAwareError::Tls(error.to_string()))?;
+    if !config.verify_tls {
+        let anybody = Anybody(Arc::clone(tls.crypto_provider()));
+        tls.dangerous().set_certificate_verifier(Arc::new(anybody));
+    }
+    Ok(tls)
 }
 
 /// For `verify_tls = false`: believes whoever it is to be who he says, and still insists that he

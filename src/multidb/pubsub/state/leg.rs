@@ -21,7 +21,7 @@ pub(super) struct Leg {
     topics: HashMap<Topic, Carried>,
     /// What must be answered before the leg can take over: everything wanted when it opened.
     /// Later wishes are not waited for, or a stream of them would keep it from ever being ready.
-    awaited: HashSet<Topic>,
+    unanswered: HashSet<Topic>,
 }
 
 #[derive(Debug)]
@@ -38,13 +38,13 @@ impl Leg {
             place,
             open: false,
             topics: HashMap::new(),
-            awaited: HashSet::new(),
+            unanswered: HashSet::new(),
         }
     }
 
     pub(super) fn open(&mut self, wanted: impl Iterator<Item = Topic>) {
         self.open = true;
-        self.awaited = wanted.collect();
+        self.unanswered = wanted.collect();
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -52,7 +52,7 @@ impl Leg {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.open && self.awaited.is_empty()
+        self.open && self.unanswered.is_empty()
     }
 
     pub(super) fn ask(&mut self, topic: Topic, token: Token) {
@@ -72,7 +72,7 @@ impl Leg {
                     Ok(()) => Carried::Confirmed,
                     Err(reason) => Carried::Refused(reason),
                 };
-                self.awaited.remove(topic);
+                self.unanswered.remove(topic);
                 true
             }
             _ => false,
@@ -81,7 +81,7 @@ impl Leg {
 
     /// True when the server has to be told.
     pub(super) fn forget(&mut self, topic: &Topic) -> bool {
-        self.awaited.remove(topic);
+        self.unanswered.remove(topic);
         self.topics.remove(topic).is_some()
     }
 

@@ -449,6 +449,31 @@ fn a_wish_during_a_move_is_granted_when_both_have_confirmed_it() {
 }
 
 #[test]
+fn a_wish_does_not_wait_for_a_new_one_that_died() {
+    let (mut world, old) = World::listening();
+    world.go(Some(2));
+    let new = world.next().unwrap();
+    world.open(new);
+    world.want(2);
+    world.answer(old, true);
+    world.die(new);
+    assert_eq!(world.seen, [Seen::Settled(topic(2))]);
+}
+
+#[test]
+fn a_move_does_not_wait_for_a_wish_that_was_given_up() {
+    let (mut world, old) = World::listening();
+    world.want(2);
+    world.go(Some(2));
+    let new = world.next().unwrap();
+    world.open(new);
+    let first = world.connections[&new].asked[0].0.clone();
+    world.answer(new, true);
+    world.unwant(if first == topic(1) { 2 } else { 1 });
+    assert!(world.leaving.contains(&old));
+}
+
+#[test]
 fn a_late_answer_to_an_earlier_wish_means_nothing() {
     let (mut world, leg) = World::listening();
     world.want(2);
