@@ -26,7 +26,7 @@ const WRITERS: usize = 2;
 const READERS: usize = 2;
 
 /// To get a connection, a new one included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// To find out whether a connection that was used before still lives.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// What one statement may take, by the server's clock.
