@@ -65,7 +65,7 @@ fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Ro
         Route::post(
             all,
             "Makes one; of a key, the answer has the key, this once",
-            { move |here: Here, object: Object| create(here, kind, object) },
+            move |here: Here, object: Object| create(here, kind, object),
         )
         .takes("NewAccount")
         .gives("Account"),
@@ -76,7 +76,7 @@ fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Ro
         Route::patch(
             one,
             "Changes what is said, keeps the rest, takes away what is null",
-            { move |here: Here, Path(id): At, object: Object| update(here, kind, id, object) },
+            move |here: Here, Path(id): At, object: Object| update(here, kind, id, object),
         )
         .takes("Draft")
         .gives("Account"),

@@ -340,7 +340,7 @@ fn far_from_a_limit_a_router_asks_seldom() {
 
 #[test]
 fn a_wiped_ledger_is_whole_again_after_every_router_has_reported() {
-    let mut fleet = Fleet::new(3, money(), 100, WhenRedisAway::Refuse);
+    let mut fleet = Fleet::new(3, money(), 1_000, WhenRedisAway::Refuse);
     for at in 0..3 {
         fleet.step(Step::Start(at, 20));
         fleet.step(Step::Exchange(at, Fate::Delivered));
@@ -359,8 +359,9 @@ fn a_wiped_ledger_is_whole_again_after_every_router_has_reported() {
     }
     assert_eq!(fleet.would_give(1), Verdict::Young);
     fleet.step(Step::Wait(2_000));
-    assert_eq!(fleet.would_give(41), Verdict::Short(0));
-    assert_eq!(fleet.would_give(40), Verdict::Given);
+    fleet.settle_down();
+    assert_eq!(fleet.would_give(941), Verdict::Short(0));
+    assert_eq!(fleet.would_give(940), Verdict::Given);
 }
 
 #[test]
