@@ -307,6 +307,24 @@ mod tests {
     }
 
     #[test]
+    fn one_change_among_a_hundred_thousand_copies_one_shard() {
+        let id = |n: usize| format!("{n:064x}");
+        let many = (0..100_000).map(|n| Change::Put(account(AccountKind::Key, &id(n))));
+        let (before, _) = View::empty().with(many.collect());
+        let (after, _) = before.with(vec![Change::Put(account(AccountKind::Key, &id(7)))]);
+        let shards = |view: &View| view.kinds[AccountKind::Key as usize].0.clone();
+        let pairs = shards(&before).into_iter().zip(shards(&after));
+        let copied: Vec<usize> = pairs
+            .filter(|(one, other)| !Arc::ptr_eq(one, other))
+            .map(|(one, _)| one.len())
+            .collect();
+        // Ids are spread evenly: about four hundred in each.
+        assert!(copied.len() == 1 && copied[0] < 600, "{copied:?}");
+        assert_eq!(after.count(AccountKind::Key), 100_000);
+        assert!(after.get(AccountKind::Key, &id(99_999)).is_some());
+    }
+
+    #[test]
     fn tags_come_from_the_metadata() {
         assert_eq!(
             tags_of(r#"{"tags":["a","b"],"x":1}"#),

@@ -79,23 +79,28 @@ enum Action {
     /// List the members of a team
     Members {
         /// The team
-        team: String,
+        #[arg(value_name = "TEAM")]
+        of: String,
     },
     /// Add a user to a team, or change what the member may
     Join {
         /// The team
-        team: String,
+        #[arg(value_name = "TEAM")]
+        of: String,
         /// The user
-        user: String,
+        #[arg(value_name = "USER")]
+        who: String,
         #[command(flatten)]
         said: Said,
     },
     /// Take a user out of a team
     Leave {
         /// The team
-        team: String,
+        #[arg(value_name = "TEAM")]
+        of: String,
         /// The user
-        user: String,
+        #[arg(value_name = "USER")]
+        who: String,
     },
 }
 
@@ -162,15 +167,15 @@ impl Arguments {
                 .await
             }
             Action::Delete { id } => delete(&client, output, &kind.one(&id)).await,
-            Action::Members { team } => list(&client, output, &members(&team)).await,
-            Action::Join { team, user, said } => {
-                let path = format!("{}/{}", members(&team), escaped(&user));
+            Action::Members { of } => list(&client, output, &members(&of)).await,
+            Action::Join { of, who, said } => {
+                let path = format!("{}/{}", members(&of), escaped(&who));
                 let body = Value::Object(said.object());
                 let joined = client.ask(Method::PUT, &path, Some(&body)).await?;
                 output.tell(&joined, || Ok(shown(&joined)))
             }
-            Action::Leave { team, user } => {
-                let path = format!("{}/{}", members(&team), escaped(&user));
+            Action::Leave { of, who } => {
+                let path = format!("{}/{}", members(&of), escaped(&who));
                 delete(&client, output, &path).await
             }
         }

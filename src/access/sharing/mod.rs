@@ -6,8 +6,8 @@
 //! before they run dry, gives back what is not used, and answers for the requests that found
 //! too little: all that wait are decided by one call to the ledger, each wholly or not at all.
 //!
-//! How much is kept ready follows use: twice as much each time a share ran low, half as much
-//! whenever most of it lay idle. Far from a limit a router has what it needs at hand. Close to one
+//! How much is kept ready follows use: twice as much each time a share ran low, half as much whenever
+//! most of it lay idle, nothing when all of it did. Far from a limit a router has what it needs at hand. Close to one
 //! the ledger gives less and less in advance, down to nothing, and every request is decided where all
 //! routers meet: it then waits for one reply of Redis, at most [`PATIENCE`].
 //!

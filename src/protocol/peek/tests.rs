@@ -30,6 +30,7 @@ fn an_ordinary_chat_is_read() {
         stream: true,
         usage: Unasked,
         prompt_bytes: 20,
+        max_output: None,
         has_prompt: true,
         keep_alive_zero: false,
         signature: 0,

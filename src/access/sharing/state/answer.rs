@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::tracked::Tracked;
-use super::{Ask, Flight, Judge, SHORT_MS, Short, State};
+use super::{Ask, Flight, Judge, SHORT_MS, Short, State, TIGHT_MS};
 use crate::access::clock::Moment;
 use crate::access::meter::{Cell, Share, Taken, What};
 use crate::access::rule::{Line, Part, Reply, Verdict, Window};
@@ -91,6 +91,10 @@ impl<R> State<R> {
         if tracked.debt > 0 {
             share.charge(mem::take(&mut tracked.debt));
             tracked.due_ms = now.local_ms;
+        }
+        if judge == Judge::Shared && part.free < 2 * self.routers * share.free() {
+            // There is little left for others, so what lies idle here is soon looked at again.
+            tracked.due_ms = tracked.due_ms.min(now.local_ms + TIGHT_MS);
         }
         if part.free < 0 {
             // More was used than there is, or the limit was lowered: what lies idle goes back.

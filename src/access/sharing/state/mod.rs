@@ -28,6 +28,8 @@ const MOST_NEEDS: usize = 256;
 const RETRY_MS: i64 = 500;
 /// For how long it is remembered up to when the database had everything.
 const REMEMBERED_MS: i64 = 120_000;
+/// A share that lies idle while others may need it is looked at again after this.
+const TIGHT_MS: i64 = 250;
 /// For how long "there is not so much" is believed without asking again.
 const SHORT_MS: i64 = 100;
 

@@ -1,7 +1,6 @@
 //! Putting a call together.
 
 use std::collections::HashMap;
-use std::mem;
 use std::sync::Arc;
 
 use super::tracked::Tracked;
@@ -34,7 +33,8 @@ impl<R> State<R> {
             })
             .collect();
         if judge != Judge::Deputy {
-            for cell in mem::take(&mut self.dirty) {
+            let few = self.dirty.len().min(MOST_LINES);
+            for cell in self.dirty.drain(..few) {
                 place(&cell);
             }
             let due = |tracked: &&Tracked| tracked.due_ms <= now.local_ms;
@@ -81,8 +81,20 @@ impl<R> State<R> {
         if asked > 0 || low {
             let more = asked.saturating_mul(FORESIGHT);
             tracked.target = tracked.target.saturating_mul(2).max(more).min(limit);
-        } else if tracked.due_ms <= now.local_ms && drawn < tracked.target / 4 {
-            tracked.target /= 2;
+        } else if tracked.due_ms <= now.local_ms {
+            match drawn {
+                0 => tracked.target = 0,
+                few if few < tracked.target / 4 => tracked.target /= 2,
+                _ => {}
+            }
+        }
+        let ready = share.as_ref().map_or(0, |share| share.free().max(0));
+        if judge == Judge::Shared
+            && let Some((_, left)) = tracked.left
+            && routers > 1
+        {
+            // Half of an even part of what nobody uses: who comes next finds something.
+            tracked.target = tracked.target.min((left.max(0) + ready) / (2 * routers));
         }
         tracked.due_ms = now.local_ms + heartbeat_ms;
         let target = match judge {
