@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 0 | [`domain`] |
 //! | 1 | [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
-//! | 2 | [`simulator`], [`upstream`], [`store`] |
+//! | 2 | [`simulator`], [`upstream`], [`store`], [`multidb`] |
 //! | 3 | [`cluster`] |
 //! | 4 | [`fleet`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`] |
@@ -25,6 +25,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod metrics;
+pub mod multidb;
 pub mod protocol;
 pub mod routing;
 pub mod simulator;

@@ -23,6 +23,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("config", &["domain"]),
     ("metrics", &["domain"]),
+    ("multidb", &[]),
     ("protocol", &["domain"]),
     ("routing", &["domain"]),
     ("supervision", &["domain"]),

@@ -1,0 +1,53 @@
+//! What the multi-database client costs, and how fast it is back. Run alone on a quiet machine:
+//! `cargo bench --bench multidb`, or one part of it: `-- overhead`, `-- faults`, `-- storm MINUTES`.
+//!
+//! Every part prints a table in Markdown. Whatever is compared is measured in the same run, turn
+//! and turn about.
+
+#![expect(clippy::print_stdout, reason = "the tables are what it is for")]
+
+#[path = "multidb/faults.rs"]
+mod faults;
+#[path = "multidb/figures.rs"]
+mod figures;
+#[path = "multidb/overhead.rs"]
+mod overhead;
+#[path = "../tests/redis/mod.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    clippy::panic,
+    reason = "more than a bench needs, and a test fails by panic"
+)]
+mod real_redis;
+#[path = "multidb/storm.rs"]
+mod storm;
+#[path = "../tests/multidb/support/mod.rs"]
+#[expect(dead_code, reason = "more than a bench needs")]
+mod support;
+
+use std::alloc::System;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// Counts what is allocated, by everybody alike.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+fn main() {
+    let words: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let wants = |part: &str| words.is_empty() || words.first().is_some_and(|word| word == part);
+    if wants("overhead") {
+        overhead::measure(ALLOCATOR);
+    }
+    if wants("faults") {
+        faults::measure();
+    }
+    if wants("storm") {
+        let minutes = words.get(1).and_then(|word| word.parse().ok());
+        storm::measure(minutes.unwrap_or(2));
+    }
+}

@@ -1,0 +1,164 @@
+//! One database among those to choose from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::multidb::circuit::{Circuit, CircuitState};
+use crate::multidb::database::Database;
+use crate::multidb::detector::FailureDetector;
+use crate::multidb::health::Report;
+use crate::multidb::outcome::FailureKind;
+use crate::multidb::status::{DatabaseStatus, HealthStatus};
+use crate::multidb::strategy::Candidate;
+
+/// What one begins with.
+#[derive(Clone, Debug)]
+pub(in crate::multidb) struct Newcomer {
+    pub(in crate::multidb) database: Database,
+    pub(in crate::multidb) weight: f64,
+    pub(in crate::multidb) grace: Duration,
+    pub(in crate::multidb) report: Report,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) database: Database,
+    pub(super) weight: f64,
+    pub(super) circuit: Circuit,
+    pub(super) detectors: Vec<Box<dyn FailureDetector>>,
+    pub(super) connected: bool,
+    /// Added, and never connected so far.
+    pub(super) newcomer: bool,
+    /// It is being asked, and why.
+    pub(super) doubt: Option<Doubt>,
+    pub(super) believed_until: Instant,
+    pub(super) failures: u64,
+    pub(super) successes: u64,
+    health: Option<HealthStatus>,
+}
+
+/// Why a database is asked out of turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// A command failed, after so many successes.
+    Failed(FailureKind, u64),
+    /// It is about to be returned to.
+    Fallback,
+}
+
+impl Doubt {
+    /// Whether what was sent will not be answered any more.
+    pub(super) fn is_silence(self) -> bool {
+        matches!(self, Self::Failed(kind, _) if kind.is_silence())
+    }
+
+    /// Whether another connection may well lead to another server.
+    pub(super) fn wants_another_connection(self) -> bool {
+        matches!(self, Self::Failed(kind, _) if kind.is_about_role())
+    }
+
+    /// The database is well and the command failed: then it is the connection, unless something
+    /// succeeded over it since.
+    pub(super) fn blames_connection(self, successes: u64) -> bool {
+        matches!(self, Self::Failed(kind, before)
+            if before == successes && (kind == FailureKind::Timeout || kind.is_about_role()))
+    }
+}
+
+impl Entry {
+    pub(super) fn new(
+        newcomer: Newcomer,
+        detectors: &[Arc<dyn FailureDetector>],
+        success_threshold: u32,
+        now: Instant,
+    ) -> Self {
+        let mut circuit = Circuit::new(now, newcomer.grace, success_threshold);
+        if newcomer.report.unhealthy.is_some() {
+            circuit.open(now);
+        }
+        let mut entry = Self {
+            database: newcomer.database,
+            weight: newcomer.weight,
+            circuit,
+            detectors: detectors.iter().map(|detector| detector.fresh()).collect(),
+            connected: false,
+            newcomer: true,
+            doubt: None,
+            believed_until: now,
+            failures: 0,
+            successes: 0,
+            health: None,
+        };
+        entry.heard(&newcomer.report, now);
+        entry
+    }
+
+    pub(super) fn succeeded(&mut self, count: u64, now: Instant) {
+        self.successes += count;
+        for detector in &mut self.detectors {
+            detector.succeeded(count, now);
+        }
+    }
+
+    /// Tells every detector; true if one has seen enough.
+    pub(super) fn is_enough(&mut self, kind: FailureKind, now: Instant) -> bool {
+        self.detectors.iter_mut().fold(false, |enough, detector| {
+            detector.failed(kind, now) || enough
+        })
+    }
+
+    pub(super) fn forget(&mut self) {
+        for detector in &mut self.detectors {
+            detector.reset();
+        }
+    }
+
+    pub(super) fn heard(&mut self, report: &Report, now: Instant) {
+        self.health = Some(HealthStatus {
+            at: now,
+            unhealthy: report.unhealthy.clone(),
+            failback_refused: report.failback_refused.clone(),
+        });
+    }
+
+    /// Whether a failback check speaks against moving to it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.health
+            .as_ref()
+            .is_some_and(|health| health.failback_refused.is_some())
+    }
+
+    /// Why it cannot be chosen by hand, if so.
+    pub(super) fn refusal(&self, report: &Report) -> Option<String> {
+        let open = || {
+            (self.circuit.state() != CircuitState::Closed)
+                .then(|| format!("its circuit is {}", self.circuit.state()))
+        };
+        let report = report.clone();
+        report.unhealthy.or(report.failback_refused).or_else(open)
+    }
+
+    pub(super) fn candidate(&self, active: bool) -> Candidate {
+        Candidate {
+            id: self.database.id,
+            weight: self.weight,
+            circuit: self.circuit.state(),
+            active,
+        }
+    }
+
+    pub(super) fn status(&self, active: bool) -> DatabaseStatus {
+        DatabaseStatus {
+            database: self.database.clone(),
+            weight: self.weight,
+            circuit: self.circuit.state(),
+            circuit_since: self.circuit.since(),
+            active,
+            connected: self.connected,
+            failures: self.failures,
+            last_health: self.health.clone(),
+        }
+    }
+}

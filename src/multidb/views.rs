@@ -1,0 +1,112 @@
+//! What everyone sees of what one decides.
+//!
+//! Each view is replaced whole by the one who decides and read without waiting. Commands read one
+//! pointer, the [`Route`]; whoever must wait for it to change listens to `changes`.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
+
+use super::Active;
+use super::circuit::Episode;
+use super::database::DatabaseId;
+use super::event::Event;
+use super::member::{Link, Member};
+use super::metrics::{Counter, Switch};
+use super::status::Status;
+
+/// Events a slow listener may be behind.
+const EVENTS: usize = 1024;
+
+/// Where commands go.
+#[derive(Debug)]
+pub(super) enum Route {
+    /// This way.
+    Open(Way),
+    /// Somebody is chosen and has no connection at the moment, or it is being found out whether
+    /// somebody else should be. Soon decided.
+    Undecided {
+        /// Since when.
+        since: Instant,
+    },
+    /// Nobody can take them.
+    Nobody {
+        /// Since when.
+        since: Instant,
+    },
+    /// The client was closed.
+    Closed,
+}
+
+/// A way to a database.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) member: Arc<Member>,
+    pub(super) link: Arc<Link>,
+    pub(super) episode: Episode,
+    /// On trial: so many at once.
+    pub(super) trial: Option<u16>,
+}
+
+/// The views.
+#[derive(Debug)]
+pub(super) struct Views {
+    pub(super) route: ArcSwap<Route>,
+    pub(super) changes: watch::Sender<()>,
+    pub(super) status: ArcSwap<Status>,
+    pub(super) active: watch::Sender<Active>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) switches: ArcSwap<Vec<(Switch, u64)>>,
+    pub(super) members: ArcSwap<Vec<Arc<Member>>>,
+    pub(super) counters: Counters,
+}
+
+/// What commands count, wherever they went.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) retries: Counter,
+    pub(super) outcomes_unknown: Counter,
+    pub(super) unavailable: Counter,
+    pub(super) unsupported: Counter,
+}
+
+impl Views {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            route: ArcSwap::from_pointee(Route::Undecided { since: now }),
+            changes: watch::Sender::new(()),
+            status: ArcSwap::from_pointee(Status {
+                databases: Vec::new(),
+                active: None,
+                since: now,
+            }),
+            active: watch::Sender::new(Active {
+                database: None,
+                generation: 0,
+                since: now,
+            }),
+            events: broadcast::Sender::new(EVENTS),
+            switches: ArcSwap::default(),
+            members: ArcSwap::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Replaces the route and wakes whoever waits for that.
+    pub(super) fn lead(&self, route: Route) {
+        self.route.store(Arc::new(route));
+        self.changes.send_replace(());
+    }
+
+    pub(super) fn member(&self, id: DatabaseId) -> Option<Arc<Member>> {
+        let members = self.members.load();
+        members.iter().find(|member| member.id() == id).cloned()
+    }
+
+    /// Nobody listening is no reason not to say it.
+    pub(super) fn tell(&self, event: Event) {
+        drop(self.events.send(event));
+    }
+}

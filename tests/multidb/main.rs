@@ -1,0 +1,26 @@
+//! The multi-database client against real Redis: processes that are killed, stopped, demoted and
+//! cut off while users work.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+
+#[path = "../redis/mod.rs"]
+mod real_redis;
+
+mod broken_networks;
+mod close;
+mod defects;
+mod fallback;
+mod faults;
+mod health;
+mod idle;
+mod kinds;
+mod pubsub;
+mod repeat;
+mod runtime;
+mod secured;
+mod start;
+mod storm;
+mod support;
+mod surface;
+mod unavailable;
