@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_text_that_says_what_it_is() {
-        insta::assert_snapshot!(encode(&example()), @"");
+        insta::assert_snapshot!(encode(&example()), @r#"{"v":1,"producer":"00000000-0000-0000-0000-000000000000","seq":7,"records":3,"oldest":61,"names":["gpu-1","llama3.2:latest","a \"b\"",""],"tokens":[[0,1,60,10,1]],"spend":[["tag",2,0,[5,10,1,1]]],"daily":[["tag",2,0,3,1,0,[5,10,1,1],2]]}"#);
     }
 
     #[test]

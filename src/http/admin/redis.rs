@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{Path, State as Shared};
-use axum::routing::{get, post, put};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -71,33 +70,21 @@ struct Weigh {
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route {
-            method: Method::GET,
-            path: ALL,
-            summary: "Shows every Redis database and which one is used",
-            query: &[],
-            takes: None,
-            gives: Some("Redis"),
-            handler: get(show),
-        },
-        Route {
-            method: Method::POST,
-            path: ACTIVE,
-            summary: "Uses this database from now on, if it is well; with `force` in any case",
-            query: &[],
-            takes: Some("RedisActivation"),
-            gives: Some("Redis"),
-            handler: post(activate),
-        },
-        Route {
-            method: Method::PUT,
-            path: WEIGHT,
-            summary: "Changes how much a database is wanted; counts at once",
-            query: &[],
-            takes: Some("RedisWeight"),
-            gives: Some("Redis"),
-            handler: put(weigh),
-        },
+        Route::get(ALL, "Shows every Redis database and which one is used", show).gives("Redis"),
+        Route::post(
+            ACTIVE,
+            "Uses this database from now on, if it is well; with `force` in any case",
+            activate,
+        )
+        .takes("RedisActivation")
+        .gives("Redis"),
+        Route::put(
+            WEIGHT,
+            "Changes how much a database is wanted; counts at once",
+            weigh,
+        )
+        .takes("RedisWeight")
+        .gives("Redis"),
     ]
 }
 

@@ -266,9 +266,7 @@ impl World {
                 self.applied.extend(read.iter().map(|(_, id)| **id));
                 let entries: Vec<String> = read.into_iter().map(|(e, _)| e.clone()).collect();
                 if removes {
-                    entries
-                        .iter()
-                        .for_each(|entry| drop(self.stream.remove(entry)));
+                    self.stream.retain(|entry, _| !entries.contains(entry));
                 }
             }
             Fate::Flush => self.flush(),

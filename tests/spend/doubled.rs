@@ -1,0 +1,198 @@
+//! The ways in which LiteLLM counts twice (`D1` to `D8`), one by one: nothing is.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use redis::streams::StreamRangeReply;
+
+use crate::real_redis::{Network, eventually};
+use crate::support::{On, Plan, Stage};
+
+/// Only an append has the text of a batch in it.
+const APPEND: &str = "\"records\":";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d1_the_append_took_effect_and_its_reply_is_lost() {
+    let stage = Stage::on(On::Postgres).await;
+    let router = stage.leader("a").await;
+    let mut all = BTreeSet::new();
+    for life in 0..4 {
+        stage.database.network().set(Network::BlackHole).await;
+        stage.network.cut_reply_of(APPEND, 2);
+        all.extend(router.record(life * 50..life * 50 + 50).await);
+        // The same batch is there more than once, and must be counted as one.
+        eventually("it was sent again", async || stage.depth().await > 1).await;
+        stage.database.network().set(Network::Whole).await;
+        router.settle().await;
+    }
+    stage.must_be(&all).await;
+    eventually("the stream is empty", async || stage.depth().await == 0).await;
+}
+
+/// Actors that die, and a runtime that is torn down, at any point of a flush.
+#[tokio::test(flavor = "multi_thread")]
+async fn d2_a_flush_is_cancelled_half_way() {
+    for on in [On::Sqlite, On::Postgres, On::MariaDb] {
+        let stage = Stage::on(on).await;
+        let mut router = stage.leader("a").await;
+        let mut all = BTreeSet::new();
+        for life in 0..12 {
+            all.extend(router.record(life * 60..life * 60 + 60).await);
+            tokio::time::sleep(Duration::from_millis(life * 7 % 40)).await;
+            if life % 3 == 0 {
+                let plan = router.crash().await;
+                router = stage.start(plan).await;
+            } else {
+                router.spend.kill_redis_actors();
+                router.spend.kill_flush_actor();
+                router.spend.kill_forward_actor();
+            }
+        }
+        router.settle().await;
+        stage.must_be(&all).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d3_the_commit_took_effect_and_its_reply_is_lost() {
+    for on in [On::Postgres, On::MariaDb] {
+        let stage = Stage::on(on).await;
+        let leader = stage.leader("a").await;
+        let mut all = BTreeSet::new();
+        for life in 0..4 {
+            let before = leader.spend.stats().flush_errors();
+            stage.database.network().cut_reply_of("COMMIT", 1);
+            all.extend(leader.record(life * 50..life * 50 + 50).await);
+            leader.settle().await;
+            assert!(leader.spend.stats().flush_errors() > before, "it was cut");
+        }
+        stage.must_be(&all).await;
+    }
+}
+
+/// What was sent again although it was there is no loss, and is not reported as one.
+#[tokio::test(flavor = "multi_thread")]
+async fn d4_nobody_is_told_of_a_loss_that_was_none() {
+    let stage = Stage::on(On::Sqlite).await;
+    let router = stage.leader("a").await;
+    stage.network.cut_reply_of(APPEND, 3);
+    let numbers = router.record(0..50).await;
+    router.settle().await;
+    let stats = router.spend.stats();
+    assert_eq!((stats.recorded(), stats.committed()), (50, 50));
+    assert_eq!((stats.resent(), stats.dead_letters()), (0, 0));
+    stage.must_be(&numbers).await;
+}
+
+/// The leader dies when it has committed and before it has removed anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn d5_the_leader_dies_between_committing_and_acknowledging() {
+    for on in [On::Postgres, On::MariaDb] {
+        let stage = Stage::on(on).await;
+        let (plan, network) = stage.plan_by_itself("a").await;
+        let leader = stage.start(plan).await;
+        eventually("it leads", async || leader.leads()).await;
+        stage.database.network().set(Network::NoRequests).await;
+        let numbers = leader.record(0..100).await;
+        eventually("it has read", async || stage.read_and_there().await > 0).await;
+        // From now on it can write, and not say so.
+        network.set(Network::NoRequests).await;
+        stage.database.network().set(Network::Whole).await;
+        eventually("it has committed", async || {
+            !stage.books().await.counted().is_empty()
+        })
+        .await;
+        let plan = leader.crash().await;
+        assert!(stage.depth().await > 0, "nothing was removed");
+        let next = stage.router("b").await;
+        eventually("the next one removed it", async || stage.depth().await == 0).await;
+        network.set(Network::Whole).await;
+        let again = stage.start(plan).await;
+        again.settle().await;
+        stage.must_be(&numbers).await;
+        drop(next);
+    }
+}
+
+/// A replica that did not know yet what had been removed becomes the master.
+#[tokio::test(flavor = "multi_thread")]
+async fn d6_redis_brings_back_what_was_removed() {
+    let stage = Stage::on(On::Postgres).await;
+    let leader = stage.leader("a").await;
+    stage.database.network().set(Network::BlackHole).await;
+    let numbers = leader.record(0..200).await;
+    eventually("it is in Redis", async || stage.depth().await > 0).await;
+    let there: StreamRangeReply = stage
+        .redis
+        .ask("XRANGE test:spend:batches - +")
+        .await
+        .unwrap();
+    stage.database.network().set(Network::Whole).await;
+    leader.settle().await;
+    eventually("the stream is empty", async || stage.depth().await == 0).await;
+    for entry in &there.ids {
+        let fields = ["id", "v", "rows", "body"]
+            .map(|field| format!("{field} {}", entry.get::<String>(field).unwrap()));
+        let again = format!("XADD test:spend:batches * {}", fields.join(" "));
+        stage.redis.run(&again).await;
+    }
+    eventually("they are gone again", async || stage.depth().await == 0).await;
+    stage.must_be(&numbers).await;
+}
+
+/// Redis and the database answer after whoever asked has given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn d7_what_was_given_up_is_done_all_the_same() {
+    let stage = Stage::on(On::Postgres).await;
+    let leader = stage.leader("a").await;
+    let mut all = BTreeSet::new();
+    for life in 0..2 {
+        stage.redis.pause();
+        all.extend(leader.record(life * 50..life * 50 + 50).await);
+        // Longer than anybody waits for an answer of Redis.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        stage.redis.resume();
+        stage.database.network().set(Network::NoReplies).await;
+        all.extend(leader.record(1_000 + life * 50..1_050 + life * 50).await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        stage.database.network().reset();
+        stage.database.network().set(Network::Whole).await;
+    }
+    leader.settle().await;
+    stage.must_be(&all).await;
+}
+
+/// The same journal is replayed by two: a folder that was copied, say.
+#[tokio::test(flavor = "multi_thread")]
+async fn d8_the_same_usage_is_handed_in_twice() {
+    let stage = Stage::on(On::Sqlite).await;
+    let mut plan = stage.plan("a");
+    plan.seal_interval = Duration::from_secs(3_600);
+    let router = stage.start(plan).await;
+    let numbers = router.record(0..100).await;
+    let plan = router.crash().await;
+    let twin = Plan {
+        dir: plan.dir.with_extension("copy"),
+        name: "twin".to_owned(),
+        ..plan.clone()
+    };
+    copy(&plan.dir, &twin.dir);
+    let (one, other) = (stage.start(plan).await, stage.start(twin).await);
+    one.settle().await;
+    other.settle().await;
+    stage.must_be(&numbers).await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What an acknowledgement is worth when `redis` was asked for.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use herdsman::spend::Durability;
+
+use crate::real_redis::{Network, eventually};
+use crate::support::{On, Plan, Stage, record};
+
+fn careful(plan: Plan) -> Plan {
+    Plan {
+        durability: Durability::Redis,
+        ..plan
+    }
+}
+
+/// The machine is gone, with its disk, the moment after the acknowledgement.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledged_record_survives_the_loss_of_the_machine() {
+    let stage = Stage::on(On::Postgres).await;
+    let other = stage.leader("other").await;
+    let mut all = BTreeSet::new();
+    for life in 0..3 {
+        let router = stage.start(careful(stage.plan(&format!("r{life}")))).await;
+        stage.database.network().set(Network::BlackHole).await;
+        all.extend(router.record(life * 100..life * 100 + 100).await);
+        let plan = router.crash().await;
+        std::fs::remove_dir_all(&plan.dir).unwrap();
+        stage.database.network().set(Network::Whole).await;
+    }
+    eventually("the leader wrote it", async || {
+        stage.books().await.counted().is_superset(&all)
+    })
+    .await;
+    stage.must_be(&all).await;
+    drop(other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_before_redis_or_the_database_has_it() {
+    let stage = Stage::on(On::Postgres).await;
+    let mut plan = careful(stage.plan("a"));
+    plan.patience = Duration::from_millis(400);
+    let router = stage.start(plan).await;
+    stage.network.set(Network::Refusing).await;
+    stage.database.network().set(Network::Refusing).await;
+    let mut answer = router.spend.record(record(1));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((&mut answer).now_or_never(), None, "only the disk has it");
+    // Redis stays away: the database is as good.
+    stage.database.network().set(Network::Whole).await;
+    answer.await.unwrap();
+    stage.must_be(&BTreeSet::from([1])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_costs_milliseconds_and_not_a_seal_interval() {
+    let stage = Stage::on(On::Sqlite).await;
+    let mut plan = careful(stage.plan("a"));
+    plan.seal_interval = Duration::from_secs(60);
+    let router = stage.start(plan).await;
+    router.record([0]).await;
+    let mut waits = Vec::new();
+    for n in 1..50 {
+        let began = std::time::SystemTime::now();
+        router.record([n]).await;
+        waits.push(began.elapsed().unwrap());
+    }
+    waits.sort();
+    println!("median {:?}, longest {:?}", waits[25], waits[48]);
+    assert!(waits[25] < Duration::from_secs(1), "{waits:?}");
+}

@@ -1,0 +1,395 @@
+//! The ways in which LiteLLM loses spend (`L1` to `L17` of our reading of it), one by one, each tried
+//! here: nothing is lost.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use herdsman::domain::{EntityKind, Payer, TokenCounts, UsageRecord};
+use herdsman::spend::{Durability, NotRecorded, StreamLimits};
+use tokio::time::Instant;
+
+use crate::real_redis::{Network, Plan as RedisPlan, Server, eventually};
+use crate::support::{Database, On, SOON, Stage, record};
+
+/// What only this router has in memory when it is killed is in its journal.
+#[tokio::test(flavor = "multi_thread")]
+async fn l1_a_router_killed_with_usage_in_memory() {
+    let stage = Stage::on(On::Sqlite).await;
+    let mut plan = stage.plan("a");
+    plan.seal_interval = Duration::from_secs(3_600);
+    let router = stage.start(plan).await;
+    let numbers = router.record(0..500).await;
+    let mut plan = router.crash().await;
+    assert!(stage.books().await.counted().is_empty());
+    plan.seal_interval = Duration::from_millis(10);
+    stage.start(plan).await.settle().await;
+    stage.must_be(&numbers).await;
+}
+
+/// What it had read is still in the stream, and the next leader claims it.
+#[tokio::test(flavor = "multi_thread")]
+async fn l2_the_leader_dies_between_reading_and_committing() {
+    for on in [On::Postgres, On::MariaDb] {
+        let stage = Stage::on(on).await;
+        let leader = stage.leader("a").await;
+        stage.database.network().set(Network::NoRequests).await;
+        let numbers = leader.record(0..200).await;
+        eventually("it has read", async || stage.read_and_there().await > 0).await;
+        let plan = leader.crash().await;
+        stage.database.network().set(Network::Whole).await;
+        assert!(stage.depth().await > 0, "nothing read was removed");
+        // Its own journal is not needed for that: another router has never heard of these.
+        let other = stage.router("b").await;
+        eventually("the other one wrote it", async || stage.depth().await == 0).await;
+        stage.must_be(&numbers).await;
+        stage.start(plan).await.settle().await;
+        stage.must_be(&numbers).await;
+        drop(other);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l3_the_reply_to_reading_is_lost() {
+    let stage = Stage::on(On::Sqlite).await;
+    let leader = stage.leader("a").await;
+    for life in 0..3 {
+        stage.network.cut_reply_of("XREADGROUP", 1);
+        leader.record(life * 100..life * 100 + 100).await;
+        leader.settle().await;
+    }
+    stage.must_be(&(0..300).collect()).await;
+    eventually("the stream is empty", async || stage.depth().await == 0).await;
+}
+
+/// An element that nobody can read costs nothing but itself, and one that only a later version can read
+/// is left to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn l4_poison_in_the_stream() {
+    let stage = Stage::on(On::Sqlite).await;
+    let mut plan = stage.plan("a");
+    plan.flush_interval = Duration::from_millis(100);
+    let router = stage.start(plan).await;
+    let numbers = router.record(0..50).await;
+    for entry in ["id x/1 v 1 rows 1 body {", "nonsense 1", "id 1 body"] {
+        let poison = format!("XADD test:spend:batches * {entry}");
+        let _: Result<String, _> = stage.redis.ask(&poison).await;
+    }
+    let later = r#"XADD test:spend:batches * id 0190b5a0-0000-7000-8000-000000000001/1 v 9 rows 1 body {"v":9}"#;
+    stage.redis.run(later).await;
+    let more = router.record(50..100).await;
+    router.settle().await;
+    let all: BTreeSet<u64> = numbers.union(&more).copied().collect();
+    eventually("only the later one is left", async || {
+        stage.depth().await == 1
+    })
+    .await;
+    stage.must_be(&all).await;
+    let letters = stage.letters().await;
+    assert_eq!(letters.len(), 2, "{letters:#?}");
+    assert!(
+        letters
+            .iter()
+            .all(|letter| letter.reason.contains("no batch"))
+    );
+}
+
+/// Whether it was applied is not guessed: it is asked again, under the same id.
+#[tokio::test(flavor = "multi_thread")]
+async fn l5_the_connection_to_the_database_breaks_before_anything_was_applied() {
+    for on in [On::Postgres, On::MariaDb] {
+        let stage = Stage::on(on).await;
+        let leader = stage.leader("a").await;
+        let mut all = BTreeSet::new();
+        for life in 0..4 {
+            stage.database.network().set(Network::NoRequests).await;
+            all.extend(leader.record(life * 50..life * 50 + 50).await);
+            eventually("it is at it", async || stage.read_and_there().await > 0).await;
+            stage.database.network().set(Network::Refusing).await;
+            stage.database.network().set(Network::Whole).await;
+            leader.settle().await;
+        }
+        stage.must_be(&all).await;
+    }
+}
+
+/// The row at fault is set aside, and nobody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_one_row_that_no_database_takes() {
+    for on in [On::Sqlite, On::Postgres, On::MariaDb] {
+        let stage = Stage::on(on).await;
+        let leader = stage.leader("a").await;
+        let bad = UsageRecord {
+            charge: herdsman::domain::Charge {
+                payers: [Payer {
+                    kind: EntityKind::EndUser,
+                    entity: "zero\0byte".into(),
+                    period: 0,
+                }]
+                .into(),
+                ..record(0).charge
+            },
+            tokens: TokenCounts::ZERO,
+            ..record(0)
+        };
+        let numbers = leader.record(0..100).await;
+        leader.spend.record(bad).await.unwrap();
+        let more = leader.record(100..200).await;
+        leader.settle().await;
+        stage
+            .must_be(&numbers.union(&more).copied().collect())
+            .await;
+        let letters = stage.letters().await;
+        assert_eq!(letters.len(), 1);
+        assert!(
+            letters[0].payload.contains("zero\\u0000byte"),
+            "{letters:?}"
+        );
+        let stats = leader.spend.stats();
+        assert_eq!((stats.committed(), stats.dead_lettered()), (200, 1));
+        assert_eq!((stats.recorded(), stats.owed()), (201, 0));
+    }
+}
+
+/// Spend is added to whoever it says, whether or not anybody keeps a roster with that name.
+#[tokio::test(flavor = "multi_thread")]
+async fn l7_an_entity_that_was_deleted_while_its_request_ran() {
+    let stage = Stage::on(On::Sqlite).await;
+    let leader = stage.leader("a").await;
+    let numbers = leader.record([7]).await;
+    leader.settle().await;
+    stage.must_be(&numbers).await;
+}
+
+/// Without Redis, a flush that fails is tried again, whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn l8_without_redis_the_database_fails_again_and_again() {
+    let stage = Stage::on(On::Postgres).await;
+    let mut plan = stage.plan("a");
+    plan.redis.clear();
+    let router = stage.start(plan).await;
+    let mut all = BTreeSet::new();
+    for life in 0..5 {
+        stage.database.network().set(Network::Refusing).await;
+        all.extend(router.record(life * 40..life * 40 + 40).await);
+        eventually("it failed", async || {
+            router.spend.stats().flush_errors() > life
+        })
+        .await;
+        stage.database.network().set(Network::Whole).await;
+    }
+    router.settle().await;
+    stage.must_be(&all).await;
+}
+
+/// With neither, the journal has it, through a restart as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn l9_neither_the_database_nor_redis() {
+    let stage = Stage::on(On::Postgres).await;
+    let router = stage.leader("a").await;
+    stage.database.network().set(Network::Refusing).await;
+    stage.network.set(Network::Refusing).await;
+    let numbers = router.record(0..300).await;
+    let plan = router.crash().await;
+    let router = stage.start(plan).await;
+    let more = router.record(300..400).await;
+    stage.network.set(Network::Whole).await;
+    stage.database.network().set(Network::Whole).await;
+    router.settle().await;
+    stage
+        .must_be(&numbers.union(&more).copied().collect())
+        .await;
+}
+
+/// The producer notices what the database does not have, and sends it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn l10_redis_loses_its_data() {
+    let stage = Stage::on(On::Postgres).await;
+    let router = stage.leader("a").await;
+    let mut all = BTreeSet::new();
+    for (life, loss) in ["FLUSHALL", "DEL test:spend:batches", "restart"]
+        .iter()
+        .enumerate()
+    {
+        // So that it is in Redis and nowhere else.
+        stage.database.network().set(Network::BlackHole).await;
+        let first = life as u64 * 100;
+        all.extend(router.record(first..first + 100).await);
+        eventually("it is in Redis", async || stage.depth().await > 0).await;
+        match *loss {
+            "restart" => {
+                stage.redis.kill();
+                stage.redis.restart().await;
+            }
+            command => stage.redis.run(command).await,
+        }
+        stage.database.network().set(Network::Whole).await;
+        router.settle().await;
+    }
+    stage.must_be(&all).await;
+}
+
+/// The same, when another, empty database takes over.
+#[tokio::test(flavor = "multi_thread")]
+async fn l10_redis_fails_over_to_an_empty_database() {
+    let stage = Stage::on(On::Postgres).await;
+    let second = Server::start().await;
+    let mut plan = stage.plan("a");
+    plan.redis.push(second.url());
+    let router = stage.start(plan).await;
+    eventually("it leads", async || router.leads()).await;
+    stage.database.network().set(Network::BlackHole).await;
+    let numbers = router.record(0..100).await;
+    eventually("it is in Redis", async || stage.depth().await > 0).await;
+    stage.redis.kill();
+    stage.database.network().set(Network::Whole).await;
+    router.settle().await;
+    assert!(router.spend.stats().resent() > 0, "by sending it again");
+    stage.must_be(&numbers).await;
+}
+
+/// Nobody has to wait for the answer: it is counted when it was handed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn l11_whoever_recorded_is_cancelled() {
+    let stage = Stage::on(On::Sqlite).await;
+    let router = stage.leader("a").await;
+    let numbers: BTreeSet<u64> = (0..100).collect();
+    for &n in &numbers {
+        drop(router.spend.record(record(n)));
+    }
+    router.record([100]).await;
+    router.settle().await;
+    stage.must_be(&(0..101).collect()).await;
+}
+
+/// The stream has a cap, and what does not fit is kept and not dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn l12_the_queue_in_redis_is_full() {
+    let stage = Stage::on(On::Postgres).await;
+    let mut plan = stage.plan("a");
+    plan.limits = StreamLimits {
+        entries: 3,
+        ..StreamLimits::default()
+    };
+    let router = stage.start(plan).await;
+    eventually("it leads", async || router.leads()).await;
+    stage.database.network().set(Network::BlackHole).await;
+    let mut all = BTreeSet::new();
+    for life in 0..10 {
+        all.extend(router.record(life * 10..life * 10 + 10).await);
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    eventually("it is full", async || router.spend.stats().redis_full()).await;
+    assert_eq!(stage.depth().await, 3);
+    stage.database.network().set(Network::Whole).await;
+    router.settle().await;
+    stage.must_be(&all).await;
+    eventually("it is not any more", async || {
+        !router.spend.stats().redis_full()
+    })
+    .await;
+}
+
+/// Amounts are integers, and one that cannot be is not believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn l13_an_amount_that_is_none() {
+    let stage = Stage::on(On::Sqlite).await;
+    let router = stage.leader("a").await;
+    for amount in [i64::MIN, -1, i64::MAX] {
+        let absurd = UsageRecord {
+            charge: herdsman::domain::Charge {
+                nano_usd: amount,
+                ..record(1).charge
+            },
+            ..record(1)
+        };
+        router.spend.record(absurd).await.unwrap();
+    }
+    router.settle().await;
+    let store = stage.database.directly().await;
+    let spent = store.spent(EntityKind::Team).await.unwrap();
+    assert_eq!(
+        (spent[0].spend_nano_usd, spent[0].requests),
+        (1_000_000_000_000_000, 3)
+    );
+    assert!(stage.letters().await.is_empty());
+}
+
+/// Who asks for no durability still loses nothing to an orderly end.
+#[tokio::test(flavor = "multi_thread")]
+async fn l14_at_most_once_is_asked_for() {
+    let stage = Stage::on(On::Sqlite).await;
+    let mut plan = stage.plan("a");
+    plan.durability = Durability::Memory;
+    plan.seal_interval = Duration::from_secs(3_600);
+    let router = stage.start(plan).await;
+    let numbers = router.record(0..100).await;
+    router.stop().await;
+    stage.must_be(&numbers).await;
+}
+
+/// What Redis has not taken within the bound goes straight to the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn l15_redis_is_away_for_long() {
+    let stage = Stage::on(On::Sqlite).await;
+    let mut plan = stage.plan("a");
+    plan.patience = Duration::from_millis(500);
+    let router = stage.start(plan).await;
+    eventually("it leads", async || router.leads()).await;
+    for fault in [Network::Refusing, Network::BlackHole] {
+        stage.network.set(fault).await;
+        let began = Instant::now();
+        let first = if fault == Network::Refusing { 0 } else { 100 };
+        router.record(first..first + 100).await;
+        router.settle().await;
+        assert!(began.elapsed() < Duration::from_secs(20));
+        stage.network.set(Network::Whole).await;
+    }
+    assert!(router.spend.stats().diverted() > 0);
+    stage.must_be(&(0..200).collect()).await;
+}
+
+/// All rows of a flush are written, and not the first hundred.
+#[tokio::test(flavor = "multi_thread")]
+async fn l16_thousands_of_rows_in_one_flush() {
+    let stage = Stage::on(On::MariaDb).await;
+    let mut plan = stage.plan("a");
+    plan.seal_interval = Duration::from_secs(3_600);
+    let router = stage.start(plan).await;
+    let numbers = router.record(0..5_000).await;
+    router.spend.flush_now(SOON).await.unwrap();
+    stage.must_be(&numbers).await;
+}
+
+/// A database that dies in the middle of a flush, and one whose rows somebody else holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn l17_the_database_dies_or_is_contended_during_a_flush() {
+    for on in [On::Postgres, On::MariaDb] {
+        let redis = RedisPlan::new().start().await;
+        let mut stage = Stage::over(redis, Database::own(on).await).await;
+        let router = stage.leader("a").await;
+        let mut all = BTreeSet::new();
+        for life in 0..3 {
+            all.extend(router.record(life * 200..life * 200 + 200).await);
+            stage.database.server_mut().kill();
+            all.extend(
+                router
+                    .record(10_000 + life * 200..10_200 + life * 200)
+                    .await,
+            );
+            stage.database.server_mut().resurrect();
+        }
+        router.settle().await;
+        stage.must_be(&all).await;
+    }
+}
+
+/// Not one of LiteLLM's, since there it has no answer: too much for the disk is said, and not kept
+/// quiet about.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_it_has_stopped_nobody_is_told_that_usage_was_recorded() {
+    let stage = Stage::on(On::Sqlite).await;
+    let router = stage.router("a").await;
+    let spend = router.spend.clone();
+    router.stop().await;
+    assert_eq!(spend.record(record(1)).await, Err(NotRecorded::Stopped));
+}

@@ -1,0 +1,24 @@
+//! The counting pipelines of several routers, over real Redis and real databases that are killed,
+//! stopped, emptied and cut off.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+
+#[expect(dead_code, unused_imports, reason = "shared; not every test needs all of it")]
+#[path = "../redis/mod.rs"]
+mod real_redis;
+#[expect(dead_code, reason = "shared; not every test needs all of it")]
+#[path = "../sql/server/mod.rs"]
+mod real_sql;
+
+mod alerts;
+mod doubled;
+mod durability;
+mod lead;
+mod lost;
+mod misplaced;
+mod processes;
+mod recover;
+mod seen;
+mod storm;
+mod support;

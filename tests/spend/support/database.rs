@@ -1,0 +1,155 @@
+//! A migrated database of one test's own.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use herdsman::store::Store;
+use tempfile::TempDir;
+
+use crate::real_redis::Chaos;
+use crate::real_sql::{Flavor, Server};
+
+/// Which kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    Sqlite,
+    Postgres,
+    MariaDb,
+}
+
+/// In a file, or on a server.
+pub struct Database {
+    dir: TempDir,
+    place: Place,
+    /// Between the routers and the server.
+    network: Option<Chaos>,
+}
+
+enum Place {
+    File,
+    /// Shared by the tests of one process.
+    Shared(&'static Server, String),
+    /// Of one test, which may kill it.
+    Own(Box<Server>, String),
+}
+
+fn shared(flavor: Flavor) -> &'static Server {
+    static POSTGRES: OnceLock<Server> = OnceLock::new();
+    static MARIADB: OnceLock<Server> = OnceLock::new();
+    let server = match flavor {
+        Flavor::Postgres => &POSTGRES,
+        Flavor::MariaDb => &MARIADB,
+    };
+    server.get_or_init(|| Server::start(flavor))
+}
+
+impl Database {
+    pub async fn new(on: On) -> Self {
+        let place = match flavor(on) {
+            None => Place::File,
+            Some(flavor) => {
+                static NUMBER: AtomicU32 = AtomicU32::new(0);
+                let name = format!("spend_{}", NUMBER.fetch_add(1, Relaxed));
+                let server = tokio::task::spawn_blocking(move || shared(flavor))
+                    .await
+                    .unwrap();
+                server.create(&name);
+                Place::Shared(server, name)
+            }
+        };
+        Self::at(place).await
+    }
+
+    /// On a server that the test may kill and stop.
+    pub async fn own(on: On) -> Self {
+        let Some(flavor) = flavor(on) else {
+            return Self::new(on).await;
+        };
+        let server = tokio::task::spawn_blocking(move || Server::start(flavor))
+            .await
+            .unwrap();
+        server.create("spend");
+        Self::at(Place::Own(Box::new(server), "spend".to_owned())).await
+    }
+
+    async fn at(place: Place) -> Self {
+        let mut database = Self {
+            dir: tempfile::tempdir().unwrap(),
+            place,
+            network: None,
+        };
+        if let Some(server) = database.server() {
+            database.network = Some(Chaos::before(server.port()).await);
+        }
+        database.directly().await.migrate().await.unwrap();
+        database
+    }
+
+    /// Whose only road is ours to break, if it is a server.
+    pub async fn store(&self) -> Store {
+        self.open(self.network.as_ref().map(Chaos::port)).await
+    }
+
+    /// For looking, whatever is broken.
+    pub async fn directly(&self) -> Store {
+        self.open(self.server().map(Server::port)).await
+    }
+
+    async fn open(&self, port: Option<u16>) -> Store {
+        let url = match &self.place {
+            Place::File => String::new(),
+            Place::Shared(server, name) => server.url_through(port.unwrap(), name),
+            Place::Own(server, name) => server.url_through(port.unwrap(), name),
+        };
+        Store::open(&url, self.dir.path()).await.unwrap()
+    }
+
+    pub fn network(&self) -> &Chaos {
+        self.network.as_ref().unwrap()
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    pub fn server(&self) -> Option<&Server> {
+        match &self.place {
+            Place::File => None,
+            Place::Shared(server, _) => Some(server),
+            Place::Own(server, _) => Some(server),
+        }
+    }
+
+    /// The test's own server.
+    pub fn server_mut(&mut self) -> &mut Server {
+        match &mut self.place {
+            Place::Own(server, _) => server,
+            _ => panic!("nobody may kill what is shared"),
+        }
+    }
+
+    /// What it is called on its server.
+    pub fn sql_name(&self) -> String {
+        match &self.place {
+            Place::File => panic!("a file has no server"),
+            Place::Shared(_, name) | Place::Own(_, name) => name.clone(),
+        }
+    }
+
+    /// Asks the server itself.
+    pub fn sql(&self, statement: &str) -> String {
+        match &self.place {
+            Place::File => panic!("a file has no server"),
+            Place::Shared(server, name) => server.sql(name, statement),
+            Place::Own(server, name) => server.sql(name, statement),
+        }
+    }
+}
+
+fn flavor(on: On) -> Option<Flavor> {
+    match on {
+        On::Sqlite => None,
+        On::Postgres => Some(Flavor::Postgres),
+        On::MariaDb => Some(Flavor::MariaDb),
+    }
+}

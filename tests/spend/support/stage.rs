@@ -1,0 +1,97 @@
+//! Redis, a database, and the routers' folders.
+
+use std::collections::BTreeSet;
+
+use herdsman::store::DeadLetter;
+use tempfile::TempDir;
+
+use super::{Books, Database, On, Plan, Router};
+use crate::real_redis::{Chaos, Server, eventually};
+
+pub struct Stage {
+    pub redis: Server,
+    /// Between the routers and Redis.
+    pub network: Chaos,
+    pub database: Database,
+    dir: TempDir,
+}
+
+impl Stage {
+    pub async fn on(on: On) -> Self {
+        Self::over(Server::start().await, Database::new(on).await).await
+    }
+
+    pub async fn over(redis: Server, database: Database) -> Self {
+        Self {
+            network: Chaos::before(redis.port()).await,
+            redis,
+            database,
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn plan(&self, name: &str) -> Plan {
+        Plan::new(name, self.dir.path(), vec![self.network.url()])
+    }
+
+    /// One that has its own road to Redis.
+    pub async fn plan_by_itself(&self, name: &str) -> (Plan, Chaos) {
+        let network = Chaos::before(self.redis.port()).await;
+        (
+            Plan::new(name, self.dir.path(), vec![network.url()]),
+            network,
+        )
+    }
+
+    pub async fn router(&self, name: &str) -> Router {
+        self.start(self.plan(name)).await
+    }
+
+    pub async fn start(&self, plan: Plan) -> Router {
+        plan.start(self.database.store().await).await
+    }
+
+    /// One that leads.
+    pub async fn leader(&self, name: &str) -> Router {
+        let router = self.router(name).await;
+        eventually("it leads", async || router.leads()).await;
+        router
+    }
+
+    pub async fn books(&self) -> Books {
+        Books::of(&self.database.directly().await).await
+    }
+
+    /// Each of these is counted once, and nothing else is.
+    pub async fn must_be(&self, numbers: &BTreeSet<u64>) {
+        let books = self.books().await;
+        books.must_hold(numbers);
+        assert_eq!(&books.counted(), numbers, "and no others");
+    }
+
+    pub async fn letters(&self) -> Vec<DeadLetter> {
+        let store = self.database.directly().await;
+        store.dead_letters(false, 1_000).await.unwrap()
+    }
+
+    /// Entries in the stream.
+    pub async fn depth(&self) -> i64 {
+        self.redis.ask("XLEN test:spend:batches").await.unwrap()
+    }
+
+    /// Entries that somebody has read and not removed.
+    pub async fn read_and_there(&self) -> i64 {
+        let pending: redis::Value = self
+            .redis
+            .ask("XPENDING test:spend:batches flush")
+            .await
+            .unwrap_or(redis::Value::Nil);
+        match pending {
+            redis::Value::Array(parts) => match parts.first() {
+                Some(redis::Value::Int(count)) => *count,
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+}
