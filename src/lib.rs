@@ -11,7 +11,6 @@
 //! | 2 | [`simulator`], [`upstream`], [`store`], [`multidb`] |
 //! | 3 | [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
-//! | 4 | [`fleet`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`] |
 //! | 6 | [`http`] |
 //! | 7 | [`app`] |

@@ -42,7 +42,12 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         seal_interval: config.spend.seal_interval,
         flush_interval: config.spend.flush_interval,
     };
-    let spend = Spend::start(options, store.clone(), tracker.clone()).await?;
+    let router: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let (to_store, tasks) = (store.clone(), tracker.clone());
+    let spend = match over_redis(&config, redis.as_ref(), &router) {
+        Some(road) => Spend::start_over(options, to_store, road, tasks).await?,
+        None => Spend::start(options, to_store, tasks).await?,
+    };
     if config.metrics.litellm_names {
         spend
             .stats()
@@ -66,11 +71,10 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     }
     let usage = Usage::start(&store, running(&fleet), tracker.clone()).await?;
 
-    let limits = limits(&config);
     let access = Access::start(
-        limits.clone(),
+        limits(&config, &router),
         store.clone(),
-        shared_ledger(&config, redis.as_ref(), &limits.router),
+        shared_ledger(&config, redis.as_ref(), &router),
         applied_until(&spend),
         tracker.clone(),
     )
@@ -142,15 +146,28 @@ fn herd(config: &Config) -> Result<Vec<Identity>, Error> {
     config.endpoint.iter().enumerate().map(identity).collect()
 }
 
-fn limits(config: &Config) -> access::Options {
+fn limits(config: &Config, router: &Arc<str>) -> access::Options {
     let price = |price: &crate::config::Price| (price.model.clone(), price.rates());
     access::Options {
         require_key: config.access.require_key,
         outage_grace: config.access.outage_grace,
         when_redis_away: config.access.when_redis_away,
         prices: config.price.iter().map(price).collect(),
-        router: uuid::Uuid::now_v7().to_string().into(),
+        router: Arc::clone(router),
     }
+}
+
+/// How batches travel between routers.
+fn over_redis(
+    config: &Config,
+    redis: Option<&MultiDb>,
+    router: &Arc<str>,
+) -> Option<spend::Redis<MultiDb>> {
+    let (prefix, redis) = (&config.redis.as_ref()?.key_prefix, redis?);
+    Some(spend::Redis {
+        lease_ttl: config.spend.lease_ttl,
+        ..spend::Redis::new(redis.clone(), prefix.as_str(), &**router)
+    })
 }
 
 /// Where the routers settle what they have used of common limits.
@@ -176,12 +193,12 @@ fn applied_until(spend: &Spend) -> access::AppliedUntil {
     })
 }
 
-/// What the configuration offers and this build does not was refused when it was validated.
 fn durability(asked: Durability) -> spend::Durability {
     match asked {
         Durability::Memory => spend::Durability::Memory,
         Durability::Journal => spend::Durability::Journal,
-        Durability::Fsync | Durability::Redis => spend::Durability::Fsync,
+        Durability::Fsync => spend::Durability::Fsync,
+        Durability::Redis => spend::Durability::Redis,
     }
 }
 

@@ -67,14 +67,14 @@ impl Arguments {
 async fn find(client: &Client, wanted: &str) -> Result<u64, Failure> {
     let shown = client.get(ALL).await?;
     let found: Vec<u64> = databases(&shown)
-        .filter(|database| {
-            database["name"] == *wanted || database["id"].to_string() == *wanted
-        })
+        .filter(|database| database["name"] == *wanted || database["id"].to_string() == *wanted)
         .filter_map(|database| database["id"].as_u64())
         .collect();
     match found[..] {
         [id] => Ok(id),
-        [] => Err(Failure::to("do it")(format!("there is no database \"{wanted}\""))),
+        [] => Err(Failure::to("do it")(format!(
+            "there is no database \"{wanted}\""
+        ))),
         _ => Err(Failure::to("do it")(format!(
             "several databases are called \"{wanted}\": use the number"
         ))),
@@ -107,7 +107,9 @@ fn text(shown: &Value) -> String {
             ]
         })
         .collect();
-    let head = ["", "ID", "DATABASE", "WEIGHT", "CIRCUIT", "FAILURES", "HEALTH"];
+    let head = [
+        "", "ID", "DATABASE", "WEIGHT", "CIRCUIT", "FAILURES", "HEALTH",
+    ];
     table::of(&head, &rows)
 }
 

@@ -56,9 +56,9 @@ fn all() -> Vec<Route> {
         prices::routes(),
         redis::routes(),
     ]
-        .into_iter()
-        .flatten()
-        .collect()
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 pub(super) fn routes(state: &State) -> Router<State> {

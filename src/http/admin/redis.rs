@@ -70,7 +70,12 @@ struct Weigh {
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get(ALL, "Shows every Redis database and which one is used", show).gives("Redis"),
+        Route::get(
+            ALL,
+            "Shows every Redis database and which one is used",
+            show,
+        )
+        .gives("Redis"),
         Route::post(
             ACTIVE,
             "Uses this database from now on, if it is well; with `force` in any case",
@@ -114,7 +119,9 @@ async fn weigh(
 ) -> Outcome {
     let Weigh { weight } = read(object)?;
     let redis = client(&state)?;
-    redis.update_database_weight(DatabaseId::from(id), weight).await?;
+    redis
+        .update_database_weight(DatabaseId::from(id), weight)
+        .await?;
     Ok(shown(redis))
 }
 
@@ -123,7 +130,9 @@ fn client(state: &State) -> Result<&MultiDb, Problem> {
     state.redis.as_ref().ok_or_else(none)
 }
 
-fn read<T: serde::de::DeserializeOwned>(object: serde_json::Map<String, Value>) -> Result<T, Problem> {
+fn read<T: serde::de::DeserializeOwned>(
+    object: serde_json::Map<String, Value>,
+) -> Result<T, Problem> {
     serde_json::from_value(Value::Object(object)).map_err(|error| Problem::wrong(error.to_string()))
 }
 
