@@ -19,6 +19,7 @@ mod said;
 mod serve;
 mod settings;
 mod simulate;
+mod spend;
 mod table;
 mod telemetry;
 
@@ -70,6 +71,8 @@ enum Command {
     Org(account::Arguments),
     /// Budgets that accounts name, likewise
     Budget(account::Arguments),
+    /// What is owed: journals that were left behind
+    Spend(spend::Arguments),
     /// Redis databases of a router, likewise
     Redis(redis::Arguments),
     /// Print shell completions
@@ -110,6 +113,7 @@ impl Cli {
             Command::Team(arguments) => account(settings, arguments, Kind::Team, &env).await,
             Command::Org(arguments) => account(settings, arguments, Kind::Org, &env).await,
             Command::Budget(arguments) => account(settings, arguments, Kind::Budget, &env).await,
+            Command::Spend(arguments) => arguments.run(settings, env).await,
             Command::Redis(arguments) => {
                 settings.must_be_empty("redis")?;
                 arguments.run(&env).await

@@ -14,6 +14,7 @@ mod failover;
 mod kill;
 mod leaving;
 mod lists;
+mod redis;
 #[path = "../redis/mod.rs"]
 #[expect(dead_code, reason = "written for more than these tests")]
 mod redis_process;

@@ -22,6 +22,7 @@ pub struct Plan {
     servers: Vec<simulator::Config>,
     settings: Vec<String>,
     endpoints: Vec<Change>,
+    redis: Option<config::Redis>,
 }
 
 /// A change to every endpoint, which looks at the name itself.
@@ -48,6 +49,7 @@ impl Plan {
             servers: (0..n).map(server).collect(),
             settings: Vec::new(),
             endpoints: Vec::new(),
+            redis: None,
         }
     }
 
@@ -74,6 +76,24 @@ impl Plan {
         self
     }
 
+    /// With `[redis]`, and these databases, the first the heaviest.
+    pub fn redis<'a>(mut self, urls: impl IntoIterator<Item = &'a str>) -> Self {
+        let databases = urls.into_iter().zip([3.0, 2.0, 1.0]);
+        self.redis = Some(config::Redis {
+            health_interval: Duration::from_millis(200),
+            health_check_delay: Duration::from_millis(20),
+            database: databases
+                .map(|(url, weight)| config::Database {
+                    weight,
+                    grace_period: Duration::from_millis(500),
+                    ..config::Database::at(url.into())
+                })
+                .collect(),
+            ..config::Redis::default()
+        });
+        self
+    }
+
     /// A setting as on the command line: `routing.attempts=2`.
     pub fn set(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
@@ -91,6 +111,7 @@ impl Plan {
         }
         let dir = TempDir::new().expect("a temporary folder");
         let mut config = configuration(dir.path(), &self.settings);
+        config.redis = self.redis;
         config.endpoint = servers
             .iter()
             .enumerate()
