@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_util::task::TaskTracker;
 
+use super::redis::RedisGauges;
 use super::{App, DirLock, Error, redis};
 use crate::access::{self, Access, RedisLedger};
 use crate::config::{Config, Durability, Slots};
@@ -55,6 +56,9 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     }
     let registry = all.sub_registry_with_prefix(PREFIX);
     spend.stats().register(registry);
+    if let Some(redis) = &redis {
+        registry.register_collector(Box::new(RedisGauges(redis.clone())));
+    }
 
     let client = Client::new(config.routing.connect_timeout)?;
     let fleet = Fleet::start(

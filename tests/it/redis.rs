@@ -57,6 +57,10 @@ async fn the_databases_are_shown_moved_between_and_weighed() {
         2
     );
 
+    let metrics = herd.get("/metrics").await;
+    let metrics = metrics.text();
+    assert!(metrics.contains("reason=\"manual\"} 1"), "{metrics}");
+
     let nobody = herd
         .send(Method::POST, "/admin/redis/7/active", "{}".into())
         .await;

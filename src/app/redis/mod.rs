@@ -2,6 +2,8 @@
 //!
 //! The only place that knows both vocabularies; they use the same words.
 
+mod gauges;
+
 use std::sync::Arc;
 
 use http::Uri;
@@ -13,6 +15,7 @@ use crate::multidb::{
     LagAwareConfig, LagAwareHealthCheck, MultiDb, MultiDbConfig, PingHealthCheck,
     WritableHealthCheck,
 };
+pub(super) use gauges::Gauges as RedisGauges;
 
 /// Connects to the databases, as far as they are there.
 pub(super) async fn connect(redis: &config::Redis) -> Result<MultiDb, Error> {
