@@ -11,6 +11,7 @@
 //! it refuses to repair is a database file that is gone: see `sqlite.rs`.
 
 mod address;
+mod audit;
 mod batch;
 mod daily_spend;
 mod date;
@@ -40,6 +41,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use audit::Progress;
 pub use batch::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums};
 pub use daily_spend::DaySpentRow;
 pub use dead_letters::DeadLetter;

@@ -4,7 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
-#[expect(dead_code, unused_imports, reason = "shared; not every test needs all of it")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "shared; not every test needs all of it"
+)]
 #[path = "../redis/mod.rs"]
 mod real_redis;
 #[expect(dead_code, reason = "shared; not every test needs all of it")]
