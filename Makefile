@@ -76,6 +76,10 @@ system:
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
 	command -v node >/dev/null || missing+=(nodejs); \
 	command -v npm >/dev/null || missing+=(npm); \
+	command -v setpriv >/dev/null || missing+=(util-linux); \
+	command -v openssl >/dev/null || missing+=(openssl); \
+	command -v postgres >/dev/null || [[ -d /usr/lib/postgresql ]] || missing+=(postgresql); \
+	command -v mariadbd >/dev/null || missing+=(mariadb-server); \
 	$(install-missing)
 
 bench-tools: system

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::store::SCHEMES;
 use super::{Access, Config, Durability, Endpoint, Kind, Redis, Server};
 
 /// A value that can be read and not be used.
@@ -32,8 +33,12 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     if config.routing.attempts == 0 {
         faults.add("routing.attempts", "must be at least 1, the first try");
     }
-    if !config.store.url.is_empty() {
-        faults.lacks("store.url", "a database other than SQLite in data_dir");
+    let url = config.store.url.expose();
+    if !url.is_empty() && !SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
+        faults.add(
+            "store.url",
+            "must be empty, for SQLite in data_dir, or begin with postgres:// or mysql://",
+        );
     }
     if let Some(redis) = &config.redis {
         self::redis(redis, &mut faults);

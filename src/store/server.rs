@@ -26,7 +26,7 @@ const WRITERS: usize = 2;
 const READERS: usize = 2;
 
 /// To get a connection, a new one included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// To find out whether a connection that was used before still lives.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// What one statement may take, by the server's clock.
@@ -90,7 +90,7 @@ impl<K: Kind> Server<K> {
 
     /// One outside the pools, for work that may take long.
     pub(super) async fn alone(&self) -> Result<K::Connection, Error> {
-        Ok(within(CONNECT_TIMEOUT, self.kind.connect()).await??.into())
+        Ok(connect(&*self.kind).await?.into())
     }
 }
 
@@ -98,6 +98,11 @@ async fn checkout<K: Kind>(pool: &Pool<Links<K>>) -> Result<Checkout<K>, Error> 
     // Twice: the first may be spent on finding out that an old connection is dead.
     let object = within(CONNECT_TIMEOUT + PING_TIMEOUT, pool.get()).await?;
     Ok(Checkout(Some(object.map_err(unpooled)?)))
+}
+
+/// In a box: the handshakes are large, rare, and below every call to the database.
+async fn connect<K: Kind>(kind: &K) -> Result<K::Link, Error> {
+    within(CONNECT_TIMEOUT, Box::pin(kind.connect())).await?
 }
 
 fn unpooled(error: PoolError<Error>) -> Error {
@@ -142,9 +147,11 @@ impl<K: Kind> Checkout<K> {
             return Err(error);
         };
         Err(match error {
-            Error::Query(_) => match within(PING_TIMEOUT, K::judge(&mut object, error)).await {
-                Ok(judged) | Err(judged) => judged,
-            },
+            Error::Query(_) => {
+                match within(PING_TIMEOUT, Box::pin(K::judge(&mut object, error))).await {
+                    Ok(judged) | Err(judged) => judged,
+                }
+            }
             other => other,
         })
     }
@@ -164,7 +171,7 @@ impl<K: Kind> Manager for Links<K> {
     type Error = Error;
 
     async fn create(&self) -> Result<K::Link, Error> {
-        within(CONNECT_TIMEOUT, self.0.connect()).await?
+        connect(&*self.0).await
     }
 
     async fn recycle(&self, link: &mut K::Link, _: &Metrics) -> RecycleResult<Error> {

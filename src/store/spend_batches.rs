@@ -50,7 +50,7 @@ async fn applied<C: Dialect>(
             continue;
         }
         let name = id.producer.to_string();
-        let ask = "SELECT high_water AS number FROM spend_producers WHERE producer = ?";
+        let ask = "SELECT high_water FROM spend_producers WHERE producer = ?";
         let water = connection.numbers(ask, &[Value::Text(&name)]).await?;
         let water = water.first().copied().unwrap_or_default();
         waters.insert(id.producer, water.unsigned_abs());
@@ -83,7 +83,7 @@ pub(super) async fn listed<C: Dialect>(
         let name = producer.to_string();
         for seqs in seqs.chunks(MOST) {
             let ask = format!(
-                "SELECT seq AS number FROM spend_batches WHERE producer = ? AND seq IN ({})",
+                "SELECT seq FROM spend_batches WHERE producer = ? AND seq IN ({})",
                 vec!["?"; seqs.len()].join(",")
             );
             let numbers = seqs.iter().copied().map(Value::Number);

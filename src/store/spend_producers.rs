@@ -47,7 +47,7 @@ pub(super) async fn lock<C: Dialect>(
     connection.add(&Rows::new(&TABLE, &rows)).await?;
     // Each has a row now, and names sort as their bytes do.
     let ask = format!(
-        "SELECT high_water AS number FROM spend_producers WHERE producer IN ({}) ORDER BY producer",
+        "SELECT high_water FROM spend_producers WHERE producer IN ({}) ORDER BY producer",
         vec!["?"; names.len()].join(",")
     );
     let values: Vec<_> = names.iter().map(|name| Value::Text(name)).collect();
@@ -113,14 +113,14 @@ async fn prune<C: Dialect>(
         // Written before this table was: the next batch of that producer makes its row.
         return Ok(0);
     }
-    let ask = "SELECT high_water AS number FROM spend_producers WHERE producer = ?";
+    let ask = "SELECT high_water FROM spend_producers WHERE producer = ?";
     let before = connection
         .numbers(ask, &[name])
         .await?
         .pop()
         .unwrap_or_default();
     let ask = format!(
-        "SELECT seq AS number FROM spend_batches \
+        "SELECT seq FROM spend_batches \
          WHERE producer = ? AND seq > ? AND applied_at < ? ORDER BY seq LIMIT {MOST}"
     );
     let values = [name, Value::Number(before), Value::Number(applied_before)];

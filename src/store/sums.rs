@@ -14,7 +14,7 @@ pub(super) fn summed<'a, const K: usize, const V: usize>(
     rows: impl Iterator<Item = ([Value<'a>; K], [u64; V])>,
 ) -> Result<Additions<'a, K, V>, Error> {
     let mut all: Vec<_> = rows.collect();
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all.sort_by_key(|(key, _)| *key);
     let mut sums: Additions<'a, K, V> = Vec::with_capacity(all.len());
     for (key, values) in all {
         let mut numbers = [0; V];

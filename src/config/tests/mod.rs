@@ -222,7 +222,7 @@ url = "http://c:1"
 models = ["x"]
 
 [store]
-url = "postgres://user:hunter2@db/herdsman"
+url = "oracle://user:hunter2@db/herdsman"
 
 [redis]
 [[redis.database]]
@@ -250,7 +250,7 @@ require_key = true
        |
     13 | models = ["x"]
        | ^^^^^^^^^^^^^^
-    config.toml:16:1: store.url: a database other than SQLite in data_dir is not available in this version
+    config.toml:16:1: store.url: must be empty, for SQLite in data_dir, or begin with postgres:// or mysql://
     config.toml:18:2: redis: Redis is not available in this version
        |
     18 | [redis]

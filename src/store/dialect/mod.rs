@@ -10,10 +10,12 @@
 mod mysql;
 mod postgres;
 mod sqlite;
+mod statement;
 
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 
 use super::error::Error;
+use statement::Statement;
 
 /// What a connection has to be able to do beyond diesel's common part.
 pub(super) trait Dialect: AsyncConnection + SimpleAsyncConnection + Send {
@@ -123,12 +125,16 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// One cell.
-    fn value(&self, row: usize, column: &Column<'a>) -> Value<'a> {
-        match column {
-            Column::Text(texts) => Value::Text(texts.get(row).copied().unwrap_or_default()),
-            Column::Number(numbers) => Value::Number(numbers.get(row).copied().unwrap_or_default()),
+    /// Some of the rows, cell by cell.
+    fn values(&self, range: std::ops::Range<usize>) -> Vec<Value<'a>> {
+        let mut values = Vec::with_capacity(range.len() * self.columns.len());
+        for row in range {
+            values.extend(self.columns.iter().filter_map(|column| match column {
+                Column::Text(texts) => texts.get(row).copied().map(Value::Text),
+                Column::Number(numbers) => numbers.get(row).copied().map(Value::Number),
+            }));
         }
+        values
     }
 }
 
@@ -174,63 +180,22 @@ impl Table {
     }
 }
 
-/// The insertions by `VALUES` that add all `rows`, at most `most` with each: its text, and the rows
-/// it is for.
-fn chunks<'a>(
-    rows: &'a Rows<'_>,
-    most: usize,
-    end: &'a str,
-) -> impl Iterator<Item = (String, std::ops::Range<usize>)> + 'a {
-    let row = format!("({})", vec!["?"; rows.columns.len()].join(","));
-    let begin = format!("INSERT INTO {} VALUES ", rows.table.with_columns());
-    (0..rows.count).step_by(most).map(move |from| {
-        let to = rows.count.min(from + most);
-        let mut text =
-            String::with_capacity(begin.len() + end.len() + (to - from) * (row.len() + 1));
-        text.push_str(&begin);
-        for at in from..to {
-            if at > from {
-                text.push(',');
-            }
-            text.push_str(&row);
-        }
-        text.push_str(end);
-        (text, from..to)
-    })
+/// A statement that is not asked often enough, or not in the same words, to be kept.
+fn once<'a>(text: &'a str, values: &[Value<'a>]) -> Statement<'a> {
+    Statement {
+        text,
+        values: values.to_vec(),
+        kept: false,
+    }
 }
 
-/// A statement with its values bound, in the words of one database.
-macro_rules! bound {
-    ($text:expr, $values:expr) => {{
-        let mut query = diesel::sql_query($text).into_boxed();
-        for value in $values {
-            query = match value {
-                $crate::store::dialect::Value::Text(text) => {
-                    query.bind::<diesel::sql_types::Text, _>(text)
-                }
-                $crate::store::dialect::Value::Number(number) => {
-                    query.bind::<diesel::sql_types::BigInt, _>(number)
-                }
-            };
-        }
-        query
-    }};
+/// The insertion of `count` rows by `VALUES`.
+fn insertion(table: &Table, count: usize, end: &str) -> String {
+    let columns = table.key.len() + table.values.len();
+    let row = format!("({})", vec!["?"; columns].join(","));
+    let rows = vec![row; count].join(",");
+    format!("INSERT INTO {} VALUES {rows}{end}", table.with_columns())
 }
-
-/// What [`Dialect::numbers`] reads.
-macro_rules! column_of_numbers {
-    ($query:expr, $connection:expr) => {{
-        #[derive(diesel::QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = diesel::sql_types::BigInt)]
-            number: i64,
-        }
-        let rows: Vec<Row> = $query.load($connection).await?;
-        rows.into_iter().map(|row| row.number).collect()
-    }};
-}
-
-use {bound, column_of_numbers};
 
 #[cfg(test)]
 mod tests {
@@ -249,22 +214,11 @@ mod tests {
     #[test]
     fn a_statement_says_what_becomes_of_each_column() {
         insta::assert_snapshot!(TABLE.on_conflict(), @" ON CONFLICT (a, b) DO UPDATE SET sum = t.sum + excluded.sum, last = excluded.last");
-        let rows: Vec<_> = ["x", "y", "z"]
-            .map(|text| ([Value::Text(text), Value::Number(1)], [1, 2, 3]))
-            .into();
+        insta::assert_snapshot!(insertion(&TABLE, 2, " END"), @"INSERT INTO t (a, b, sum, last, old) VALUES (?,?,?,?,?),(?,?,?,?,?) END");
+        let rows = ["x", "y"].map(|text| ([Value::Text(text), Value::Number(1)], [1, 2, 3]));
         let rows = Rows::new(&TABLE, &rows);
-        let chunks: Vec<_> = chunks(&rows, 2, " END").collect();
-        insta::assert_debug_snapshot!(chunks, @r#"
-        [
-            (
-                "INSERT INTO t (a, b, sum, last, old) VALUES (?,?,?,?,?),(?,?,?,?,?) END",
-                0..2,
-            ),
-            (
-                "INSERT INTO t (a, b, sum, last, old) VALUES (?,?,?,?,?) END",
-                2..3,
-            ),
-        ]
-        "#);
+        let [one, two, three] = [1, 2, 3].map(Value::Number);
+        let values = [Value::Text("y"), one, one, two, three];
+        assert_eq!(rows.values(1..2), values);
     }
 }

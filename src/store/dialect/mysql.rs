@@ -2,12 +2,13 @@
 
 use diesel_async::{AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection as _};
 
-use super::{Dialect, Rows, Value, bound, chunks, column_of_numbers};
+use super::statement::{Statement, sizes};
+use super::{Dialect, Rows, Value, insertion, once};
 use crate::store::error::Error;
 
 /// Rows with one statement. With the longest names there are, it stays below the 16 MiB a packet may
 /// have, and well below 65,535 values.
-const CHUNK: usize = 1_000;
+const MOST: usize = 1_024;
 
 impl Dialect for AsyncMysqlConnection {
     const BEGIN: &str = "BEGIN";
@@ -17,8 +18,7 @@ impl Dialect for AsyncMysqlConnection {
         // statement's time.
         self.batch_execute("SET SESSION wait_timeout = 3600 /*M! , max_statement_time = 0 */")
             .await?;
-        let lock =
-            "SELECT COALESCE(GET_LOCK(CONCAT('herdsman.', MD5(DATABASE())), 60), 0) AS number";
+        let lock = "SELECT COALESCE(GET_LOCK(CONCAT('herdsman.', MD5(DATABASE())), 60), 0)";
         match *self.numbers(lock, &[]).await? {
             [1] => Ok(()),
             _ => Err(Error::Contended(
@@ -27,17 +27,12 @@ impl Dialect for AsyncMysqlConnection {
         }
     }
 
-    async fn run(&mut self, statement: &str, values: &[Value<'_>]) -> Result<usize, Error> {
-        Ok(bound!(statement, values.iter().copied())
-            .execute(self)
-            .await?)
+    async fn run(&mut self, text: &str, values: &[Value<'_>]) -> Result<usize, Error> {
+        Ok(once(text, values).execute(self).await?)
     }
 
-    async fn numbers(&mut self, statement: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
-        Ok(column_of_numbers!(
-            bound!(statement, values.iter().copied()),
-            self
-        ))
+    async fn numbers(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
+        Ok(once(text, values).load(self).await?)
     }
 
     async fn add(&mut self, rows: &Rows<'_>) -> Result<(), Error> {
@@ -48,9 +43,13 @@ impl Dialect for AsyncMysqlConnection {
             let merged = rows.table.merged(|column| format!("VALUES({column})"));
             format!(" ON DUPLICATE KEY UPDATE {merged}")
         };
-        for (text, range) in chunks(rows, CHUNK, &end) {
-            let values = range.flat_map(|row| rows.columns.iter().map(move |c| rows.value(row, c)));
-            bound!(text, values).execute(self).await?;
+        for range in sizes(rows.count, MOST) {
+            let statement = Statement {
+                text: &insertion(rows.table, range.len(), &end),
+                values: rows.values(range),
+                kept: true,
+            };
+            statement.execute(self).await?;
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! PostgreSQL.
 
-use diesel::sql_query;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::QueryResult;
 use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 
-use super::{Column, Dialect, Rows, Value, bound, column_of_numbers};
+use super::{Column, Dialect, Rows, Value, once};
 use crate::store::error::Error;
 
 /// "herdsman" in ASCII: nobody else in the same database will have thought of it.
@@ -22,17 +24,12 @@ impl Dialect for AsyncPgConnection {
         Ok(self.batch_execute(&lock).await?)
     }
 
-    async fn run(&mut self, statement: &str, values: &[Value<'_>]) -> Result<usize, Error> {
-        let text = numbered(statement);
-        Ok(bound!(text, values.iter().copied()).execute(self).await?)
+    async fn run(&mut self, text: &str, values: &[Value<'_>]) -> Result<usize, Error> {
+        Ok(once(text, values).execute(self).await?)
     }
 
-    async fn numbers(&mut self, statement: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
-        let text = numbered(statement);
-        Ok(column_of_numbers!(
-            bound!(text, values.iter().copied()),
-            self
-        ))
+    async fn numbers(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
+        Ok(once(text, values).load(self).await?)
     }
 
     /// One array for each column, so that any number of rows is one short statement.
@@ -40,59 +37,58 @@ impl Dialect for AsyncPgConnection {
         if rows.count == 0 {
             return Ok(());
         }
-        let arrays: Vec<_> = rows
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(at, column)| {
-                let kind = match column {
-                    Column::Text(_) => "text",
-                    Column::Number(_) => "bigint",
-                };
-                format!("${}::{kind}[]", at + 1)
-            })
-            .collect();
-        let text = format!(
-            "INSERT INTO {} SELECT * FROM unnest({}){}",
-            rows.table.with_columns(),
-            arrays.join(", "),
-            rows.table.on_conflict(),
-        );
-        let mut query = sql_query(text).into_boxed();
-        for column in &rows.columns {
-            query = match column {
-                Column::Text(texts) => query.bind::<Array<Text>, _>(texts),
-                Column::Number(numbers) => query.bind::<Array<BigInt>, _>(numbers),
-            };
-        }
-        query.execute(self).await?;
+        Addition(rows).execute(self).await?;
         Ok(())
     }
 }
 
-/// `?`, `?`, … as `$1`, `$2`, … Our statements have no question mark inside a text.
-fn numbered(statement: &str) -> String {
-    let mut text = String::with_capacity(statement.len() + 16);
-    for (at, piece) in statement.split('?').enumerate() {
-        if at > 0 {
-            text.push('$');
-            text.push_str(&at.to_string());
+/// However many rows there are, its text is the same: the server reads it once.
+struct Addition<'a>(&'a Rows<'a>);
+
+impl QueryId for Addition<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Addition<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let Self(rows) = self;
+        out.push_sql("INSERT INTO ");
+        out.push_sql(&rows.table.with_columns());
+        out.push_sql(" SELECT * FROM unnest(");
+        for (at, column) in rows.columns.iter().enumerate() {
+            if at > 0 {
+                out.push_sql(", ");
+            }
+            match column {
+                Column::Text(texts) => out.push_bind_param::<Array<Text>, _>(texts)?,
+                Column::Number(numbers) => out.push_bind_param::<Array<BigInt>, _>(numbers)?,
+            }
         }
-        text.push_str(piece);
+        out.push_sql(")");
+        out.push_sql(&rows.table.on_conflict());
+        Ok(())
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
+    use diesel::debug_query;
+
     use super::*;
+    use crate::store::dialect::{Merge, Table};
 
     #[test]
-    fn values_are_numbered_from_one() {
-        assert_eq!(
-            numbered("a = ? AND b IN (?, ?)"),
-            "a = $1 AND b IN ($2, $3)"
+    fn an_addition_has_an_array_for_each_column() {
+        const TABLE: Table = Table {
+            name: "t",
+            key: &["a"],
+            values: &[("sum", Merge::Add)],
+        };
+        let rows = Rows::new(
+            &TABLE,
+            &[([Value::Text("x")], [1]), ([Value::Text("y")], [2])],
         );
-        assert_eq!(numbered("SELECT 1"), "SELECT 1");
+        insta::assert_snapshot!(debug_query(&Addition(&rows)), @r#"INSERT INTO t (a, sum) SELECT * FROM unnest($1, $2) ON CONFLICT (a) DO UPDATE SET sum = t.sum + excluded.sum -- binds: [["x", "y"], [1, 2]]"#);
     }
 }

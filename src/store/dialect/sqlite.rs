@@ -2,12 +2,13 @@
 
 use diesel_async::RunQueryDsl;
 
-use super::{Dialect, Rows, Value, bound, chunks, column_of_numbers};
+use super::statement::{Statement, sizes};
+use super::{Dialect, Rows, Value, insertion, once};
 use crate::store::error::Error;
 use crate::store::sqlite::Connection;
 
 /// Rows with one statement: well below the 32,766 values it may have.
-const CHUNK: usize = 500;
+const MOST: usize = 512;
 
 impl Dialect for Connection {
     // A transaction that first reads and then wants to write is refused at once when another
@@ -19,24 +20,23 @@ impl Dialect for Connection {
         Ok(())
     }
 
-    async fn run(&mut self, statement: &str, values: &[Value<'_>]) -> Result<usize, Error> {
-        Ok(bound!(statement, values.iter().copied())
-            .execute(self)
-            .await?)
+    async fn run(&mut self, text: &str, values: &[Value<'_>]) -> Result<usize, Error> {
+        Ok(once(text, values).execute(self).await?)
     }
 
-    async fn numbers(&mut self, statement: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
-        Ok(column_of_numbers!(
-            bound!(statement, values.iter().copied()),
-            self
-        ))
+    async fn numbers(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
+        Ok(once(text, values).load(self).await?)
     }
 
     async fn add(&mut self, rows: &Rows<'_>) -> Result<(), Error> {
         let end = rows.table.on_conflict();
-        for (text, range) in chunks(rows, CHUNK, &end) {
-            let values = range.flat_map(|row| rows.columns.iter().map(move |c| rows.value(row, c)));
-            bound!(text, values).execute(self).await?;
+        for range in sizes(rows.count, MOST) {
+            let statement = Statement {
+                text: &insertion(rows.table, range.len(), &end),
+                values: rows.values(range),
+                kept: true,
+            };
+            statement.execute(self).await?;
         }
         Ok(())
     }

@@ -21,12 +21,10 @@ use tokio_util::task::TaskTracker;
 
 use super::address;
 use super::error::Error;
-use super::server::{ABANDONED, Kind, LOCK_TIMEOUT, STATEMENT_TIMEOUT};
+use super::server::{ABANDONED, CONNECT_TIMEOUT, Kind, LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 use sqlstate::{LastError, Wire, Within};
 use tls::Trust;
 
-/// A host that is silent is left for the next one, so that two dead ones still leave time.
-const HOST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an idle connection is silent before the kernel asks whether the other side lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -143,12 +141,15 @@ impl Kind for Postgres {
 
     async fn connect(&self) -> Result<Link, Error> {
         let mut failures = Vec::new();
+        // A host that is silent is left for the next one while there is time.
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
+        let share = CONNECT_TIMEOUT / hosts.max(1);
         for (at, host) in self.config.get_hosts().iter().enumerate() {
-            let link = tokio::time::timeout(HOST_TIMEOUT, self.connect_to(at, host)).await;
+            let link = tokio::time::timeout(share, self.connect_to(at, host)).await;
             match link {
                 Ok(Ok(link)) => return Ok(link),
                 Ok(Err(error)) => failures.push(error.to_string()),
-                Err(_) => failures.push(format!("no answer within {HOST_TIMEOUT:?}")),
+                Err(_) => failures.push(format!("no answer within {share:?}")),
             }
         }
         Err(Error::Unavailable(failures.join("; ")))

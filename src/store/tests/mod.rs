@@ -21,6 +21,7 @@ use crate::domain::{EntityKind, ModelName, TokenCounts};
 use server_process::{Flavor, Server};
 
 #[path = "../../../tests/sql/server/mod.rs"]
+#[expect(dead_code, reason = "written for benches, too")]
 mod server_process;
 
 /// Which database a test runs on.

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -142,6 +143,11 @@ impl Server {
             ),
         };
         counted.parse().unwrap()
+    }
+
+    /// The CPU time it has used since it was started, that of connections that are gone included.
+    pub fn cpu(&self) -> Duration {
+        self.process.as_ref().unwrap().cpu()
     }
 
     /// `kill -9`, of all its processes.

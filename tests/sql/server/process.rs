@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -68,6 +69,22 @@ impl Process {
 
     pub fn resume(&self) {
         self.signal(Signal::CONT);
+    }
+
+    pub fn cpu(&self) -> Duration {
+        let used = |pid: Pid| {
+            let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
+            let stat = fs::read_to_string(path).unwrap_or_default();
+            let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+            // Own time in user and kernel mode, and that of children that have ended.
+            let fields = after.split_whitespace().skip(11).take(4);
+            fields.map(|ticks| ticks.parse().unwrap_or(0)).sum::<u64>()
+        };
+        let ticks: u64 = std::iter::once(self.pid)
+            .chain(children(self.pid))
+            .map(used)
+            .sum();
+        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
     /// To the process and its children, each of which may lead a session of its own.
