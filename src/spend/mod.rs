@@ -25,6 +25,7 @@
 //! The database may be away for as long as the journal has room; nothing on a request's path ever
 //! waits for it, nor for Redis unless [`Durability::Redis`] was asked for.
 
+mod audit;
 mod carrier;
 mod courier;
 mod drain;
@@ -36,6 +37,7 @@ mod options;
 mod payload;
 mod recorded;
 mod recover;
+mod replay;
 mod settlement;
 mod start;
 mod stats;
@@ -54,10 +56,12 @@ use crate::domain::UsageRecord;
 use crate::supervision::{Backoff, RestartPolicy, guardian};
 use journal::Journal;
 
+pub use audit::{Account, Audit, Producer, verify};
 pub use journal::OpenError;
 pub use options::{Durability, Options, Redis};
 pub use recorded::{NotRecorded, Recorded};
 pub use recover::{RecoverError, Recovered, recover};
+pub use replay::{Replayed, replay};
 pub use start::StartError;
 pub use stats::SpendStats;
 pub use stream::{Depth, Stream, StreamError, StreamLimits};

@@ -68,13 +68,13 @@ pub async fn recover(
     let spend = Spend::start(options, store, TaskTracker::new()).await?;
     let deadline = Instant::now() + limit;
     let flushed = spend.flush_now(limit).await;
+    let stopped = spend.shutdown(deadline).await;
+    // Not before: the journal hears last of what was settled.
     let stats = spend.stats();
-    let recovered = Recovered {
+    flushed.and(stopped)?;
+    Ok(Recovered {
         found: stats.recorded(),
         committed: stats.committed(),
         dead_lettered: stats.dead_lettered(),
-    };
-    let stopped = spend.shutdown(deadline).await;
-    flushed.and(stopped)?;
-    Ok(recovered)
+    })
 }

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod address;
+mod audit;
 mod batch;
 mod daily_spend;
 mod date;
@@ -42,6 +43,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use accounts::{AccountChange, AccountChanges, BudgetKey, Saved, Stored, Upon};
+pub use audit::Progress;
 pub use batch::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums};
 pub use daily_spend::DaySpentRow;
 pub use dead_letters::DeadLetter;

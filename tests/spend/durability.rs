@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use herdsman::spend::Durability;
 
-use crate::real_redis::{Network, eventually};
-use crate::support::{On, Plan, Stage, record};
+use crate::real_redis::Network;
+use crate::support::{On, Plan, Stage, eventually, record};
 
 fn careful(plan: Plan) -> Plan {
     Plan {

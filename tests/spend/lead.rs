@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::real_redis::{Network, Server, eventually};
-use crate::support::{On, Router, Stage};
+use crate::real_redis::{Network, Server};
+use crate::support::{On, Router, Stage, eventually};
 
 fn leaders(routers: &[Router]) -> usize {
     routers.iter().filter(|router| router.leads()).count()
@@ -89,12 +89,12 @@ async fn a_redis_that_forgot_its_epochs_is_told_where_to_go_on() {
         router.crash().await;
         stage.redis.run("DEL test:spend:lease").await;
     }
-    let before = stage.database.directly().await.last_leader().await.unwrap();
+    let before = stage.last_leader().await;
     stage.redis.run("FLUSHALL").await;
     let router = stage.leader("last").await;
     numbers.extend(router.record(100..110).await);
     eventually("it wrote", async || router.spend.stats().pending() == 0).await;
-    let after = stage.database.directly().await.last_leader().await.unwrap();
+    let after = stage.last_leader().await;
     assert!(after.epoch > before.epoch, "{before:?}, {after:?}");
     stage.must_be(&numbers).await;
 }
@@ -109,14 +109,7 @@ async fn a_stale_leader_that_goes_on_commits_nothing() {
         stage.database.network().set(Network::NoRequests).await;
         let numbers = stale.record(0..100).await;
         eventually("it has read", async || stage.read_and_there().await > 0).await;
-        let epoch = stage
-            .database
-            .directly()
-            .await
-            .last_leader()
-            .await
-            .unwrap()
-            .epoch;
+        let epoch = stage.last_leader().await.epoch;
         // Its Redis is gone as well, as it would be for a process that does not run.
         stage.network.set(Network::BlackHole).await;
         let (mut plan, _road) = stage.plan_by_itself("next").await;
@@ -125,7 +118,7 @@ async fn a_stale_leader_that_goes_on_commits_nothing() {
         eventually("the next one leads", async || next.leads()).await;
         eventually("and wrote", async || stage.depth().await == 0).await;
         stage.must_be(&numbers).await;
-        let after = stage.database.directly().await.last_leader().await.unwrap();
+        let after = stage.last_leader().await;
         assert!(after.epoch > epoch, "under a higher epoch");
         let errors = stale.spend.stats().flush_errors();
         stage.database.network().set(Network::Whole).await;
@@ -133,7 +126,7 @@ async fn a_stale_leader_that_goes_on_commits_nothing() {
         stale.settle().await;
         stage.must_be(&numbers).await;
         assert!(!stale.leads());
-        let last = stage.database.directly().await.last_leader().await.unwrap();
+        let last = stage.last_leader().await;
         assert_eq!(last, after, "nothing of it was committed");
         drop(errors);
     }

@@ -8,8 +8,8 @@ use herdsman::domain::{EntityKind, Payer, TokenCounts, UsageRecord};
 use herdsman::spend::{Durability, NotRecorded, StreamLimits};
 use tokio::time::Instant;
 
-use crate::real_redis::{Network, Plan as RedisPlan, Server, eventually};
-use crate::support::{Database, On, SOON, Stage, record};
+use crate::real_redis::{Network, Plan as RedisPlan, Server};
+use crate::support::{Database, On, SOON, Stage, eventually, record};
 
 /// What only this router has in memory when it is killed is in its journal.
 #[tokio::test(flavor = "multi_thread")]

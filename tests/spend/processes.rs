@@ -13,8 +13,7 @@ use herdsman::store::Store;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use crate::real_redis::eventually;
-use crate::support::{On, Plan, SOON, Stage, record};
+use crate::support::{On, Plan, SOON, Stage, eventually, record};
 
 const NAME: &str = "HERDSMAN_TEST_ROUTER";
 const DIR: &str = "HERDSMAN_TEST_DIR";
@@ -178,7 +177,7 @@ async fn a_leader_that_was_stopped_for_thirty_seconds_does_no_harm() {
     let url = url(&stage);
     let plans = ["stopped", "other"].map(|name| stage.plan(name));
     let store = stage.database.directly().await;
-    let leader = async || store.last_leader().await.unwrap();
+    let leader = async || stage.last_leader().await;
     let mut stopped = Process::start(&stage, &plans[0], &url, 0);
     eventually("it leads", async || leader().await.leader == "stopped").await;
     let mut other = Process::start(&stage, &plans[1], &url, 1_000_000);

@@ -15,8 +15,8 @@ use herdsman::spend::Spend;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
-use crate::real_redis::{Network, Plan as RedisPlan, Server, eventually};
-use crate::support::{Database, On, Router, Stage, record};
+use crate::real_redis::{Network, Plan as RedisPlan, Server};
+use crate::support::{Database, On, Router, Stage, eventually, record};
 
 const ROUTERS: usize = 3;
 const CLIENTS: u64 = 64;

@@ -10,8 +10,8 @@ use crate::supervision::Backoff;
 /// only a later version understands may have been applied by now.
 const LOOK_BACK: Duration = Duration::from_secs(30);
 
-/// A database that is away is asked again after 100 ms, and every half minute in the end.
-const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
+/// A database that is away is asked again after 100 ms, and every five seconds in the end.
+const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// The list of what was applied is shortened when it has grown by so much.
 const PRUNE_EVERY: usize = 5_000;

@@ -11,8 +11,8 @@ use crate::supervision::Backoff;
 /// Batches in one transaction. A backlog of an hour, at five a second, takes about seventy.
 const MOST_AT_ONCE: usize = 256;
 
-/// A database that is away is asked again after 100 ms, and every half minute in the end.
-const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
+/// A database that is away is asked again after 100 ms, and every five seconds in the end.
+const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// The list of what was applied is shortened when it has grown by so much: a few minutes' worth.
 const PRUNE_EVERY: usize = 1_000;
@@ -219,7 +219,7 @@ mod tests {
             }
         }
         assert_eq!(pauses[..3], [100, 200, 400]);
-        assert_eq!(pauses[9], 30_000);
+        assert_eq!(pauses[9], 5_000);
         assert_eq!(
             state.hurry(),
             [Effect::Write(vec![batch(1)])],

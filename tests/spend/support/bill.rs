@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use herdsman::domain::{Charge, EntityKind, ModelName, Payer, TokenCounts, UsageRecord};
 use herdsman::store::Store;
 
-/// 2026-11-21, two minutes before midnight UTC: records lie on both sides of it.
-const START: i64 = 1_795_305_480;
+use super::looked;
+
+/// 2026-03-14, two minutes before midnight UTC: records lie on both sides of it.
+const START: i64 = 1_773_532_680;
 
 /// Record `n`.
 pub fn record(n: u64) -> UsageRecord {
@@ -98,7 +100,7 @@ impl Books {
     pub async fn of(store: &Store) -> Self {
         let mut books = Self::default();
         for kind in EntityKind::ALL {
-            for row in store.spent(kind).await.unwrap() {
+            for row in looked(async || store.spent(kind).await).await {
                 let key = (row.kind, row.entity);
                 let requests = row.requests;
                 let sums = [
@@ -110,7 +112,7 @@ impl Books {
                 books.spend.insert(key, sums);
             }
         }
-        for row in store.spent_in_periods(0).await.unwrap() {
+        for row in looked(async || store.spent_in_periods(0).await).await {
             let key = (row.kind, row.entity, row.period_start);
             let requests = row.requests;
             let sums = [
@@ -121,10 +123,12 @@ impl Books {
             ];
             books.periods.insert(key, sums);
         }
-        for row in store
-            .daily_spent("0000-01-01", "9999-12-31", i32::MAX as u32)
-            .await
-            .unwrap()
+        for row in looked(async || {
+            store
+                .daily_spent("0000-01-01", "9999-12-31", 1_000_000)
+                .await
+        })
+        .await
         {
             let key = [
                 row.kind,
@@ -143,7 +147,7 @@ impl Books {
             ];
             books.daily.insert(key, sums);
         }
-        for row in store.token_counts().await.unwrap() {
+        for row in looked(async || store.token_counts().await).await {
             let key = (row.endpoint, row.model);
             books
                 .counts
@@ -151,7 +155,7 @@ impl Books {
         }
         for n in 0..4 {
             let model = ModelName::parse(&format!("model-{n}")).unwrap();
-            for row in store.time_series(&model, u32::MAX).await.unwrap() {
+            for row in looked(async || store.time_series(&model, u32::MAX).await).await {
                 let key = (row.endpoint, row.model, row.timestamp);
                 books
                     .minutes
@@ -171,9 +175,9 @@ impl Books {
             let sums = [money, input, output, i64::from(!bill.failed)];
             let [.., requests] = sums;
             let date = if bill.at < START + 120 {
-                "2026-11-21"
+                "2026-03-14"
             } else {
-                "2026-11-22"
+                "2026-03-15"
             };
             for (kind, entity, period) in bill.payers {
                 let kind = kind.to_string();

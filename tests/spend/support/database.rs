@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use herdsman::store::Store;
 use tempfile::TempDir;
 
+use super::looked;
 use crate::real_redis::Chaos;
 use crate::real_sql::{Flavor, Server};
 
@@ -81,7 +82,8 @@ impl Database {
         if let Some(server) = database.server() {
             database.network = Some(Chaos::before(server.port()).await);
         }
-        database.directly().await.migrate().await.unwrap();
+        let store = database.directly().await;
+        looked(async || store.migrate().await).await;
         database
     }
 

@@ -13,5 +13,33 @@ pub use stage::Stage;
 
 use std::time::Duration;
 
+use herdsman::store::Error;
+use tokio::time::{Instant, sleep};
+
 /// For what takes as long as it takes.
 pub const SOON: Duration = Duration::from_secs(60);
+
+/// No machine is slower than this.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until `holds`. For what can only be seen by asking again.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What the test itself asks a database is asked until it answers: the product has bounds on how long
+/// it waits for one, and a busy machine may be beyond them.
+pub async fn looked<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -130,7 +130,7 @@ impl Router {
 
     /// Waits until the database has everything, by the way everything goes.
     pub async fn settle(&self) {
-        crate::real_redis::eventually("everything is in the database", async || {
+        super::eventually("everything is in the database", async || {
             self.spend.stats().pending() == 0
         })
         .await;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use herdsman::store::DeadLetter;
+use herdsman::store::{DeadLetter, Fence};
+use redis::streams::StreamRangeReply;
 use tempfile::TempDir;
 
-use super::{Books, Database, On, Plan, Router};
-use crate::real_redis::{Chaos, Server, eventually};
+use super::{Books, Database, On, Plan, Router, eventually, looked};
+use crate::real_redis::{Chaos, Server};
 
 pub struct Stage {
     pub redis: Server,
@@ -71,12 +72,30 @@ impl Stage {
 
     pub async fn letters(&self) -> Vec<DeadLetter> {
         let store = self.database.directly().await;
-        store.dead_letters(false, 1_000).await.unwrap()
+        looked(async || store.dead_letters(false, 1_000).await).await
     }
 
     /// Entries in the stream.
     pub async fn depth(&self) -> i64 {
         self.redis.ask("XLEN test:spend:batches").await.unwrap()
+    }
+
+    /// Who wrote last as a leader.
+    pub async fn last_leader(&self) -> Fence {
+        let store = self.database.directly().await;
+        looked(async || store.last_leader().await).await
+    }
+
+    /// Entries that are there although another one has the same batch.
+    pub async fn duplicates(&self) -> usize {
+        let there: StreamRangeReply = self
+            .redis
+            .ask("XRANGE test:spend:batches - +")
+            .await
+            .unwrap();
+        let ids = there.ids.iter().map(|entry| entry.get::<String>("id"));
+        let distinct: BTreeSet<_> = ids.collect();
+        there.ids.len() - distinct.len()
     }
 
     /// Entries that somebody has read and not removed.

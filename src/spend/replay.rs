@@ -1,0 +1,50 @@
+//! Dead letters, tried again.
+//!
+//! What was set aside becomes a batch of its own, whose producer is the letter. So replaying it twice,
+//! or two operators at once, adds it once; and what is still refused stays a letter.
+
+use std::sync::Arc;
+
+use crate::store::{BatchId, DeadLetter, Error, Flush, Store};
+
+use super::payload;
+use super::transaction::unix_now;
+
+/// What became of a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// It is in the database now, or was already.
+    Added,
+    /// It is no usage: an entry of the stream that nobody could read. Who sent it, if anybody did, has
+    /// sent it again.
+    NotUsage(String),
+    /// The database still does not take it.
+    Refused(String),
+}
+
+/// Adds what is in `letter` to the database.
+///
+/// # Errors
+/// When the database is in no state to say.
+pub async fn replay(store: &Store, letter: &DeadLetter) -> Result<Replayed, Error> {
+    let mut batch = match payload::decode(letter.payload.as_bytes()) {
+        Ok(batch) => batch,
+        Err(why) => return Ok(Replayed::NotUsage(why.to_string())),
+    };
+    batch.id = BatchId {
+        producer: letter.id,
+        seq: 1,
+    };
+    let flush = Flush {
+        batches: &[Arc::new(batch)],
+        ..Flush::default()
+    };
+    match store.apply(flush).await {
+        Ok(_) => {
+            store.mark_replayed(letter.id, unix_now()).await?;
+            Ok(Replayed::Added)
+        }
+        Err(Error::Poison(why)) => Ok(Replayed::Refused(why)),
+        Err(error) => Err(error),
+    }
+}
