@@ -77,6 +77,7 @@ system:
 	command -v node >/dev/null || missing+=(nodejs); \
 	command -v npm >/dev/null || missing+=(npm); \
 	command -v setpriv >/dev/null || missing+=(util-linux); \
+	command -v redis-server >/dev/null || missing+=(redis-server); \
 	command -v openssl >/dev/null || missing+=(openssl); \
 	command -v postgres >/dev/null || [[ -d /usr/lib/postgresql ]] || missing+=(postgresql); \
 	command -v mariadbd >/dev/null || missing+=(mariadb-server); \

@@ -4,6 +4,7 @@
 //! `cargo bench --bench spend [-- postgres|mariadb]`
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
+#![expect(clippy::panic, reason = "a bench that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "its figures are its result")]
 
 use std::sync::Arc;

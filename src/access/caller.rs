@@ -76,9 +76,7 @@ impl Caller {
     pub(super) fn parties(&self, view: &View, ask: &Ask<'_>) -> Vec<Party> {
         let mut parties: Vec<Party> = Vec::with_capacity(4);
         let mut join = |kind: AccountKind, id: &str| {
-            let Some(entity) = kind.entity().filter(|_| !id.is_empty()) else {
-                return None;
-            };
+            let entity = kind.entity().filter(|_| !id.is_empty())?;
             if parties.iter().any(|p| p.kind == entity && *p.id == *id) {
                 return None;
             }
@@ -189,7 +187,10 @@ mod tests {
     use crate::domain::Account;
 
     fn view(accounts: impl IntoIterator<Item = Account>) -> View {
-        let changes = accounts.into_iter().map(Change::Put).collect();
+        let changes = accounts
+            .into_iter()
+            .map(|account| Change::Put(Box::new(account)))
+            .collect();
         View::empty().with(changes).0
     }
 

@@ -43,7 +43,7 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub enum Change {
     /// As it is now.
-    Put(Account),
+    Put(Box<Account>),
     /// Gone.
     Gone(AccountKind, Arc<str>),
 }
@@ -88,7 +88,7 @@ impl View {
         let (mut puts, mut gone) = (Vec::new(), Vec::new());
         for change in changes {
             match change {
-                Change::Put(account) => puts.push(account),
+                Change::Put(account) => puts.push(*account),
                 Change::Gone(kind, id) => gone.push((kind, id)),
             }
         }
@@ -261,11 +261,15 @@ mod tests {
         account
     }
 
+    fn put(account: Account) -> Change {
+        Change::Put(Box::new(account))
+    }
+
     #[test]
     fn a_changed_limit_keeps_what_has_been_counted() {
-        let (view, _) = View::empty().with(vec![Change::Put(with_rpm(AccountKind::User, "u", 5))]);
+        let (view, _) = View::empty().with(vec![put(with_rpm(AccountKind::User, "u", 5))]);
         let before = Arc::clone(&view.get(AccountKind::User, "u").unwrap().cells[0]);
-        let (view, changed) = view.with(vec![Change::Put(with_rpm(AccountKind::User, "u", 9))]);
+        let (view, changed) = view.with(vec![put(with_rpm(AccountKind::User, "u", 9))]);
         let after = &view.get(AccountKind::User, "u").unwrap().cells[0];
         assert!(Arc::ptr_eq(&before, after) && Arc::ptr_eq(&before, &changed[0]));
         assert_eq!(after.limit(), 9);
@@ -276,7 +280,7 @@ mod tests {
         let mut follower = account(AccountKind::Key, "k");
         follower.budget = "free".to_owned();
         let plan = with_rpm(AccountKind::Budget, "free", 3);
-        let (view, _) = View::empty().with(vec![Change::Put(follower), Change::Put(plan)]);
+        let (view, _) = View::empty().with(vec![put(follower), put(plan)]);
         let limit = |view: &View| {
             let entry = view.get(AccountKind::Key, "k").unwrap();
             entry.cells.first().map(|cell| cell.limit())
@@ -288,7 +292,7 @@ mod tests {
                 .cells
                 .is_empty()
         );
-        let (view, _) = view.with(vec![Change::Put(with_rpm(AccountKind::Budget, "free", 4))]);
+        let (view, _) = view.with(vec![put(with_rpm(AccountKind::Budget, "free", 4))]);
         assert_eq!(limit(&view), Some(4));
         let (view, _) = view.with(vec![Change::Gone(AccountKind::Budget, "free".into())]);
         assert_eq!(limit(&view), None);
@@ -296,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_gone_and_the_view_before_still_has_it() {
-        let (one, _) = View::empty().with(vec![Change::Put(account(AccountKind::Tag, "t"))]);
+        let (one, _) = View::empty().with(vec![put(account(AccountKind::Tag, "t"))]);
         let (two, _) = one.with(vec![Change::Gone(AccountKind::Tag, "t".into())]);
         assert!(one.get(AccountKind::Tag, "t").is_some());
         assert!(two.get(AccountKind::Tag, "t").is_none());
@@ -309,9 +313,9 @@ mod tests {
     #[test]
     fn one_change_among_a_hundred_thousand_copies_one_shard() {
         let id = |n: usize| format!("{n:064x}");
-        let many = (0..100_000).map(|n| Change::Put(account(AccountKind::Key, &id(n))));
+        let many = (0..100_000).map(|n| put(account(AccountKind::Key, &id(n))));
         let (before, _) = View::empty().with(many.collect());
-        let (after, _) = before.with(vec![Change::Put(account(AccountKind::Key, &id(7)))]);
+        let (after, _) = before.with(vec![put(account(AccountKind::Key, &id(7)))]);
         let shards = |view: &View| view.kinds[AccountKind::Key as usize].0.clone();
         let pairs = shards(&before).into_iter().zip(shards(&after));
         let copied: Vec<usize> = pairs

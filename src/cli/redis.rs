@@ -66,8 +66,11 @@ impl Arguments {
 /// Names need not be unique; numbers are.
 async fn find(client: &Client, wanted: &str) -> Result<u64, Failure> {
     let shown = client.get(ALL).await?;
+    let number = wanted.parse::<u64>().ok();
     let found: Vec<u64> = databases(&shown)
-        .filter(|database| database["name"] == *wanted || database["id"].to_string() == *wanted)
+        .filter(|database| {
+            database["name"] == *wanted || number.is_some_and(|id| database["id"] == id)
+        })
         .filter_map(|database| database["id"].as_u64())
         .collect();
     match found[..] {

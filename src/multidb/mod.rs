@@ -14,19 +14,19 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`config`] | every option, in redis-py's words |
-//! | [`circuit`], [`detector`], [`outcome`], [`strategy`] | when a database is trusted; pure |
-//! | [`repeat`] | what may be sent twice; pure |
-//! | [`member`] | one database: its connections |
-//! | [`health`] | asking it how it is |
-//! | [`failover`] | the decisions |
-//! | [`views`] | what everyone sees of them |
-//! | [`command`] | one command, to its end |
-//! | [`pubsub`] | subscriptions that move |
+//! | `config` | every option, in redis-py's words |
+//! | `circuit`, `detector`, `outcome`, `strategy` | when a database is trusted; pure |
+//! | `repeat` | what may be sent twice; pure |
+//! | `member` | one database: its connections |
+//! | `health` | asking it how it is |
+//! | `failover` | the decisions |
+//! | `views` | what everyone sees of them |
+//! | `command` | one command, to its end |
+//! | `pubsub` | subscriptions that move |
 //!
 //! It fails by saying so: a command is carried out, or certainly not carried out
 //! ([`Error::was_not_sent`]), or its outcome is unknown and said to be. Which of these, and what is
-//! tried before, is a rule ([`repeat`]). Nothing here outlives the client.
+//! tried before, is a rule (`repeat`). Nothing here outlives the client.
 //!
 //! ```
 //! use std::time::Duration;

@@ -88,6 +88,12 @@ impl FailureKind {
         matches!(self, Self::ReadOnly | Self::Loading | Self::MasterDown)
     }
 
+    /// Whether the server answered that it will not serve, for a reason that it may keep to itself
+    /// when asked how it is: then its word is the verdict.
+    pub(in crate::multidb) const fn is_refusal(self) -> bool {
+        matches!(self, Self::ClusterDown | Self::NoWrites | Self::Busy)
+    }
+
     /// Whether what was sent cannot be answered any more, so that waiting on for answers over the
     /// same connection is in vain.
     pub(in crate::multidb) const fn is_silence(self) -> bool {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::circuit::CircuitState;
 use super::command::Carrier;
 use super::config::{InitialHealthCheckPolicy, MultiDbConfig};
 use super::database::DatabaseId;
@@ -139,11 +140,12 @@ fn enough(policy: InitialHealthCheckPolicy, healthy: usize, total: usize) -> boo
     }
 }
 
-/// The first command need not wait for its connection. If there is none, it will find out itself.
+/// The first command need not wait for its connection, if there is somebody to connect to. If there
+/// is none, it will find out itself.
 async fn first_way(views: &Views, deadline: Instant) {
     let mut changes = views.changes.subscribe();
     let open = async {
-        while !matches!(**views.route.load(), Route::Open(_)) {
+        while matches!(**views.route.load(), Route::Undecided { .. }) {
             if changes.changed().await.is_err() {
                 return;
             }
@@ -186,6 +188,12 @@ impl Source for Doors {
         .boxed()
     }
 
+    fn trusts(&self, database: DatabaseId) -> bool {
+        let status = self.0.status.load();
+        let status = status.database(database);
+        status.is_some_and(|status| status.circuit == CircuitState::Closed)
+    }
+
     fn tell(&self, event: Event) {
         self.0.tell(event);
     }
@@ -197,7 +205,9 @@ mod tests {
 
     #[test]
     fn all_a_majority_or_one_must_be_well() {
-        use InitialHealthCheckPolicy::{AllAvailable, MajorityAvailable, OneAvailable};
+        use InitialHealthCheckPolicy::{
+            AllAvailable, MajorityAvailable, NoneAvailable, OneAvailable,
+        };
         for (policy, healthy, total, expected) in [
             (AllAvailable, 3, 3, true),
             (AllAvailable, 2, 3, false),
@@ -206,6 +216,7 @@ mod tests {
             (MajorityAvailable, 1, 1, true),
             (OneAvailable, 1, 3, true),
             (OneAvailable, 0, 3, false),
+            (NoneAvailable, 0, 3, true),
         ] {
             assert_eq!(enough(policy, healthy, total), expected, "{policy:?}");
         }

@@ -52,7 +52,7 @@ impl Store {
     pub async fn disagreements(&self) -> Result<(u64, u64), Error> {
         let accounts = transaction!(self, "ROLLBACK", |conn| conn.numbers(ACCOUNTS, &[]))?;
         let pairs = transaction!(self, "ROLLBACK", |conn| conn.numbers(PAIRS, &[]))?;
-        let count = |found: Vec<i64>| found.first().map_or(0, |number| number.unsigned_abs());
+        let count = |found: Vec<i64>| found.into_iter().next().map_or(0, i64::unsigned_abs);
         Ok((count(accounts), count(pairs)))
     }
 

@@ -16,7 +16,11 @@ mod leaving;
 mod lists;
 mod redis;
 #[path = "../redis/mod.rs"]
-#[expect(dead_code, reason = "written for more than these tests")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "written for more than these tests"
+)]
 mod redis_process;
 mod serving;
 mod storm;

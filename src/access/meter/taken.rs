@@ -26,8 +26,8 @@ impl Taken {
     }
 
     /// How much.
-    #[must_use]
-    pub fn reserved(&self) -> i64 {
+    #[cfg(test)]
+    pub(in crate::access) fn reserved(&self) -> i64 {
         self.reserved
     }
 

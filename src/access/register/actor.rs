@@ -203,7 +203,7 @@ async fn read(store: &Store, version: i64, asked_ms: i64) -> Result<Read, Unread
     let changed = store.account_changes(version).await;
     let changed = changed.map_err(|error| Unreadable(error.to_string()))?;
     let change = |change: AccountChange| match change {
-        AccountChange::Put(account) => Change::Put(*account),
+        AccountChange::Put(account) => Change::Put(account),
         AccountChange::Gone(kind, id) => Change::Gone(kind, id.into()),
     };
     Ok(Read {

@@ -72,7 +72,7 @@ where
             for line in &call.lines {
                 script.key(format!("{}:{}", this.prefix, line.key));
             }
-            script.arg(&*this.me).arg(&arguments(&this.terms, &call));
+            script.arg(&*this.me).arg(arguments(&this.terms, &call));
             let mut connection = this.connection;
             let answer: Vec<i64> = script.invoke_async(&mut connection).await?;
             read(&answer, &call).ok_or(Failure::Form)

@@ -25,7 +25,10 @@ use crate::multidb::views::{Route, Way};
 ///
 /// When its database is left, it stays; when it breaks, it stays broken. Nothing is repeated. A
 /// blocking command may take as long as it says and `response_timeout` more.
-#[derive(Debug)]
+///
+/// Cloning shares the connection, as `redis::aio::transaction_async` wants it; whoever watches keys
+/// over it must be alone on it.
+#[derive(Clone, Debug)]
 pub struct Pinned {
     carrier: Arc<Carrier>,
     route: Arc<Route>,
@@ -33,7 +36,7 @@ pub struct Pinned {
     over: CancellationToken,
     database: Database,
     db: i64,
-    _end: DropGuard,
+    _end: Arc<DropGuard>,
 }
 
 impl Pinned {
@@ -66,7 +69,7 @@ impl Pinned {
             over,
             database,
             db,
-            _end: end.drop_guard(),
+            _end: Arc::new(end.drop_guard()),
         })
     }
 
@@ -118,6 +121,7 @@ impl Pinned {
         drop(self.carrier.mailbox.try_send(Message::Failed {
             id: way.member.id(),
             episode: way.episode,
+            link: way.link.id(),
             kind,
             commands: job.names().into(),
             error: J::complaint(answer).into(),

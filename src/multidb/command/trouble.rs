@@ -130,6 +130,7 @@ impl Carrier {
         let message = Message::Failed {
             id: way.member.id(),
             episode: way.episode,
+            link: way.link.id(),
             kind,
             commands: job.names().into(),
             error: J::complaint(answer).into(),

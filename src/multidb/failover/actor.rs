@@ -126,13 +126,14 @@ impl Actor {
             Message::Failed {
                 id,
                 episode,
+                link,
                 kind,
                 commands,
                 error,
                 reply,
             } => {
                 self.tell_failure(id, commands, error);
-                let settled = self.state.failed(id, episode, kind, now);
+                let settled = self.state.failed(id, episode, link, kind, now);
                 match self.crews.get_mut(&id) {
                     Some(crew) if !settled => crew.waiting.push(reply),
                     // After the effects, so that the new route can be seen: `reply` lives until

@@ -30,6 +30,8 @@ pub(in crate::multidb) enum Message {
         id: DatabaseId,
         /// The episode it was sent in.
         episode: Episode,
+        /// The connection it was sent over.
+        link: LinkId,
         kind: FailureKind,
         commands: Arc<str>,
         error: Arc<str>,

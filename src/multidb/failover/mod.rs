@@ -8,7 +8,7 @@
 //!  callers ──add, remove, force▶ └──────────┘ ──status, events, active──▶ anyone
 //! ```
 //!
-//! [`state`] decides, purely; [`actor`](self) is the task around it. It never waits for anything but
+//! `state` decides, purely; `actor` is the task around it, which never waits for anything but
 //! its mailbox and the clock: what takes time (a confirmation, closing a connection) is done by
 //! others, who tell it the result. So a decision costs microseconds, and a command whose database
 //! failed waits for it rather than guessing.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::message::Message;
-use super::state::Effect;
+use super::state::{Asking, Effect};
 use crate::multidb::Active;
 use crate::multidb::database::DatabaseId;
 use crate::multidb::event::Event;
@@ -88,7 +88,7 @@ impl Actor {
                 tracing::warn!("no database is available");
                 views.tell(Event::AllDatabasesUnavailable);
             }
-            Effect::Confirm { id, anew } => self.confirm(id, anew),
+            Effect::Confirm { id, asking } => self.confirm(id, asking),
             Effect::Settled(id) => {
                 if let Some(crew) = self.crews.get_mut(&id) {
                     crew.settle();
@@ -103,7 +103,7 @@ impl Actor {
         }
     }
 
-    fn confirm(&self, id: DatabaseId, anew: bool) {
+    fn confirm(&self, id: DatabaseId, asking: Asking) {
         let Some(crew) = self.crews.get(&id) else {
             return;
         };
@@ -111,10 +111,14 @@ impl Actor {
         let checks = self.checks();
         let most = self.ground.manners.timeouts.response;
         self.send_out(async move {
-            if anew {
+            if asking == Asking::Anew {
                 target.forget();
             }
-            let report = confirm(&target, &checks, most).await;
+            let limit = match asking {
+                Asking::Patiently => most,
+                Asking::Quickly | Asking::Anew => target.little_time(most),
+            };
+            let report = confirm(&target, &checks, limit).await;
             Message::Confirmed { id, report }
         });
     }

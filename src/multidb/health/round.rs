@@ -22,12 +22,6 @@ pub(in crate::multidb) struct Report {
     pub(in crate::multidb) failback_refused: Option<String>,
 }
 
-/// A confirmation waits at least so long: a scheduler's hiccup is no outage.
-const LEAST: Duration = Duration::from_millis(50);
-
-/// And so many times what the database usually takes, if that is more.
-const USUAL: u32 = 4;
-
 /// All checks, by their own settings or else these.
 pub(in crate::multidb) async fn round(
     target: &HealthTarget,
@@ -60,12 +54,11 @@ pub(in crate::multidb) async fn round(
     report
 }
 
-/// Out of turn: is it true what a failing command suggests? The quick checks, one probe, little
-/// time.
+/// Out of turn: is it true what a failing command suggests? The quick checks, one probe.
 pub(in crate::multidb) async fn confirm(
     target: &HealthTarget,
     checks: &[Arc<dyn HealthCheck>],
-    most: Duration,
+    limit: Duration,
 ) -> Report {
     let mut quick: Vec<_> = checks
         .iter()
@@ -75,8 +68,6 @@ pub(in crate::multidb) async fn confirm(
     if quick.is_empty() {
         quick.push(Arc::new(PingHealthCheck));
     }
-    let usual = target.member().stats().usual_answer();
-    let limit = usual.saturating_mul(USUAL).max(LEAST).min(most.max(LEAST));
     let settings = ProbeSettings {
         probes: 1,
         delay: Duration::ZERO,

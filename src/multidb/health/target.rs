@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use redis::{Cmd, RedisError, RedisResult, Value};
@@ -10,6 +11,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::multidb::database::Database;
 use crate::multidb::member::{Member, Wire};
+
+/// The least of it: a scheduler's hiccup is no outage.
+const LEAST: Duration = Duration::from_millis(50);
+
+/// So many times the usual.
+const USUAL: u32 = 4;
 
 /// One database, over connections of the health checks' own.
 ///
@@ -37,6 +44,13 @@ impl HealthTarget {
             tasks,
             connection: ArcSwapOption::empty(),
         }
+    }
+
+    /// So much time to answer as shows that it is there, of `most` that a command has: a few times
+    /// what it usually takes.
+    pub(in crate::multidb) fn little_time(&self, most: Duration) -> Duration {
+        let usual = self.member.stats().usual_answer();
+        usual.saturating_mul(USUAL).max(LEAST).min(most.max(LEAST))
     }
 
     /// Which database.

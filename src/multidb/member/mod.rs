@@ -96,7 +96,7 @@ pub(in crate::multidb) struct Link {
 
 /// Counted up per database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::multidb) struct LinkId(u64);
+pub(in crate::multidb) struct LinkId(pub(in crate::multidb) u64);
 
 impl Link {
     fn new(id: LinkId, wire: Wire) -> Self {

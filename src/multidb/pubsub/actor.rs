@@ -256,7 +256,7 @@ impl Shell {
                 }
                 Act::Subscribe { leg, topic, token } => self.subscribe(leg, topic, token),
                 Act::Unsubscribe { leg, topic } => self.unsubscribe(leg, topic),
-                Act::Leave { leg } => self.leave(leg),
+                Act::Leave { leg, database } => self.leave(leg, database.id),
                 Act::Close { leg } => self.ears.retain(|ear| ear.leg != leg),
                 Act::Rest { after, token } => {
                     let rest = sleep(after).map(move |()| Fact::Rested(token));
@@ -322,10 +322,11 @@ impl Shell {
         }
     }
 
-    fn leave(&mut self, leg: LegId) {
+    fn leave(&mut self, leg: LegId, database: DatabaseId) {
+        let trusted = self.source.trusts(database);
         if let Some(ear) = self.ears.iter_mut().find(|ear| ear.leg == leg) {
             let shards = ear.shards.forget_all();
-            let leaving = errand::leave(ear.voice(), shards, self.settings);
+            let leaving = errand::leave(ear.voice(), shards, self.settings, trusted);
             self.jobs
                 .push(leaving.map(move |()| Fact::Left(leg)).boxed());
         }

@@ -20,7 +20,7 @@ use super::topic::{Topic, TopicKind};
 use super::{Settings, Source};
 use crate::multidb::database::DatabaseId;
 
-/// A heard leg that is left has at most this long to send what it has.
+/// A database that is left because it failed has at most this long to send what it has.
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Connects.
@@ -72,8 +72,9 @@ pub(super) async fn unsubscribe(mut voice: Voice, settings: Settings, topic: Top
 }
 
 /// Ends all subscriptions. The confirmation comes after the last message the server has counted as
-/// heard, so whoever publishes is told the truth.
-pub(super) async fn leave(voice: Voice, shards: Vec<Bytes>, settings: Settings) {
+/// heard, so whoever publishes is told the truth. A database that is left by plan is waited for like
+/// in every other question; one that failed may never answer, and others have something to say.
+pub(super) async fn leave(voice: Voice, shards: Vec<Bytes>, settings: Settings, trusted: bool) {
     let (mut channels, mut patterns) = (voice.sink.clone(), voice.sink);
     let all: &[&str] = &[];
     let shards = shards.iter().map(|name| voice.line.unsubscribe(name));
@@ -84,7 +85,11 @@ pub(super) async fn leave(voice: Voice, shards: Vec<Bytes>, settings: Settings) 
             join_all(shards),
         )
     };
-    let patience = settings.response_timeout.min(FAREWELL);
+    let patience = if trusted {
+        settings.response_timeout
+    } else {
+        settings.response_timeout.min(FAREWELL)
+    };
     drop(timeout(patience, leaving).await);
 }
 

@@ -68,6 +68,9 @@ pub(in crate::multidb) trait Source: Send + Sync + 'static {
         push: Push,
     ) -> BoxFuture<'static, Result<Option<ClusterConnection>, Error>>;
 
+    /// Whether the client trusts a database. One that it does may take its time to say farewell.
+    fn trusts(&self, database: DatabaseId) -> bool;
+
     /// Says what happened.
     fn tell(&self, event: Event);
 }

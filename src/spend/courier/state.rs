@@ -306,7 +306,7 @@ impl State {
             return None;
         }
         (!std::mem::replace(&mut self.asking, true))
-            .then(|| Effect::Arm(Alarm::Ask, self.rules.ask))
+            .then_some(Effect::Arm(Alarm::Ask, self.rules.ask))
     }
 
     fn ask(&mut self, now: Instant) -> Vec<Effect> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use redis::aio::ConnectionLike;
-use tokio::time::Instant;
 
 use super::Arguments;
 use super::message::Message;
@@ -56,10 +55,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Actor for Drain<C> {
         message: Message,
         draining: &mut Draining<C>,
     ) -> Result<(), ActorProcessingErr> {
-        let (state, now) = (&mut draining.state, Instant::now());
+        let state = &mut draining.state;
         let effects = match message {
-            Message::Due => state.due(now),
-            Message::Ended(how) => state.ended(how, now, fastrand::f64()),
+            Message::Due => state.due(),
+            Message::Ended(how) => state.ended(how, fastrand::f64()),
             Message::Rest(reply) => {
                 draining.resting.push(reply);
                 state.rest()
@@ -76,7 +75,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Draining<C> {
     fn act(&mut self, myself: &ActorRef<Message>, effect: Effect) {
         match effect {
             Effect::Arm(pause) => drop(myself.send_after(pause, || Message::Due)),
-            Effect::Round(clean) => {
+            Effect::Round => {
                 let round = round::Round::new(self.arguments.clone());
                 let myself = myself.clone();
                 self.arguments.tracker.spawn(async move {
@@ -84,7 +83,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Draining<C> {
                         myself,
                         how: Ended::Failed,
                     };
-                    over.how = round.run(clean).await;
+                    over.how = round.run().await;
                 });
             }
             Effect::Prune => {
@@ -111,7 +110,7 @@ struct Over {
 
 impl Drop for Over {
     fn drop(&mut self) {
-        // Should it be dead, its successor looks at everything.
+        // Should it be dead, its successor begins a round.
         drop(self.myself.cast(Message::Ended(self.how)));
     }
 }

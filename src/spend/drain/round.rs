@@ -32,11 +32,15 @@ enum Stop {
     Store(#[from] store::Error),
 }
 
-/// Where to read.
-enum From {
-    /// What was read before, and not removed.
-    Claimed(String),
+/// Where to read next.
+enum Source {
+    /// What nobody has read.
     New,
+    /// Whether something was read before and not removed: by a leader before this one, by a round that
+    /// failed, or with an answer that never came.
+    Pending,
+    /// That, from this entry on.
+    Claimed(String),
     Nowhere,
 }
 
@@ -57,9 +61,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         Self(arguments)
     }
 
-    /// Runs it. `clean`: under this epoch all that was read has been dealt with.
-    pub(super) async fn run(&self, clean: Option<u64>) -> Ended {
-        let ended = self.drain(clean).await;
+    /// Runs it.
+    pub(super) async fn run(&self) -> Ended {
+        let ended = self.drain().await;
         let Arguments { stream, stats, .. } = &self.0;
         match stream.depth().await {
             Ok(depth) => {
@@ -76,20 +80,12 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         ended
     }
 
-    async fn drain(&self, clean: Option<u64>) -> Ended {
+    async fn drain(&self) -> Ended {
         let Some(tenure) = self.0.lease.tenure() else {
             return Ended::NotLeading;
         };
-        let from = if clean == Some(tenure.epoch) {
-            From::New
-        } else {
-            From::Claimed("0-0".to_owned())
-        };
-        match self.empty(tenure.epoch, from).await {
-            Ok(batches) => Ended::Empty {
-                epoch: tenure.epoch,
-                batches,
-            },
+        match self.empty(tenure.epoch).await {
+            Ok(batches) => Ended::Empty { batches },
             Err(Stop::NotLeading) => Ended::NotLeading,
             Err(Stop::Store(store::Error::Fenced { epoch })) => {
                 self.step_back(epoch).await;
@@ -108,14 +104,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
     }
 
     /// Reads and writes until there is nothing more to read. Returns how many batches that were.
-    async fn empty(&self, epoch: u64, mut from: From) -> Result<usize, Stop> {
-        let mut batches = 0;
+    async fn empty(&self, epoch: u64) -> Result<usize, Stop> {
+        let (mut source, mut batches) = (Source::New, 0);
         loop {
             let mut load = Load::default();
-            while load.has_room() && !matches!(from, From::Nowhere) {
-                load.take(self.read(&mut from).await?);
+            while load.has_room() && !matches!(source, Source::Nowhere) {
+                load.take(self.read(&mut source).await?);
             }
-            if load.is_empty() && matches!(from, From::Nowhere) {
+            if load.is_empty() && matches!(source, Source::Nowhere) {
                 return Ok(batches);
             }
             batches += load.batches.len();
@@ -123,22 +119,29 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         }
     }
 
-    async fn read(&self, from: &mut From) -> Result<Vec<Entry>, Stop> {
+    async fn read(&self, source: &mut Source) -> Result<Vec<Entry>, Stop> {
         let stream = &self.0.stream;
-        Ok(match from {
-            From::Claimed(cursor) => {
-                let (entries, next) = stream.claim(cursor, MOST_READ).await?;
-                *from = next.map_or(From::New, From::Claimed);
-                entries
-            }
-            From::New => {
+        Ok(match source {
+            Source::New => {
                 let entries = stream.read(MOST_READ).await?;
                 if entries.len() < MOST_READ {
-                    *from = From::Nowhere;
+                    *source = Source::Pending;
                 }
                 entries
             }
-            From::Nowhere => Vec::new(),
+            Source::Pending => {
+                *source = match stream.unfinished().await? {
+                    0 => Source::Nowhere,
+                    _ => Source::Claimed("0-0".to_owned()),
+                };
+                Vec::new()
+            }
+            Source::Claimed(cursor) => {
+                let (entries, next) = stream.claim(cursor, MOST_READ).await?;
+                *source = next.map_or(Source::Nowhere, Source::Claimed);
+                entries
+            }
+            Source::Nowhere => Vec::new(),
         })
     }
 

@@ -1,14 +1,8 @@
-//! When a round begins, and how it has to begin. Pure: time and dice are arguments.
+//! When a round begins. Pure: the dice are an argument.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::supervision::Backoff;
-
-/// What was read and not removed is looked at once more after this, though nothing failed: what
-/// only a later version understands may have been applied by now.
-const LOOK_BACK: Duration = Duration::from_secs(30);
 
 /// A database that is away is asked again after 100 ms, and every five seconds in the end.
 const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
@@ -21,8 +15,8 @@ const PRUNE_EVERY: usize = 5_000;
 pub(in crate::spend) enum Ended {
     /// Somebody else's business.
     NotLeading,
-    /// Under this epoch, everything there was has been dealt with, so many batches.
-    Empty { epoch: u64, batches: usize },
+    /// Everything there was has been dealt with, so many batches.
+    Empty { batches: usize },
     /// Something was in the way.
     Failed,
 }
@@ -31,8 +25,7 @@ pub(in crate::spend) enum Ended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     Arm(Duration),
-    /// What was read before under this epoch has been dealt with; `None`: look at everything.
-    Round(Option<u64>),
+    Round,
     Prune,
     /// To those who asked for rest.
     Answer,
@@ -45,8 +38,6 @@ pub(super) struct State {
     running: bool,
     resting: bool,
     failures: u32,
-    /// The epoch under which everything read was dealt with, and when that was first so.
-    clean: Option<(u64, Instant)>,
     unpruned: usize,
 }
 
@@ -57,39 +48,33 @@ impl State {
             running: false,
             resting: false,
             failures: 0,
-            clean: None,
             unpruned: 0,
         }
     }
 
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Effect> {
+    pub(super) fn due(&mut self) -> Vec<Effect> {
         if self.running || self.resting {
             return Vec::new();
         }
         self.running = true;
-        let young = |(_, since): &(u64, Instant)| now.duration_since(*since) < LOOK_BACK;
-        self.clean = self.clean.filter(young);
-        vec![Effect::Round(self.clean.map(|(epoch, _)| epoch))]
+        vec![Effect::Round]
     }
 
-    pub(super) fn ended(&mut self, how: Ended, now: Instant, dice: f64) -> Vec<Effect> {
+    pub(super) fn ended(&mut self, how: Ended, dice: f64) -> Vec<Effect> {
         self.running = false;
         let pause = match how {
-            Ended::NotLeading => {
-                (self.clean, self.failures) = (None, 0);
-                self.interval
+            Ended::Failed => {
+                self.failures = self.failures.saturating_add(1);
+                RETRIES.delay(self.failures, dice)
             }
-            Ended::Empty { epoch, batches } => {
-                self.unpruned += batches;
-                let since = self.clean.filter(|(clean, _)| *clean == epoch);
-                self.clean = since.or(Some((epoch, now)));
+            Ended::NotLeading => {
                 self.failures = 0;
                 self.interval
             }
-            Ended::Failed => {
-                self.clean = None;
-                self.failures = self.failures.saturating_add(1);
-                RETRIES.delay(self.failures, dice)
+            Ended::Empty { batches } => {
+                self.failures = 0;
+                self.unpruned += batches;
+                self.interval
             }
         };
         if self.resting {
@@ -118,63 +103,58 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    fn empty(epoch: u64) -> Ended {
-        Ended::Empty { epoch, batches: 1 }
-    }
+    const EMPTY: Ended = Ended::Empty { batches: 1 };
 
     #[test]
-    fn a_new_leader_looks_at_everything_and_then_only_at_what_is_new() {
-        let (mut state, now) = (State::new(SECOND), Instant::now());
-        assert_eq!(state.due(now), [Effect::Round(None)]);
-        assert_eq!(state.due(now), [], "one at a time");
-        assert_eq!(state.ended(empty(3), now, 0.0), [Effect::Arm(SECOND)]);
-        assert_eq!(state.due(now + SECOND), [Effect::Round(Some(3))]);
-        state.ended(empty(3), now, 0.0);
-        let later = now + LOOK_BACK;
-        assert_eq!(state.due(later), [Effect::Round(None)], "once in a while");
+    fn one_round_follows_the_other() {
+        let mut state = State::new(SECOND);
+        assert_eq!(state.due(), [Effect::Round]);
+        assert_eq!(state.due(), [], "one at a time");
+        assert_eq!(state.ended(EMPTY, 0.0), [Effect::Arm(SECOND)]);
+        assert_eq!(state.due(), [Effect::Round]);
+        let elsewhere = state.ended(Ended::NotLeading, 0.0);
+        assert_eq!(elsewhere, [Effect::Arm(SECOND)], "it may lead by then");
     }
 
     #[test]
     fn the_list_of_what_was_applied_does_not_grow_for_ever() {
-        let (mut state, now) = (State::new(SECOND), Instant::now());
+        let mut state = State::new(SECOND);
         let many = Ended::Empty {
-            epoch: 1,
             batches: PRUNE_EVERY - 1,
         };
-        state.due(now);
-        assert_eq!(state.ended(many, now, 0.0), [Effect::Arm(SECOND)]);
-        state.due(now);
+        state.due();
+        assert_eq!(state.ended(many, 0.0), [Effect::Arm(SECOND)]);
+        state.due();
         let pruned = [Effect::Arm(SECOND), Effect::Prune];
-        assert_eq!(state.ended(empty(1), now, 0.0), pruned);
-        state.due(now);
-        assert_eq!(state.ended(empty(1), now, 0.0), [Effect::Arm(SECOND)]);
+        assert_eq!(state.ended(EMPTY, 0.0), pruned);
+        state.due();
+        assert_eq!(state.ended(EMPTY, 0.0), [Effect::Arm(SECOND)]);
     }
 
     #[test]
-    fn after_a_failure_it_waits_ever_longer_and_looks_at_everything() {
-        let (mut state, now) = (State::new(SECOND), Instant::now());
-        state.due(now);
-        state.ended(empty(3), now, 0.0);
-        let pauses = [100, 200, 400].map(Duration::from_millis);
-        for pause in pauses {
-            state.due(now);
-            assert_eq!(state.ended(Ended::Failed, now, 0.0), [Effect::Arm(pause)]);
-        }
-        assert_eq!(state.due(now), [Effect::Round(None)]);
-        assert_eq!(
-            state.ended(Ended::NotLeading, now, 0.0),
-            [Effect::Arm(SECOND)]
-        );
+    fn after_a_failure_it_waits_ever_longer_and_not_for_ever() {
+        let mut state = State::new(SECOND);
+        let pauses: Vec<u128> = (0..8)
+            .map(|_| {
+                state.due();
+                match state.ended(Ended::Failed, 0.0)[..] {
+                    [Effect::Arm(pause)] => pause.as_millis(),
+                    ref other => panic!("{other:?}"),
+                }
+            })
+            .collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+        state.due();
+        assert_eq!(state.ended(EMPTY, 0.0), [Effect::Arm(SECOND)]);
     }
 
     #[test]
     fn who_asks_for_rest_waits_for_the_round_under_way() {
-        let (mut state, now) = (State::new(SECOND), Instant::now());
-        state.due(now);
+        let mut state = State::new(SECOND);
+        state.due();
         assert_eq!(state.rest(), []);
-        assert_eq!(state.ended(empty(1), now, 0.0), [Effect::Answer]);
-        assert_eq!(state.due(now), []);
+        assert_eq!(state.ended(EMPTY, 0.0), [Effect::Answer]);
+        assert_eq!(state.due(), []);
         assert_eq!(state.rest(), [Effect::Answer]);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamPendingReply, StreamReadReply};
 use redis::{FromRedisValue, RedisError, Script, cmd, pipe};
 use tokio::time::timeout;
 
@@ -134,6 +134,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Stream<C> {
         let reply: StreamAutoClaimReply = self.in_group(&claim).await?;
         let next = Some(reply.next_stream_id).filter(|next| next != "0-0");
         Ok((entries(reply.claimed.into_iter()), next))
+    }
+
+    /// How many entries were read and not removed.
+    pub(super) async fn unfinished(&self) -> Result<u64, StreamError> {
+        let mut ask = cmd("XPENDING");
+        ask.arg(&*self.stream).arg(GROUP);
+        let reply: StreamPendingReply = self.in_group(&ask).await?;
+        Ok(reply.count() as u64)
     }
 
     /// Forgets entries that have been dealt with.

@@ -7,14 +7,24 @@ mod readers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use herdsman::multidb::{Gap, Item, PubSub};
-use redis::{Client, cmd};
+use herdsman::multidb::{Gap, Item, MultiDbConfig, PubSub};
+use redis::{AsyncConnectionConfig, Client, cmd};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::real_redis::{PATIENCE, Server};
+
+/// Nobody finds anything out, however slow the machine: for what happens by order.
+fn calm(config: MultiDbConfig) -> MultiDbConfig {
+    config
+        .response_timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        .health_check_timeout(PATIENCE)
+        .health_check_interval(Duration::from_secs(3600))
+}
 
 /// The next item.
 async fn next(listener: &mut PubSub) -> Item {
@@ -90,15 +100,16 @@ impl Flood {
         let (url, stopped, counted) = (server.url(), stop.clone(), Arc::clone(&published));
         tasks.spawn(async move {
             let client = Client::open(url).expect("an address");
-            let connection = client.get_multiplexed_async_connection();
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(PATIENCE))
+                .set_response_timeout(Some(PATIENCE));
+            let connection = client.get_multiplexed_async_connection_with_config(&config);
             let mut connection = connection.await.expect("a connection");
             while !stopped.is_cancelled() {
                 let payload = format!("{name}:{}", counted.load(Ordering::SeqCst));
                 let publish = cmd("PUBLISH").arg(channel).arg(payload).to_owned();
-                // The server may be killed under it.
-                if publish.exec_async(&mut connection).await.is_err() {
-                    break;
-                }
+                let published = publish.exec_async(&mut connection).await;
+                published.expect("a published message");
                 counted.fetch_add(1, Ordering::SeqCst);
             }
         });

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use herdsman::multidb::{Event, GapCause, Item};
 
-use super::{Flood, gap, hears, hears_again, interrupted, next, publish, subscribers};
+use super::{Flood, calm, gap, hears, hears_again, interrupted, next, publish, subscribers};
 use crate::real_redis::{Network, eventually};
 use crate::support::{Fault, Stage, next_event};
 
 #[tokio::test]
 async fn the_new_database_is_subscribed_before_the_old_one_is_left() {
-    let stage = Stage::of(2).await;
+    let stage = Stage::with(2, calm).await;
     let mut listener = stage.db.pubsub_with_room(1 << 20);
     listener.subscribe("news").await.unwrap();
     assert_eq!(subscribers(&stage[1].server, "news").await, 0);
@@ -47,7 +47,7 @@ async fn the_new_database_is_subscribed_before_the_old_one_is_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn moves_under_a_flood_never_mix_two_databases_and_lose_nothing_in_between() {
     const MOVES: usize = 10;
-    let stage = Stage::of(2).await;
+    let stage = Stage::with(2, calm).await;
     let mut listener = stage.db.pubsub_with_room(1 << 20);
     listener.subscribe("news").await.unwrap();
     let floods = [
@@ -127,12 +127,7 @@ async fn a_subscriber_that_never_sends_a_command_is_moved_when_its_database_dies
 
 #[tokio::test]
 async fn a_database_that_swallows_everything_is_left_by_its_subscribers() {
-    let stage = Stage::with(2, |config| {
-        config
-            .response_timeout(Duration::from_millis(500))
-            .health_check_timeout(Duration::from_millis(500))
-    })
-    .await;
+    let stage = Stage::of(2).await;
     let mut listener = stage.db.pubsub();
     listener.subscribe("news").await.unwrap();
     Fault::BlackHole.strike(&stage[0]).await;
@@ -170,10 +165,7 @@ async fn a_connection_that_breaks_is_made_anew_and_announced() {
 /// Nothing tells that a black hole is one, and nobody sends anything into it but the hub.
 #[tokio::test]
 async fn a_silent_connection_to_the_only_database_is_found_out() {
-    let stage = Stage::with(1, |config| {
-        config.response_timeout(Duration::from_millis(500))
-    })
-    .await;
+    let stage = Stage::of(1).await;
     let mut listener = stage.db.pubsub();
     listener.subscribe("news").await.unwrap();
     stage[0].network.set(Network::Silent).await;

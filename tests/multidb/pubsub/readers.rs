@@ -2,7 +2,7 @@
 
 use herdsman::multidb::{DatabaseConfig, Item, MultiDb, SubscribeError, TopicKind};
 
-use super::{Flood, gap, hears, next, publish, subscribers};
+use super::{Flood, calm, gap, hears, next, publish, subscribers};
 use crate::real_redis::{Server, eventually};
 use crate::support::{Stage, quick};
 
@@ -14,7 +14,7 @@ async fn listening(server: &Server) -> usize {
 
 #[tokio::test]
 async fn all_readers_share_one_connection_and_each_hears_its_own() {
-    let stage = Stage::of(1).await;
+    let stage = Stage::with(1, calm).await;
     let (mut one, mut two) = (stage.db.pubsub(), stage.db.pubsub());
     one.subscribe(&["news", "weather"]).await.unwrap();
     two.subscribe("news").await.unwrap();
@@ -37,7 +37,7 @@ async fn all_readers_share_one_connection_and_each_hears_its_own() {
 
 #[tokio::test]
 async fn a_subscription_ends_for_the_one_who_ends_it_and_at_the_server_with_the_last() {
-    let stage = Stage::of(1).await;
+    let stage = Stage::with(1, calm).await;
     let server = &stage[0].server;
     let (mut one, mut two) = (stage.db.pubsub(), stage.db.pubsub());
     one.subscribe(&["news", "weather"]).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_subscription_ends_for_the_one_who_ends_it_and_at_the_server_with_the_
 
 #[tokio::test]
 async fn both_halves_of_a_reader_work_and_it_ends_with_the_second() {
-    let stage = Stage::of(1).await;
+    let stage = Stage::with(1, calm).await;
     let (mut subscriptions, mut items) = stage.db.pubsub().split();
     subscriptions.subscribe("news").await.unwrap();
     drop(subscriptions);
@@ -84,7 +84,7 @@ async fn both_halves_of_a_reader_work_and_it_ends_with_the_second() {
 async fn a_slow_reader_is_told_what_it_missed_and_disturbs_nobody() {
     const ROOM: u64 = 10;
     const ALL: u64 = 1000;
-    let stage = Stage::of(1).await;
+    let stage = Stage::with(1, calm).await;
     let mut slow = stage.db.pubsub_with_room(usize::try_from(ROOM).unwrap());
     let mut quick = stage.db.pubsub();
     slow.subscribe("news").await.unwrap();
@@ -107,7 +107,7 @@ async fn a_slow_reader_is_told_what_it_missed_and_disturbs_nobody() {
 /// state afresh in any case.
 #[tokio::test]
 async fn a_slow_reader_misses_no_seam_without_being_told() {
-    let stage = Stage::of(2).await;
+    let stage = Stage::with(2, calm).await;
     let mut slow = stage.db.pubsub_with_room(1);
     let mut quick = stage.db.pubsub();
     slow.subscribe("news").await.unwrap();
@@ -123,7 +123,7 @@ async fn a_slow_reader_misses_no_seam_without_being_told() {
 
 #[tokio::test]
 async fn closing_the_client_ends_every_stream_after_its_last_item() {
-    let stage = Stage::of(1).await;
+    let stage = Stage::with(1, calm).await;
     let mut listener = stage.db.pubsub();
     let mut other = stage.db.pubsub();
     listener.subscribe("news").await.unwrap();
@@ -142,7 +142,7 @@ async fn closing_the_client_ends_every_stream_after_its_last_item() {
 #[tokio::test]
 async fn a_reader_keeps_its_client_and_the_last_of_both_ends_it() {
     let server = Server::start().await;
-    let config = quick([DatabaseConfig::from_url(server.url())]);
+    let config = calm(quick([DatabaseConfig::from_url(server.url())]));
     let mut listener = MultiDb::connect(config).await.unwrap().pubsub();
     listener.subscribe("news").await.unwrap();
     publish(&server, "news", "1").await;
@@ -167,7 +167,7 @@ async fn restricted(channels: &str) -> (Server, DatabaseConfig) {
 #[tokio::test]
 async fn what_is_not_allowed_is_refused_and_the_rest_is_heard() {
     let (server, config) = restricted("&news").await;
-    let db = MultiDb::connect(quick([config])).await.unwrap();
+    let db = MultiDb::connect(calm(quick([config]))).await.unwrap();
     let mut listener = db.pubsub();
     let refused = listener.subscribe(&["news", "secrets"]).await.unwrap_err();
     let SubscribeError::Refused { topic, reason } = refused else {
@@ -188,7 +188,7 @@ async fn a_subscription_the_next_database_does_not_allow_ends_with_an_announceme
     let (all, first) = restricted("allchannels").await;
     let (some, second) = restricted("&news").await;
     let databases = [first.name("a").weight(2.0), second.name("b")];
-    let db = MultiDb::connect(quick(databases)).await.unwrap();
+    let db = MultiDb::connect(calm(quick(databases))).await.unwrap();
     let mut listener = db.pubsub();
     listener.subscribe(&["news", "secrets"]).await.unwrap();
     publish(&all, "secrets", "1").await;
@@ -210,7 +210,7 @@ async fn a_subscription_the_next_database_does_not_allow_ends_with_an_announceme
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_that_outruns_every_reader_is_counted_and_not_kept() {
     const ROOM: u64 = 16;
-    let stage = Stage::of(1).await;
+    let stage = Stage::with(1, calm).await;
     let mut readers = Vec::new();
     for _ in 0..100 {
         let mut reader = stage.db.pubsub_with_room(usize::try_from(ROOM).unwrap());

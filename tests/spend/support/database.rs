@@ -110,10 +110,6 @@ impl Database {
         self.network.as_ref().unwrap()
     }
 
-    pub fn path(&self) -> &std::path::Path {
-        self.dir.path()
-    }
-
     pub fn server(&self) -> Option<&Server> {
         match &self.place {
             Place::File => None,

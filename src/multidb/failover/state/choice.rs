@@ -99,7 +99,8 @@ impl State {
             && entry.doubt.is_none()
         {
             entry.doubt = Some(Doubt::Fallback);
-            self.effects.push(Effect::Confirm { id, anew: false });
+            let asking = Doubt::Fallback.asking();
+            self.effects.push(Effect::Confirm { id, asking });
         }
     }
 

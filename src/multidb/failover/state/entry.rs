@@ -9,6 +9,7 @@ use crate::multidb::circuit::{Circuit, CircuitState};
 use crate::multidb::database::Database;
 use crate::multidb::detector::FailureDetector;
 use crate::multidb::health::Report;
+use crate::multidb::member::LinkId;
 use crate::multidb::outcome::FailureKind;
 use crate::multidb::status::{DatabaseStatus, HealthStatus};
 use crate::multidb::strategy::Candidate;
@@ -36,7 +37,21 @@ pub(super) struct Entry {
     pub(super) believed_until: Instant,
     pub(super) failures: u64,
     pub(super) successes: u64,
+    /// The connection whose end was counted last, after so many successes.
+    ended: Option<(LinkId, u64)>,
     health: Option<HealthStatus>,
+}
+
+/// How a database is asked out of turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::multidb) enum Asking {
+    /// With little time to answer: users wait for it.
+    Quickly,
+    /// The same, over a connection of now: it may well lead to another server.
+    Anew,
+    /// With the time any command has. Who ends a connection is there, and who is not refuses the
+    /// next one at once, so nobody waits for this; and a return is in no hurry.
+    Patiently,
 }
 
 /// Why a database is asked out of turn.
@@ -54,9 +69,12 @@ impl Doubt {
         matches!(self, Self::Failed(kind, _) if kind.is_silence())
     }
 
-    /// Whether another connection may well lead to another server.
-    pub(super) fn wants_another_connection(self) -> bool {
-        matches!(self, Self::Failed(kind, _) if kind.is_about_role())
+    pub(super) fn asking(self) -> Asking {
+        match self {
+            Self::Failed(kind, _) if kind.is_about_role() => Asking::Anew,
+            Self::Failed(FailureKind::Dropped, _) | Self::Fallback => Asking::Patiently,
+            Self::Failed(..) => Asking::Quickly,
+        }
     }
 
     /// The database is well and the command failed: then it is the connection, unless something
@@ -89,6 +107,7 @@ impl Entry {
             believed_until: now,
             failures: 0,
             successes: 0,
+            ended: None,
             health: None,
         };
         entry.heard(&newcomer.report, now);
@@ -100,6 +119,12 @@ impl Entry {
         for detector in &mut self.detectors {
             detector.succeeded(count, now);
         }
+    }
+
+    /// A connection ends once, however many commands it takes along.
+    pub(super) fn is_news(&mut self, kind: FailureKind, link: LinkId) -> bool {
+        let end = Some((link, self.successes));
+        kind != FailureKind::Dropped || std::mem::replace(&mut self.ended, end) != end
     }
 
     /// Tells every detector; true if one has seen enough.

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(in crate::multidb) use entry::Asking;
 pub(in crate::multidb) use entry::Newcomer;
 use entry::{Doubt, Entry};
 
@@ -30,6 +31,7 @@ use crate::multidb::database::{Database, DatabaseId};
 use crate::multidb::detector::FailureDetector;
 use crate::multidb::event::SwitchReason;
 use crate::multidb::health::Report;
+use crate::multidb::member::LinkId;
 use crate::multidb::outcome::FailureKind;
 
 use crate::multidb::strategy::FailoverStrategy;
@@ -66,8 +68,8 @@ pub(in crate::multidb) enum Effect {
     },
     /// Nobody takes them.
     AllDown,
-    /// Ask it, at once. `anew`: over a connection of now.
-    Confirm { id: DatabaseId, anew: bool },
+    /// Ask it, at once.
+    Confirm { id: DatabaseId, asking: Asking },
     /// Whoever waits for the decision about it need not any longer.
     Settled(DatabaseId),
     /// Its connection is of no use any more. `silent`: no answer will come.
@@ -131,6 +133,7 @@ impl State {
         &mut self,
         id: DatabaseId,
         episode: Episode,
+        link: LinkId,
         kind: FailureKind,
         now: Instant,
     ) -> bool {
@@ -159,9 +162,13 @@ impl State {
                 true
             }
             CircuitState::Closed => {
-                let enough = entry.is_enough(kind, now);
-                if enough && has_alternative {
-                    let cause = format!("too many failures, the last: {}", kind.as_str());
+                let enough = entry.is_news(kind, link) && entry.is_enough(kind, now);
+                if (enough || kind.is_refusal()) && has_alternative {
+                    let cause = if enough {
+                        format!("too many failures, the last: {}", kind.as_str())
+                    } else {
+                        format!("it will not serve: {}", kind.as_str())
+                    };
                     self.open(id, &cause, kind.is_silence(), now);
                     return true;
                 }
@@ -320,9 +327,9 @@ impl State {
             return true;
         }
         let doubt = Doubt::Failed(kind, entry.successes);
-        let anew = doubt.wants_another_connection();
         entry.doubt = Some(doubt);
-        self.effects.push(Effect::Confirm { id, anew });
+        let asking = doubt.asking();
+        self.effects.push(Effect::Confirm { id, asking });
         false
     }
 

@@ -12,6 +12,7 @@ const GRACE: Duration = Duration::from_secs(60);
 const FALLBACK: Duration = Duration::from_secs(120);
 const A: DatabaseId = DatabaseId(1);
 const B: DatabaseId = DatabaseId(2);
+const LINK: LinkId = LinkId(1);
 
 fn policy() -> Policy {
     Policy {
@@ -71,7 +72,7 @@ fn episode(state: &State, id: DatabaseId) -> Episode {
 
 fn fail(state: &mut State, id: DatabaseId, kind: FailureKind, now: Instant) -> bool {
     let episode = episode(state, id);
-    state.failed(id, episode, kind, now)
+    state.failed(id, episode, LINK, kind, now)
 }
 
 fn asked(effects: &[Effect]) -> Vec<DatabaseId> {
@@ -175,7 +176,8 @@ fn a_connection_that_times_out_to_a_living_database_is_replaced() {
 fn a_read_only_answer_asks_over_a_connection_of_now() {
     let (mut state, now) = pair();
     fail(&mut state, A, FailureKind::ReadOnly, now);
-    let confirm = Effect::Confirm { id: A, anew: true };
+    let asking = Asking::Anew;
+    let confirm = Effect::Confirm { id: A, asking };
     assert_eq!(state.take_effects(), [confirm]);
     state.confirmed(A, &report(now, Some("it is a slave")), now);
     assert_eq!(active(&state), Some(B));
@@ -212,7 +214,7 @@ fn a_late_failure_belongs_to_the_episode_it_was_sent_in() {
     state.take_effects();
     for _ in 0..100 {
         later += Duration::from_millis(1);
-        assert!(state.failed(A, before, FailureKind::Timeout, later));
+        assert!(state.failed(A, before, LINK, FailureKind::Timeout, later));
     }
     assert_eq!(circuit(&state, A), CircuitState::Closed);
     assert_eq!(
@@ -232,7 +234,7 @@ fn a_detector_moves_only_where_somebody_can_take_over() {
             if !fail(
                 state,
                 active(state).expect("somebody"),
-                FailureKind::Busy,
+                FailureKind::TryAgain,
                 *now,
             ) {
                 let id = active(state).expect("somebody");
@@ -435,9 +437,52 @@ fn the_active_one_is_removed_only_when_another_takes_over() {
     assert!(state.failed(
         A,
         Circuit::new(now, GRACE, 1).episode(),
+        LINK,
         FailureKind::Timeout,
         now
     ));
+}
+
+#[test]
+fn the_end_of_one_connection_is_one_failure_however_many_commands_it_takes_along() {
+    let (mut state, now) = pair();
+    for _ in 0..64 {
+        assert!(!fail(&mut state, A, FailureKind::Dropped, now), "undecided");
+    }
+    assert_eq!(asked(&state.take_effects()), [A]);
+    state.confirmed(A, &report(now, None), now);
+    assert_eq!(
+        (active(&state), circuit(&state, A)),
+        (Some(A), CircuitState::Closed)
+    );
+    // Of five connections in a row it is too much.
+    let episode = episode(&state, A);
+    for link in 2..=5 {
+        for _ in 0..64 {
+            state.failed(A, episode, LinkId(link), FailureKind::Dropped, now);
+        }
+    }
+    assert_eq!(
+        (active(&state), circuit(&state, A)),
+        (Some(B), CircuitState::Open)
+    );
+}
+
+#[test]
+fn a_refusal_is_its_own_confirmation_where_somebody_else_can_take_over() {
+    let (mut state, now) = pair();
+    assert!(fail(&mut state, A, FailureKind::NoWrites, now), "decided");
+    assert_eq!(
+        (active(&state), circuit(&state, A)),
+        (Some(B), CircuitState::Open)
+    );
+    // Nobody is left: it is asked, and kept while it answers.
+    assert!(!fail(&mut state, B, FailureKind::NoWrites, now));
+    state.confirmed(B, &report(now, None), now);
+    assert_eq!(
+        (active(&state), circuit(&state, B)),
+        (Some(B), CircuitState::Closed)
+    );
 }
 
 #[test]
@@ -533,7 +578,7 @@ proptest! {
                 Step::Fail(id, kind, late) if known(&state, id) => {
                     let id = DatabaseId(id);
                     let episode = if late { stale } else { episode(&state, id) };
-                    if !state.failed(id, episode, FailureKind::ALL[kind], now) {
+                    if !state.failed(id, episode, LINK, FailureKind::ALL[kind], now) {
                         waiting.push(id);
                     }
                 }

@@ -62,7 +62,7 @@ pub(super) enum Act<M> {
     Unsubscribe { leg: LegId, topic: Topic },
     /// End its subscriptions, and pass on everything that came before the confirmation; answered by
     /// `left`, soon and in any case.
-    Leave { leg: LegId },
+    Leave { leg: LegId, database: Database },
     /// Drop the connection.
     Close { leg: LegId },
     /// Come back with `rested`.

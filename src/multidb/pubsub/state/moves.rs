@@ -243,8 +243,8 @@ impl<M> State<M> {
         match &self.heard {
             Some(heard) => {
                 next.leaving = true;
-                let leg = heard.id;
-                self.acts.push_back(Act::Leave { leg });
+                let (leg, database) = (heard.id, heard.place.database.clone());
+                self.acts.push_back(Act::Leave { leg, database });
             }
             None => self.take_over(now),
         }

@@ -161,7 +161,7 @@ impl World {
                     connection.asked.push_back((topic, token));
                 }
                 Act::Unsubscribe { leg, .. } => assert!(self.connections[&leg].open),
-                Act::Leave { leg } => {
+                Act::Leave { leg, .. } => {
                     assert!(self.connections.contains_key(&leg));
                     self.leaving.insert(leg);
                 }
