@@ -381,6 +381,8 @@ fn what_the_database_has_is_counted_once() {
     fleet.step(Step::Start(0, 30));
     fleet.step(Step::Exchange(0, Fate::Delivered));
     fleet.step(Step::Finish(0, 0));
+    fleet.step(Step::Wait(1_000));
+    fleet.step(Step::Exchange(0, Fate::Delivered));
     fleet.step(Step::Wait(30_000));
     fleet.step(Step::Exchange(0, Fate::Delivered));
     // Much later the database has it; the router knows since when.
