@@ -1,8 +1,9 @@
 //! `dead_letters`: what no table would take, kept until an operator has seen to it.
 //!
-//! A letter is written in the transaction that applies what is left of its batch, so it is neither
-//! lost nor written twice. It is replayed as a batch of its own, whose producer is the letter's id and
-//! whose number is 1: doing that twice adds it once, like any other batch.
+//! A letter is written in the transaction that applies what is left of its batch, and only if that
+//! applies it; so it is neither lost nor written twice, whoever repeats the call. It is replayed as a
+//! batch of its own, whose producer is the letter's id and whose number is 1: doing that twice adds
+//! it once, like any other batch.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -38,9 +39,10 @@ pub struct DeadLetter {
     pub replayed_at: Option<i64>,
 }
 
-pub(super) async fn add<C: Dialect>(
+/// Adds those that are not there.
+pub(super) async fn add<'a, C: Dialect>(
     connection: &mut C,
-    letters: &[DeadLetter],
+    letters: impl Iterator<Item = &'a DeadLetter>,
 ) -> Result<(), Error> {
     for letter in letters {
         let (id, producer) = (letter.id.to_string(), letter.batch.producer.to_string());
@@ -83,12 +85,12 @@ struct Row {
 }
 
 impl Store {
-    /// Keeps `letters`, without a batch to apply.
+    /// Keeps `letters`, without a batch to apply. Those that are kept already are left as they are.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub async fn add_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), Error> {
-        transaction!(self, "COMMIT", |conn| add(conn, letters))
+        transaction!(self, "COMMIT", |conn| add(conn, letters.iter()))
     }
 
     /// The oldest letters, at most `limit`: all of them, or those that wait to be replayed.

@@ -27,7 +27,7 @@ pub struct Flush<'a> {
     pub batches: &'a [Arc<SealedBatch>],
     /// Who leads; `None` for a router that writes only what it sealed itself.
     pub fence: Option<&'a Fence>,
-    /// What could not be applied of these batches.
+    /// What could not be applied of these batches. Skipped with its batch.
     pub letters: &'a [DeadLetter],
 }
 
@@ -82,9 +82,9 @@ async fn write<C: Dialect>(
     if let Some(fence) = flush.fence {
         flush_leader::pass(connection, fence).await?;
     }
-    dead_letters::add(connection, flush.letters).await?;
     let ids: Vec<BatchId> = flush.batches.iter().map(|batch| batch.id).collect();
     if ids.is_empty() {
+        dead_letters::add(connection, flush.letters.iter()).await?;
         return Ok(Applied::default());
     }
     let producers: BTreeSet<_> = ids.iter().map(|id| id.producer).collect();
@@ -101,6 +101,11 @@ async fn write<C: Dialect>(
     let fresh_ids: Vec<BatchId> = fresh.iter().map(|batch| batch.id).collect();
     spend_batches::list(connection, &fresh_ids, now).await?;
     add(connection, &fresh).await?;
+    // Whoever applied a batch before has written what was left of it, too.
+    let letters = flush.letters.iter();
+    let fresh_letters =
+        letters.filter(|letter| !seen.contains(&letter.batch) || fresh_ids.contains(&letter.batch));
+    dead_letters::add(connection, fresh_letters).await?;
     Ok(Applied {
         fresh: fresh.len(),
         known: flush.batches.len() - fresh.len(),
