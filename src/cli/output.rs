@@ -11,7 +11,7 @@ use super::Failure;
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(super) struct Output {
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 

@@ -241,6 +241,8 @@ async fn l10_redis_fails_over_to_an_empty_database() {
     let numbers = router.record(0..100).await;
     eventually("it is in Redis", async || stage.depth().await > 0).await;
     stage.redis.kill();
+    // What the leader had read and was writing is lost with its connection.
+    stage.database.network().reset();
     stage.database.network().set(Network::Whole).await;
     router.settle().await;
     assert!(router.spend.stats().resent() > 0, "by sending it again");

@@ -63,6 +63,16 @@ struct Flight<R> {
     asks: Vec<Ask<R>>,
 }
 
+impl<R> Flight<R> {
+    fn empty() -> Self {
+        Self {
+            call: Arc::new(Call::default()),
+            cells: Vec::new(),
+            asks: Vec::new(),
+        }
+    }
+}
+
 type Answer<R> = (R, Result<Vec<Taken>, Short>);
 
 /// Who decides.
@@ -167,7 +177,11 @@ impl<R> State<R> {
         if self.flight.is_some() {
             return Next::Rest;
         }
-        match self.depart(now, Judge::Shared) {
+        let flight = self.depart(now, Judge::Shared);
+        // Whoever waits has been answered by the deputy, so that nobody may be left who asks: an empty
+        // call finds out whether the ledger is back.
+        let probe = || self.retry_ms.map(|_| Flight::empty());
+        match flight.or_else(probe) {
             Some(flight) => {
                 let call = Arc::clone(&flight.call);
                 self.flight = Some(flight);

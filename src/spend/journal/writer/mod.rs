@@ -14,10 +14,7 @@
 //! themselves to which batch they belong, and a full disk must not keep the database from relieving
 //! it.
 //!
-//! **A failed sync** cannot be repeated: the kernel may have dropped what it could not write and
-//! call the next attempt a success. The segment is left for a new file, those who asked for `fsync`
-//! are refused, and the batches in it are handed out all the same: they are whole in memory, and the
-//! database is now the safest place for them.
+mod syncing;
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,16 +26,17 @@ use uuid::Uuid;
 
 use super::aggregate::Aggregate;
 use super::current::Current;
-use super::disk::{Disk, Segment, SegmentName};
+use super::disk::{Disk, SegmentName};
 use super::frame;
 use super::ledger::Ledger;
 use super::payload::{self, Record};
 use super::waiting::{Answer, Waiting};
-use super::{Limits, Listener, Notice, Settled};
+use super::{Limits, Listener, Notice};
 use crate::domain::UsageRecord;
 use crate::spend::settlement::Settlement;
 use crate::spend::{Durability, NotRecorded, SpendStats};
 use crate::store::BatchId;
+use syncing::{Then, Unsynced};
 
 /// A record, and who waits for it, if anyone.
 pub(super) type Entry = (UsageRecord, Option<Answer>);
@@ -70,17 +68,6 @@ pub(super) struct Writer {
     /// A sync failed, and none has succeeded since.
     unsyncable: bool,
     crowded: bool,
-}
-
-struct Unsynced {
-    file: Arc<dyn Segment>,
-    then: Then,
-}
-
-enum Then {
-    Acknowledge(Answer),
-    HandOut(BatchId),
-    Settle(Settled),
 }
 
 impl Writer {
@@ -209,60 +196,6 @@ impl Writer {
             then: Then::HandOut(id),
         });
         self.publish();
-    }
-
-    /// Calls `settled` when everything sealed so far has been handed out.
-    pub(super) fn when_settled(&mut self, settled: Settled) {
-        match self.unsynced.back() {
-            None => settled(),
-            Some(last) => {
-                let file = Arc::clone(&last.file);
-                let then = Then::Settle(settled);
-                self.unsynced.push_back(Unsynced { file, then });
-            }
-        }
-    }
-
-    /// The next file to sync, one at a time: [`Writer::synced`] has to follow.
-    pub(super) fn next_sync(&mut self) -> Option<Arc<dyn Segment>> {
-        if self.syncing > 0 {
-            return None;
-        }
-        let file = Arc::clone(&self.unsynced.front()?.file);
-        let same = |waiting: &&Unsynced| Arc::ptr_eq(&waiting.file, &file);
-        self.syncing = self.unsynced.iter().take_while(same).count();
-        Some(file)
-    }
-
-    /// How the sync went that [`Writer::next_sync`] asked for.
-    pub(super) fn synced(&mut self, outcome: io::Result<()>) {
-        let covered: Vec<_> = self
-            .unsynced
-            .drain(..mem::take(&mut self.syncing))
-            .collect();
-        let failure = outcome.err().map(|error| self.failed(&error));
-        self.unsyncable = failure.is_some();
-        if let (Some(_), Some(first)) = (&failure, covered.first()) {
-            let current = self.current.as_ref();
-            if current.is_some_and(|current| Arc::ptr_eq(&current.file, &first.file)) {
-                self.seal();
-                self.leave_segment();
-            }
-        }
-        for waiting in covered {
-            match (waiting.then, &failure) {
-                (Then::Acknowledge(answer), None) => drop(answer.send(Ok(()))),
-                (Then::Acknowledge(answer), Some(why)) => {
-                    refuse(&self.stats, Some(answer), why.clone());
-                }
-                (Then::HandOut(id), _) => {
-                    if let Some(batch) = self.ledger.ready(id) {
-                        self.notify(Notice::Sealed(batch));
-                    }
-                }
-                (Then::Settle(settled), _) => settled(),
-            }
-        }
     }
 
     /// Redis has these.
