@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::message::{Message, Waiter};
 use super::state::{Bases, Read, State};
@@ -115,10 +115,7 @@ impl Actor for RegisterActor {
             }
             Message::Tick => {
                 shell.look(&myself);
-                shell.setup.plan.tracker.spawn(async move {
-                    sleep(POLL).await;
-                    let _ = myself.cast(Message::Tick);
-                });
+                drop(myself.send_after(POLL, || Message::Tick));
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::message::Message;
 use super::state::{Next, State};
@@ -72,7 +72,7 @@ impl Actor for SharingActor {
             plan.policy,
             plan.shared.is_some(),
         );
-        tick(&plan, myself);
+        tick(&myself);
         Ok(Shell { plan, state })
     }
 
@@ -98,7 +98,7 @@ impl Actor for SharingActor {
             Message::Tick => {
                 let until = (shell.plan.applied_until)();
                 shell.state.applied(shell.plan.clock.ledger_ms(), until);
-                tick(&shell.plan, myself.clone());
+                tick(&myself);
             }
         }
         if let Next::Send(call) = shell.state.next(now, shell.plan.clock.ledger_ms()) {
@@ -131,9 +131,6 @@ async fn ask(shared: &dyn Shared, call: Arc<Call>) -> Result<crate::access::rule
     }
 }
 
-fn tick(plan: &Plan, myself: ActorRef<Message>) {
-    plan.tracker.spawn(async move {
-        sleep(TICK).await;
-        let _ = myself.cast(Message::Tick);
-    });
+fn tick(myself: &ActorRef<Message>) {
+    drop(myself.send_after(TICK, || Message::Tick));
 }
