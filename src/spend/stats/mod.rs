@@ -118,11 +118,12 @@ impl SpendStats {
 
     /// The four at one moment, as the journal counts what it owes.
     pub fn account(&self) -> Account {
+        // In this order: whatever is done by now has been recorded before.
         let look = || Account {
-            recorded: self.recorded(),
             committed: self.committed(),
             dead_lettered: self.dead_lettered(),
             pending: self.owed(),
+            recorded: self.recorded(),
         };
         // They are not read in one moment; what is the same twice in a row was so in between.
         let mut before = look();
