@@ -106,6 +106,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let state = State {
         gateway: Arc::clone(&gateway),
         store,
+        spend: spend.clone(),
         access,
         redis: redis.clone(),
         tasks: tracker.clone(),

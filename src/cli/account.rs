@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, escaped};
 use super::output::Output;
 use super::said::Said;
 use super::{Environment, Failure, table};
@@ -290,17 +290,4 @@ fn shown(account: &Value) -> String {
 
 fn members(team: &str) -> String {
     format!("/admin/teams/{}/members", escaped(team))
-}
-
-/// For a path or a query.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped += &format!("%{byte:02X}");
-        }
-    }
-    escaped
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
+use futures_util::future::join_all;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -110,6 +111,40 @@ impl Client {
         self.ask(Method::GET, path, None).await
     }
 
+    /// Asks every router what it says for itself; an error when none answers.
+    pub(super) async fn get_from_all(
+        &self,
+        path: &str,
+    ) -> Result<Vec<(String, Result<Value, String>)>, Failure> {
+        let asked = self.addresses.iter().map(async |address| {
+            let answer = match self.ask_one(address, &Method::GET, path, None).await {
+                Ok((status, answer)) if status.is_success() => Ok(answer),
+                Ok((status, answer)) => Err((Some(status), reason(status, &answer))),
+                Err(Missed::Away(why) | Missed::Broke(why)) => Err((None, why)),
+            };
+            (address.clone(), answer)
+        });
+        let answers = join_all(asked).await;
+        if answers.iter().all(|(_, answer)| answer.is_err()) {
+            let mut said = Vec::new();
+            for (address, answer) in answers {
+                match answer {
+                    // It is there, and does not want to.
+                    Err((Some(status), why)) if status != StatusCode::SERVICE_UNAVAILABLE => {
+                        return Err(Failure::to("do it")(why));
+                    }
+                    Err((_, why)) => said.push(format!("{address}: {why}")),
+                    Ok(_) => {}
+                }
+            }
+            return Err(Failure::Unreachable(said));
+        }
+        let told = |(address, answer): (String, Result<Value, (_, String)>)| {
+            (address, answer.map_err(|(_, why)| why))
+        };
+        Ok(answers.into_iter().map(told).collect())
+    }
+
     /// Asks the routers in turn, and gives the first answer that is one.
     pub(super) async fn ask(
         &self,
@@ -181,6 +216,19 @@ impl Client {
             serde_json::from_slice(&body).unwrap_or_else(|_| text()),
         ))
     }
+}
+
+/// Text for a path or a query.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped += &format!("%{byte:02X}");
+        }
+    }
+    escaped
 }
 
 fn reason(status: StatusCode, answer: &Value) -> String {

@@ -71,7 +71,7 @@ enum Command {
     Org(account::Arguments),
     /// Budgets that accounts name, likewise
     Budget(account::Arguments),
-    /// What is owed: journals that were left behind
+    /// What was spent and what is owed, likewise; journals that were left behind
     Spend(spend::Arguments),
     /// Redis databases of a router, likewise
     Redis(redis::Arguments),

@@ -35,11 +35,21 @@ impl Output {
     }
 }
 
+/// Prints text as it is: what another standard says where its lines end.
+pub(super) fn write(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    ended(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
 /// Prints text and a newline, at once. A reader that has seen enough (`herdsman check | head`) is no
 /// failure.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+    ended(writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()))
+}
+
+fn ended(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::to("write to stdout")(error))
         }

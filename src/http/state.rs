@@ -9,6 +9,7 @@ use crate::access::Access;
 use crate::gateway::Gateway;
 use crate::metrics::Registry;
 use crate::multidb::MultiDb;
+use crate::spend::Spend;
 use crate::store::Store;
 
 /// Shared by all handlers; cheap to clone.
@@ -18,6 +19,8 @@ pub struct State {
     pub gateway: Arc<Gateway>,
     /// The database, for the questions about the past.
     pub store: Store,
+    /// What is owed.
+    pub spend: Spend,
     /// Accounts.
     pub access: Access,
     /// Who may ask the admin calls.

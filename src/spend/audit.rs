@@ -4,17 +4,26 @@
 //! letters, or still owed, where what is owed is counted in the journal and not computed from the rest.
 //! The database answers for every producer there ever was: its batches are numbered without gaps, so
 //! a number that is missing below one that is there is usage that some journal still holds. And each
-//! transaction writes all tables, so their sums have to agree.
+//! transaction writes all tables, so their sums have to agree, but for what is in dead letters: that
+//! is read, and added where it is missing, so that a letter hides nothing else.
+//!
+//! Batches may overtake one another, and a letter is replayed in two steps. So what does not hold is
+//! looked at again, until it holds or the patience is over.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::{Instant, sleep};
 
-use super::{Spend, payload};
-use crate::store::{Error, Store};
+use super::payload;
+use crate::store::{Compared, Error, MAX_DISAGREEMENTS, Progress, SpendSums, Store};
 
-/// More dead letters than anybody has read.
-const MOST_LETTERS: u32 = 1_000_000;
+/// Dead letters read at once: they may be large.
+const LETTERS: u32 = 100;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Records of one router, since it started or found in its journal then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,13 +43,13 @@ pub struct Account {
 pub struct Audit {
     /// Each that ever wrote.
     pub producers: Vec<Producer>,
-    /// Accounts whose total is not the sum of their days.
-    pub accounts_that_disagree: u64,
-    /// Pairs of endpoint and model whose total is not the sum of their minutes.
-    pub pairs_that_disagree: u64,
+    /// Dead letters that wait to be replayed.
+    pub dead_letters: u64,
+    /// What does not hold.
+    pub problems: Vec<Problem>,
 }
 
-/// One run of one router.
+/// One run of one router, or one dead letter that was replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Producer {
     /// Its id.
@@ -57,6 +66,60 @@ pub struct Producer {
     pub last_seen: i64,
 }
 
+/// Something that should be and is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Problem {
+    /// Later batches of this producer are in the database, these are not.
+    Missing {
+        /// Whose.
+        producer: String,
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
+    /// The total of an account is not the sum of its days.
+    Spend {
+        /// What it is.
+        kind: String,
+        /// Which one.
+        entity: String,
+        /// What `spend` says.
+        total: Sums,
+        /// What `daily_spend` says.
+        days: Sums,
+        /// By how much `total` and `days` may differ because of dead letters.
+        letters: Sums,
+    },
+    /// The total of a model on an endpoint is not the sum of its minutes.
+    Tokens {
+        /// The endpoint.
+        endpoint: String,
+        /// The model.
+        model: String,
+        /// Tokens read, written, and both, by `token_counts`.
+        total: [i128; 3],
+        /// The same by `token_time_series`.
+        minutes: [i128; 3],
+    },
+    /// There are more like these.
+    More,
+}
+
+/// Sums of anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sums {
+    /// Money.
+    pub spend_nano_usd: i128,
+    /// Tokens read.
+    pub input_tokens: i128,
+    /// Tokens written.
+    pub output_tokens: i128,
+    /// Answered requests.
+    pub requests: i128,
+}
+
 impl Account {
     /// Nothing is lost, and nothing was made up.
     #[must_use]
@@ -66,64 +129,229 @@ impl Account {
 }
 
 impl Audit {
-    /// Nothing is missing and all sums agree. While there are dead letters sums may differ by those.
+    /// Nothing is missing and all sums agree, to the last dead letter.
     #[must_use]
     pub fn holds(&self) -> bool {
-        let dead: u64 = self.producers.iter().map(|one| one.dead_lettered).sum();
-        let disagree = self.accounts_that_disagree + self.pairs_that_disagree;
-        self.producers.iter().all(|one| one.missing.is_empty()) && (disagree == 0 || dead > 0)
+        self.problems.is_empty()
     }
 }
 
-impl Spend {
-    /// What this router has written down, and what has become of it.
-    #[must_use]
-    pub fn account(&self) -> Account {
-        let stats = self.stats();
-        let look = || Account {
-            recorded: stats.recorded(),
-            committed: stats.committed(),
-            dead_lettered: stats.dead_lettered(),
-            pending: stats.owed(),
-        };
-        // The four are not read in one moment; what is the same twice in a row was so in between.
-        let mut before = look();
-        for _ in 0..100 {
-            let now = look();
-            if now == before && now.holds() {
-                break;
-            }
-            before = now;
-            std::hint::spin_loop();
-        }
-        before
-    }
-}
-
-/// Asks the database about everything that was ever written to it.
+/// Asks the database about everything that was ever written to it. What does not hold is looked at
+/// again for as long as `patience`.
 ///
 /// # Errors
 /// When it does not answer.
-pub async fn verify(store: &Store) -> Result<Audit, Error> {
-    let mut dead: BTreeMap<String, u64> = BTreeMap::new();
-    for letter in store.dead_letters(true, MOST_LETTERS).await? {
-        let records = payload::decode(letter.payload.as_bytes()).map_or(0, |kept| kept.records);
-        *dead.entry(letter.batch.producer.to_string()).or_default() += records;
+pub async fn verify(store: &Store, patience: Duration) -> Result<Audit, Error> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let audit = look(store).await?;
+        if audit.holds() || Instant::now() + PAUSE > deadline {
+            return Ok(audit);
+        }
+        sleep(PAUSE).await;
     }
-    let progress = store.progress().await?.into_iter();
-    let producers = progress.map(|one| Producer {
-        dead_lettered: dead.get(&one.producer).copied().unwrap_or(0),
+}
+
+async fn look(store: &Store) -> Result<Audit, Error> {
+    let letters = Letters::read(store).await?;
+    let progress = store.progress().await?;
+    let mut problems: Vec<Problem> = progress.iter().flat_map(missing).collect();
+    let accounts = store.accounts_that_disagree().await?;
+    let tokens = store.tokens_that_disagree().await?;
+    let more = accounts.len() >= MAX_DISAGREEMENTS || tokens.len() >= MAX_DISAGREEMENTS;
+    problems.extend(letters.unexplained(accounts));
+    problems.extend(tokens.into_iter().map(disagreement));
+    if more {
+        problems.push(Problem::More);
+    }
+    let producer = |one: Progress| Producer {
+        dead_lettered: letters.records.get(&one.producer).copied().unwrap_or(0),
         through: one.through,
         newest: one.newest,
         missing: one.missing,
         last_seen: one.last_seen,
         producer: one.producer,
-    });
-    let producers = producers.collect();
-    let (accounts_that_disagree, pairs_that_disagree) = store.disagreements().await?;
+    };
     Ok(Audit {
-        producers,
-        accounts_that_disagree,
-        pairs_that_disagree,
+        producers: progress.into_iter().map(producer).collect(),
+        dead_letters: letters.count,
+        problems,
     })
+}
+
+fn missing(one: &Progress) -> Vec<Problem> {
+    let gap = |&(first, last): &(u64, u64)| Problem::Missing {
+        producer: one.producer.clone(),
+        first,
+        last,
+    };
+    one.missing.iter().map(gap).collect()
+}
+
+fn disagreement(compared: Compared) -> Problem {
+    let three = |[a, b, c, _]: [i128; 4]| [a, b, c];
+    let [endpoint, model] = compared.of;
+    Problem::Tokens {
+        endpoint,
+        model,
+        total: three(compared.total),
+        minutes: three(compared.rows),
+    }
+}
+
+/// What waits in dead letters.
+#[derive(Default)]
+struct Letters {
+    count: u64,
+    /// Records, by producer.
+    records: BTreeMap<String, u64>,
+    /// By kind and entity, what the letters would add to the days more than to the total.
+    lopsided: BTreeMap<[String; 2], Sums>,
+}
+
+impl Letters {
+    async fn read(store: &Store) -> Result<Self, Error> {
+        let mut letters = Self::default();
+        let mut after = (i64::MIN, String::new());
+        loop {
+            let page = store
+                .dead_letters_after(true, (after.0, &after.1), LETTERS)
+                .await?;
+            let Some(last) = page.last() else { break };
+            after = (last.created_at, last.id.to_string());
+            letters.count += page.len() as u64;
+            for letter in page {
+                // An entry of the stream that is no batch holds nothing that anybody counted.
+                let Ok(kept) = payload::decode(letter.payload.as_bytes()) else {
+                    continue;
+                };
+                *letters
+                    .records
+                    .entry(letter.batch.producer.to_string())
+                    .or_default() += kept.records;
+                for row in kept.spend {
+                    letters.add(row.kind.as_str(), &row.entity, row.spent, -1);
+                }
+                for row in kept.daily {
+                    letters.add(row.kind.as_str(), &row.entity, row.spent, 1);
+                }
+            }
+        }
+        letters.lopsided.retain(|_, sums| *sums != Sums::default());
+        Ok(letters)
+    }
+
+    fn add(&mut self, kind: &str, entity: &str, spent: SpendSums, sign: i128) {
+        let key = [kind.to_owned(), entity.to_owned()];
+        let sums = self.lopsided.entry(key).or_default();
+        sums.spend_nano_usd += sign * i128::from(spent.nano_usd);
+        sums.input_tokens += sign * i128::from(spent.input);
+        sums.output_tokens += sign * i128::from(spent.output);
+        sums.requests += sign * i128::from(spent.requests);
+    }
+
+    /// Those that disagree by more, less or something else than letters hold.
+    fn unexplained(&self, accounts: Vec<Compared>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for compared in accounts {
+            let letters = self.lopsided.get(&compared.of).copied().unwrap_or_default();
+            let (total, days) = (Sums::from(compared.total), Sums::from(compared.rows));
+            if total == days + letters {
+                continue;
+            }
+            let [kind, entity] = compared.of;
+            problems.push(Problem::Spend {
+                kind,
+                entity,
+                total,
+                days,
+                letters,
+            });
+        }
+        problems
+    }
+}
+
+impl From<[i128; 4]> for Sums {
+    fn from([money, input, output, requests]: [i128; 4]) -> Self {
+        Self {
+            spend_nano_usd: money,
+            input_tokens: input,
+            output_tokens: output,
+            requests,
+        }
+    }
+}
+
+impl std::ops::Add for Sums {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            spend_nano_usd: self.spend_nano_usd + other.spend_nano_usd,
+            input_tokens: self.input_tokens + other.input_tokens,
+            output_tokens: self.output_tokens + other.output_tokens,
+            requests: self.requests + other.requests,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing {
+                producer,
+                first,
+                last,
+            } => write!(
+                f,
+                "batches {first} to {last} of producer {producer} are not in the database, and later ones are"
+            ),
+            Self::Spend {
+                kind,
+                entity,
+                total,
+                days,
+                letters,
+            } => {
+                write!(
+                    f,
+                    "{kind} {entity}: spend says {total}, its days in daily_spend {days}"
+                )?;
+                if *letters != Sums::default() {
+                    write!(
+                        f,
+                        ", and dead letters would explain a difference of {letters}"
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Tokens {
+                endpoint,
+                model,
+                total,
+                minutes,
+            } => write!(
+                f,
+                "{model} on {endpoint}: token_counts says {total:?} (read, written, both), \
+                 its minutes in token_time_series {minutes:?}"
+            ),
+            Self::More => write!(f, "and there are more accounts or models like these"),
+        }
+    }
+}
+
+impl fmt::Display for Sums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            spend_nano_usd,
+            input_tokens,
+            output_tokens,
+            requests,
+        } = self;
+        write!(
+            f,
+            "{spend_nano_usd} nano-USD, {input_tokens} + {output_tokens} tokens, {requests} requests"
+        )
+    }
 }

@@ -35,6 +35,7 @@ mod journal;
 mod kind;
 mod options;
 mod payload;
+mod queue;
 mod recorded;
 mod recover;
 mod replay;
@@ -49,6 +50,7 @@ mod transaction;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::lease;
@@ -56,12 +58,13 @@ use crate::domain::UsageRecord;
 use crate::supervision::{Backoff, RestartPolicy, guardian};
 use journal::Journal;
 
-pub use audit::{Account, Audit, Producer, verify};
+pub use audit::{Account, Audit, Problem, Producer, Sums, verify};
 pub use journal::OpenError;
 pub use options::{Durability, Options, Redis};
+pub use queue::{Amount, JournalState, LeaseState, Places, Queue, RedisState};
 pub use recorded::{NotRecorded, Recorded};
 pub use recover::{RecoverError, Recovered, recover};
-pub use replay::{Replayed, replay};
+pub use replay::{Replayed, records_in, replay};
 pub use start::StartError;
 pub use stats::SpendStats;
 pub use stream::{Depth, Stream, StreamError, StreamLimits};
@@ -104,6 +107,8 @@ struct Shared {
     lease: lease::Handle,
     courier: courier::Handle,
     drain: drain::Handle,
+    /// Asks Redis how much waits in it.
+    depth: Box<dyn Fn() -> BoxFuture<'static, Result<Depth, StreamError>> + Send + Sync>,
 }
 
 impl Spend {

@@ -22,6 +22,13 @@ pub enum Replayed {
     Refused(String),
 }
 
+/// How many records something of is in `letter`; `None` if it is no usage.
+#[must_use]
+pub fn records_in(letter: &DeadLetter) -> Option<u64> {
+    let kept = payload::decode(letter.payload.as_bytes()).ok()?;
+    Some(kept.records)
+}
+
 /// Adds what is in `letter` to the database.
 ///
 /// # Errors

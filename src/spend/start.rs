@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use redis::aio::ConnectionLike;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -95,15 +96,20 @@ impl Spend {
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
+        let stream = Stream::new(redis.connection.clone(), &redis.key_prefix, redis.limits);
+        let asked = stream.clone();
         let shared = Shared {
             lease: lease::Handle::new(),
             courier: courier::Handle::new(),
             drain: drain::Handle::new(),
+            depth: Box::new(move || {
+                let stream = asked.clone();
+                async move { stream.depth().await }.boxed()
+            }),
         };
         let stats = Arc::new(SpendStats::new(Some(shared.lease.clone())));
         let journal = open(&options, &stats).await?;
         let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
-        let stream = Stream::new(redis.connection.clone(), &redis.key_prefix, redis.limits);
         let children = vec![
             flush.child(flush::Arguments {
                 store: store.clone(),

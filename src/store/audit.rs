@@ -1,16 +1,19 @@
 //! Questions whose answer should be that all is well.
 //!
-//! Sums are compared inside the database and only counted here, because each database has another
-//! type for a sum. One statement sees one state, whatever is written meanwhile.
+//! Each is one statement, and so sees one state, whatever is written meanwhile. Sums are made and
+//! compared inside the database; only what is wrong leaves it, as text, because each database has
+//! another type for a sum.
 
-use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel::deserialize::QueryableByName;
+use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::Store;
-use super::dialect::Dialect as _;
+use super::dialect::{Dialect, Value};
 use super::error::Error;
-use super::pool::{read, transaction};
-use super::schema::spend_batches;
+use super::pool::reading;
+
+/// Nobody looks at more of them one by one.
+pub const MAX_DISAGREEMENTS: usize = 1_000;
 
 /// How far one producer has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,33 +30,162 @@ pub struct Progress {
     pub last_seen: i64,
 }
 
-const ACCOUNTS: &str = "SELECT count(*) AS number FROM spend LEFT JOIN ( \
-        SELECT kind, entity, sum(spend_nano_usd) AS money, sum(input_tokens) AS input, \
-            sum(output_tokens) AS output, sum(requests) AS requests \
-        FROM daily_spend GROUP BY kind, entity \
-    ) days ON days.kind = spend.kind AND days.entity = spend.entity \
-    WHERE days.money IS NULL OR days.money <> spend.spend_nano_usd \
-        OR days.input <> spend.input_tokens OR days.output <> spend.output_tokens \
-        OR days.requests <> spend.requests";
+/// A total, and the sum of the rows it should be the total of. Numbers are money, tokens read, tokens
+/// written and requests, or tokens read, written, both together, and nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// Kind and entity, or endpoint and model.
+    pub of: [String; 2],
+    /// What the total says.
+    pub total: [i128; 4],
+    /// What its rows say together.
+    pub rows: [i128; 4],
+}
 
-const PAIRS: &str = "SELECT count(*) AS number FROM token_counts LEFT JOIN ( \
-        SELECT endpoint, model, sum(input_tokens) AS input, sum(output_tokens) AS output \
-        FROM token_time_series GROUP BY endpoint, model \
-    ) minutes ON minutes.endpoint = token_counts.endpoint AND minutes.model = token_counts.model \
-    WHERE minutes.input IS NULL OR minutes.input <> token_counts.input_tokens \
-        OR minutes.output <> token_counts.output_tokens";
+/// Two tables of which one has the other's sums.
+struct Pair {
+    total: &'static str,
+    rows: &'static str,
+    key: [&'static str; 2],
+    values: &'static [&'static str],
+}
+
+const ACCOUNTS: Pair = Pair {
+    total: "spend",
+    rows: "daily_spend",
+    key: ["kind", "entity"],
+    values: &[
+        "spend_nano_usd",
+        "input_tokens",
+        "output_tokens",
+        "requests",
+    ],
+};
+
+const TOKENS: Pair = Pair {
+    total: "token_counts",
+    rows: "token_time_series",
+    key: ["endpoint", "model"],
+    values: &["input_tokens", "output_tokens", "total_tokens"],
+};
+
+const PRODUCERS: &str = "SELECT spend_producers.producer AS producer, \
+        spend_producers.high_water AS high_water, spend_producers.last_seen AS last_seen, \
+        count(spend_batches.seq) AS listed, max(spend_batches.seq) AS newest \
+    FROM spend_producers LEFT JOIN spend_batches \
+        ON spend_batches.producer = spend_producers.producer \
+        AND spend_batches.seq > spend_producers.high_water \
+    GROUP BY spend_producers.producer, spend_producers.high_water, spend_producers.last_seen \
+    ORDER BY spend_producers.producer";
+
+/// The batches listed beyond the high water, and the high water itself, negative and less one.
+const LISTED: &str = "SELECT seq AS number FROM spend_batches WHERE producer = ? \
+    AND seq > (SELECT high_water FROM spend_producers WHERE producer = ?) \
+    UNION ALL SELECT -1 - high_water FROM spend_producers WHERE producer = ?";
+
+#[derive(QueryableByName)]
+struct ReadProducer {
+    #[diesel(sql_type = Text)]
+    producer: String,
+    #[diesel(sql_type = BigInt)]
+    high_water: i64,
+    #[diesel(sql_type = BigInt)]
+    last_seen: i64,
+    #[diesel(sql_type = BigInt)]
+    listed: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    newest: Option<i64>,
+}
+
+#[derive(QueryableByName)]
+struct ReadCompared {
+    #[diesel(sql_type = Text)]
+    key_0: String,
+    #[diesel(sql_type = Text)]
+    key_1: String,
+    #[diesel(sql_type = Text)]
+    total_0: String,
+    #[diesel(sql_type = Text)]
+    total_1: String,
+    #[diesel(sql_type = Text)]
+    total_2: String,
+    #[diesel(sql_type = Text)]
+    total_3: String,
+    #[diesel(sql_type = Text)]
+    rows_0: String,
+    #[diesel(sql_type = Text)]
+    rows_1: String,
+    #[diesel(sql_type = Text)]
+    rows_2: String,
+    #[diesel(sql_type = Text)]
+    rows_3: String,
+}
+
+impl Pair {
+    /// What disagrees: totals that are not the sum of their rows, and rows without a total. `text` is
+    /// the type a number is cast to.
+    fn statement(&self, text: &str) -> String {
+        let Self {
+            total,
+            rows,
+            key: [one, two],
+            values,
+        } = self;
+        let sums: Vec<_> = values.iter().map(|v| format!("sum({v}) AS {v}")).collect();
+        let summed = format!(
+            "(SELECT {one}, {two}, {} FROM {rows} GROUP BY {one}, {two}) summed",
+            sums.join(", ")
+        );
+        let on = format!("ON summed.{one} = {total}.{one} AND summed.{two} = {total}.{two}");
+        let side = |table: &str, name: &str| -> Vec<String> {
+            (0..4)
+                .map(|at| match values.get(at) {
+                    Some(value) => {
+                        format!("CAST(COALESCE({table}.{value}, 0) AS {text}) AS {name}_{at}")
+                    }
+                    None => format!("'0' AS {name}_{at}"),
+                })
+                .collect()
+        };
+        let keys = |table: &str| vec![format!("{table}.{one} AS key_0, {table}.{two} AS key_1")];
+        let columns = |keyed: &str| {
+            [keys(keyed), side(total, "total"), side("summed", "rows")]
+                .concat()
+                .join(", ")
+        };
+        let differ: Vec<_> = values
+            .iter()
+            .map(|value| format!("{total}.{value} <> COALESCE(summed.{value}, 0)"))
+            .collect();
+        format!(
+            "SELECT {} FROM {total} LEFT JOIN {summed} {on} WHERE {} \
+             UNION ALL SELECT {} FROM {summed} LEFT JOIN {total} {on} WHERE {total}.{one} IS NULL \
+             LIMIT {MAX_DISAGREEMENTS}",
+            columns(total),
+            differ.join(" OR "),
+            columns("summed"),
+        )
+    }
+}
 
 impl Store {
-    /// How many accounts are not the sum of their days, and how many pairs of endpoint and model not
-    /// the sum of their minutes.
+    /// Accounts that are not the sum of their days, the first [`MAX_DISAGREEMENTS`].
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn disagreements(&self) -> Result<(u64, u64), Error> {
-        let accounts = transaction!(self, "ROLLBACK", |conn| conn.numbers(ACCOUNTS, &[]))?;
-        let pairs = transaction!(self, "ROLLBACK", |conn| conn.numbers(PAIRS, &[]))?;
-        let count = |found: Vec<i64>| found.into_iter().next().map_or(0, i64::unsigned_abs);
-        Ok((count(accounts), count(pairs)))
+    pub async fn accounts_that_disagree(&self) -> Result<Vec<Compared>, Error> {
+        let read = reading!(self, |conn| compare(conn, &ACCOUNTS))?;
+        Ok(read.into_iter().map(Compared::from).collect())
+    }
+
+    /// Pairs of endpoint and model that are not the sum of their minutes, the first
+    /// [`MAX_DISAGREEMENTS`].
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tokens_that_disagree(&self) -> Result<Vec<Compared>, Error> {
+        let read = reading!(self, |conn| compare(conn, &TOKENS))?;
+        Ok(read.into_iter().map(Compared::from).collect())
     }
 
     /// How far each producer has come, and what is missing on the way.
@@ -61,17 +193,56 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn progress(&self) -> Result<Vec<Progress>, Error> {
-        let mut all = Vec::new();
-        for (producer, high_water, last_seen) in self.producers().await? {
-            let listed: Result<Vec<i64>, Error> = read!(self, |conn| spend_batches::table
-                .select(spend_batches::seq)
-                .filter(spend_batches::producer.eq(&producer))
-                .filter(spend_batches::seq.gt(high_water))
-                .order(spend_batches::seq)
-                .load(conn));
-            all.push(followed(producer, high_water, last_seen, &listed?));
+        let read = reading!(self, |conn| producers(conn))?;
+        let mut all = Vec::with_capacity(read.len());
+        for one in read {
+            let newest = one.newest.unwrap_or(one.high_water);
+            // As many as there would be: nothing can be missing.
+            if newest - one.high_water == one.listed {
+                all.push(Progress {
+                    producer: one.producer,
+                    through: newest.unsigned_abs(),
+                    newest: newest.unsigned_abs(),
+                    missing: Vec::new(),
+                    last_seen: one.last_seen,
+                });
+                continue;
+            }
+            let name = [Value::Text(&one.producer); 3];
+            let mut listed = reading!(self, |conn| conn.numbers(LISTED, &name))?;
+            listed.sort_unstable();
+            // It may have been raised since we asked for it.
+            let water = listed.first().map_or(one.high_water, |first| -1 - first);
+            let listed = listed.get(1..).unwrap_or_default();
+            all.push(followed(one.producer, water, one.last_seen, listed));
         }
         Ok(all)
+    }
+}
+
+async fn compare<C: Dialect>(connection: &mut C, pair: &Pair) -> Result<Vec<ReadCompared>, Error>
+where
+    ReadCompared: QueryableByName<C::Backend>,
+{
+    connection.rows(&pair.statement(C::TEXT), &[]).await
+}
+
+async fn producers<C: Dialect>(connection: &mut C) -> Result<Vec<ReadProducer>, Error>
+where
+    ReadProducer: QueryableByName<C::Backend>,
+{
+    connection.rows(PRODUCERS, &[]).await
+}
+
+impl From<ReadCompared> for Compared {
+    fn from(read: ReadCompared) -> Self {
+        // Sums of whole numbers: no database has more digits than these take.
+        let number = |text: String| text.parse().unwrap_or(i128::MAX);
+        Self {
+            of: [read.key_0, read.key_1],
+            total: [read.total_0, read.total_1, read.total_2, read.total_3].map(number),
+            rows: [read.rows_0, read.rows_1, read.rows_2, read.rows_3].map(number),
+        }
     }
 }
 

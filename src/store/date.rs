@@ -1,5 +1,8 @@
 //! Days as people write them: UTC, `YYYY-MM-DD`. Pure.
 
+use std::fmt;
+use std::str::FromStr;
+
 const SECONDS: i64 = 86_400;
 /// Days in 400 years, after which the calendar repeats.
 const ERA: i64 = 146_097;
@@ -25,9 +28,91 @@ pub(super) fn of(at: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// A day of the calendar, as it is written; earlier ones are smaller.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(String);
+
+/// The text names no day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a day such as 2026-03-14")]
+pub struct InvalidDay;
+
+impl Day {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Day {
+    type Err = InvalidDay;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDay> {
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let parts: Vec<&str> = text.split('-').collect();
+        let [year, month, day] = parts[..] else {
+            return Err(InvalidDay);
+        };
+        if (year.len(), month.len(), day.len()) != (4, 2, 2) || !parts.iter().all(|p| digits(p)) {
+            return Err(InvalidDay);
+        }
+        let number = |part: &str| part.parse::<u32>().map_err(|_| InvalidDay);
+        let (year, month, day) = (number(year)?, number(month)?, number(day)?);
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let last = match month {
+            2 => 28 + u32::from(leap),
+            4 | 6 | 9 | 11 => 30,
+            1..=12 => 31,
+            _ => 0,
+        };
+        if year == 0 || !(1..=last).contains(&day) {
+            return Err(InvalidDay);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_one_of_the_calendar_and_nothing_else() {
+        for day in [
+            "2026-03-14",
+            "2024-02-29",
+            "2000-02-29",
+            "0001-01-01",
+            "9999-12-31",
+        ] {
+            assert_eq!(day.parse::<Day>().unwrap().as_str(), day);
+        }
+        for wrong in [
+            "",
+            "2026-3-14",
+            "2026-02-29",
+            "1900-02-29",
+            "2026-04-31",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-01-00",
+            "0000-01-01",
+            "20260314",
+            "2026-03-14 ",
+            "2026-03-14-1",
+            "+026-03-14",
+            "yesterday",
+        ] {
+            assert_eq!(wrong.parse::<Day>(), Err(InvalidDay), "{wrong}");
+        }
+    }
 
     #[test]
     fn days_are_those_of_the_calendar() {

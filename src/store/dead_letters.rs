@@ -102,6 +102,20 @@ impl Store {
         waiting_only: bool,
         limit: u32,
     ) -> Result<Vec<DeadLetter>, Error> {
+        self.dead_letters_after(waiting_only, (i64::MIN, ""), limit)
+            .await
+    }
+
+    /// The same, behind the letter that was written then and has this id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn dead_letters_after(
+        &self,
+        waiting_only: bool,
+        (written, id): (i64, &str),
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>, Error> {
         // Every letter has been replayed after this, or never.
         let replayed_after = if waiting_only { i64::MAX } else { i64::MIN };
         let rows: Result<Vec<Row>, Error> = read!(self, |conn| dead_letters::table
@@ -111,10 +125,40 @@ impl Store {
                     .is_null()
                     .or(dead_letters::replayed_at.gt(replayed_after))
             )
+            .filter(
+                dead_letters::created_at
+                    .gt(written)
+                    .or(dead_letters::created_at
+                        .eq(written)
+                        .and(dead_letters::id.gt(id)))
+            )
             .order((dead_letters::created_at, dead_letters::id))
             .limit(i64::from(limit))
             .load(conn));
         Ok(rows?.into_iter().map(DeadLetter::from).collect())
+    }
+
+    /// One letter.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>, Error> {
+        let rows: Result<Vec<Row>, Error> = read!(self, |conn| dead_letters::table
+            .select(Row::as_select())
+            .filter(dead_letters::id.eq(id.to_string()))
+            .load(conn));
+        Ok(rows?.into_iter().map(DeadLetter::from).next())
+    }
+
+    /// How many letters wait to be replayed.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn dead_letters_waiting(&self) -> Result<i64, Error> {
+        read!(self, |conn| dead_letters::table
+            .filter(dead_letters::replayed_at.is_null())
+            .count()
+            .get_result(conn))
     }
 
     /// The letters about these batches, replayed or not.

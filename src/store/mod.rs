@@ -26,6 +26,7 @@ mod migrations;
 mod mysql;
 mod pool;
 mod postgres;
+mod report;
 mod schema;
 mod server;
 mod spend;
@@ -43,13 +44,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use accounts::{AccountChange, AccountChanges, BudgetKey, Saved, Stored, Upon};
-pub use audit::Progress;
+pub use audit::{Compared, MAX_DISAGREEMENTS, Progress};
 pub use batch::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums};
 pub use daily_spend::DaySpentRow;
+pub use date::{Day, InvalidDay};
 pub use dead_letters::DeadLetter;
 pub use error::Error;
 pub use flush::{Applied, Flush};
 pub use flush_leader::Fence;
+pub use report::{
+    Group, MAX_REPORT_ROWS, Measure, Order, OrderBy, ReportRow, Source, SpendQuery, SpendReport,
+};
 pub use spend::{PeriodRow, SpentRow};
 pub use time_series::{MAX_MINUTES, MinuteRow};
 pub use token_counts::CountRow;

@@ -23,6 +23,8 @@ mod redis;
 )]
 mod redis_process;
 mod serving;
+mod spend;
+mod spend_cli;
 mod storm;
 mod support;
 mod watching;

@@ -12,6 +12,7 @@ mod openapi;
 mod patch;
 mod prices;
 mod redis;
+mod spend;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +56,7 @@ fn all() -> Vec<Route> {
         members::routes(),
         prices::routes(),
         redis::routes(),
+        spend::routes(),
     ]
     .into_iter()
     .flatten()

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Route;
+use super::{Route, spend};
 
 pub(super) fn describe(routes: &[Route]) -> String {
     let mut paths = Map::new();
@@ -45,11 +45,9 @@ fn call(route: &Route) -> Value {
         let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
         json!({ "application/json": { "schema": schema } })
     };
-    let status = if route.method == http::Method::POST {
-        "201"
-    } else {
-        "200"
-    };
+    // A list is posted to for something to be made, anything else for something to be done.
+    let makes = route.method == http::Method::POST && !route.path.contains('{');
+    let status = if makes { "201" } else { "200" };
     let mut done = json!({ "description": "done" });
     if let Some(gives) = route.gives {
         done["content"] = content(gives);
@@ -116,7 +114,7 @@ fn schemas() -> Value {
     };
     let whole = json!({ "type": "integer" });
     let text = json!({ "type": "string" });
-    json!({
+    let mut schemas = json!({
         "Draft": object(draft()),
         "NewAccount": with(json!({ "id": text })),
         "Account": with(json!({
@@ -177,5 +175,9 @@ fn schemas() -> Value {
             "properties": { "weight": { "type": "number", "minimum": 0 } },
         },
         "Error": { "type": "object", "properties": { "error": text } },
-    })
+    });
+    for (name, schema) in spend::schemas() {
+        schemas[name] = schema;
+    }
+    schemas
 }

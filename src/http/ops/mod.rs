@@ -2,6 +2,8 @@
 
 mod health;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
@@ -20,7 +22,11 @@ pub(super) fn routes() -> Router<State> {
         .route("/metrics", get(scrape))
 }
 
+/// A Redis that has not answered by then is shown as away.
+const REDIS: Duration = Duration::from_millis(250);
+
 async fn scrape(Shared(state): Shared<State>) -> Response {
+    state.spend.look(REDIS).await;
     match metrics::render(&state.registry) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {

@@ -68,6 +68,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Actor for Courier<C> {
             Message::Due(alarm) => state.due(alarm, now),
             Message::Sent(ids, entries) => state.sent(&ids, entries, now, fastrand::f64()),
             Message::Told(answer) => state.told(answer, now),
+            Message::Carried(reply) => {
+                // Whoever asked may have given up.
+                let _ = reply.send(state.carried());
+                Vec::new()
+            }
         };
         for effect in effects {
             carrying.act(&myself, effect);

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use ractor::RpcReplyPort;
+
 use super::state::{Alarm, Answer};
+use crate::spend::queue::Carried;
 use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
 
@@ -21,4 +24,6 @@ pub(in crate::spend) enum Message {
     Sent(Vec<BatchId>, Vec<String>),
     /// What has become of those in the stream; `None` when nobody could say.
     Told(Option<Answer>),
+    /// How much is where?
+    Carried(RpcReplyPort<Carried>),
 }

@@ -27,9 +27,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use ractor::Actor as _;
 use redis::aio::ConnectionLike;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::journal::Journal;
+use super::queue::Carried;
 use super::settlement::Settlement;
 use super::stream::Stream;
 use super::{SpendStats, flush, forward};
@@ -111,6 +113,13 @@ impl Handle {
     pub(super) fn settled(&self, settlements: Vec<Settlement>) {
         // A successor that was not told sends them once more, and finds out.
         self.0.cast(Message::Settled(settlements));
+    }
+
+    /// What is with it and in Redis; `None` when it does not say.
+    pub(super) async fn carried(&self, limit: Duration) -> Option<Carried> {
+        let actor = self.0.occupant()?;
+        let asked = timeout(limit, async { ractor::call!(actor, Message::Carried) });
+        asked.await.ok()?.ok()
     }
 
     /// Ends it when it has done what it was told so far.

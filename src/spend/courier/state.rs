@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Rules;
+use crate::spend::queue::Carried;
 use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
 use crate::supervision::Backoff;
@@ -135,6 +136,19 @@ impl State {
                 self.append()
             }
         }
+    }
+
+    /// What went past Redis is the flush actor's to tell.
+    pub(super) fn carried(&self) -> Carried {
+        let mut carried = Carried::default();
+        for Item { batch, place, .. } in self.items.values() {
+            match place {
+                Place::Waiting | Place::Going => carried.to_redis.add(batch.records),
+                Place::Held { .. } => carried.in_redis.add(batch.records),
+                Place::Diverted => {}
+            }
+        }
+        carried
     }
 
     pub(super) fn sent(

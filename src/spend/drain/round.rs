@@ -66,14 +66,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         let ended = self.drain().await;
         let Arguments { stream, stats, .. } = &self.0;
         match stream.depth().await {
-            Ok(depth) => {
-                stats.redis_batches.store(depth.batches, Relaxed);
-                stats.redis_rows.store(depth.rows, Relaxed);
-                stats.redis_bytes.store(depth.bytes, Relaxed);
-                stats.redis_seen.store(true, Relaxed);
-            }
+            Ok(depth) => stats.saw(Some(depth)),
             Err(error) => {
-                stats.redis_seen.store(false, Relaxed);
+                stats.saw(None);
                 tracing::debug!(%error, "Redis does not say how much waits");
             }
         }

@@ -52,6 +52,11 @@ impl Actor for Flush {
             Message::Hurry => state.hurry(),
             Message::Due(timer) => state.due(timer),
             Message::Written(done) => state.written(done, fastrand::f64()),
+            Message::Queued(reply) => {
+                // Whoever asked may have given up.
+                let _ = reply.send(state.queued());
+                Vec::new()
+            }
         };
         for effect in effects {
             flushing.act(&myself, effect);

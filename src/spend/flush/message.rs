@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use ractor::RpcReplyPort;
+
 use super::state::Timer;
+use crate::spend::queue::Amount;
 use crate::spend::settlement::Settlement;
 use crate::store::SealedBatch;
 
@@ -17,4 +20,6 @@ pub(in crate::spend) enum Message {
     Due(Timer),
     /// The transaction ended: these are in the database now, or nobody knows.
     Written(Option<Vec<Settlement>>),
+    /// How much is in the queue?
+    Queued(RpcReplyPort<Amount>),
 }

@@ -23,8 +23,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use ractor::Actor as _;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::queue::Amount;
 use super::{SpendStats, forward};
 use crate::store::{SealedBatch, Store};
 use crate::supervision::Slot;
@@ -77,6 +79,13 @@ impl Handle {
     /// Someone waits: write what is there without waiting for the timer.
     pub(super) fn hurry(&self) {
         self.0.cast(Message::Hurry);
+    }
+
+    /// What is in its queue; `None` when it does not say.
+    pub(super) async fn queued(&self, limit: Duration) -> Option<Amount> {
+        let actor = self.0.occupant()?;
+        let asked = timeout(limit, async { ractor::call!(actor, Message::Queued) });
+        asked.await.ok()?.ok()
     }
 
     /// Ends it when it has done what it was told so far.

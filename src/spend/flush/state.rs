@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::spend::queue::Amount;
 use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
 use crate::supervision::Backoff;
@@ -69,6 +70,12 @@ impl State {
             Phase::Idle => self.gather(self.interval),
             Phase::Gathering | Phase::Writing { .. } => Vec::new(),
         }
+    }
+
+    pub(super) fn queued(&self) -> Amount {
+        let mut amount = Amount::default();
+        self.queue.values().for_each(|one| amount.add(one.records));
+        amount
     }
 
     pub(super) fn hurry(&mut self) -> Vec<Effect> {

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::SpendStats;
+use crate::spend::Account;
 
 /// Name, help, value.
 type Metric = (&'static str, &'static str, u64);
@@ -45,8 +46,10 @@ impl Collector for Queues {
 
 impl Collector for All {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        gauges(&mut encoder, &state(&self.0))?;
-        counters(&mut encoder, &totals(&self.0))?;
+        // One look for all of them, so that what is scraped together adds up.
+        let account = self.0.account();
+        gauges(&mut encoder, &state(&self.0, account))?;
+        counters(&mut encoder, &totals(&self.0, account))?;
         if self.0.lease.is_some() {
             gauges(&mut encoder, &redis_state(&self.0))?;
             counters(&mut encoder, &redis_totals(&self.0))?;
@@ -86,7 +89,7 @@ fn queues(stats: &SpendStats) -> [Metric; 5] {
     ]
 }
 
-fn state(stats: &SpendStats) -> [Metric; 5] {
+fn state(stats: &SpendStats, account: Account) -> [Metric; 5] {
     [
         (
             "spend_oldest_unflushed_seconds",
@@ -106,32 +109,34 @@ fn state(stats: &SpendStats) -> [Metric; 5] {
         (
             "spend_records_pending_total",
             "Records written down, and neither in the database nor in dead letters",
-            stats.pending(),
+            account
+                .recorded
+                .saturating_sub(account.committed + account.dead_lettered),
         ),
         (
             "spend_records_owed",
             "Records the journal has to bring to the database: as many as are pending",
-            stats.owed(),
+            account.pending,
         ),
     ]
 }
 
-fn totals(stats: &SpendStats) -> [Metric; 7] {
+fn totals(stats: &SpendStats, account: Account) -> [Metric; 7] {
     [
         (
             "spend_records_recorded",
             "Usage records written down",
-            stats.recorded(),
+            account.recorded,
         ),
         (
             "spend_records_committed",
             "Usage records in the database",
-            stats.committed(),
+            account.committed,
         ),
         (
             "spend_records_dead_lettered",
             "Usage records of which something was set aside because the database will never take it",
-            stats.dead_lettered(),
+            account.dead_lettered,
         ),
         (
             "spend_records_refused",
@@ -161,7 +166,7 @@ fn redis_state(stats: &SpendStats) -> [Metric; 3] {
         (
             "spend_redis_up",
             "1 while Redis says how much waits in it; while it is 0 the queue sizes are the last known",
-            stats.redis_seen.load(Relaxed).into(),
+            stats.redis_up().into(),
         ),
         (
             "spend_redis_bytes",

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::audit::Account;
 use super::stream::Depth;
 use crate::cluster::lease;
 
@@ -115,6 +116,28 @@ impl SpendStats {
         self.recorded().saturating_sub(done)
     }
 
+    /// The four at one moment, as the journal counts what it owes.
+    pub fn account(&self) -> Account {
+        // In this order: whatever is done by now has been recorded before.
+        let look = || Account {
+            committed: self.committed(),
+            dead_lettered: self.dead_lettered(),
+            pending: self.owed(),
+            recorded: self.recorded(),
+        };
+        // They are not read in one moment; what is the same twice in a row was so in between.
+        let mut before = look();
+        for _ in 0..100 {
+            let now = look();
+            if now == before && now.holds() {
+                break;
+            }
+            before = now;
+            std::hint::spin_loop();
+        }
+        before
+    }
+
     /// Records of which no database takes everything: the rest is in dead letters.
     pub fn dead_lettered(&self) -> u64 {
         self.dead_lettered.load(Relaxed)
@@ -181,6 +204,21 @@ impl SpendStats {
             rows: self.redis_rows.load(Relaxed),
             bytes: self.redis_bytes.load(Relaxed),
         }
+    }
+
+    /// What Redis said just now about what waits in it; `None`: nothing.
+    pub(super) fn saw(&self, depth: Option<Depth>) {
+        if let Some(depth) = depth {
+            self.redis_batches.store(depth.batches, Relaxed);
+            self.redis_rows.store(depth.rows, Relaxed);
+            self.redis_bytes.store(depth.bytes, Relaxed);
+        }
+        self.redis_seen.store(depth.is_some(), Relaxed);
+    }
+
+    /// Whether Redis answered when it was last asked how much waits in it.
+    pub fn redis_up(&self) -> bool {
+        self.redis_seen.load(Relaxed)
     }
 
     /// Batches that Redis had and lost, and that were sent again.

@@ -12,15 +12,20 @@ mod postgres;
 mod sqlite;
 mod statement;
 
+use diesel::deserialize::QueryableByName;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 
 use super::error::Error;
-use statement::Statement;
+use statement::{Named, Statement};
 
 /// What a connection has to be able to do beyond diesel's common part.
 pub(super) trait Dialect: AsyncConnection + SimpleAsyncConnection + Send {
     /// Begins a transaction that is going to write.
     const BEGIN: &str;
+
+    /// What a number is cast to so that it comes as text: each database has a type of its own for a
+    /// sum, and as text all of them are exact.
+    const TEXT: &str;
 
     /// Makes every other caller, wherever it runs, wait until this connection is closed. Takes the
     /// bounds off what one statement may take, too: a migration may be long.
@@ -31,6 +36,11 @@ pub(super) trait Dialect: AsyncConnection + SimpleAsyncConnection + Send {
 
     /// The one column of whole numbers a statement selects.
     async fn numbers(&mut self, statement: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error>;
+
+    /// The rows a statement selects, whose columns have the names of the fields of `R`.
+    async fn rows<R>(&mut self, statement: &str, values: &[Value<'_>]) -> Result<Vec<R>, Error>
+    where
+        R: QueryableByName<Self::Backend> + Send + 'static;
 
     /// Adds rows, or adds to those that are there.
     async fn add(&mut self, rows: &Rows<'_>) -> Result<(), Error>;
@@ -187,6 +197,11 @@ fn once<'a>(text: &'a str, values: &[Value<'a>]) -> Statement<'a> {
         values: values.to_vec(),
         kept: false,
     }
+}
+
+/// The same, for a statement whose columns have names.
+fn named<'a>(text: &'a str, values: &[Value<'a>]) -> Named<'a> {
+    Named(once(text, values))
 }
 
 /// The insertion of `count` rows by `VALUES`.

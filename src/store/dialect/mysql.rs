@@ -1,9 +1,10 @@
 //! MySQL and MariaDB.
 
+use diesel::deserialize::QueryableByName;
 use diesel_async::{AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection as _};
 
 use super::statement::{Statement, sizes};
-use super::{Dialect, Rows, Value, insertion, once};
+use super::{Dialect, Rows, Value, insertion, named, once};
 use crate::store::error::Error;
 
 /// Rows with one statement. With the longest names there are, it stays below the 16 MiB a packet may
@@ -12,6 +13,7 @@ const MOST: usize = 1_024;
 
 impl Dialect for AsyncMysqlConnection {
     const BEGIN: &str = "BEGIN";
+    const TEXT: &str = "CHAR";
 
     async fn lock_migrations(&mut self) -> Result<(), Error> {
         // Locks belong to the whole server, databases do not. On MariaDB a wait counts as a
@@ -33,6 +35,13 @@ impl Dialect for AsyncMysqlConnection {
 
     async fn numbers(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
         Ok(once(text, values).load(self).await?)
+    }
+
+    async fn rows<R>(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<R>, Error>
+    where
+        R: QueryableByName<Self::Backend> + Send + 'static,
+    {
+        Ok(named(text, values).load(self).await?)
     }
 
     async fn add(&mut self, rows: &Rows<'_>) -> Result<(), Error> {

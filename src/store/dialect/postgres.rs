@@ -1,12 +1,13 @@
 //! PostgreSQL.
 
+use diesel::deserialize::QueryableByName;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 
-use super::{Column, Dialect, Rows, Value, once};
+use super::{Column, Dialect, Rows, Value, named, once};
 use crate::store::error::Error;
 
 /// "herdsman" in ASCII: nobody else in the same database will have thought of it.
@@ -14,6 +15,7 @@ const MIGRATIONS: i64 = i64::from_be_bytes(*b"herdsman");
 
 impl Dialect for AsyncPgConnection {
     const BEGIN: &str = "BEGIN";
+    const TEXT: &str = "TEXT";
 
     async fn lock_migrations(&mut self) -> Result<(), Error> {
         // A change of a table that has to wait lets nobody else pass: it gives up first.
@@ -30,6 +32,13 @@ impl Dialect for AsyncPgConnection {
 
     async fn numbers(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
         Ok(once(text, values).load(self).await?)
+    }
+
+    async fn rows<R>(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<R>, Error>
+    where
+        R: QueryableByName<Self::Backend> + Send + 'static,
+    {
+        Ok(named(text, values).load(self).await?)
     }
 
     /// One array for each column, so that any number of rows is one short statement.

@@ -1,9 +1,10 @@
 //! SQLite.
 
+use diesel::deserialize::QueryableByName;
 use diesel_async::RunQueryDsl;
 
 use super::statement::{Statement, sizes};
-use super::{Dialect, Rows, Value, insertion, once};
+use super::{Dialect, Rows, Value, insertion, named, once};
 use crate::store::error::Error;
 use crate::store::sqlite::Connection;
 
@@ -14,6 +15,7 @@ impl Dialect for Connection {
     // A transaction that first reads and then wants to write is refused at once when another
     // program writes meanwhile, however long the busy timeout.
     const BEGIN: &str = "BEGIN IMMEDIATE";
+    const TEXT: &str = "TEXT";
 
     async fn lock_migrations(&mut self) -> Result<(), Error> {
         // A file has one writer anyway: the transaction around all of them is the lock.
@@ -26,6 +28,13 @@ impl Dialect for Connection {
 
     async fn numbers(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<i64>, Error> {
         Ok(once(text, values).load(self).await?)
+    }
+
+    async fn rows<R>(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<R>, Error>
+    where
+        R: QueryableByName<Self::Backend> + Send + 'static,
+    {
+        Ok(named(text, values).load(self).await?)
     }
 
     async fn add(&mut self, rows: &Rows<'_>) -> Result<(), Error> {

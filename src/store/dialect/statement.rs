@@ -8,7 +8,7 @@ use diesel::backend::Backend;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, HasSqlType, Text};
+use diesel::sql_types::{BigInt, HasSqlType, Text, Untyped};
 
 use super::Value;
 
@@ -58,6 +58,28 @@ where
             }
         }
         Ok(())
+    }
+}
+
+/// One that selects columns by name.
+pub(super) struct Named<'a>(pub(super) Statement<'a>);
+
+impl QueryId for Named<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Named<'_> {
+    type SqlType = Untyped;
+}
+
+impl<'a, DB> QueryFragment<DB> for Named<'a>
+where
+    DB: Backend,
+    Statement<'a>: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.0.walk_ast(out)
     }
 }
 

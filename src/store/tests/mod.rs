@@ -1,11 +1,13 @@
 //! One suite for every database: real files and real servers.
 
 mod accounts;
+mod audit;
 mod contention;
 mod exactly_once;
 mod migrations;
 mod outages;
 mod poison;
+mod report;
 mod sqlite_file;
 mod tls;
 

@@ -1,0 +1,49 @@
+//! Whether everything adds up. That it does not is an answer, and no error.
+
+use std::time::Duration;
+
+use axum::extract::State as Shared;
+use http::StatusCode;
+use serde::Serialize;
+
+use super::{Outcome, answer};
+use crate::http::State;
+use crate::spend::{self, Account, Audit};
+
+/// What is on its way arrives within seconds, or does not.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Serialize)]
+struct Shown {
+    holds: bool,
+    /// What this router has written down, and what has become of it.
+    router: Account,
+    database: Audit,
+    /// In a sentence each, what does not hold.
+    problems: Vec<String>,
+}
+
+pub(super) async fn show(Shared(state): Shared<State>) -> Outcome {
+    let database = spend::verify(&state.store, PATIENCE).await?;
+    let router = state.spend.account();
+    let mut problems: Vec<_> = database.problems.iter().map(ToString::to_string).collect();
+    if !router.holds() {
+        let Account {
+            recorded,
+            committed,
+            dead_lettered,
+            pending,
+        } = router;
+        problems.push(format!(
+            "this router recorded {recorded} requests, of which {committed} are committed, {pending} \
+             pending and {dead_lettered} dead-lettered"
+        ));
+    }
+    let shown = Shown {
+        holds: problems.is_empty(),
+        router,
+        database,
+        problems,
+    };
+    Ok(answer(StatusCode::OK, &shown))
+}

@@ -1,0 +1,66 @@
+//! What does not add up is found, on every database.
+
+use super::*;
+
+async fn charged(store: &Store, producer: Uuid, seqs: impl IntoIterator<Item = u64>) {
+    for seq in seqs {
+        let one = Arc::new(charge(producer, seq, "k", 100));
+        apply(store, &[one]).await.unwrap();
+    }
+}
+
+on_every_database! {
+    async fn tables_that_were_only_written_by_us_agree(ground: &Ground) {
+        let store = ground.open().await;
+        charged(&store, Uuid::now_v7(), 1..=5).await;
+        assert_eq!(store.accounts_that_disagree().await.unwrap(), []);
+        assert_eq!(store.tokens_that_disagree().await.unwrap(), []);
+    }
+
+    async fn an_account_that_is_not_the_sum_of_its_days_is_named(ground: &Ground) {
+        let store = ground.open().await;
+        charged(&store, Uuid::now_v7(), 1..=3).await;
+        ground.sql("UPDATE daily_spend SET spend_nano_usd = spend_nano_usd - 1 WHERE kind = 'key'");
+        ground.sql("DELETE FROM spend WHERE kind = 'team'");
+        let mut found = store.accounts_that_disagree().await.unwrap();
+        found.sort_by(|one, other| one.of.cmp(&other.of));
+        let compared = |kind: &str, entity: &str, total, rows| Compared {
+            of: [kind.to_owned(), entity.to_owned()],
+            total,
+            rows,
+        };
+        assert_eq!(found, [
+            compared("key", "k", [300, 30, 3, 3], [299, 30, 3, 3]),
+            compared("team", "shepherds", [0; 4], [300, 30, 3, 3]),
+        ]);
+    }
+
+    async fn so_is_a_model_that_is_not_the_sum_of_its_minutes(ground: &Ground) {
+        let store = ground.open().await;
+        charged(&store, Uuid::now_v7(), 1..=3).await;
+        ground.sql("UPDATE token_counts SET total_tokens = total_tokens + 1");
+        let found = store.tokens_that_disagree().await.unwrap();
+        assert_eq!(found, [Compared {
+            of: ["a".to_owned(), "m:latest".to_owned()],
+            total: [30, 3, 34, 0],
+            rows: [30, 3, 33, 0],
+        }]);
+    }
+
+    async fn a_batch_that_lacks_is_known_by_its_number_pruned_or_not(ground: &Ground) {
+        let store = ground.open().await;
+        let (whole, holed) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        charged(&store, whole, 1..=6).await;
+        charged(&store, holed, [1, 2, 3, 6, 7, 9]).await;
+        let told = async || {
+            let progress = store.progress().await.unwrap();
+            progress.into_iter().map(|one| (one.through, one.newest, one.missing)).collect::<Vec<_>>()
+        };
+        let expected = [(6, 6, vec![]), (3, 9, vec![(4, 5), (8, 8)])];
+        assert_eq!(told().await, expected);
+        store.prune_batches(i64::MAX).await.unwrap();
+        assert_eq!(told().await, expected);
+        charged(&store, holed, [8, 5, 4]).await;
+        assert_eq!(told().await[1], (9, 9, vec![]));
+    }
+}
