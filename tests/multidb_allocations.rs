@@ -57,7 +57,9 @@ async fn a_command_allocates_nothing_beyond_what_the_driver_does() {
     let mut manager = ConnectionManager::new(client).await.expect("a connection");
     let bare = allocations(&mut manager).await;
     let config = MultiDbConfig::new([DatabaseConfig::from_url(server.url())])
-        .health_check_interval(Duration::from_secs(3600));
+        .health_check_interval(Duration::from_secs(3600))
+        // A tenth of it is how often the client looks at its detectors, which is no command's.
+        .failures_detection_window(Duration::from_secs(36_000));
     let mut db = MultiDb::connect(config).await.expect("a client");
     let ours = allocations(&mut db).await;
     db.close().await;

@@ -14,7 +14,7 @@ pub struct Metrics {
     /// By database, those of removed ones not included.
     pub databases: Vec<DatabaseMetrics>,
     /// Changes of the active database, by whence, whither and why (redis-py's
-    /// `redis.client.geofailover.failovers`).
+    /// `redis.client.geofailover.failovers`), those from and to removed ones not included.
     pub switches: Vec<(Switch, u64)>,
     /// Commands repeated.
     pub retries: u64,

@@ -208,7 +208,7 @@ impl MultiDb {
     }
 
     /// This client, saying of every command: it may be repeated, also when it is not known whether
-    /// it was carried out.
+    /// it was carried out. Of a transaction it says nothing: that is applied at most once.
     pub fn idempotent(&self) -> Idempotent {
         Idempotent { db: self.clone() }
     }

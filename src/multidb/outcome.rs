@@ -30,7 +30,7 @@ pub enum FailureKind {
     MasterDown,
     /// The cluster is moving the keys.
     TryAgain,
-    /// A redirection that nobody followed: the address is not the cluster's.
+    /// A redirection that nobody followed: the keys are elsewhere.
     Redirected,
     /// No node of the cluster can be reached.
     NoNodes,
@@ -84,8 +84,11 @@ impl FailureKind {
     }
 
     /// Whether the server answered that it is not (now) the one to ask.
-    pub(in crate::multidb) const fn is_about_role(self) -> bool {
-        matches!(self, Self::ReadOnly | Self::Loading | Self::MasterDown)
+    pub(in crate::multidb) const fn is_about_place(self) -> bool {
+        matches!(
+            self,
+            Self::ReadOnly | Self::Loading | Self::MasterDown | Self::Redirected
+        )
     }
 
     /// Whether the server answered that it will not serve, for a reason that it may keep to itself
@@ -217,8 +220,8 @@ fn of_code(code: &str, detail: &str) -> Outcome {
         "LOADING" => FailureKind::Loading,
         "CLUSTERDOWN" => FailureKind::ClusterDown,
         "MASTERDOWN" => FailureKind::MasterDown,
-        "TRYAGAIN" => FailureKind::TryAgain,
-        "MOVED" | "ASK" => FailureKind::Redirected,
+        "TRYAGAIN" | "ASK" => FailureKind::TryAgain,
+        "MOVED" => FailureKind::Redirected,
         "BUSY" => FailureKind::Busy,
         "MISCONF" | "NOREPLICAS" => FailureKind::NoWrites,
         "NOAUTH" => FailureKind::Authentication,
@@ -267,7 +270,7 @@ mod tests {
                 FailureKind::TryAgain,
             ),
             ("MOVED 3999 127.0.0.1:6381", FailureKind::Redirected),
-            ("ASK 3999 127.0.0.1:6381", FailureKind::Redirected),
+            ("ASK 3999 127.0.0.1:6381", FailureKind::TryAgain),
             ("BUSY Redis is busy running a script.", FailureKind::Busy),
             (
                 "MISCONF Redis is configured to save RDB snapshots",

@@ -21,7 +21,7 @@ use super::health::Report;
 use super::health::watcher::Checks;
 use super::pubsub::{self, Hub, Push, Source};
 use super::views::{Route, Views};
-use super::{Core, MultiDb};
+use super::{Core, MultiDb, detector, strategy};
 
 /// Between two rounds before there is a deadline.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -50,8 +50,12 @@ pub(super) async fn start(config: MultiDbConfig) -> Result<MultiDb, Error> {
         fallback: config
             .auto_fallback_interval
             .filter(|interval| !interval.is_zero()),
-        strategy: Arc::clone(&config.failover_strategy),
-        detectors: config.detectors(),
+        strategy: Arc::new(strategy::Guarded(Arc::clone(&config.failover_strategy))),
+        detectors: config
+            .detectors()
+            .into_iter()
+            .map(detector::guarded)
+            .collect(),
     };
     let ground = Ground {
         views: Arc::clone(&views),

@@ -1,6 +1,8 @@
 //! Who comes next.
 
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::circuit::CircuitState;
 use super::database::DatabaseId;
@@ -31,6 +33,29 @@ pub trait FailoverStrategy: Debug + Send + Sync + 'static {
     }
 }
 
+/// A strategy of anybody's, inside the one task that decides: when it panics, weights decide.
+#[derive(Debug)]
+pub(in crate::multidb) struct Guarded(pub(in crate::multidb) Arc<dyn FailoverStrategy>);
+
+impl Guarded {
+    fn ask<T>(&self, ask: impl Fn(&dyn FailoverStrategy) -> T) -> T {
+        catch_unwind(AssertUnwindSafe(|| ask(self.0.as_ref()))).unwrap_or_else(|_| {
+            tracing::error!("the failover strategy panicked; weights decide");
+            ask(&WeightBasedFailoverStrategy)
+        })
+    }
+}
+
+impl FailoverStrategy for Guarded {
+    fn database(&self, candidates: &[Candidate]) -> Option<DatabaseId> {
+        self.ask(|strategy| strategy.database(candidates))
+    }
+
+    fn prefers(&self, other: &Candidate, active: &Candidate) -> bool {
+        self.ask(|strategy| strategy.prefers(other, active))
+    }
+}
+
 /// The heaviest; of equals, who was added first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WeightBasedFailoverStrategy;
@@ -57,6 +82,28 @@ mod tests {
             circuit: CircuitState::Closed,
             active: false,
         }
+    }
+
+    #[derive(Debug)]
+    struct Careless;
+
+    impl FailoverStrategy for Careless {
+        fn database(&self, _: &[Candidate]) -> Option<DatabaseId> {
+            unreachable!("careless")
+        }
+
+        fn prefers(&self, _: &Candidate, _: &Candidate) -> bool {
+            unreachable!("careless")
+        }
+    }
+
+    #[test]
+    fn where_a_strategy_panics_weights_decide() {
+        let strategy = Guarded(Arc::new(Careless));
+        let candidates = [candidate(1, 0.1), candidate(2, 1.0)];
+        assert_eq!(strategy.database(&candidates), Some(DatabaseId(2)));
+        assert!(strategy.prefers(&candidates[1], &candidates[0]));
+        assert!(!strategy.prefers(&candidates[0], &candidates[1]));
     }
 
     #[test]

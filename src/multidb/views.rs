@@ -48,6 +48,8 @@ pub(super) struct Way {
     pub(super) episode: Episode,
     /// On trial: so many at once.
     pub(super) trial: Option<u16>,
+    /// Since when no trusted one takes the commands, if that is so.
+    pub(super) down_since: Option<Instant>,
 }
 
 /// The views.

@@ -84,7 +84,8 @@ async fn a_black_hole_does_not_hold_up_the_end() {
     stage.finish().await;
 }
 
-/// A caller may go away at any moment: nothing it had reserved stays reserved.
+/// A caller may go away at any moment, and no connection or task stays behind for it. (What it had
+/// reserved on trial: `given_up`.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_that_are_given_up_leave_nothing_behind() {
     let stage = Stage::of(2).await;

@@ -10,7 +10,7 @@
 //! | 6 | a removed active database is used on; removing the last one raises; a weight has no effect | `runtime::the_active_database_is_left_…`, `the_last_database_is_still_needed_…`, `a_weight_takes_effect_at_once` |
 //! | 7 | databases added later, or unhealthy at the start, have no timers | [`a_database_that_was_dead_at_the_start_is_used_when_it_lives`], [`a_database_that_is_added_dead_is_used_when_it_lives`] |
 //! | 8 | leaving a pipeline closes the client; closing it leaves the checks running | [`a_pipeline_that_is_dropped_closes_nothing`], [`after_close_nobody_is_asked_how_they_are`] |
-//! | 9 | `transaction` takes option names for keys to watch | `surface::a_watched_transaction_…`: the driver's own, unchanged |
+//! | 9 | `transaction` takes option names for keys to watch | `surface::a_watched_transaction_begins_again_when_somebody_wrote_meanwhile`: the driver's own, unchanged |
 //! | 10 | listeners are called in any order | [`events_come_in_the_order_of_the_decisions`] |
 //! | 11 | databases checked at once exchange their URLs | beside the lag-aware check, in `src/multidb/health/lag_aware` |
 //! | 12 | a removed database's connections are kept | `runtime::the_active_database_is_left_before_it_is_removed_and_keeps_no_connection`, [`a_removed_database_is_asked_nothing_any_more`] |
@@ -18,6 +18,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::poll_immediate;
 use herdsman::multidb::{
     CircuitState, DatabaseId, Error, Event, InitialHealthCheckPolicy, MultiDb, SwitchReason,
 };
@@ -37,9 +39,10 @@ async fn closes(stage: &Stage, id: DatabaseId) {
     .await;
 }
 
+/// One grace outlasts this test, the other is a fraction of the constant minute.
 #[tokio::test]
 async fn every_database_has_the_grace_it_was_given() {
-    let graces = [Duration::from_millis(1500), Duration::from_millis(500)];
+    let graces = [PATIENCE * 10, Duration::from_millis(500)];
     let stage = Stage::with(3, |mut config| {
         for (database, grace) in config.databases.iter_mut().zip(graces) {
             database.grace_period = grace;
@@ -61,17 +64,14 @@ async fn every_database_has_the_grace_it_was_given() {
     let opened = ids.map(since);
     stage[0].server.restart().await;
     stage[1].server.restart().await;
-    for id in [ids[1], ids[0]] {
-        closes(&stage, id).await;
-    }
-    for i in 0..2 {
-        let rest = since(ids[i]) - opened[i];
-        assert!(rest >= graces[i], "{rest:?} instead of {:?}", graces[i]);
-    }
-    assert!(
-        since(ids[1]) < since(ids[0]),
-        "the shorter grace ended first"
-    );
+    closes(&stage, ids[1]).await;
+    let rest = since(ids[1]) - opened[1];
+    assert!(rest >= graces[1], "{rest:?} instead of {:?}", graces[1]);
+    let rounds = || stage.db.metrics().databases[0].healthy_rounds;
+    let before = rounds();
+    eventually("the other one is well", async || rounds() > before + 3).await;
+    assert_eq!(circuit(&stage, ids[0]), CircuitState::Open);
+    assert_eq!(since(ids[0]), opened[0], "and is left in peace");
     stage.finish().await;
 }
 
@@ -132,7 +132,8 @@ async fn failures_far_apart_never_add_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_failure_is_charged_to_the_database_it_came_from() {
-    let stage = Stage::of(2).await;
+    // All must have been sent before the first gives up.
+    let stage = Stage::with(2, |config| config.response_timeout(PATIENCE / 3)).await;
     let mut events = stage.db.events();
     stage[0].network.set(Network::NoReplies).await;
     let crowd = Crowd::counting(&stage.db, 64);
@@ -211,8 +212,12 @@ async fn a_pipeline_that_is_dropped_closes_nothing() {
         let mut other = db.clone();
         let mut pipeline = pipe();
         pipeline.atomic().set("key", 1);
-        let unpolled = pipeline.query_async::<()>(&mut other);
-        drop(unpolled);
+        let mut begun = pipeline.query_async::<()>(&mut other).boxed();
+        // It is on its way, and nobody answers.
+        stage[0].server.pause();
+        assert!(poll_immediate(&mut begun).await.is_none());
+        drop(begun);
+        stage[0].server.resume();
     }
     let _: () = db.set("key", 2).await.unwrap();
     stage.finish().await;
@@ -261,18 +266,28 @@ async fn a_removed_database_is_asked_nothing_any_more() {
     stage.finish().await;
 }
 
-/// Twenty failovers; every time the circuit opens before the active database changes, for every
-/// listener.
+/// Twenty failovers and as many ways back by force: every time the circuit changes before the active
+/// database does, for every listener. No grace ends meanwhile, so nothing else happens.
 #[tokio::test]
 async fn events_come_in_the_order_of_the_decisions() {
-    let stage = Stage::of(2).await;
+    let stage = Stage::with(2, |mut config| {
+        for database in &mut config.databases {
+            database.grace_period = PATIENCE * 10;
+        }
+        config
+    })
+    .await;
     let (mut first, mut second) = (stage.db.events(), stage.db.events());
-    for round in 0..20 {
-        let (from, to) = if round % 2 == 0 { (0, "b") } else { (1, "a") };
-        stage[from].server.kill();
-        stage.until_active(to).await;
-        stage[from].server.restart().await;
-        closes(&stage, stage.id(if from == 0 { "a" } else { "b" })).await;
+    let a = stage.id("a");
+    for _ in 0..20 {
+        stage[0].server.kill();
+        stage.until_active("b").await;
+        stage[0].server.restart().await;
+        eventually("there is a connection", async || {
+            stage.db.status().database(a).unwrap().connected
+        })
+        .await;
+        stage.db.force_active_database(a).await.unwrap();
     }
     let mut seen = [Vec::new(), Vec::new()];
     for (events, seen) in [&mut first, &mut second].into_iter().zip(&mut seen) {
@@ -288,17 +303,8 @@ async fn events_come_in_the_order_of_the_decisions() {
             }
         }
     }
-    let round = [
-        "a open",
-        "b",
-        "a half-open",
-        "a closed",
-        "b open",
-        "a",
-        "b half-open",
-        "b closed",
-    ];
-    let expected: Vec<_> = round.iter().cycle().take(10 * round.len()).collect();
+    let round = ["a open", "b", "a closed", "a"];
+    let expected: Vec<_> = round.iter().cycle().take(20 * round.len()).collect();
     assert_eq!(
         seen[0].iter().map(String::as_str).collect::<Vec<_>>(),
         expected.into_iter().copied().collect::<Vec<_>>()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use herdsman::multidb::{DatabaseConfig, MultiDb, MultiDbConfig};
 use redis::{AsyncCommands, pipe};
 
-use crate::real_redis::{Cluster, Plan, SentinelGroup, Server, eventually};
+use crate::real_redis::{Cluster, PATIENCE, Plan, SentinelGroup, Server, eventually};
 use crate::support::{Crowd, Tally, quick};
 
 const USERS: usize = 64;
@@ -126,6 +126,28 @@ async fn on_a_cluster_commands_of_many_keys_and_pipelines_work() {
     let crossed: redis::RedisResult<()> = connection.rename("key:1", "key:2").await;
     assert_eq!(crossed.unwrap_err().code(), Some("CROSSSLOT"));
     assert_eq!(db.status().active().unwrap().failures, 0);
+    db.close().await;
+}
+
+/// A slot that nobody has: the whole cluster refuses, node by node, in words of its own.
+#[tokio::test]
+async fn what_a_cluster_that_lost_a_slot_refuses_is_carried_out_by_the_next_database_once() {
+    let cluster = Cluster::start(3).await;
+    let (server, config) = single().await;
+    let config = over(DatabaseConfig::cluster(cluster.urls()), config);
+    // The checks are as good as switched off: it is the refusal itself that counts.
+    let db = MultiDb::connect(config.health_check_interval(PATIENCE))
+        .await
+        .unwrap();
+    let mut connection = db.clone();
+    assert_eq!(connection.incr::<_, _, i64>("n", 1).await.unwrap(), 1);
+    let slot: u16 = cluster.nodes[0].ask("CLUSTER KEYSLOT n").await.unwrap();
+    for node in &cluster.nodes {
+        node.run(&format!("CLUSTER DELSLOTS {slot}")).await;
+    }
+    assert_eq!(connection.incr::<_, _, i64>("n", 1).await.unwrap(), 1);
+    assert_eq!(active(&db), "b");
+    assert_eq!(server.number("n").await, 1);
     db.close().await;
 }
 

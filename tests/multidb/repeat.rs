@@ -125,6 +125,50 @@ async fn a_pipeline_is_repeated_if_each_of_its_commands_may_be() {
     stage.finish().await;
 }
 
+/// Nor when everything is: what was marked says it of commands.
+#[tokio::test]
+async fn a_transaction_is_not_repeated_though_everything_is_marked_idempotent() {
+    let stage = Stage::of(2).await;
+    let mut db = stage.db.idempotent();
+    stage[0].network.cut_reply_of("EXEC", 1);
+    let result: RedisResult<(u64,)> = pipe().atomic().incr("n", 1).query_async(&mut db).await;
+    outcome_unknown(&result.unwrap_err());
+    assert_eq!(everywhere(&stage, "n").await, 1);
+    stage.finish().await;
+}
+
+/// A cursor is the database's that gave it out: another one would answer it, with anything.
+#[tokio::test]
+async fn an_iteration_that_loses_its_database_ends_with_an_error_and_not_with_another_ones_keys() {
+    let stage = Stage::of(2).await;
+    let mut db = stage.db.clone();
+    let keys: Vec<_> = (0..500).map(|i| (format!("key:{i}"), i)).collect();
+    let _: () = db.mset(&keys).await.unwrap();
+    stage[1].server.run("SET stranger 1").await;
+    let mut pages = db.scan::<String>().await.unwrap();
+    stage[0].network.cut_reply_of("SCAN", 1);
+    let mut found = 0;
+    let error = loop {
+        match pages.next_item().await {
+            Some(Ok(_)) => found += 1,
+            Some(Err(error)) => break error,
+            None => panic!("it ended after {found} keys as though they were all"),
+        }
+    };
+    outcome_unknown(&error);
+    assert!((1..500).contains(&found), "{found}");
+    drop(pages);
+    // From the beginning it is a read like any other.
+    stage[0].network.cut_reply_of("SCAN", 1);
+    let (_, keys): (u64, Vec<String>) = redis::cmd("SCAN")
+        .arg(0)
+        .query_async(&mut db)
+        .await
+        .unwrap();
+    assert!(!keys.is_empty());
+    stage.finish().await;
+}
+
 #[tokio::test]
 async fn a_script_that_writes_is_not_repeated() {
     let stage = Stage::of(2).await;

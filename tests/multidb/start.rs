@@ -8,7 +8,7 @@ use redis::AsyncCommands;
 use crate::real_redis::{PATIENCE, eventually};
 use crate::support::{Stand, quick};
 
-use InitialHealthCheckPolicy::{AllAvailable, MajorityAvailable, OneAvailable};
+use InitialHealthCheckPolicy::{AllAvailable, MajorityAvailable, NoneAvailable, OneAvailable};
 
 fn config(stands: &[Stand], policy: InitialHealthCheckPolicy) -> MultiDbConfig {
     quick(stands.iter().map(Stand::config)).initial_health_check_policy(policy)
@@ -88,6 +88,32 @@ async fn where_one_is_required_the_heaviest_healthy_one_is_active() {
         "c"
     );
     too_few(&start(&[false, false], OneAvailable).await, (0, 2));
+}
+
+/// A service that can do without for a while starts, and has its database when there is one.
+#[tokio::test]
+async fn where_none_is_required_it_starts_alone_and_uses_the_first_that_comes() {
+    let stands = Stand::row(2).await;
+    stands.iter().for_each(|stand| stand.server.kill());
+    let db = MultiDb::connect(config(&stands, NoneAvailable))
+        .await
+        .unwrap();
+    assert!(db.status().active().is_none());
+    let error = db.clone().set::<_, _, ()>("key", 1).await.unwrap_err();
+    assert!(
+        matches!(
+            Error::of(&error),
+            Some(Error::TemporarilyUnavailable { .. })
+        ),
+        "{error:?}"
+    );
+    stands[1].server.restart().await;
+    eventually("it is used", async || {
+        db.clone().set::<_, _, ()>("key", 1).await.is_ok()
+    })
+    .await;
+    assert_eq!(stands[1].server.number("key").await, 1);
+    db.close().await;
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use herdsman::multidb::Error;
+use herdsman::multidb::{Error, Pinned};
 use redis::aio::ConnectionLike;
+use redis::aio::transaction_async;
 use redis::{AsyncCommands, RedisResult, Script, cmd, pipe};
 
 use crate::real_redis::eventually;
@@ -150,5 +151,82 @@ async fn a_pinned_connection_stays_with_its_database_and_fails_with_it() {
     let found: Option<String> = stage[1].server.ask("GET where").await.unwrap();
     assert_eq!(found, None);
     assert_eq!(&*stage.db.pin_active().await.unwrap().database().name, "b");
+    stage.finish().await;
+}
+
+/// Reads, then writes what follows from it, unless somebody wrote in between.
+async fn doubled(
+    connection: Pinned,
+    key: &str,
+    mut disturb: impl AsyncFnMut(),
+) -> RedisResult<i64> {
+    // The driver wants a closure that may be called again and again; the disturbance is its guest.
+    let disturb = std::cell::RefCell::new(&mut disturb);
+    let (key, disturb) = (&key, &disturb);
+    transaction_async(
+        connection,
+        &[*key],
+        |mut connection, mut pipeline| async move {
+            let value: i64 = connection.get(*key).await?;
+            (disturb.borrow_mut())().await;
+            let done: Option<(i64,)> = pipeline
+                .set(*key, value * 2)
+                .ignore()
+                .get(*key)
+                .query_async(&mut connection)
+                .await?;
+            Ok(done.map(|(value,)| value))
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_watched_transaction_begins_again_when_somebody_wrote_meanwhile() {
+    let stage = Stage::of(2).await;
+    let mut db = stage.db.clone();
+    // Names of options are keys like any other.
+    for key in ["n", "shard_hint", "watch_delay", "value_from_callable"] {
+        let _: () = db.set(key, 1).await.unwrap();
+        let mut rivals = 3;
+        let pinned = stage.db.pin_active().await.unwrap();
+        let result = doubled(pinned, key, async || {
+            if rivals > 0 {
+                rivals -= 1;
+                stage[0].server.run(&format!("INCRBY {key} 10")).await;
+            }
+        })
+        .await;
+        assert_eq!(result.unwrap(), 62, "(1 + 3 · 10) · 2");
+        assert_eq!(stage[0].server.number(key).await, 62);
+    }
+    stage.finish().await;
+}
+
+/// What was watched on one database means nothing on another: the transaction fails, and has had no
+/// effect on either, or is said to be unknown.
+#[tokio::test]
+async fn a_watched_transaction_whose_database_goes_is_carried_out_nowhere_else() {
+    let stage = Stage::of(2).await;
+    let _: () = stage.db.clone().set("n", 1).await.unwrap();
+    let pinned = stage.db.pin_active().await.unwrap();
+    let result = doubled(pinned, "n", async || stage[0].server.kill()).await;
+    assert!(result.is_err(), "{result:?}");
+    stage.until_active("b").await;
+    assert_eq!(stage[1].server.number("n").await, 0);
+    stage[0].server.restart().await;
+    assert_eq!(stage[0].server.number("n").await, 1);
+    stage.finish().await;
+
+    let stage = Stage::of(2).await;
+    let _: () = stage.db.clone().set("n", 1).await.unwrap();
+    let pinned = stage.db.pin_active().await.unwrap();
+    stage[0].network.cut_reply_of("EXEC", 1);
+    let error = doubled(pinned, "n", async || ()).await.unwrap_err();
+    assert!(
+        matches!(Error::of(&error), Some(Error::OutcomeUnknown { .. })),
+        "{error:?}"
+    );
+    assert_eq!(stage[0].server.number("n").await, 2, "once");
     stage.finish().await;
 }

@@ -5,6 +5,39 @@ use super::{Plan, Port, Server, eventually};
 /// Hash slots a cluster has.
 const SLOTS: u16 = 16_384;
 
+/// A slot on its way from one node to another.
+#[derive(Debug)]
+pub struct Move<'a> {
+    cluster: &'a Cluster,
+    slot: u16,
+    pub old: &'a Server,
+    pub new: &'a Server,
+    new_id: String,
+}
+
+impl Move<'_> {
+    /// One key goes over.
+    pub async fn carry(&self, key: &str) {
+        let port = self.new.port();
+        self.old
+            .run(&format!("MIGRATE 127.0.0.1 {port} {key} 0 5000"))
+            .await;
+    }
+
+    /// The slot is the new node's, and every node knows it.
+    pub async fn finish(self) {
+        let order = format!("CLUSTER SETSLOT {} NODE {}", self.slot, self.new_id);
+        self.new.run(&order).await;
+        for node in &self.cluster.nodes {
+            node.run(&order).await;
+        }
+    }
+}
+
+async fn id(node: &Server) -> String {
+    node.ask("CLUSTER MYID").await.expect("an id")
+}
+
 /// Masters that share all slots. Killed when dropped.
 #[derive(Debug)]
 pub struct Cluster {
@@ -76,6 +109,34 @@ impl Cluster {
     /// Ends every node.
     pub fn kill(&self) {
         self.nodes.iter().for_each(Server::kill);
+    }
+
+    /// Begins to give the slot of `key` to another node: keys that are not there any more are asked
+    /// for at the new one.
+    pub async fn begin_move(&self, key: &str) -> Move<'_> {
+        let slot: u16 = self.nodes[0]
+            .ask(&format!("CLUSTER KEYSLOT {key}"))
+            .await
+            .expect("a slot");
+        let share = SLOTS / u16::try_from(self.nodes.len()).expect("a small cluster");
+        let from = usize::from(slot / share).min(self.nodes.len() - 1);
+        let (old, new) = (
+            &self.nodes[from],
+            &self.nodes[(from + 1) % self.nodes.len()],
+        );
+        let (old_id, new_id) = (id(old).await, id(new).await);
+        new.run(&format!("CLUSTER SETSLOT {slot} IMPORTING {old_id}"))
+            .await;
+        old.run(&format!("CLUSTER SETSLOT {slot} MIGRATING {new_id}"))
+            .await;
+        let cluster = self;
+        Move {
+            cluster,
+            slot,
+            old,
+            new,
+            new_id,
+        }
     }
 
     /// The value of a key, wherever it is; 0 when it is nowhere.

@@ -6,8 +6,6 @@ mod gauges;
 
 use std::sync::Arc;
 
-use http::Uri;
-
 use super::Error;
 use crate::config::{self, DatabaseKind};
 use crate::multidb::{
@@ -86,14 +84,17 @@ fn database(database: &config::Database) -> DatabaseConfig {
         DatabaseKind::Cluster => DatabaseConfig::cluster(nodes()),
         DatabaseKind::Sentinel => DatabaseConfig::sentinel(nodes(), &database.master),
     };
+    // Unless something else is said, the master is spoken to like its sentinels.
     if !database.master_url.is_empty() {
         client = client.master_url(database.master_url.expose());
+    } else if database.kind == DatabaseKind::Sentinel {
+        client = client.master_url(url);
     }
     if !database.name.is_empty() {
         client = client.name(&database.name);
     }
-    if let Some((address, _)) = rest(database.health_check_url.expose()) {
-        client = client.health_check_url(address);
+    if !database.health_check_url.is_empty() {
+        client = client.health_check_url(database.health_check_url.expose());
     }
     client
         .weight(database.weight)
@@ -113,35 +114,20 @@ fn elsewhere(url: &str, node: &str) -> String {
 
 /// The check for lag, if the databases have a REST interface to ask.
 fn lag(redis: &config::Redis) -> Result<Option<Arc<LagAwareHealthCheck>>, Error> {
-    let first = redis.database.first();
-    let Some((_, auth_basic)) = first.and_then(|one| rest(one.health_check_url.expose())) else {
+    let mut databases = redis.database.iter();
+    if databases.all(|one| one.health_check_url.is_empty()) {
         return Ok(None);
-    };
-    let check = LagAwareHealthCheck::new(LagAwareConfig {
-        auth_basic,
-        ..LagAwareConfig::default()
-    });
+    }
+    // User and password stand in each address, and are for that address alone.
+    let check = LagAwareHealthCheck::new(LagAwareConfig::default());
     let check = check.map_err(|error| Error::Redis(error.to_string()))?;
     Ok(Some(Arc::new(check)))
-}
-
-/// An address without its user and password, and these.
-fn rest(url: &str) -> Option<(String, Option<(String, String)>)> {
-    let uri: Uri = url.parse().ok()?;
-    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
-    let (user, host) = authority
-        .rsplit_once('@')
-        .map_or((None, authority), |(user, host)| (Some(user), host));
-    let user = user.map(|user| {
-        let (name, password) = user.split_once(':').unwrap_or((user, ""));
-        (name.to_owned(), password.to_owned())
-    });
-    Some((format!("{scheme}://{host}{}", uri.path()), user))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::multidb::Server;
 
     #[test]
     fn further_nodes_are_spoken_to_like_the_first() {
@@ -154,11 +140,46 @@ mod tests {
     }
 
     #[test]
-    fn a_password_for_the_rest_interface_does_not_stay_in_its_address() {
-        let (address, user) = rest("https://me:secret@cluster.example:9443").unwrap();
-        assert_eq!(address, "https://cluster.example:9443/");
-        assert_eq!(user, Some(("me".to_owned(), "secret".to_owned())));
-        assert!(rest("").is_none());
+    fn every_database_keeps_the_rest_interface_and_the_password_it_was_given() {
+        let at = |url: &str, rest: &str| config::Database {
+            health_check_url: rest.into(),
+            ..config::Database::at(url.into())
+        };
+        let rests = ["https://me:one@a.example:9443", "https://you:two@b.example"];
+        let redis = config::Redis {
+            database: vec![at("redis://a", rests[0]), at("redis://b", rests[1])],
+            ..config::Redis::default()
+        };
+        let client = client_config(&redis).unwrap();
+        let given = client
+            .databases
+            .iter()
+            .map(|one| one.health_check_url.as_deref());
+        assert_eq!(given.collect::<Vec<_>>(), rests.map(Some));
+        assert!(lag(&redis).unwrap().is_some());
+        assert!(lag(&config::Redis::default()).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_master_of_a_sentinel_group_is_spoken_to_like_its_sentinels_unless_told_otherwise() {
+        let like = |master_url: &str| {
+            let client = database(&config::Database {
+                kind: DatabaseKind::Sentinel,
+                master: "mymaster".into(),
+                master_url: master_url.into(),
+                ..config::Database::at("rediss://me:secret@watch.example:26379".into())
+            });
+            match client.server {
+                Server::Sentinel { master_url, .. } => master_url,
+                other => panic!("{other:?}"),
+            }
+        };
+        let same = "rediss://me:secret@watch.example:26379";
+        assert_eq!(like("").as_deref(), Some(same));
+        assert_eq!(
+            like("redis://master/1").as_deref(),
+            Some("redis://master/1")
+        );
     }
 
     #[test]

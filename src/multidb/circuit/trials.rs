@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::Notify;
+
 use super::Episode;
 
 /// Bits for the number of places taken; the rest is the episode's.
@@ -14,9 +16,12 @@ const TAKEN: u64 = (1 << TAKEN_BITS) - 1;
 
 /// The places of one database.
 #[derive(Debug, Default)]
-pub struct Trials(AtomicU64);
+pub struct Trials {
+    word: AtomicU64,
+    freed: Notify,
+}
 
-/// One place. Dropping it gives it back.
+/// One place. Dropping it gives it back, and wakes one who waits for it.
 #[derive(Debug)]
 pub struct Trial {
     places: Arc<Trials>,
@@ -28,7 +33,7 @@ impl Trials {
     /// episode forgets what was taken in the old.
     pub fn reserve(self: &Arc<Self>, episode: Episode, limit: u16) -> Option<Trial> {
         let mark = episode.0 << TAKEN_BITS;
-        self.0
+        self.word
             .try_update(Ordering::AcqRel, Ordering::Acquire, |word| {
                 let present = word & !TAKEN;
                 // A reservation for an episode that is over must not bring it back.
@@ -46,10 +51,16 @@ impl Trials {
             })
     }
 
+    /// For whoever found them all taken: the next that is given back. Ask for it before asking for a
+    /// place, so that none goes by unseen.
+    pub fn freed(&self) -> &Notify {
+        &self.freed
+    }
+
     /// Places taken in `episode`.
     #[cfg(test)]
     pub fn taken(&self, episode: Episode) -> u16 {
-        let word = self.0.load(Ordering::Acquire);
+        let word = self.word.load(Ordering::Acquire);
         if word >> TAKEN_BITS == episode.0 {
             // At most sixteen bits, by the mask.
             u16::try_from(word & TAKEN).unwrap_or(u16::MAX)
@@ -72,9 +83,10 @@ impl Drop for Trial {
         // Of another episode: it was forgotten with that.
         let _ = self
             .places
-            .0
+            .word
             .try_update(Ordering::AcqRel, Ordering::Acquire, |word| {
                 (word & !TAKEN == mark && word & TAKEN > 0).then(|| word - 1)
             });
+        self.places.freed.notify_one();
     }
 }

@@ -29,6 +29,9 @@ pub(in crate::multidb) trait Job: Copy + Send {
     /// The failure among the answers, for people.
     fn complaint(answer: &RedisResult<Self::Answer>) -> String;
 
+    /// Whether it is several commands, each of which is carried out or not.
+    fn is_loose(&self) -> bool;
+
     /// Whether a cluster sends parts of it to several nodes.
     fn is_spread(&self) -> bool {
         self.commands().any(repeat::is_spread)
@@ -94,6 +97,10 @@ impl Job for Single<'_> {
         self.marked || repeat::may_repeat(self.cmd)
     }
 
+    fn is_loose(&self) -> bool {
+        false
+    }
+
     fn complaint(answer: &RedisResult<Value>) -> String {
         match answer {
             Ok(Value::ServerError(error)) => error.to_string(),
@@ -130,7 +137,11 @@ impl Job for Many<'_> {
     }
 
     fn may_repeat(&self) -> bool {
-        self.marked || repeat::may_repeat_all(self.pipeline)
+        self.marked && !self.pipeline.is_transaction() || repeat::may_repeat_all(self.pipeline)
+    }
+
+    fn is_loose(&self) -> bool {
+        !self.pipeline.is_transaction() && self.pipeline.len() > 1
     }
 
     fn complaint(answer: &RedisResult<Vec<Value>>) -> String {

@@ -4,12 +4,14 @@
 //! counter: no allocation beyond the future itself, which every `ConnectionLike` returns in a box.
 //! Whatever is not well goes on in [`trouble`], in a future of its own.
 //!
-//! Nothing is recorded about a command whose caller went away; what it had reserved is given back by
-//! being dropped.
+//! A command whose caller goes away is no failure; what it had reserved is given back by being
+//! dropped. Had it waited longer than an answer takes, its database is asked how it is ([`waiting`]):
+//! callers with less patience than `response_timeout` must not hide a silent one.
 
 mod job;
 mod pinned;
 mod trouble;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +52,7 @@ impl Carrier {
             && way.trial.is_none()
             && !way.link.is_over()
         {
-            let answer = job.send(way.link.wire().clone()).await;
+            let answer = self.ask(job, way).await;
             if J::is_plain_success(&answer) {
                 way.member.stats().successes.add_one();
                 return answer;

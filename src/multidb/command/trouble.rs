@@ -5,6 +5,8 @@
 //! there is a better way or a reason to stay. Then the rule: what certainly had no effect is sent
 //! again, what may be repeated too, and of the rest the caller is told that the outcome is unknown.
 
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 
 use redis::{RedisError, RedisResult};
@@ -17,9 +19,6 @@ use crate::multidb::error::Error;
 use crate::multidb::failover::Message;
 use crate::multidb::outcome::{Effect, FailureKind, Outcome};
 use crate::multidb::views::{Route, Way};
-
-/// How often a full half-open database is asked for a place.
-const PLACE: std::time::Duration = std::time::Duration::from_millis(2);
 
 /// What is to be done about an answer.
 enum Next {
@@ -85,7 +84,7 @@ impl Carrier {
         let Route::Open(way) = route else {
             return Err(Error::Closed.into());
         };
-        let answer = job.send(way.link.wire().clone()).await;
+        let answer = self.ask(job, way).await;
         if let (Some(trial), (Outcome::Success, _)) = (&trial, judge(&job, way, &answer)) {
             let message = Message::TrialSucceeded {
                 id: way.member.id(),
@@ -160,7 +159,15 @@ impl Carrier {
         let mut changes = self.views.changes.subscribe();
         loop {
             let route = self.views.route.load_full();
-            let mut recheck = None;
+            let trials = match &*route {
+                Route::Open(way) if way.trial.is_some() => Some(Arc::clone(way.member.trials())),
+                _ => None,
+            };
+            // Listens before it asks for a place, so that none is given back unheard.
+            let mut freed = pin!(trials.as_ref().map(|trials| trials.freed().notified()));
+            if let Some(freed) = freed.as_mut().as_pin_mut() {
+                freed.enable();
+            }
             let (patience, since) = match &*route {
                 Route::Open(way) => {
                     let place = match way.trial {
@@ -172,8 +179,7 @@ impl Carrier {
                     {
                         return Ok((route, trial));
                     }
-                    recheck = way.trial.map(|_| Instant::now() + PLACE);
-                    (self.patience, began)
+                    (self.patience, way.down_since.unwrap_or(began))
                 }
                 Route::Undecided { since } => (self.patience, *since),
                 Route::Nobody { since } => (self.all_pauses(), *since),
@@ -183,9 +189,15 @@ impl Carrier {
             if Instant::now() >= until {
                 return Err(self.unavailable(since));
             }
-            let wake = recheck.map_or(until, |recheck| recheck.min(until));
+            let freed = async {
+                match freed.as_mut().as_pin_mut() {
+                    Some(freed) => freed.await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
-                () = sleep_until(wake) => {}
+                () = sleep_until(until) => {}
+                () = freed => {}
                 changed = changes.changed() => if changed.is_err() { return Err(Error::Closed) },
             }
         }
@@ -223,7 +235,8 @@ fn sent<J: Job>(job: &J, way: &Way, answer: &RedisResult<J::Answer>) -> bool {
 }
 
 /// As the job says; but of an error from a cluster's client less is certain: it may be another
-/// node's, or about something the client did besides.
+/// node's, or about something the client did besides. And of a pipeline it is one refusal among
+/// answers that are not shown: the commands before it may well have been carried out.
 fn judge<J: Job>(job: &J, way: &Way, answer: &RedisResult<J::Answer>) -> (Outcome, Effect) {
     let (outcome, effect) = job.judge(answer);
     if answer.is_ok() || !way.member.dialer().is_cluster() {
@@ -237,7 +250,9 @@ fn judge<J: Job>(job: &J, way: &Way, answer: &RedisResult<J::Answer>) -> (Outcom
                     | FailureKind::ReadOnly
                     | FailureKind::TryAgain
                     | FailureKind::NoWrites
+                    | FailureKind::ClusterDown
             )
-    ) && !job.is_spread();
+    ) && !job.is_spread()
+        && !job.is_loose();
     (outcome, if certain { effect } else { Effect::Unknown })
 }

@@ -86,7 +86,10 @@ impl fmt::Debug for DatabaseConfig {
             .field("name", &self.name)
             .field("weight", &self.weight)
             .field("grace_period", &self.grace_period)
-            .field("health_check_url", &self.health_check_url)
+            .field(
+                "health_check_url",
+                &self.health_check_url.as_deref().map(host_of),
+            )
             .field("tls", &self.tls.is_some())
             .finish_non_exhaustive()
     }
@@ -164,7 +167,8 @@ impl DatabaseConfig {
         self
     }
 
-    /// Where a REST health check finds this database's administration, `https://host`.
+    /// Where a REST health check finds this database's administration,
+    /// `https://[user:password@]host`.
     #[must_use]
     pub fn health_check_url(mut self, url: impl Into<String>) -> Self {
         self.health_check_url = Some(url.into());

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::{DatabaseConfig, MultiDbConfig, Server};
 
+/// Ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// An option that cannot be meant.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Invalid {
@@ -52,6 +55,12 @@ pub enum Invalid {
         /// Which option.
         option: &'static str,
     },
+    /// A duration that is added to a moment must not lead out of the calendar.
+    #[error("{option} is longer than ten years; what shall never happen is switched off otherwise")]
+    TooLong {
+        /// Which option.
+        option: &'static str,
+    },
     /// The delays alone take longer than the whole check may.
     #[error("health_check_probes × health_check_delay must fit into health_check_timeout")]
     ProbesDoNotFit,
@@ -92,6 +101,22 @@ pub(super) fn check(config: &MultiDbConfig) -> Result<(), Invalid> {
         if time == Duration::ZERO {
             return Err(Invalid::NoTime { option });
         }
+        bounded(option, time)?;
+    }
+    for (option, time) in [
+        ("command_retry.base", config.command_retry.base),
+        ("command_retry.cap", config.command_retry.cap),
+        ("failover_delay", config.failover_delay),
+        (
+            "auto_fallback_interval",
+            config.auto_fallback_interval.unwrap_or_default(),
+        ),
+        (
+            "initial_deadline",
+            config.initial_deadline.unwrap_or_default(),
+        ),
+    ] {
+        bounded(option, time)?;
     }
     let delays = config
         .health_check_delay
@@ -106,6 +131,7 @@ pub(super) fn check(config: &MultiDbConfig) -> Result<(), Invalid> {
 pub(in crate::multidb) fn invalid_database(config: &DatabaseConfig) -> Result<(), Invalid> {
     let name = || config.name.clone().unwrap_or_else(|| config.server.name());
     valid_weight(&name(), config.weight)?;
+    bounded("grace_period", config.grace_period)?;
     let urls: Vec<&str> = match &config.server {
         Server::Single { url } => vec![url],
         Server::Cluster { urls } => urls.iter().map(String::as_str).collect(),
@@ -134,6 +160,17 @@ pub(in crate::multidb) fn invalid_database(config: &DatabaseConfig) -> Result<()
         })?;
     }
     Ok(())
+}
+
+/// A duration that can be added to any moment.
+pub(in crate::multidb) fn bounded(
+    option: &'static str,
+    time: Duration,
+) -> Result<Duration, Invalid> {
+    if time <= LONGEST {
+        return Ok(time);
+    }
+    Err(Invalid::TooLong { option })
 }
 
 /// A weight that can be compared.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use database::{DatabaseConfig, Server};
 pub use invalid::Invalid;
-pub(in crate::multidb) use invalid::{invalid_database, valid_weight};
+pub(in crate::multidb) use invalid::{bounded, invalid_database, valid_weight};
 pub use retry::CommandRetry;
 
 use super::detector::{self, FailureDetector};

@@ -5,6 +5,7 @@
 //! count them in one atomic), failures one by one. Detectors decide and do nothing.
 
 mod consecutive;
+mod guarded;
 mod window;
 
 use std::fmt::Debug;
@@ -12,6 +13,7 @@ use std::fmt::Debug;
 use tokio::time::Instant;
 
 pub use consecutive::ConsecutiveFailureDetector;
+pub(in crate::multidb) use guarded::guarded;
 pub use window::CommandFailureDetector;
 
 use super::outcome::FailureKind;

@@ -13,8 +13,9 @@ use super::crew::{Applicant, Crew, Manners, Workplace};
 use super::message::{Message, Reply};
 use super::state::State;
 use super::{Mailbox, publish};
-use crate::multidb::config::{DatabaseConfig, valid_weight};
+use crate::multidb::config::{DatabaseConfig, bounded, valid_weight};
 use crate::multidb::database::DatabaseId;
+use crate::multidb::detector;
 use crate::multidb::error::Error;
 use crate::multidb::event::Event;
 use crate::multidb::health::watcher::{Checks, Pace};
@@ -110,7 +111,6 @@ impl Actor {
             }
             self.carry_out(now);
         }
-        publish::end(&self.ground.views);
     }
 
     /// Commands count their successes in one atomic each; here they reach the detectors, before
@@ -144,6 +144,7 @@ impl Actor {
                     }
                 }
             }
+            Message::Waited { id, episode } => self.state.waited(id, episode, now),
             Message::TrialSucceeded { id, episode } => self.state.trial_succeeded(id, episode, now),
             Message::LinkUp { id, link } => {
                 if let Some(crew) = self.crews.get_mut(&id) {
@@ -161,7 +162,7 @@ impl Actor {
             }
             Message::ConnectFailed { id, kind, error } => {
                 let cause = format!("no connection ({}): {error}", kind.as_str());
-                self.state.connect_failed(id, &cause, now);
+                self.state.connect_failed(id, kind, &cause, now);
             }
             Message::Confirmed { id, report } => self.state.confirmed(id, &report, now),
             Message::Health { id, report } => self.state.health(id, &report, now),
@@ -195,12 +196,14 @@ impl Actor {
                 self.answer(reply, Ok(()), now);
             }
             Message::AddFailureDetector { detector, reply } => {
-                self.state.add_detector(detector);
+                self.state.add_detector(detector::guarded(detector));
                 self.answer(reply, Ok(()), now);
             }
             Message::SetFallback { interval, reply } => {
-                self.state.set_fallback(interval, now);
-                self.answer(reply, Ok(()), now);
+                let done = bounded("auto_fallback_interval", interval.unwrap_or_default())
+                    .map(|_| self.state.set_fallback(interval, now))
+                    .map_err(Error::from);
+                self.answer(reply, done, now);
             }
         }
     }
@@ -272,6 +275,7 @@ impl Actor {
         if let Some(crew) = self.crews.remove(&id) {
             let database = crew.member.database().clone();
             self.dismiss(crew);
+            self.forget_switches(id);
             self.publish(now);
             self.ground.views.tell(Event::DatabaseRemoved(database));
         }
@@ -327,6 +331,14 @@ impl Actor {
     /// The checks as they are now.
     pub(super) fn checks(&self) -> Checks {
         self.checks.borrow().clone()
+    }
+}
+
+/// However it ends: nobody waits for a decision that nobody makes.
+impl Drop for Actor {
+    fn drop(&mut self) {
+        publish::end(&self.ground.views);
+        self.ground.ended.cancel();
     }
 }
 

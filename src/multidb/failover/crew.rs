@@ -125,6 +125,7 @@ impl Crew {
             orders: inbox,
             mailbox: place.mailbox.clone(),
             ended: ended.clone(),
+            tasks: place.tasks.clone(),
         };
         let watcher = Watcher {
             target: Arc::clone(&target),

@@ -37,6 +37,8 @@ pub(in crate::multidb) enum Message {
         error: Arc<str>,
         reply: oneshot::Sender<Settled>,
     },
+    /// From a command whose caller went away: it had waited longer than an answer takes.
+    Waited { id: DatabaseId, episode: Episode },
     /// From a command on a half-open database: it succeeded.
     TrialSucceeded { id: DatabaseId, episode: Episode },
     /// From a keeper: there is a connection.

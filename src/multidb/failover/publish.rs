@@ -9,16 +9,13 @@ use super::actor::Actor;
 use super::message::Message;
 use super::state::{Asking, Effect};
 use crate::multidb::Active;
-use crate::multidb::database::DatabaseId;
+use crate::multidb::database::{Database, DatabaseId};
 use crate::multidb::event::Event;
 use crate::multidb::health::confirm;
 use crate::multidb::health::watcher::Pace;
 use crate::multidb::member::keeper::Order;
 use crate::multidb::metrics::Switch;
 use crate::multidb::views::{Route, Views, Way};
-
-/// How long answers may still come from a database that was left although it answers.
-const PATIENCE: Duration = Duration::from_millis(50);
 
 impl Actor {
     /// Does what was decided.
@@ -42,7 +39,12 @@ impl Actor {
         if let Some(crew) = self.crews.get_mut(&id)
             && let Some(link) = crew.link.take()
         {
-            let patience = if silent { Duration::ZERO } else { PATIENCE };
+            // Who answers, if only slowly, may answer what it has been sent.
+            let patience = if silent {
+                Duration::ZERO
+            } else {
+                self.ground.manners.timeouts.response
+            };
             let link = link.id();
             crew.order(Order::Abandon { link, patience });
         }
@@ -59,9 +61,7 @@ impl Actor {
                     reason,
                 };
                 *self.switches.entry(switch).or_default() += 1;
-                let switches = self.switches.iter();
-                let switches = switches.map(|(switch, count)| (switch.clone(), *count));
-                views.switches.store(Arc::new(switches.collect()));
+                self.show_switches();
                 tracing::info!(
                     old = old.as_ref().map(|old| &*old.name),
                     new = new.as_ref().map(|new| &*new.name),
@@ -101,6 +101,22 @@ impl Actor {
                 }
             }
         }
+    }
+
+    /// Numbers are never used twice, so what is counted about removed ones would grow without end.
+    pub(super) fn forget_switches(&mut self, id: DatabaseId) {
+        let speaks_of =
+            |database: &Option<Database>| database.as_ref().is_some_and(|it| it.id == id);
+        self.switches
+            .retain(|switch, _| !speaks_of(&switch.from) && !speaks_of(&switch.to));
+        self.show_switches();
+    }
+
+    fn show_switches(&self) {
+        let switches = self.switches.iter();
+        let switches = switches.map(|(switch, count)| (switch.clone(), *count));
+        let views = &self.ground.views;
+        views.switches.store(Arc::new(switches.collect()));
     }
 
     fn confirm(&self, id: DatabaseId, asking: Asking) {
@@ -177,6 +193,7 @@ impl Actor {
                     link: Arc::clone(link),
                     episode: chosen.episode,
                     trial: chosen.trial.then_some(self.ground.half_open_slots),
+                    down_since: self.state.down_since(),
                 })
             }
             None => Route::Undecided {

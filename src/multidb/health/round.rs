@@ -1,15 +1,18 @@
 //! One round: all checks of one database at once, and what came of it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt, join_all};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     HealthCheck, HealthCheckPolicy, HealthTarget, PingHealthCheck, ProbeSettings, Unhealthy,
     Verdict,
 };
+
+const PANICKED: &str = "the check panicked";
 
 /// What a round found.
 #[derive(Clone, Debug)]
@@ -22,13 +25,38 @@ pub(in crate::multidb) struct Report {
     pub(in crate::multidb) failback_refused: Option<String>,
 }
 
-/// All checks, by their own settings or else these.
+/// All checks, by their own settings or else these. A check may be anybody's: where one panics, the
+/// database is not known to be well, and the next round asks again.
 pub(in crate::multidb) async fn round(
     target: &HealthTarget,
     checks: &[Arc<dyn HealthCheck>],
     settings: ProbeSettings,
 ) -> Report {
     let started = Instant::now();
+    caught(ask_all(target, checks, settings, started))
+        .await
+        .unwrap_or_else(|| panicked(started))
+}
+
+/// `None`: it panicked.
+async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(work).catch_unwind().await.ok()
+}
+
+fn panicked(started: Instant) -> Report {
+    Report {
+        started,
+        unhealthy: Some(PANICKED.to_owned()),
+        failback_refused: None,
+    }
+}
+
+async fn ask_all(
+    target: &HealthTarget,
+    checks: &[Arc<dyn HealthCheck>],
+    settings: ProbeSettings,
+    started: Instant,
+) -> Report {
     // One connection for all, before all ask for it; what becomes of it, each finds for itself.
     drop(timeout(settings.timeout, target.prepare()).await);
     let answers = join_all(checks.iter().map(|check| {
@@ -60,6 +88,18 @@ pub(in crate::multidb) async fn confirm(
     checks: &[Arc<dyn HealthCheck>],
     limit: Duration,
 ) -> Report {
+    let started = Instant::now();
+    caught(ask_quickly(target, checks, limit, started))
+        .await
+        .unwrap_or_else(|| panicked(started))
+}
+
+async fn ask_quickly(
+    target: &HealthTarget,
+    checks: &[Arc<dyn HealthCheck>],
+    limit: Duration,
+    started: Instant,
+) -> Report {
     let mut quick: Vec<_> = checks
         .iter()
         .filter(|check| check.is_quick() && !check.failback_only())
@@ -74,7 +114,6 @@ pub(in crate::multidb) async fn confirm(
         timeout: limit,
         policy: HealthCheckPolicy::HealthyAll,
     };
-    let started = Instant::now();
     // Connecting, too, has only so long, and both together.
     timeout(limit, round(target, &quick, settings))
         .await
@@ -110,8 +149,10 @@ async fn ask(
     check: &dyn HealthCheck,
     settings: ProbeSettings,
 ) -> Result<(), Unhealthy> {
-    timeout(settings.timeout, probes(target, check, settings))
+    let probes = caught(probes(target, check, settings));
+    timeout(settings.timeout, probes)
         .await
+        .map(|answer| answer.unwrap_or_else(|| Err(Unhealthy(PANICKED.to_owned()))))
         .unwrap_or_else(|_| {
             // Whatever is slow on this connection would be slow for the next question as well.
             target.forget();

@@ -12,12 +12,6 @@ use tokio_util::task::TaskTracker;
 use crate::multidb::database::Database;
 use crate::multidb::member::{Member, Wire};
 
-/// The least of it: a scheduler's hiccup is no outage.
-const LEAST: Duration = Duration::from_millis(50);
-
-/// So many times the usual.
-const USUAL: u32 = 4;
-
 /// One database, over connections of the health checks' own.
 ///
 /// A connection is kept from round to round and thrown away with the first error, so what a check
@@ -46,11 +40,9 @@ impl HealthTarget {
         }
     }
 
-    /// So much time to answer as shows that it is there, of `most` that a command has: a few times
-    /// what it usually takes.
+    /// So much time to answer as shows that it is there, of `most` that a command has.
     pub(in crate::multidb) fn little_time(&self, most: Duration) -> Duration {
-        let usual = self.member.stats().usual_answer();
-        usual.saturating_mul(USUAL).max(LEAST).min(most.max(LEAST))
+        self.member.stats().little_time(most)
     }
 
     /// Which database.

@@ -5,6 +5,10 @@
 //! redirections, which say that nothing was done, are followed here: `MOVED` and a demoted master
 //! after the driver has read the slots anew (it does that before it sends the next command), `ASK`
 //! to the node that was named, `TRYAGAIN` after a moment.
+//!
+//! They say it of one command on one node. Of a command that the driver takes apart and of a
+//! pipeline, parts may have been carried out beside the part that was refused: those are followed
+//! only if they may be repeated, and never to one node.
 
 use std::collections::HashSet;
 use std::io;
@@ -26,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial::{Timeouts, held};
 use super::stream;
+use crate::multidb::repeat;
 
 /// How many redirections one command follows.
 const REDIRECTIONS: u32 = 5;
@@ -134,7 +139,7 @@ impl ClusterWire {
     ) -> BoxFuture<'a, RedisResult<Vec<Value>>> {
         async move {
             let gone = self.gone.clone();
-            gone.run_until_cancelled(self.connection.req_packed_commands(pipeline, offset, count))
+            gone.run_until_cancelled(self.follow_all(pipeline, offset, count))
                 .await
                 .unwrap_or_else(|| Err(ended()))
         }
@@ -167,11 +172,16 @@ impl ClusterWire {
 
     async fn follow(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         let mut answer = self.connection.req_packed_command(cmd).await;
+        let spread = repeat::is_spread(cmd);
         for count in 0..REDIRECTIONS {
             let Some(redirection) = redirection(&answer) else {
                 return answer;
             };
+            let whole = !spread || repeat::may_repeat(cmd);
             answer = match redirection {
+                _ if !whole => return answer,
+                // The node that was named has one part of it.
+                Redirection::Ask(..) if spread => return answer,
                 Redirection::Again => self.connection.req_packed_command(cmd).await,
                 Redirection::Later => {
                     sleep(PAUSE * 2u32.pow(count)).await;
@@ -181,6 +191,28 @@ impl ClusterWire {
             };
         }
         answer
+    }
+
+    /// One refusal is the whole answer of a pipeline, whatever the other commands did.
+    async fn follow_all(
+        &mut self,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        let answer = self
+            .connection
+            .req_packed_commands(pipeline, offset, count)
+            .await;
+        let redirected = matches!(&answer, Err(error) if of_redirection(error).is_some());
+        if !redirected || !repeat::may_repeat_all(pipeline) {
+            return answer;
+        }
+        let mut answers = Vec::with_capacity(pipeline.len());
+        for cmd in pipeline.cmd_iter() {
+            answers.push(self.follow(cmd).await?);
+        }
+        Ok(answers)
     }
 
     async fn ask(&mut self, cmd: &Cmd, host: String, port: u16) -> RedisResult<Value> {
@@ -214,11 +246,14 @@ fn nodes(slots: &Value) -> HashSet<&[u8]> {
 }
 
 fn redirection(answer: &RedisResult<Value>) -> Option<Redirection> {
-    let error = match answer {
-        Ok(Value::ServerError(error)) => RedisError::from(error.clone()),
-        Ok(_) => return None,
-        Err(error) => error.clone(),
-    };
+    match answer {
+        Ok(Value::ServerError(error)) => of_redirection(&RedisError::from(error.clone())),
+        Ok(_) => None,
+        Err(error) => of_redirection(error),
+    }
+}
+
+fn of_redirection(error: &RedisError) -> Option<Redirection> {
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::ReadOnly) => {
             Some(Redirection::Again)

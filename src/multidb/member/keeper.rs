@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::{Dialed, Link, LinkId, Member};
 use crate::multidb::failover::{Mailbox, Message};
@@ -21,8 +23,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// What a keeper is told.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::multidb) enum Order {
-    /// Nothing is sent over this connection any more. Answers may still come for so long; then it
-    /// is dropped, and another is made.
+    /// Nothing is sent over this connection any more, and another is made. Answers may still come
+    /// for so long; then it is dropped.
     Abandon {
         /// Which.
         link: LinkId,
@@ -38,6 +40,7 @@ pub(in crate::multidb) struct Keeper {
     pub(in crate::multidb) orders: mpsc::Receiver<Order>,
     pub(in crate::multidb) mailbox: Mailbox,
     pub(in crate::multidb) ended: CancellationToken,
+    pub(in crate::multidb) tasks: TaskTracker,
 }
 
 impl Keeper {
@@ -100,8 +103,7 @@ impl Keeper {
                 order = self.orders.recv() => match order {
                     Some(Order::Abandon { link: which, patience }) if which == link.id() => {
                         link.end();
-                        drop(timeout(patience, driver).await);
-                        return;
+                        return self.drain(driver, patience);
                     }
                     Some(_) => {}
                     // Nobody is left to tell; `ended` comes next.
@@ -109,6 +111,17 @@ impl Keeper {
                 },
             }
         }
+    }
+
+    /// Answers may still come, and the next connection does not wait for them.
+    fn drain(&self, driver: BoxFuture<'static, ()>, patience: Duration) {
+        if patience.is_zero() {
+            return;
+        }
+        let ended = self.ended.clone();
+        self.tasks.spawn(async move {
+            drop(ended.run_until_cancelled(timeout(patience, driver)).await);
+        });
     }
 
     async fn pause(&mut self, tries: u32) {

@@ -6,6 +6,12 @@ use std::time::Duration;
 use crate::multidb::metrics::Counter;
 use crate::multidb::outcome::FailureKind;
 
+/// The least time to answer: a scheduler's hiccup is no outage.
+const LEAST: Duration = Duration::from_millis(50);
+
+/// So many times the usual.
+const USUAL: u32 = 4;
+
 /// The counters of one database. Commands raise `successes`, and nothing else when all is well.
 #[derive(Debug, Default)]
 pub(in crate::multidb) struct Stats {
@@ -37,8 +43,10 @@ impl Stats {
         self.answered_in.store(micros, Ordering::Relaxed);
     }
 
-    /// How long it last took to answer when it was well.
-    pub(in crate::multidb) fn usual_answer(&self) -> Duration {
-        Duration::from_micros(self.answered_in.load(Ordering::Relaxed))
+    /// So much time to answer as shows that it is there, of `most` that a command has: a few times
+    /// what it last took when it was well.
+    pub(in crate::multidb) fn little_time(&self, most: Duration) -> Duration {
+        let usual = Duration::from_micros(self.answered_in.load(Ordering::Relaxed));
+        usual.saturating_mul(USUAL).max(LEAST).min(most.max(LEAST))
     }
 }

@@ -134,6 +134,8 @@ impl Shell {
                 topics,
                 reply,
             } => {
+                self.interest
+                    .forget(reader, &topics, oneshot::Sender::is_closed);
                 self.interest.want(reader, &topics, reply);
                 for topic in &topics {
                     self.state.want(topic);

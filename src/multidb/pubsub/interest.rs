@@ -95,6 +95,25 @@ impl<R> Interest<R> {
         })
     }
 
+    /// Wishes of a reader that nobody waits for any more; its topics stay wanted. Whoever asks again and
+    /// again while no database answers must not leave a wish behind each time.
+    pub(super) fn forget(&mut self, reader: ReaderId, topics: &[Topic], gone: impl Fn(&R) -> bool) {
+        for topic in topics {
+            let Some(wanted) = self.topics[topic.kind as usize].get_mut(&topic.name) else {
+                continue;
+            };
+            let wishes = &mut self.wishes;
+            wanted.wishes.retain(|(wish, other)| {
+                let idle =
+                    *other == reader && wishes.get(wish).is_none_or(|wish| gone(&wish.reply));
+                if idle {
+                    wishes.remove(wish);
+                }
+                !idle
+            });
+        }
+    }
+
     /// A reader wants topics; `reply` comes back when the last of them is answered.
     pub(super) fn want(&mut self, reader: ReaderId, topics: &[Topic], reply: R) {
         let Some(wanting) = self.readers.get_mut(&reader) else {
@@ -336,6 +355,24 @@ mod tests {
         interest.announce(&Item::Lagged { missed: 1 });
         assert_eq!(items(&mut one), [Item::Lagged { missed: 1 }]);
         assert_eq!(items(&mut two), [], "it has been promised nothing yet");
+    }
+
+    #[test]
+    fn wishes_that_nobody_waits_for_do_not_pile_up() {
+        let (mut interest, mut one, _two) = two();
+        let topics = [channel("a"), channel("b")];
+        interest.want(2, &topics, "gone");
+        for _ in 0..100 {
+            interest.forget(1, &topics, |reply| *reply == "gone");
+            interest.want(1, &topics, "gone");
+        }
+        interest.forget(1, &topics[..1], |reply| *reply == "gone");
+        interest.want(1, &topics[..1], "waits");
+        assert_eq!(interest.wishes.len(), 2, "the other reader's is its own");
+        assert_eq!(interest.settled(&channel("a")), [("waits", Ok(()))]);
+        assert_eq!(interest.settled(&channel("b")), [("gone", Ok(()))]);
+        interest.announce(&Item::Lagged { missed: 1 });
+        assert_eq!(items(&mut one).len(), 1);
     }
 
     #[test]

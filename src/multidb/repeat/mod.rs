@@ -13,7 +13,7 @@
 //!
 //! | | repeated after silence |
 //! |---|---|
-//! | reads (and `SCAN` & co. from their beginning: a cursor means nothing on another database) | yes |
+//! | reads (and `SCAN` & co. from their beginning: a cursor means nothing on another database; the pages of an iterator never, it does not say which it asks for) | yes |
 //! | `SET` without `NX`, `XX`, `GET` or a comparison; `SETEX`, `PSETEX`, `MSET`, `HMSET`, `LSET`, `SETRANGE` | yes |
 //! | `EXPIRE`, `PEXPIRE`, `EXPIREAT`, `PEXPIREAT` without a condition; `GETEX` | yes |
 //! | `PFMERGE`, `SCRIPT LOAD`, `FUNCTION LOAD REPLACE` | yes |
@@ -25,12 +25,14 @@
 //! has written: they are taken for what they say.
 
 mod shared;
+mod spread;
 mod table;
 mod verb;
 
 use redis::{Cmd, Pipeline};
 
 pub(in crate::multidb) use shared::{blocks_for, unsupported};
+pub(in crate::multidb) use spread::is_spread;
 pub(in crate::multidb) use verb::Verb;
 
 /// Whether a command may be repeated when it is not known whether it was carried out.
@@ -41,28 +43,6 @@ pub(in crate::multidb) fn may_repeat(cmd: &Cmd) -> bool {
 /// The same of a pipeline.
 pub(in crate::multidb) fn may_repeat_all(pipeline: &Pipeline) -> bool {
     !pipeline.is_transaction() && pipeline.cmd_iter().all(may_repeat)
-}
-
-/// Whether a cluster's client sends this command to more than one node, so that one node's refusal
-/// says nothing about the others.
-pub(in crate::multidb) fn is_spread(cmd: &Cmd) -> bool {
-    matches!(
-        Verb::of(cmd).name(),
-        b"DEL"
-            | b"UNLINK"
-            | b"MSET"
-            | b"MGET"
-            | b"EXISTS"
-            | b"TOUCH"
-            | b"JSON.MSET"
-            | b"FLUSHALL"
-            | b"FLUSHDB"
-            | b"SCRIPT"
-            | b"FUNCTION"
-            | b"CONFIG"
-            | b"ACL"
-            | b"SWAPDB"
-    )
 }
 
 #[cfg(test)]

@@ -18,9 +18,10 @@ pub(super) fn is_idempotent(verb: &Verb, cmd: &Cmd) -> bool {
             !has(cmd, 2, &[b"NX", b"XX", b"GT", b"LT"])
         }
 
-        // A cursor belongs to the database that gave it out.
-        b"SCAN" => begins(cmd, 0),
-        b"SSCAN" | b"HSCAN" | b"ZSCAN" => begins(cmd, 1),
+        // A cursor belongs to the database that gave it out. An iterator's is not among the
+        // arguments, so its pages are all taken for later ones.
+        b"SCAN" => !cmd.in_scan_mode() && begins(cmd, 0),
+        b"SSCAN" | b"HSCAN" | b"ZSCAN" => !cmd.in_scan_mode() && begins(cmd, 1),
 
         // Reads in one form, writes in another.
         b"SORT" => !has(cmd, 1, &[b"STORE"]),

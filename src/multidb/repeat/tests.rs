@@ -85,6 +85,43 @@ fn what_counts_or_answers_differently_the_second_time_may_not() {
 }
 
 #[test]
+fn a_page_of_an_iterator_may_not_be_repeated_whichever_it_is() {
+    let mut scan = Cmd::new();
+    scan.arg("SCAN").cursor_arg(0).arg("COUNT").arg(10);
+    assert!(!may_repeat(&scan));
+    let mut scan = Cmd::new();
+    scan.arg("HSCAN").arg("k").cursor_arg(17);
+    assert!(!may_repeat(&scan));
+}
+
+#[test]
+fn what_has_keys_in_several_slots_or_is_for_all_nodes_is_spread() {
+    for words in [
+        "DEL a b",
+        "MGET {a}1 {b}1",
+        "MSET a 1 b 2",
+        "EXISTS {} {}1",
+        "touch a b",
+        "JSON.MSET a $ 1 b $ 1",
+        "FLUSHALL",
+        "SCRIPT LOAD return",
+    ] {
+        assert!(is_spread(&command(words)), "{words}");
+    }
+    for words in [
+        "DEL a",
+        "MGET {a}1 {a}2 x{a}y",
+        "MSET a 1",
+        "MSET {a}1 1 {a}2 2",
+        "DEL a a",
+        "INCR a",
+        "RENAME a b",
+    ] {
+        assert!(!is_spread(&command(words)), "{words}");
+    }
+}
+
+#[test]
 fn a_pipeline_may_be_repeated_if_all_of_it_may_and_a_transaction_never() {
     assert!(may_repeat_all(pipe().get("a").set("b", 1)));
     assert!(!may_repeat_all(pipe().get("a").incr("b", 1)));

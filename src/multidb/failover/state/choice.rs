@@ -98,8 +98,7 @@ impl State {
             && let Some(entry) = self.get_mut(id)
             && entry.doubt.is_none()
         {
-            entry.doubt = Some(Doubt::Fallback);
-            let asking = Doubt::Fallback.asking();
+            let asking = entry.ask(Doubt::Fallback, now);
             self.effects.push(Effect::Confirm { id, asking });
         }
     }

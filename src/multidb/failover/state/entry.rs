@@ -34,6 +34,10 @@ pub(super) struct Entry {
     pub(super) newcomer: bool,
     /// It is being asked, and why.
     pub(super) doubt: Option<Doubt>,
+    /// Since when: what was asked before is not the answer.
+    pub(super) asked_at: Instant,
+    /// How often in a row no connection could be made.
+    pub(super) unconnected: u32,
     pub(super) believed_until: Instant,
     pub(super) failures: u64,
     pub(super) successes: u64,
@@ -59,6 +63,8 @@ pub(in crate::multidb) enum Asking {
 pub(super) enum Doubt {
     /// A command failed, after so many successes.
     Failed(FailureKind, u64),
+    /// A caller did not wait any longer, after so many successes.
+    Waited(u64),
     /// It is about to be returned to.
     Fallback,
 }
@@ -66,26 +72,44 @@ pub(super) enum Doubt {
 impl Doubt {
     /// Whether what was sent will not be answered any more.
     pub(super) fn is_silence(self) -> bool {
-        matches!(self, Self::Failed(kind, _) if kind.is_silence())
+        match self {
+            Self::Failed(kind, _) => kind.is_silence(),
+            Self::Waited(_) => true,
+            Self::Fallback => false,
+        }
     }
 
     pub(super) fn asking(self) -> Asking {
         match self {
-            Self::Failed(kind, _) if kind.is_about_role() => Asking::Anew,
+            Self::Failed(kind, _) if kind.is_about_place() => Asking::Anew,
             Self::Failed(FailureKind::Dropped, _) | Self::Fallback => Asking::Patiently,
-            Self::Failed(..) => Asking::Quickly,
+            Self::Failed(..) | Self::Waited(_) => Asking::Quickly,
         }
     }
 
     /// The database is well and the command failed: then it is the connection, unless something
-    /// succeeded over it since.
+    /// succeeded over it since. A cluster's connection that does not know where keys are is none the
+    /// wiser for what succeeds elsewhere.
     pub(super) fn blames_connection(self, successes: u64) -> bool {
-        matches!(self, Self::Failed(kind, before)
-            if before == successes && (kind == FailureKind::Timeout || kind.is_about_role()))
+        match self {
+            Self::Failed(FailureKind::Redirected, _) => true,
+            Self::Failed(kind, before) => {
+                before == successes && (kind == FailureKind::Timeout || kind.is_about_place())
+            }
+            Self::Waited(before) => before == successes,
+            Self::Fallback => false,
+        }
     }
 }
 
 impl Entry {
+    /// It is asked now.
+    pub(super) fn ask(&mut self, doubt: Doubt, now: Instant) -> Asking {
+        self.doubt = Some(doubt);
+        self.asked_at = now;
+        doubt.asking()
+    }
+
     pub(super) fn new(
         newcomer: Newcomer,
         detectors: &[Arc<dyn FailureDetector>],
@@ -104,6 +128,8 @@ impl Entry {
             connected: false,
             newcomer: true,
             doubt: None,
+            asked_at: now,
+            unconnected: 0,
             believed_until: now,
             failures: 0,
             successes: 0,

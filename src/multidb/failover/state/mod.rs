@@ -12,6 +12,7 @@
 
 mod choice;
 mod entry;
+mod links;
 mod orders;
 mod shown;
 #[cfg(test)]
@@ -175,7 +176,7 @@ impl State {
                 if enough {
                     entry.forget();
                 }
-                self.doubt(id, kind, now)
+                self.doubt(id, |successes| Doubt::Failed(kind, successes), now)
             }
         }
     }
@@ -193,47 +194,15 @@ impl State {
         self.choose(now);
     }
 
-    pub(in crate::multidb) fn link_up(&mut self, id: DatabaseId, now: Instant) {
-        let Some(entry) = self.get_mut(id) else {
-            return;
-        };
-        entry.connected = true;
-        let newcomer = std::mem::take(&mut entry.newcomer);
-        self.changed = true;
-        self.choose(now);
-        if newcomer {
-            self.reconsider(now);
-        }
-    }
-
-    pub(in crate::multidb) fn link_lost(&mut self, id: DatabaseId, now: Instant) {
-        let Some(entry) = self.get_mut(id) else {
-            return;
-        };
-        entry.connected = false;
-        let closed = entry.circuit.state() == CircuitState::Closed;
-        self.changed = true;
-        if closed {
-            self.doubt(id, FailureKind::Dropped, now);
-        }
-    }
-
-    pub(in crate::multidb) fn connect_failed(&mut self, id: DatabaseId, error: &str, now: Instant) {
-        let Some(entry) = self.get_mut(id) else {
-            return;
-        };
-        if entry.connected {
-            entry.connected = false;
-            self.changed = true;
-        }
-        self.open(id, error, true, now);
-    }
-
     /// The answer to a [`Effect::Confirm`].
     pub(in crate::multidb) fn confirmed(&mut self, id: DatabaseId, report: &Report, now: Instant) {
         let Some(entry) = self.get_mut(id) else {
             return;
         };
+        if report.started < entry.asked_at {
+            // Of a question before the one that is open now.
+            return;
+        }
         let Some(doubt) = entry.doubt.take() else {
             // Decided without it.
             return;
@@ -247,7 +216,8 @@ impl State {
         entry.believed_until = now + BELIEVED;
         if entry.connected && doubt.blames_connection(entry.successes) {
             entry.connected = false;
-            let silent = doubt.is_silence();
+            // It may still carry answers to those who wait longer.
+            let silent = doubt.is_silence() && !matches!(doubt, Doubt::Waited(_));
             self.effects.push(Effect::Abandon { id, silent });
             self.changed = true;
         }
@@ -316,7 +286,7 @@ impl State {
     }
 
     /// Asks it, unless that is under way or has just been done. True: nothing to wait for.
-    fn doubt(&mut self, id: DatabaseId, kind: FailureKind, now: Instant) -> bool {
+    fn doubt(&mut self, id: DatabaseId, why: impl Fn(u64) -> Doubt, now: Instant) -> bool {
         let Some(entry) = self.get_mut(id) else {
             return true;
         };
@@ -326,9 +296,7 @@ impl State {
         if now < entry.believed_until {
             return true;
         }
-        let doubt = Doubt::Failed(kind, entry.successes);
-        entry.doubt = Some(doubt);
-        let asking = doubt.asking();
+        let asking = entry.ask(why(entry.successes), now);
         self.effects.push(Effect::Confirm { id, asking });
         false
     }

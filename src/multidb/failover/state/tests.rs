@@ -197,11 +197,106 @@ fn a_lost_connection_asks_and_a_failed_one_decides() {
     state.link_lost(A, now);
     assert_eq!(asked(&state.take_effects()), [A]);
     assert_eq!(active(&state), Some(A));
-    state.connect_failed(A, "refused", now);
+    state.connect_failed(A, FailureKind::Connect, "refused", now);
     assert_eq!(active(&state), Some(B));
     assert!(state.take_effects().contains(&Effect::Settled(A)));
     state.confirmed(A, &report(now, None), now);
     assert_eq!(circuit(&state, A), CircuitState::Open, "already decided");
+}
+
+/// A lost packet is not worth a grace and a fallback interval.
+#[test]
+fn a_first_connection_that_takes_too_long_asks_and_a_second_decides() {
+    let (mut state, now) = pair();
+    state.connect_failed(A, FailureKind::Timeout, "no answer", now);
+    assert_eq!(asked(&state.take_effects()), [A]);
+    assert_eq!(active(&state), Some(A));
+    state.confirmed(A, &report(now, None), now);
+    assert_eq!(circuit(&state, A), CircuitState::Closed, "it is there");
+    state.connect_failed(A, FailureKind::Timeout, "no answer", now);
+    assert_eq!(circuit(&state, A), CircuitState::Open);
+
+    let (mut state, now) = pair();
+    state.connect_failed(A, FailureKind::Timeout, "no answer", now);
+    state.confirmed(A, &report(now, Some("silent")), now);
+    assert_eq!(circuit(&state, A), CircuitState::Open, "nor does it answer");
+
+    let (mut state, now) = pair();
+    for _ in 0..3 {
+        state.connect_failed(A, FailureKind::Timeout, "no answer", now);
+        state.link_up(A, now);
+        state.confirmed(A, &report(now, None), now);
+    }
+    assert_eq!(
+        circuit(&state, A),
+        CircuitState::Closed,
+        "never two in a row"
+    );
+}
+
+#[test]
+fn an_answer_to_an_earlier_question_decides_nothing() {
+    let (mut state, now) = pair();
+    fail(&mut state, A, FailureKind::Timeout, now);
+    // Decided otherwise while it was under way, and asked again.
+    state.connect_failed(A, FailureKind::Connect, "refused", now);
+    state.force(A, now).expect("a member");
+    let later = now + BELIEVED;
+    fail(&mut state, A, FailureKind::Timeout, later);
+    state.take_effects();
+    state.confirmed(A, &report(now, Some("silent")), later);
+    assert_eq!(circuit(&state, A), CircuitState::Closed);
+    assert!(!state.take_effects().contains(&Effect::Settled(A)));
+    state.confirmed(A, &report(later, Some("silent")), later);
+    assert_eq!(circuit(&state, A), CircuitState::Open);
+}
+
+#[test]
+fn a_caller_who_went_away_is_no_failure_but_a_question() {
+    let (mut state, now) = pair();
+    for _ in 0..100 {
+        state.waited(A, episode(&state, A), now);
+    }
+    assert_eq!(asked(&state.take_effects()), [A], "once");
+    assert_eq!(state.status().database(A).expect("a member").failures, 0);
+    state.confirmed(A, &report(now, Some("silent")), now);
+    assert_eq!(active(&state), Some(B));
+
+    // It answers, and nothing comes over this connection: another is made, gently.
+    let (mut state, now) = pair();
+    let silent = false;
+    state.waited(A, episode(&state, A), now);
+    state.confirmed(A, &report(now, None), now);
+    let replaced = Effect::Abandon { id: A, silent };
+    assert!(state.take_effects().contains(&replaced));
+    assert_eq!(active(&state), Some(A));
+    state.link_up(A, now);
+
+    // Others are answered: it was the command.
+    let later = now + BELIEVED;
+    state.waited(A, episode(&state, A), later);
+    state.succeeded(A, 1, later);
+    state.confirmed(A, &report(later, None), later);
+    assert!(!state.take_effects().contains(&replaced));
+
+    // What happened before the circuit changed is no news.
+    let before = episode(&state, A);
+    lose_a(&mut state, later + BELIEVED);
+    state.take_effects();
+    state.waited(A, before, later + BELIEVED);
+    assert_eq!(state.take_effects(), []);
+}
+
+#[test]
+fn a_cluster_connection_that_does_not_know_where_keys_are_is_replaced_whatever_else_succeeds() {
+    let (mut state, now) = pair();
+    fail(&mut state, A, FailureKind::Redirected, now);
+    state.succeeded(A, 10, now);
+    state.confirmed(A, &report(now, None), now);
+    let silent = false;
+    let replaced = Effect::Abandon { id: A, silent };
+    assert!(state.take_effects().contains(&replaced));
+    assert_eq!(circuit(&state, A), CircuitState::Closed);
 }
 
 #[test]
@@ -527,7 +622,8 @@ enum Step {
     Succeed(u64),
     Fail(u64, usize, bool),
     Lose(u64),
-    Refuse(u64),
+    Refuse(u64, bool),
+    Wait(u64),
     Up(u64),
     Confirm(u64, bool),
     Health(u64, bool),
@@ -544,7 +640,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => id().prop_map(Step::Succeed),
         6 => (id(), 0..FailureKind::ALL.len(), any::<bool>()).prop_map(|(i, k, s)| Step::Fail(i, k, s)),
         2 => id().prop_map(Step::Lose),
-        2 => id().prop_map(Step::Refuse),
+        2 => (id(), any::<bool>()).prop_map(|(i, silent)| Step::Refuse(i, silent)),
+        2 => id().prop_map(Step::Wait),
         4 => id().prop_map(Step::Up),
         6 => (id(), any::<bool>()).prop_map(|(i, well)| Step::Confirm(i, well)),
         6 => (id(), any::<bool>()).prop_map(|(i, well)| Step::Health(i, well)),
@@ -583,7 +680,16 @@ proptest! {
                     }
                 }
                 Step::Lose(id) => state.link_lost(DatabaseId(id), now),
-                Step::Refuse(id) => state.connect_failed(DatabaseId(id), "refused", now),
+                Step::Refuse(id, silent) => {
+                    let kind = if silent { FailureKind::Timeout } else { FailureKind::Connect };
+                    state.connect_failed(DatabaseId(id), kind, "no connection", now);
+                }
+                Step::Wait(id) => {
+                    let id = DatabaseId(id);
+                    if let Some(episode) = state.get(id).map(|entry| entry.circuit.episode()) {
+                        state.waited(id, episode, now);
+                    }
+                }
                 Step::Up(id) => state.link_up(DatabaseId(id), now),
                 Step::Confirm(id, well) => {
                     state.confirmed(DatabaseId(id), &report(now, (!well).then_some("x")), now);

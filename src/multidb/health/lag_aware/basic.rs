@@ -16,6 +16,28 @@ pub(super) fn authorization(user: &str, password: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// The same of `user:password` as it stands in an address, where `%40` is an `@`.
+pub(super) fn authorization_of(user: &str) -> Option<HeaderValue> {
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    authorization(&decoded(name)?, &decoded(password)?)
+}
+
+/// RFC 3986; `None` for what is no text.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? << 4 | digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// RFC 4648, with padding.
 fn base64(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -54,6 +76,16 @@ mod tests {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
         assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn in_an_address_a_name_and_a_password_may_be_escaped() {
+        let plain = authorization("me", "p@ss/ä%").unwrap();
+        assert_eq!(authorization_of("me:p%40ss%2f%C3%A4%25").unwrap(), plain);
+        assert_eq!(authorization_of("me"), authorization("me", ""));
+        for broken in ["me:%4", "me:%zz", "me:%FF", "a%3Ab:c"] {
+            assert!(authorization_of(broken).is_none(), "{broken}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct LagAwareConfig {
     /// For one request. 1 s (redis-py: 30 s, of which its own timeout of 3 s for the whole check
     /// lets nothing come true).
     pub http_timeout: Duration,
-    /// User and password.
+    /// User and password, where the database's own address has none.
     pub auth_basic: Option<(String, String)>,
     /// Whether the server's certificate must be one that is trusted. True.
     pub verify_tls: bool,
@@ -115,8 +115,10 @@ impl LagAwareHealthCheck {
     /// Asks about the database that is reached at one of `hosts`.
     async fn ask(&self, url: Option<&str>, hosts: &[String]) -> Result<(), Unhealthy> {
         let url = url.ok_or_else(|| Unhealthy("it has no health_check_url".into()))?;
-        let base = Base::parse(url, self.config.rest_api_port)
-            .ok_or_else(|| Unhealthy(format!("health_check_url {url:?} is no address")))?;
+        let base = Base::parse(url, self.config.rest_api_port).ok_or_else(|| {
+            let shown = url.rsplit_once('@').map_or(url, |(_, shown)| shown);
+            Unhealthy(format!("health_check_url {shown:?} is no address"))
+        })?;
         let all = self
             .rest
             .get(&base, "/v1/bdbs?fields=uid,endpoints")

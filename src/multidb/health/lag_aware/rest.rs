@@ -27,11 +27,13 @@ pub(super) struct Rest {
     patience: Duration,
 }
 
-/// Where an administration is: a scheme, a host and a port.
+/// Where an administration is: a scheme, a host and a port; and how one is let in there, if that stands
+/// in the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base {
     scheme: Scheme,
     authority: Authority,
+    authorization: Option<HeaderValue>,
 }
 
 /// What a server says when it does not answer 2xx.
@@ -44,7 +46,7 @@ struct Refusal {
 }
 
 impl Base {
-    /// `https://host`, `https://host:port` or just `host`. Anything after it means nothing.
+    /// `https://user:password@host:port`, down to just `host`. Anything after it means nothing.
     pub(super) fn parse(url: &str, port: u16) -> Option<Self> {
         let with_scheme = if url.contains("://") {
             url.to_owned()
@@ -56,9 +58,17 @@ impl Base {
         let given = parts.authority?;
         let port = given.port_u16().unwrap_or(port);
         let authority = format!("{}:{port}", given.host()).parse().ok()?;
+        let authorization = match given.as_str().rsplit_once('@') {
+            Some((user, _)) => Some(basic::authorization_of(user)?),
+            None => None,
+        };
         [Scheme::HTTP, Scheme::HTTPS]
             .contains(&scheme)
-            .then_some(Self { scheme, authority })
+            .then_some(Self {
+                scheme,
+                authority,
+                authorization,
+            })
     }
 }
 
@@ -115,7 +125,7 @@ impl Rest {
         *request.uri_mut() = uri.map_err(|error| error.to_string())?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(authorization) = &self.authorization {
+        if let Some(authorization) = base.authorization.as_ref().or(self.authorization.as_ref()) {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         // A connection that was kept may have been closed while the question was on its way, and at

@@ -280,6 +280,30 @@ async fn whoever_is_not_let_in_or_finds_nothing_says_so() {
     assert_eq!(nowhere.0, "it has no health_check_url");
 }
 
+/// The password of one administration is none of another's business.
+#[tokio::test]
+async fn a_password_in_an_address_is_for_that_address_alone() {
+    let admin = Admin::start(Manner::default()).await;
+    let with = |login: &str| admin.url().replace("//", &format!("//{login}@"));
+    let stranger = check(LagAwareConfig::default());
+    let own = stranger.ask(Some(&with("admin:secret")), &hosts(7)).await;
+    own.unwrap();
+    let other = stranger.ask(Some(&admin.url()), &hosts(7)).await;
+    assert!(other.unwrap_err().0.ends_with(": 401 Unauthorized"));
+    // It goes before the check's own.
+    let told = check(config())
+        .ask(Some(&with("admin:wrong")), &hosts(7))
+        .await;
+    assert!(told.unwrap_err().0.ends_with(": 401 Unauthorized"));
+    for url in ["ftp://admin:secret@x", "http://admin:%zz@x"] {
+        let Unhealthy(told) = stranger.ask(Some(url), &hosts(7)).await.unwrap_err();
+        assert_eq!(told, r#"health_check_url "x" is no address"#);
+    }
+    let config = crate::multidb::DatabaseConfig::from_url("redis://x")
+        .health_check_url(with("admin:secret"));
+    assert!(!format!("{config:?}").contains("secret"));
+}
+
 #[tokio::test]
 async fn databases_that_are_checked_at_once_are_not_taken_for_one_another() {
     let manners = (0..4).map(|uid| Manner {
