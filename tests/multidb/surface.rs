@@ -1,5 +1,6 @@
 //! The client is a connection like any other: what is written for one works unchanged.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use herdsman::multidb::{Error, Pinned};
@@ -155,20 +156,14 @@ async fn a_pinned_connection_stays_with_its_database_and_fails_with_it() {
 }
 
 /// Reads, then writes what follows from it, unless somebody wrote in between.
-async fn doubled(
-    connection: Pinned,
-    key: &str,
-    mut disturb: impl AsyncFnMut(),
-) -> RedisResult<i64> {
-    // The driver wants a closure that may be called again and again; the disturbance is its guest.
-    let disturb = std::cell::RefCell::new(&mut disturb);
+async fn doubled(connection: Pinned, key: &str, disturb: impl AsyncFn()) -> RedisResult<i64> {
     let (key, disturb) = (&key, &disturb);
     transaction_async(
         connection,
         &[*key],
         |mut connection, mut pipeline| async move {
             let value: i64 = connection.get(*key).await?;
-            (disturb.borrow_mut())().await;
+            disturb().await;
             let done: Option<(i64,)> = pipeline
                 .set(*key, value * 2)
                 .ignore()
@@ -188,11 +183,11 @@ async fn a_watched_transaction_begins_again_when_somebody_wrote_meanwhile() {
     // Names of options are keys like any other.
     for key in ["n", "shard_hint", "watch_delay", "value_from_callable"] {
         let _: () = db.set(key, 1).await.unwrap();
-        let mut rivals = 3;
+        let rivals = Cell::new(3);
         let pinned = stage.db.pin_active().await.unwrap();
         let result = doubled(pinned, key, async || {
-            if rivals > 0 {
-                rivals -= 1;
+            if rivals.get() > 0 {
+                rivals.update(|rivals| rivals - 1);
                 stage[0].server.run(&format!("INCRBY {key} 10")).await;
             }
         })

@@ -40,7 +40,8 @@ pub(in crate::multidb) async fn round(
 
 /// `None`: it panicked.
 async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
-    AssertUnwindSafe(work).catch_unwind().await.ok()
+    // Out of line: it is large, and whoever asks waits for it most of the time.
+    Box::pin(AssertUnwindSafe(work).catch_unwind()).await.ok()
 }
 
 fn panicked(started: Instant) -> Report {
