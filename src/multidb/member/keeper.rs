@@ -120,7 +120,7 @@ impl Keeper {
         }
         let ended = self.ended.clone();
         self.tasks.spawn(async move {
-            drop(ended.run_until_cancelled(timeout(patience, driver)).await);
+            let _ = ended.run_until_cancelled(timeout(patience, driver)).await;
         });
     }
 
