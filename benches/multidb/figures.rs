@@ -11,6 +11,11 @@ pub(crate) fn runtime(threads: usize) -> Runtime {
         .expect("a runtime")
 }
 
+/// For a table.
+pub(crate) fn verdict(reached: bool) -> &'static str {
+    if reached { "yes" } else { "**no**" }
+}
+
 /// Figures of several runs.
 #[derive(Debug, Default)]
 pub(crate) struct Figures(Vec<f64>);

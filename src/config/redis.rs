@@ -24,6 +24,12 @@ pub struct Redis {
     pub connect_timeout: Duration,
     /// How often a command that may be repeated is.
     pub command_retries: u32,
+    /// The first pause before a repetition, before jitter; it doubles.
+    #[serde(with = "duration")]
+    pub command_retry_base: Duration,
+    /// No pause is longer.
+    #[serde(with = "duration")]
+    pub command_retry_cap: Duration,
     /// Between two health checks of a database.
     #[serde(with = "duration")]
     pub health_interval: Duration,
@@ -53,6 +59,10 @@ pub struct Redis {
     pub consecutive_failures: u32,
     /// Successes in a row that make it well again.
     pub success_threshold: u32,
+    /// Commands at once on a database on trial.
+    pub half_open_slots: u16,
+    /// Whether one is tried before its grace is over when there is no other.
+    pub last_resort: bool,
     /// For so many delays the state is called temporary.
     pub failover_attempts: u32,
     /// See `failover_attempts`.
@@ -146,6 +156,8 @@ impl Default for Redis {
             response_timeout: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(1),
             command_retries: 2,
+            command_retry_base: Duration::from_millis(10),
+            command_retry_cap: Duration::from_secs(1),
             health_interval: Duration::from_secs(5),
             health_check_probes: 3,
             health_check_delay: Duration::from_millis(500),
@@ -159,6 +171,8 @@ impl Default for Redis {
             failures_detection_window: Duration::from_secs(2),
             consecutive_failures: 5,
             success_threshold: 2,
+            half_open_slots: 16,
+            last_resort: true,
             failover_attempts: 10,
             failover_delay: Duration::from_secs(12),
             auto_fallback_interval: Duration::from_secs(120),

@@ -117,6 +117,7 @@ fn redis(redis: &Redis, faults: &mut Faults) {
     for (key, count) in [
         ("redis.health_check_probes", redis.health_check_probes),
         ("redis.success_threshold", redis.success_threshold),
+        ("redis.half_open_slots", u32::from(redis.half_open_slots)),
     ] {
         if count == 0 {
             faults.add(key, "must be at least 1");

@@ -12,7 +12,7 @@ use herdsman::multidb::{
 use redis::AsyncCommands;
 use tokio::time::Instant;
 
-use crate::real_redis::eventually;
+use crate::real_redis::{Network, eventually};
 use crate::support::{Stage, Stand, quick};
 
 /// Whoever was added last, whatever they weigh; nobody is worth a move.
@@ -157,6 +157,59 @@ async fn what_panics_in_a_callers_code_stops_neither_checks_nor_decisions() {
     stage[0].server.kill();
     stage.until_active("b").await;
     let _: () = db.set("key", 3).await.unwrap();
+    stage.finish().await;
+}
+
+/// Finds one database unwell when told to, without asking it.
+#[derive(Debug, Default)]
+struct Verdict(AtomicBool);
+
+impl HealthCheck for Verdict {
+    fn name(&self) -> &str {
+        "verdict"
+    }
+
+    fn check<'a>(&'a self, target: &'a HealthTarget) -> BoxFuture<'a, Result<(), Unhealthy>> {
+        let unwell = &*target.database().name == "a" && self.0.load(Ordering::Relaxed);
+        let answer = if unwell {
+            Err(Unhealthy("left".into()))
+        } else {
+            Ok(())
+        };
+        async { answer }.boxed()
+    }
+}
+
+/// A database that is far away and answers is left by a verdict: what is on its way to it is answered,
+/// and a connection is there again before that.
+#[tokio::test]
+async fn what_is_on_its_way_to_a_slow_database_that_is_left_is_still_answered() {
+    let verdict = Arc::new(Verdict::default());
+    let check: Arc<dyn HealthCheck> = verdict.clone();
+    let stage = Stage::with(2, |config| {
+        config
+            .health_checks([check])
+            .response_timeout(Duration::from_secs(10))
+    })
+    .await;
+    stage[0]
+        .network
+        .set(Network::Slow(Duration::from_secs(1)))
+        .await;
+    let mut db = stage.db.clone();
+    let count = db.incr::<_, _, i64>("n", 1);
+    let leave = async {
+        eventually("it arrives", async || {
+            stage[0].server.number("n").await == 1
+        })
+        .await;
+        verdict.0.store(true, Ordering::Relaxed);
+        stage.until_active("b").await;
+    };
+    let (count, ()) = tokio::join!(count, leave);
+    assert_eq!(count.unwrap(), 1);
+    assert_eq!(stage[1].server.number("n").await, 0);
+    stage[0].network.set(Network::Whole).await;
     stage.finish().await;
 }
 

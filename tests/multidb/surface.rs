@@ -1,8 +1,8 @@
 //! The client is a connection like any other: what is written for one works unchanged.
 
-use std::cell::Cell;
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use herdsman::multidb::{Error, Pinned};
 use redis::aio::ConnectionLike;
 use redis::aio::transaction_async;
@@ -156,23 +156,25 @@ async fn a_pinned_connection_stays_with_its_database_and_fails_with_it() {
 }
 
 /// Reads, then writes what follows from it, unless somebody wrote in between.
-async fn doubled(connection: Pinned, key: &str, disturb: impl AsyncFn()) -> RedisResult<i64> {
-    let (key, disturb) = (&key, &disturb);
-    transaction_async(
-        connection,
-        &[*key],
-        |mut connection, mut pipeline| async move {
-            let value: i64 = connection.get(*key).await?;
-            disturb().await;
+async fn doubled<'a>(
+    connection: Pinned,
+    key: &str,
+    mut disturb: impl FnMut() -> BoxFuture<'a, ()>,
+) -> RedisResult<i64> {
+    transaction_async(connection, &[key], |mut connection, mut pipeline| {
+        let disturbance = disturb();
+        async move {
+            let value: i64 = connection.get(key).await?;
+            disturbance.await;
             let done: Option<(i64,)> = pipeline
-                .set(*key, value * 2)
+                .set(key, value * 2)
                 .ignore()
-                .get(*key)
+                .get(key)
                 .query_async(&mut connection)
                 .await?;
             Ok(done.map(|(value,)| value))
-        },
-    )
+        }
+    })
     .await
 }
 
@@ -183,13 +185,18 @@ async fn a_watched_transaction_begins_again_when_somebody_wrote_meanwhile() {
     // Names of options are keys like any other.
     for key in ["n", "shard_hint", "watch_delay", "value_from_callable"] {
         let _: () = db.set(key, 1).await.unwrap();
-        let rivals = Cell::new(3);
+        let mut rivals = 3;
         let pinned = stage.db.pin_active().await.unwrap();
-        let result = doubled(pinned, key, async || {
-            if rivals.get() > 0 {
-                rivals.update(|rivals| rivals - 1);
-                stage[0].server.run(&format!("INCRBY {key} 10")).await;
+        let server = &stage[0].server;
+        let result = doubled(pinned, key, || {
+            let disturbed = rivals > 0;
+            rivals -= i32::from(disturbed);
+            async move {
+                if disturbed {
+                    server.run(&format!("INCRBY {key} 10")).await;
+                }
             }
+            .boxed()
         })
         .await;
         assert_eq!(result.unwrap(), 62, "(1 + 3 · 10) · 2");
@@ -205,7 +212,7 @@ async fn a_watched_transaction_whose_database_goes_is_carried_out_nowhere_else()
     let stage = Stage::of(2).await;
     let _: () = stage.db.clone().set("n", 1).await.unwrap();
     let pinned = stage.db.pin_active().await.unwrap();
-    let result = doubled(pinned, "n", async || stage[0].server.kill()).await;
+    let result = doubled(pinned, "n", || async { stage[0].server.kill() }.boxed()).await;
     assert!(result.is_err(), "{result:?}");
     stage.until_active("b").await;
     assert_eq!(stage[1].server.number("n").await, 0);
@@ -217,7 +224,7 @@ async fn a_watched_transaction_whose_database_goes_is_carried_out_nowhere_else()
     let _: () = stage.db.clone().set("n", 1).await.unwrap();
     let pinned = stage.db.pin_active().await.unwrap();
     stage[0].network.cut_reply_of("EXEC", 1);
-    let error = doubled(pinned, "n", async || ()).await.unwrap_err();
+    let error = doubled(pinned, "n", || async {}.boxed()).await.unwrap_err();
     assert!(
         matches!(Error::of(&error), Some(Error::OutcomeUnknown { .. })),
         "{error:?}"

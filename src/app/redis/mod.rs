@@ -28,7 +28,8 @@ fn client_config(redis: &config::Redis) -> Result<MultiDbConfig, Error> {
         .connect_timeout(redis.connect_timeout)
         .command_retry(CommandRetry {
             retries: redis.command_retries,
-            ..CommandRetry::default()
+            base: redis.command_retry_base,
+            cap: redis.command_retry_cap,
         })
         .health_check_interval(redis.health_interval)
         .health_check_probes(redis.health_check_probes)
@@ -42,6 +43,8 @@ fn client_config(redis: &config::Redis) -> Result<MultiDbConfig, Error> {
         .failures_detection_window(redis.failures_detection_window)
         .consecutive_failures(redis.consecutive_failures)
         .success_threshold(redis.success_threshold)
+        .half_open_slots(redis.half_open_slots)
+        .last_resort(redis.last_resort)
         .failover_attempts(redis.failover_attempts)
         .failover_delay(redis.failover_delay)
         .auto_fallback_interval(Some(redis.auto_fallback_interval));

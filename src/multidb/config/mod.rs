@@ -286,7 +286,8 @@ impl MultiDbConfig {
     }
 
     /// How often to look for a heavier database to return to, and how long after an automatic
-    /// failover not to. `None` or zero: never. 120 s, as in redis-py.
+    /// failover not to. `None` or zero: never. 120 s, as in redis-py. It doubles, up to 32 times, with
+    /// every return that did not last one interval.
     #[must_use]
     pub fn auto_fallback_interval(mut self, interval: Option<Duration>) -> Self {
         self.auto_fallback_interval = interval;

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{FutureExt, join_all};
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -33,15 +33,14 @@ pub(in crate::multidb) async fn round(
     settings: ProbeSettings,
 ) -> Report {
     let started = Instant::now();
-    caught(ask_all(target, checks, settings, started))
+    caught(ask_all(target, checks, settings, started).boxed())
         .await
         .unwrap_or_else(|| panicked(started))
 }
 
 /// `None`: it panicked.
-async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
-    // Out of line: it is large, and whoever asks waits for it most of the time.
-    Box::pin(AssertUnwindSafe(work).catch_unwind()).await.ok()
+async fn caught<T>(work: BoxFuture<'_, T>) -> Option<T> {
+    AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 
 fn panicked(started: Instant) -> Report {
@@ -90,7 +89,7 @@ pub(in crate::multidb) async fn confirm(
     limit: Duration,
 ) -> Report {
     let started = Instant::now();
-    caught(ask_quickly(target, checks, limit, started))
+    caught(ask_quickly(target, checks, limit, started).boxed())
         .await
         .unwrap_or_else(|| panicked(started))
 }
@@ -150,7 +149,7 @@ async fn ask(
     check: &dyn HealthCheck,
     settings: ProbeSettings,
 ) -> Result<(), Unhealthy> {
-    let probes = caught(probes(target, check, settings));
+    let probes = caught(probes(target, check, settings).boxed());
     timeout(settings.timeout, probes)
         .await
         .map(|answer| answer.unwrap_or_else(|| Err(Unhealthy(PANICKED.to_owned()))))

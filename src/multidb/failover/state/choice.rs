@@ -1,5 +1,7 @@
 //! The choice itself: who comes next, and when it is worth moving.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::entry::{Doubt, Entry};
@@ -8,6 +10,9 @@ use crate::multidb::circuit::CircuitState;
 use crate::multidb::database::DatabaseId;
 use crate::multidb::event::SwitchReason;
 use crate::multidb::strategy::Candidate;
+
+/// The interval of the way back becomes at most 32 times as long.
+const MOST_DOUBLINGS: u32 = 5;
 
 impl State {
     /// After anything that may have changed the answer.
@@ -120,9 +125,38 @@ impl State {
         }
     }
 
+    /// The interval as it is after returns that did not last.
+    pub(super) fn fallback_interval(&self) -> Option<Duration> {
+        let interval = self.policy.fallback?;
+        Some(interval.saturating_mul(1 << self.vain_returns.min(MOST_DOUBLINGS)))
+    }
+
+    /// Whether the last return was in vain: its database failed within the interval that came before it.
+    fn remember(&mut self, next: Option<DatabaseId>, reason: SwitchReason, now: Instant) {
+        let lasted = self
+            .returned
+            .take()
+            .filter(|(id, _)| Some(*id) == self.active);
+        if let (Some((_, since)), Some(interval)) = (lasted, self.fallback_interval())
+            && reason == SwitchReason::Failover
+        {
+            self.vain_returns = if now.duration_since(since) < interval {
+                self.vain_returns.saturating_add(1)
+            } else {
+                0
+            };
+        }
+        if reason == SwitchReason::Fallback {
+            self.returned = next.map(|id| (id, now));
+        }
+    }
+
     /// However it came about, nobody falls back for one interval now.
     pub(super) fn switch(&mut self, next: Option<DatabaseId>, reason: SwitchReason, now: Instant) {
-        if let Some(interval) = self.policy.fallback
+        if next != self.active {
+            self.remember(next, reason, now);
+        }
+        if let Some(interval) = self.fallback_interval()
             && (next != self.active || reason == SwitchReason::Initial)
         {
             self.no_fallback_before = now + interval;

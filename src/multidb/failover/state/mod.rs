@@ -8,7 +8,8 @@
 //! 2. Who comes next is the strategy's choice among the closed ones: connected ones first, and ones
 //!    that a failback check speaks against last. With nobody closed, a half-open one, on trial.
 //! 3. From a well active one to a better: not before one fallback interval after the last change,
-//!    and only after asking the better one once more.
+//!    and only after asking the better one once more. A return that does not last doubles the interval
+//!    before the next: what the checks cannot see must not make users move for ever.
 
 mod choice;
 mod entry;
@@ -97,6 +98,10 @@ pub(in crate::multidb) struct State {
     since: Instant,
     generation: u64,
     no_fallback_before: Instant,
+    /// The last return that still lasts: to whom, when.
+    returned: Option<(DatabaseId, Instant)>,
+    /// Returns in a row that did not last.
+    vain_returns: u32,
     /// Since when no trusted one takes the commands; a trial that fails does not interrupt it.
     down_since: Option<Instant>,
     effects: Vec<Effect>,
@@ -113,6 +118,8 @@ impl State {
             since: now,
             generation: 0,
             no_fallback_before: now,
+            returned: None,
+            vain_returns: 0,
             down_since: None,
             effects: Vec::new(),
             changed: true,

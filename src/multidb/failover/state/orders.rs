@@ -98,6 +98,7 @@ impl State {
 
     pub(in crate::multidb) fn set_fallback(&mut self, interval: Option<Duration>, now: Instant) {
         self.policy.fallback = interval.filter(|interval| !interval.is_zero());
+        self.vain_returns = 0;
         if let Some(interval) = self.policy.fallback {
             self.no_fallback_before = self.since + interval;
         }

@@ -380,6 +380,41 @@ fn fallback_happens_once_after_its_interval_and_a_last_question() {
     assert!(switches(&state.take_effects()).is_empty());
 }
 
+/// Its checks pass, and what users ask of it fails: every vain return makes the next one rarer.
+#[test]
+fn a_return_that_does_not_last_doubles_the_interval_before_the_next() {
+    let (mut state, mut now) = pair();
+    let mut leave = |state: &mut State, now: Instant| {
+        for _ in 0..5 {
+            fail(state, A, FailureKind::NoWrites, now);
+        }
+        assert_eq!(active(state), Some(B));
+        recover_a(state, now + GRACE);
+        state.take_effects();
+    };
+    leave(&mut state, now);
+    for doubled in [1, 2, 4, 8, 16, 32, 32] {
+        let due = now + FALLBACK * doubled;
+        state.tick(due - Duration::from_millis(1));
+        assert_eq!(asked(&state.take_effects()), [], "not before {doubled}");
+        state.tick(due);
+        assert_eq!(asked(&state.take_effects()), [A]);
+        state.confirmed(A, &report(due, None), due);
+        assert_eq!(active(&state), Some(A));
+        now = due + Duration::from_secs(1);
+        leave(&mut state, now);
+    }
+    // One that lasts is a new beginning.
+    now += FALLBACK * 32;
+    state.tick(now);
+    state.confirmed(A, &report(now, None), now);
+    now += FALLBACK * 32;
+    leave(&mut state, now);
+    state.take_effects();
+    state.tick(now + FALLBACK);
+    assert_eq!(asked(&state.take_effects()), [A]);
+}
+
 #[test]
 fn the_better_one_that_fails_its_last_question_is_not_returned_to() {
     let (mut state, now) = pair();
