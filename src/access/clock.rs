@@ -2,7 +2,9 @@
 //!
 //! The *local* one only ever goes forward and measures; the *wall* clock says which month it is; the
 //! *ledger's* decides when a minute is over, for all routers alike. It is the clock of Redis, of
-//! which each reply tells the time; without Redis it is the wall clock.
+//! which each reply tells the time; without Redis it is the wall clock. It is remembered as a
+//! difference to the wall clock and not to the local one, which may stand still while the machine
+//! sleeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,8 +19,8 @@ pub(super) struct Clock(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     start: Instant,
-    /// What to add to the local clock for the ledger's.
-    offset_ms: AtomicI64,
+    /// What to add to the wall clock for the ledger's.
+    skew_ms: AtomicI64,
 }
 
 /// One moment, by the clocks of this machine.
@@ -34,7 +36,7 @@ impl Clock {
     pub(super) fn new() -> Self {
         Self(Arc::new(Inner {
             start: Instant::now(),
-            offset_ms: AtomicI64::new(unix_ms()),
+            skew_ms: AtomicI64::new(0),
         }))
     }
 
@@ -49,15 +51,17 @@ impl Clock {
         }
     }
 
-    pub(super) fn ledger_ms(&self) -> i64 {
-        self.local_ms() + self.0.offset_ms.load(Ordering::Relaxed)
+    /// What the ledger's clock says at this moment, as far as that is known.
+    pub(super) fn ledger_ms(&self, now: Moment) -> i64 {
+        now.unix_ms
+            .saturating_add(self.0.skew_ms.load(Ordering::Relaxed))
     }
 
-    /// At this moment of the local clock the ledger's said so.
-    pub(super) fn learn(&self, local_ms: i64, ledger_ms: i64) {
+    /// At this moment the ledger's clock said so.
+    pub(super) fn learn(&self, now: Moment, ledger_ms: i64) {
         self.0
-            .offset_ms
-            .store(ledger_ms - local_ms, Ordering::Relaxed);
+            .skew_ms
+            .store(ledger_ms - now.unix_ms, Ordering::Relaxed);
     }
 }
 
@@ -74,4 +78,27 @@ fn unix_ms() -> i64 {
         .ok()
         .and_then(|since| i64::try_from(since.as_millis()).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(local_ms: i64, unix_ms: i64) -> Moment {
+        Moment { local_ms, unix_ms }
+    }
+
+    #[test]
+    fn a_machine_that_slept_wakes_up_in_the_present() {
+        let day = 86_400_000;
+        let clock = Clock::new();
+        assert_eq!(clock.ledger_ms(at(0, day)), day);
+        // The local clock stood still meanwhile.
+        assert_eq!(clock.ledger_ms(at(1, 2 * day)), 2 * day);
+        // With a ledger that is two seconds behind, it stays so until it says otherwise.
+        clock.learn(at(1, 2 * day), 2 * day - 2_000);
+        assert_eq!(clock.ledger_ms(at(2, 3 * day)), 3 * day - 2_000);
+        clock.learn(at(3, 3 * day), 3 * day);
+        assert_eq!(clock.ledger_ms(at(3, 3 * day)), 3 * day);
+    }
 }

@@ -95,7 +95,7 @@ impl Access {
         let clock = Clock::new();
         let sharing = sharing::Handle::start(
             RESTARTS,
-            sharing::Plan {
+            sharing::Means {
                 me: Arc::clone(&options.router),
                 shared,
                 policy: options.when_redis_away,
@@ -112,6 +112,7 @@ impl Access {
                 sharing: sharing.clone(),
                 clock: clock.clone(),
                 prices: options.prices.clone(),
+                sweep: options.sweep,
                 tracker,
             },
         )
@@ -121,7 +122,7 @@ impl Access {
             tracing::warn!("accounts are not read yet: keys are refused until they are");
         }
         Ok(Self(Arc::new(Inner {
-            stats: AccessStats::new(Arc::clone(register.board())),
+            stats: AccessStats::new(Arc::clone(register.board()), sharing.sharers()),
             options,
             clock,
             register,

@@ -18,6 +18,8 @@ pub struct Options {
     pub when_redis_away: WhenRedisAway,
     /// The configuration's prices.
     pub prices: Vec<(ModelName, Price)>,
+    /// How often the database is asked what is spent: [`SWEEP`](super::SWEEP).
+    pub sweep: Duration,
     /// This router among those that share: another name in each life.
     pub router: Arc<str>,
 }
@@ -29,6 +31,7 @@ impl fmt::Debug for Options {
             .field("outage_grace", &self.outage_grace)
             .field("when_redis_away", &self.when_redis_away)
             .field("prices", &self.prices.len())
+            .field("sweep", &self.sweep)
             .field("router", &self.router)
             .finish()
     }

@@ -1,7 +1,7 @@
 //! What is measured of access.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
@@ -19,6 +19,7 @@ use crate::metrics::Registry;
 pub struct AccessStats {
     refused: Family<Reason, Counter>,
     board: Arc<Board>,
+    sharers: Arc<AtomicI64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -27,14 +28,22 @@ struct Reason {
 }
 
 #[derive(Debug)]
-struct Accounts(Arc<Board>);
+struct Accounts(Arc<Board>, Arc<AtomicI64>);
 
 impl AccessStats {
-    pub(super) fn new(board: Arc<Board>) -> Self {
+    pub(super) fn new(board: Arc<Board>, sharers: Arc<AtomicI64>) -> Self {
         Self {
             refused: Family::default(),
             board,
+            sharers,
         }
+    }
+
+    /// Routers among which limits are shared, this one included, when last heard. Zero while the
+    /// shared ledger is away, or too young to give anything.
+    #[must_use]
+    pub fn sharers(&self) -> i64 {
+        self.sharers.load(Ordering::Relaxed)
     }
 
     /// Makes the metrics known.
@@ -44,7 +53,10 @@ impl AccessStats {
             "Requests not let in, by reason",
             self.refused.clone(),
         );
-        registry.register_collector(Box::new(Accounts(Arc::clone(&self.board))));
+        registry.register_collector(Box::new(Accounts(
+            Arc::clone(&self.board),
+            Arc::clone(&self.sharers),
+        )));
     }
 
     pub(super) fn refused(&self, refused: &Refused) {
@@ -65,6 +77,14 @@ impl Collector for Accounts {
             gauge.metric_type(),
         )?;
         gauge.encode(family)?;
+        let sharers = ConstGauge::new(self.1.load(Ordering::Relaxed));
+        let family = encoder.encode_descriptor(
+            "access_sharers",
+            "Routers that share limits, this one included; 0 while Redis cannot be asked about them",
+            None,
+            sharers.metric_type(),
+        )?;
+        sharers.encode(family)?;
         let soft = ConstCounter::new(self.0.soft.load(Ordering::Relaxed));
         let family = encoder.encode_descriptor(
             "access_soft_limits_exceeded",

@@ -158,6 +158,7 @@ fn limits(config: &Config, router: &Arc<str>) -> access::Options {
         outage_grace: config.access.outage_grace,
         when_redis_away: config.access.when_redis_away,
         prices: config.price.iter().map(price).collect(),
+        sweep: access::SWEEP,
         router: Arc::clone(router),
     }
 }

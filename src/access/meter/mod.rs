@@ -210,6 +210,13 @@ impl Cell {
         self.share.load().is_some()
     }
 
+    /// True when this router has spent of it what it does not know to be in the base.
+    #[must_use]
+    pub fn has_spent(&self) -> bool {
+        let share = self.share.load();
+        share.as_ref().is_some_and(|share| share.spent() != 0)
+    }
+
     // For the actor alone.
 
     pub(super) fn share(&self) -> Option<Arc<Share>> {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::message::{Message, Waiter};
 use super::state::{Bases, Read, State};
-use super::{Board, POLL, Plan, SWEEP, Unreadable};
+use super::{Board, POLL, Plan, Unreadable};
 use crate::access::meter::Cell;
 use crate::access::view::Change;
 use crate::domain::format_usd;
@@ -149,7 +149,7 @@ impl Shell {
             self.setup.plan.sharing.changed(cells);
         }
         board.read_ms.store(asked_ms, Ordering::Release);
-        if self.swept.elapsed() >= SWEEP {
+        if self.swept.elapsed() >= self.setup.plan.sweep {
             self.swept = Instant::now();
             let view = board.view.load();
             let cells = view.all().flat_map(|entry| &entry.cells).cloned();
@@ -164,7 +164,8 @@ impl Shell {
 
     fn sweep(&self, asked: Vec<(Arc<Cell>, BudgetKey)>, myself: &ActorRef<Message>) {
         let plan = &self.setup.plan;
-        let (asked_ms, store) = (plan.clock.ledger_ms(), plan.store.clone());
+        let asked_ms = plan.clock.ledger_ms(plan.clock.now());
+        let store = plan.store.clone();
         let myself = myself.clone();
         plan.tracker.spawn(async move {
             let swept = spent(&store, asked, asked_ms).await;
@@ -174,7 +175,12 @@ impl Shell {
 
     fn sweep_done(&mut self, bases: Bases) {
         let view = self.setup.board.view.load();
-        for (cell, amount) in self.state.swept(&view, bases) {
+        // What the database has now need not be counted here any more.
+        let spent = bases.of.iter().map(|(cell, _)| cell);
+        let spent: Vec<_> = spent.filter(|cell| cell.has_spent()).cloned().collect();
+        let loud = self.state.swept(&view, bases);
+        self.setup.plan.sharing.changed(spent);
+        for (cell, amount) in loud {
             self.setup.board.soft.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 kind = %cell.owner().kind,

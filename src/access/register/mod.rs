@@ -6,7 +6,7 @@
 //! this router asks at once. That is the staleness: a change made on another router is seen within
 //! [`POLL`] and the time of one read, and not later, unless the database cannot be read.
 //!
-//! It also asks, every [`SWEEP`], what the database knows to be spent of each budget: the base upon
+//! It also asks, every [`SWEEP`] or so, what the database knows to be spent of each budget: the base upon
 //! which routers add what is not there yet.
 //!
 //! It must not know requests, nor what a limit does. It fails by serving the view it has, and by
@@ -62,6 +62,7 @@ pub(super) struct Plan {
     pub(super) sharing: sharing::Handle,
     pub(super) clock: Clock,
     pub(super) prices: Vec<(ModelName, Price)>,
+    pub(super) sweep: Duration,
     pub(super) tracker: TaskTracker,
 }
 

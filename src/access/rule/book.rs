@@ -10,8 +10,15 @@ use super::{Call, Entries, Entry, Line, Part, Reply, Terms, Verdict, Window};
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     born_ms: Option<i64>,
-    routers: BTreeMap<Arc<str>, i64>,
+    routers: BTreeMap<Arc<str>, Heard>,
     books: HashMap<Arc<str>, Book>,
+}
+
+/// When a router last reported, and whether it had more to tell.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    seen_ms: i64,
+    more: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -24,12 +31,23 @@ struct Book {
 impl Ledger {
     /// Takes a report and answers it.
     pub fn settle(&mut self, terms: &Terms, me: &Arc<str>, now_ms: i64, call: &Call) -> Reply {
-        let born_ms = *self.born_ms.get_or_insert(now_ms);
-        self.routers.insert(Arc::clone(me), now_ms);
         self.routers
-            .retain(|_, seen| now_ms - *seen <= terms.hold_ms);
+            .retain(|_, heard| now_ms - heard.seen_ms <= terms.hold_ms);
+        let forgotten = self.routers.is_empty();
+        let heard = Heard {
+            seen_ms: now_ms,
+            more: call.more,
+        };
+        self.routers.insert(Arc::clone(me), heard);
         let routers = i64::try_from(self.routers.len()).unwrap_or(i64::MAX);
-        let young = now_ms - born_ms < terms.young_ms;
+        let telling = self.routers.values().any(|heard| heard.more);
+        let stays = |born: &i64| {
+            !forgotten && call.known_born_ms.is_none_or(|known| known <= *born) && *born <= now_ms
+        };
+        let born_ms = self.born_ms.filter(stays).unwrap_or(now_ms);
+        self.born_ms = Some(born_ms);
+        let age_ms = now_ms - born_ms;
+        let young = age_ms < terms.young_ms || (age_ms < terms.hold_ms && telling);
 
         let mut open: Vec<Open> = Vec::with_capacity(call.lines.len());
         for line in &call.lines {
@@ -78,14 +96,18 @@ impl Ledger {
                 }
                 open.free -= extra;
                 let book = self.books.entry(Arc::clone(&line.key)).or_default();
-                book.entries.insert(
-                    Arc::clone(me),
-                    Entry {
+                let held = open.held + open.given + extra;
+                if open.spent == 0 && held == 0 {
+                    // Who has nothing need not be remembered.
+                    book.entries.remove(me);
+                } else {
+                    let entry = Entry {
                         spent: open.spent,
-                        held: open.held + open.given + extra,
+                        held,
                         seen_ms: now_ms,
-                    },
-                );
+                    };
+                    book.entries.insert(Arc::clone(me), entry);
+                }
                 Part {
                     window: book.window,
                     extra,
@@ -98,6 +120,7 @@ impl Ledger {
             now_ms,
             routers,
             born_ms,
+            young,
             verdicts,
             parts,
         }
@@ -131,19 +154,26 @@ struct Open {
 
 impl Book {
     fn open(&mut self, terms: &Terms, me: &Arc<str>, now_ms: i64, line: &Line) -> Open {
-        let (asked, begun) = match line.window {
-            Window::Always => (0, true),
-            Window::Each(length) => (now_ms - now_ms.rem_euclid(length.max(1)), true),
-            Window::Since(start) => (start, start <= now_ms.div_euclid(1000)),
+        let now = now_ms.div_euclid(1_000);
+        let (asked, begun, ahead) = match line.window {
+            Window::Always => (0, true, false),
+            Window::Each(length) => {
+                let start = now_ms - now_ms.rem_euclid(length.max(1));
+                (start, true, self.window > now_ms)
+            }
+            Window::Since(start) => (start, start <= now, self.window > now),
         };
-        if self.window == i64::MIN || (asked > self.window && begun) {
+        // A window that lies ahead is one from before the clock was set back.
+        if self.window == i64::MIN || (begun && (asked > self.window || ahead)) {
             *self = Self {
                 window: asked,
                 base: (0, -1),
                 entries: Entries::new(),
             };
         }
-        if asked == self.window && line.base.1 > self.base.1 {
+        let (base, at) = (self.base.1, line.base.1);
+        let newer = at > base || base > now_ms;
+        if asked == self.window && (0..=now_ms).contains(&at) && newer {
             self.base = line.base;
         }
         // What a router says of another window than the one that counts is no part of it.
@@ -154,7 +184,8 @@ impl Book {
         };
         let base_at = self.base.1;
         self.entries.retain(|_, entry| {
-            now_ms - entry.seen_ms <= terms.hold_ms || base_at < entry.seen_ms + terms.forget_ms
+            now_ms - entry.seen_ms <= terms.hold_ms
+                || (entry.spent != 0 && base_at < entry.seen_ms + terms.forget_ms)
         });
         let others: i64 = self
             .entries
@@ -230,6 +261,7 @@ mod tests {
                     wish,
                 }],
                 needs: vec![vec![(0, need)]],
+                ..Call::default()
             };
             self.ledger.settle(&TERMS, &router.into(), at, &call)
         }
@@ -357,6 +389,7 @@ mod tests {
                 wish: 5,
             }],
             needs: vec![vec![(0, 1)]],
+            ..Call::default()
         };
         let reply = ledger.settle(&terms, &"a".into(), 0, &call);
         assert_eq!(
@@ -365,6 +398,78 @@ mod tests {
         );
         let reply = ledger.settle(&terms, &"a".into(), 100, &call);
         assert_eq!(reply.verdicts, [Verdict::Given]);
+    }
+
+    /// When the ledger says it was born, and whether it gives, after a report of nothing.
+    fn birth(ledger: &mut Ledger, terms: &Terms, me: &str, at: i64, call: Call) -> (i64, bool) {
+        let reply = ledger.settle(terms, &me.into(), at, &call);
+        (reply.born_ms, reply.young)
+    }
+
+    #[test]
+    fn a_ledger_is_young_again_when_it_may_have_missed_something() {
+        let terms = Terms {
+            young_ms: 400,
+            ..TERMS
+        };
+        let mut ledger = Ledger::default();
+        let mut say = |me: &str, at: i64, known: Option<i64>, more: bool| {
+            let call = Call {
+                known_born_ms: known,
+                more,
+                ..Call::default()
+            };
+            birth(&mut ledger, &terms, me, at, call)
+        };
+        assert_eq!(say("a", 0, None, false), (0, true));
+        assert_eq!(say("a", 400, Some(0), false), (0, false));
+        // Somebody is still telling what the ledger forgot, but not for ever.
+        assert_eq!(say("b", 500, None, true), (0, true));
+        assert_eq!(say("a", 999, Some(0), false), (0, true));
+        assert_eq!(say("a", 1_000, Some(0), false), (0, false));
+        // Nobody has reported here for as long as anybody is remembered.
+        assert_eq!(say("a", 2_001, Some(0), false), (2_001, true));
+        // Whoever comes from a ledger born later has been with another one meanwhile.
+        assert_eq!(say("a", 2_900, Some(2_500), false), (2_900, true));
+        assert_eq!(say("b", 2_950, Some(2_500), false), (2_900, true));
+        assert_eq!(say("b", 3_300, Some(2_900), false), (2_900, false));
+        // And a clock that was set back begins again.
+        assert_eq!(say("a", 1_000, Some(2_900), false), (1_000, true));
+    }
+
+    #[test]
+    fn a_window_that_lies_ahead_is_left_when_the_clock_is_set_back() {
+        let mut fleet = Fleet::new(5, Window::Each(60_000));
+        fleet.of = 120_000;
+        fleet.call("a", 120_000, (5, 0), 0, 0);
+        let reply = fleet.call("a", 59_000, (5, 0), 5, 0);
+        assert_eq!(
+            (reply.verdicts[0], reply.parts[0].window),
+            (Verdict::Given, 0)
+        );
+        let mut fleet = Fleet::new(5, Window::Since(200));
+        fleet.of = 200;
+        fleet.call_with_base("a", 200_000, (1, 0), 0, 0, (4, 199_000));
+        fleet.window = Window::Since(100);
+        let reply = fleet.call_with_base("a", 150_000, (0, 0), 0, 0, (2, 149_000));
+        assert_eq!(
+            (reply.parts[0].window, reply.parts[0].free),
+            (100, 3),
+            "the period before, with its own base"
+        );
+    }
+
+    #[test]
+    fn who_has_nothing_and_who_is_dead_with_nothing_spent_is_not_remembered() {
+        let mut fleet = Fleet::new(10, Window::Always);
+        fleet.call("a", 0, (0, 4), 0, 0);
+        fleet.call("b", 0, (0, 3), 0, 0);
+        let known = |fleet: &Fleet| fleet.ledger.books["m"].entries.len();
+        assert_eq!(known(&fleet), 2);
+        fleet.call("b", 1, (0, 0), 0, 0);
+        assert_eq!(known(&fleet), 1);
+        fleet.call("b", 1_001, (0, 0), 0, 0);
+        assert_eq!(known(&fleet), 0);
     }
 
     #[test]
@@ -382,6 +487,7 @@ mod tests {
         let call = Call {
             lines: vec![line("x", 10), line("y", 1)],
             needs: vec![vec![(0, 4), (1, 2)], vec![(0, 10)], vec![(0, 1), (1, 1)]],
+            ..Call::default()
         };
         let reply = Ledger::default().settle(&TERMS, &"a".into(), 0, &call);
         let expected = [Verdict::Short(1), Verdict::Given, Verdict::Short(0)];

@@ -21,9 +21,15 @@
 //! - A router that does not report for [`Terms::hold_ms`] is taken for dead: what it held is free,
 //!   what it spent stays spent, until the base (what the database knows) must have it.
 //! - A ledger younger than [`Terms::young_ms`] may have forgotten somebody, so it gives nothing until
-//!   everybody had the time to report.
+//!   everybody had the time to report; and somebody who has more to tell than fits into one call says
+//!   so, and is waited for up to [`Terms::hold_ms`].
+//! - A ledger is born when it is empty, and born *again* when it may have missed something: when nobody
+//!   has reported to it for as long as anybody is remembered (it was abandoned for another one), and
+//!   when somebody reports who has meanwhile heard of a ledger born later (he comes back from it).
+//!   That is how a return to a Redis that was away is told from one that never was.
 //! - A window that has passed begins again from nothing. One that has not begun yet by the ledger's
-//!   clock does not begin because some router's clock is ahead.
+//!   clock does not begin because some router's clock is ahead; one that lies ahead of the ledger's
+//!   own clock is left, because that clock was set back.
 
 mod book;
 mod redis;
@@ -93,6 +99,10 @@ pub struct Call {
     pub lines: Vec<Line>,
     /// In the order in which they came.
     pub needs: Vec<Need>,
+    /// When the ledger began that the router last heard of.
+    pub known_born_ms: Option<i64>,
+    /// There is more than this to tell a ledger that has forgotten it.
+    pub more: bool,
 }
 
 /// What became of one need.
@@ -128,6 +138,8 @@ pub struct Reply {
     pub routers: i64,
     /// When the ledger began: another value than last time means that it has forgotten everything.
     pub born_ms: i64,
+    /// It gives nothing yet.
+    pub young: bool,
     /// For each need.
     pub verdicts: Vec<Verdict>,
     /// For each line.

@@ -1,6 +1,7 @@
 //! The rule where all routers decide: one script, run inside Redis.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -11,6 +12,14 @@ use super::{Call, Part, Reply, Terms, Verdict, Window};
 
 const RULE: &str = include_str!("rule.lua");
 
+/// The number of what lies in Redis. Routers of two versions that run side by side share one ledger
+/// as long as this is the same, each with its own text of the rule. So a change that the text before
+/// could not live with (another meaning of a field, another unit) raises it; one that only adds does
+/// not. Under another number there is another ledger: until the last router of the old version is
+/// gone, each of the two gives out what it knows to be free, so that a limit may be given twice, less
+/// what the database has of it.
+const VERSION: u32 = 1;
+
 /// Why there is no answer. Whether the report was taken is then unknown, and does not matter.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -20,6 +29,9 @@ pub enum Failure {
     /// Not in time.
     #[error("no answer in time")]
     Late,
+    /// A later call was answered before this one arrived.
+    #[error("overtaken by a later report of the same router")]
+    Overtaken,
     /// Not what the script answers.
     #[error("the shared ledger answered in another form than this version's")]
     Form,
@@ -35,6 +47,9 @@ pub trait Shared: Send + Sync {
 ///
 /// All its keys have one hash tag, so that in a cluster they lie on one node: a need is met whole or
 /// not at all, over all its meters.
+///
+/// Calls are numbered as they are made. One that took so long that a later one was answered before it
+/// (its client tried it again elsewhere) says what is not true any more, and is not taken.
 #[derive(Clone, Debug)]
 pub struct RedisLedger<C> {
     connection: C,
@@ -42,6 +57,8 @@ pub struct RedisLedger<C> {
     prefix: Arc<str>,
     me: Arc<str>,
     terms: Terms,
+    calls: Arc<AtomicI64>,
+    now_ms: Option<i64>,
 }
 
 impl<C> RedisLedger<C> {
@@ -52,10 +69,20 @@ impl<C> RedisLedger<C> {
         Self {
             connection,
             script: Arc::new(Script::new(RULE)),
-            prefix: format!("{{{prefix}:access}}").into(),
+            prefix: format!("{{{prefix}:access}}:{VERSION}").into(),
             me,
             terms,
+            calls: Arc::default(),
+            now_ms: None,
         }
+    }
+
+    /// The same, at a moment of its own instead of that of Redis's clock: for trying what depends on
+    /// time.
+    #[must_use]
+    pub fn at(mut self, now_ms: i64) -> Self {
+        self.now_ms = Some(now_ms);
+        self
     }
 }
 
@@ -65,53 +92,66 @@ where
 {
     fn settle(&self, call: Arc<Call>) -> BoxFuture<'static, Result<Reply, Failure>> {
         let this = self.clone();
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
         async move {
             let mut script = this.script.prepare_invoke();
-            script.key(format!("{}:routers", this.prefix));
-            script.key(format!("{}:born", this.prefix));
+            script.key(format!("{}:fleet", this.prefix));
             for line in &call.lines {
                 script.key(format!("{}:{}", this.prefix, line.key));
             }
-            script.arg(&*this.me).arg(arguments(&this.terms, &call));
+            script.arg(&*this.me).arg(number).arg(this.arguments(&call));
             let mut connection = this.connection;
             let answer: Vec<i64> = script.invoke_async(&mut connection).await?;
+            if answer.is_empty() {
+                return Err(Failure::Overtaken);
+            }
             read(&answer, &call).ok_or(Failure::Form)
         }
         .boxed()
     }
 }
 
-fn arguments(terms: &Terms, call: &Call) -> Vec<i64> {
-    let mut arguments = vec![terms.hold_ms, terms.young_ms, terms.forget_ms];
-    for line in &call.lines {
-        let (kind, number) = match line.window {
-            Window::Always => (0, 0),
-            Window::Each(length) => (1, length.max(1)),
-            Window::Since(start) => (2, start),
-        };
-        arguments.extend([
-            kind,
-            number,
-            line.limit,
-            line.base.0,
-            line.base.1,
-            line.of,
-            line.spent,
-            line.held,
-            line.wish,
-        ]);
-    }
-    for need in &call.needs {
-        arguments.push(number(need.len()));
-        for (place, amount) in need {
-            arguments.extend([number(*place) + 1, *amount]);
+impl<C> RedisLedger<C> {
+    fn arguments(&self, call: &Call) -> Vec<i64> {
+        let terms = &self.terms;
+        let mut arguments = vec![
+            call.known_born_ms.unwrap_or(-1),
+            i64::from(call.more),
+            terms.hold_ms,
+            terms.young_ms,
+            terms.forget_ms,
+            self.now_ms.unwrap_or(-1),
+        ];
+        for line in &call.lines {
+            let (kind, number) = match line.window {
+                Window::Always => (0, 0),
+                Window::Each(length) => (1, length.max(1)),
+                Window::Since(start) => (2, start),
+            };
+            arguments.extend([
+                kind,
+                number,
+                line.limit,
+                line.base.0,
+                line.base.1,
+                line.of,
+                line.spent,
+                line.held,
+                line.wish,
+            ]);
         }
+        for need in &call.needs {
+            arguments.push(number(need.len()));
+            for (place, amount) in need {
+                arguments.extend([number(*place) + 1, *amount]);
+            }
+        }
+        arguments
     }
-    arguments
 }
 
 fn read(answer: &[i64], call: &Call) -> Option<Reply> {
-    let (head, rest) = answer.split_at_checked(3)?;
+    let (head, rest) = answer.split_at_checked(4)?;
     let (verdicts, parts) = rest.split_at_checked(call.needs.len())?;
     if parts.len() != 5 * call.lines.len() {
         return None;
@@ -134,6 +174,7 @@ fn read(answer: &[i64], call: &Call) -> Option<Reply> {
         now_ms: head[0],
         routers: head[1],
         born_ms: head[2],
+        young: head[3] != 0,
         verdicts: verdicts.iter().map(verdict).collect::<Option<_>>()?,
         parts: parts.chunks_exact(5).map(part).collect(),
     })
@@ -141,4 +182,17 @@ fn read(answer: &[i64], call: &Call) -> Option<Reply> {
 
 fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever changes the rule's text comes by here, and decides whether routers with the text before
+    /// could go on beside it.
+    #[test]
+    fn the_rule_has_the_number_it_is_known_by() {
+        let text = Script::new(RULE).get_hash().to_owned();
+        insta::assert_snapshot!(format!("{VERSION} {text}"), @"1 ac60ac12855abc653bd4d97499c04eac7f797db7");
+    }
 }

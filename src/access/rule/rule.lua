@@ -1,28 +1,54 @@
 -- The rule of mod.rs, where all routers decide: in Redis. book.rs is the same, line for line.
+-- What its keys and answers look like has a number, VERSION in redis.rs: read there before changing it.
 --
--- KEYS: the routers (a sorted set: last report), the birth of the ledger, then a hash per meter:
---   w window, b base, a base asked at, and for each router R: sR spent, hR held, tR last report.
--- ARGV: me, hold, young, forget, then for each meter: kind of window (0 always, 1 each, 2 since),
---   its number, limit, base, base asked at, of, spent, held, wish; then for each need: how many
---   amounts, and for each of them the place of its meter (from 1) and the amount.
--- Answer: now, routers, birth, one number for each need (0 given, -1 young, else the place that
---   is short), then for each meter: window, extra, free, base, base asked at.
+-- KEYS: the fleet (a hash: born, and for each router R: tR last report, nR its number, mR 1 while it
+--   has more to tell), then a hash per meter: w window, b base, a base asked at, and for each router
+--   R that has something of it: sR spent, hR held, tR last report.
+-- ARGV: me, number of this call, birth known (-1 none), more to tell (0 or 1), hold, young, forget,
+--   moment (-1: by the clock of Redis), then for each meter: kind of window (0 always, 1 each,
+--   2 since), its number, limit, base, base asked at, of, spent, held, wish; then for each need: how
+--   many amounts, and for each of them the place of its meter (from 1) and the amount.
+-- Answer: now, routers, birth, young (0 or 1), one number for each need (0 given, -1 young, else the
+--   place that is short), then for each meter: window, extra, free, base, base asked at. Nothing at
+--   all when a later call of this router has been answered already.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local me, hold, young, forget = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local me, called, known, more = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local hold, young, forget = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+if ARGV[8] ~= '-1' then now = tonumber(ARGV[8]) end
 local whole = function(number) return string.format('%.0f', number) end
+local hour = 3600000
 
-redis.call('SET', KEYS[2], whole(now), 'NX')
-local born = tonumber(redis.call('GET', KEYS[2]))
-redis.call('ZADD', KEYS[1], now, me)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. whole(now - hold))
-local routers = redis.call('ZCARD', KEYS[1])
-local is_young = now - born < young
+local fleet = {}
+local fields = redis.call('HGETALL', KEYS[1])
+for at = 1, #fields, 2 do fleet[fields[at]] = tonumber(fields[at + 1]) end
+if (fleet['n' .. me] or -1) > called then return {} end
+local heard, routers, telling = 0, 1, more
+for field, seen in pairs(fleet) do
+  if string.sub(field, 1, 1) == 't' then
+    local other = string.sub(field, 2)
+    if now - seen > hold then
+      redis.call('HDEL', KEYS[1], 't' .. other, 'n' .. other, 'm' .. other)
+    else
+      heard = heard + 1
+      if other ~= me then
+        routers = routers + 1
+        telling = telling + fleet['m' .. other]
+      end
+    end
+  end
+end
+local born = fleet['born']
+if born == nil or heard == 0 or known > born or born > now then born = now end
+redis.call('HSET', KEYS[1], 'born', whole(born), 't' .. me, whole(now), 'n' .. me, whole(called), 'm' .. me, more)
+redis.call('PEXPIRE', KEYS[1], hour)
+local age = now - born
+local is_young = age < young or (age < hold and telling > 0)
 
-local arg = 4
+local arg = 8
 local meters = {}
-for place = 3, #KEYS do
+for place = 2, #KEYS do
   local kind, number = ARGV[arg + 1], tonumber(ARGV[arg + 2])
   local meter = {
     key = KEYS[place], given = 0, base = 0, base_at = -1, gone = {},
@@ -32,33 +58,42 @@ for place = 3, #KEYS do
   local base, base_at, of = tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5]), tonumber(ARGV[arg + 6])
   arg = arg + 9
 
-  local fields = redis.call('HGETALL', meter.key)
   local book, others = {}, {}
+  fields = redis.call('HGETALL', meter.key)
   for at = 1, #fields, 2 do
     book[fields[at]] = tonumber(fields[at + 1])
     if string.sub(fields[at], 1, 1) == 't' then others[#others + 1] = string.sub(fields[at], 2) end
   end
 
-  local asked, begun = 0, true
-  if kind == '1' then asked = now - now % number end
-  if kind == '2' then asked, begun = number, number <= math.floor(now / 1000) end
+  local asked, begun, ahead = 0, true, false
   meter.window = book.w
-  if meter.window == nil or (asked > meter.window and begun) then
+  if kind == '1' then
+    asked = now - now % number
+    ahead = meter.window ~= nil and meter.window > now
+  end
+  if kind == '2' then
+    asked, begun = number, number <= math.floor(now / 1000)
+    ahead = meter.window ~= nil and meter.window > math.floor(now / 1000)
+  end
+  if meter.window == nil or (begun and (asked > meter.window or ahead)) then
     meter.window, book, others = asked, {}, {}
     redis.call('DEL', meter.key)
   end
   if book.a ~= nil then meter.base, meter.base_at = book.b, book.a end
-  if asked == meter.window and base_at > meter.base_at then meter.base, meter.base_at = base, base_at end
+  local newer = base_at > meter.base_at or meter.base_at > now
+  if asked == meter.window and base_at >= 0 and base_at <= now and newer then
+    meter.base, meter.base_at = base, base_at
+  end
   if of ~= meter.window then meter.spent, meter.held = 0, 0 end
 
   local used = 0
   for _, other in ipairs(others) do
-    local seen = book['t' .. other]
+    local seen, spent = book['t' .. other], book['s' .. other]
     local dead = now - seen > hold
-    if dead and meter.base_at >= seen + forget then
+    if dead and (spent == 0 or meter.base_at >= seen + forget) then
       meter.gone[#meter.gone + 1] = other
     elseif other ~= me then
-      used = used + book['s' .. other]
+      used = used + spent
       if not dead then used = used + book['h' .. other] end
     end
   end
@@ -66,7 +101,7 @@ for place = 3, #KEYS do
   meters[#meters + 1] = meter
 end
 
-local answer = { now, routers, born }
+local answer = { now, routers, born, is_young and 1 or 0 }
 while arg < #ARGV do
   local amounts = tonumber(ARGV[arg + 1])
   arg = arg + 1
@@ -87,7 +122,7 @@ while arg < #ARGV do
   answer[#answer + 1] = verdict
 end
 
-for place, meter in ipairs(meters) do
+for _, meter in ipairs(meters) do
   local extra = 0
   if not is_young and meter.wish > 0 and meter.free > 0 then
     local most = meter.free
@@ -95,12 +130,16 @@ for place, meter in ipairs(meters) do
     extra = math.min(meter.wish, most)
   end
   meter.free = meter.free - extra
+  local held = meter.held + meter.given + extra
+  meter.gone[#meter.gone + 1] = me
   for _, other in ipairs(meter.gone) do
     redis.call('HDEL', meter.key, 's' .. other, 'h' .. other, 't' .. other)
   end
-  redis.call('HSET', meter.key, 'w', whole(meter.window), 'b', whole(meter.base), 'a', whole(meter.base_at),
-    's' .. me, whole(meter.spent), 'h' .. me, whole(meter.held + meter.given + extra), 't' .. me, whole(now))
-  redis.call('PEXPIRE', meter.key, 3600000)
+  redis.call('HSET', meter.key, 'w', whole(meter.window), 'b', whole(meter.base), 'a', whole(meter.base_at))
+  if meter.spent ~= 0 or held ~= 0 then
+    redis.call('HSET', meter.key, 's' .. me, whole(meter.spent), 'h' .. me, whole(held), 't' .. me, whole(now))
+  end
+  redis.call('PEXPIRE', meter.key, hour)
   for _, number in ipairs({ meter.window, extra, meter.free, meter.base, meter.base_at }) do
     answer[#answer + 1] = number
   end

@@ -1,6 +1,7 @@
 //! The shell around the shares' state.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -11,7 +12,7 @@ use super::message::Message;
 use super::state::{Next, State};
 use super::{PATIENCE, Plan, Short, TERMS};
 use crate::access::meter::Taken;
-use crate::access::rule::{Call, Failure, Shared};
+use crate::access::rule::{Call, Failure};
 use crate::supervision::{Slot, guardian};
 
 /// How often idle shares and applied spending are looked at.
@@ -72,7 +73,8 @@ impl Actor for SharingActor {
             plan.policy,
             plan.shared.is_some(),
         );
-        tick(&myself);
+        // At once, so that the others know of this router before its first request.
+        let _ = myself.cast(Message::Tick);
         Ok(Shell { plan, state })
     }
 
@@ -87,7 +89,7 @@ impl Actor for SharingActor {
             Message::Take { wants, reply } => shell.state.ask(wants, reply),
             Message::Touched(cell) => shell.state.touch(cell),
             Message::Answered(Ok(reply)) => {
-                shell.plan.clock.learn(now.local_ms, reply.now_ms);
+                shell.plan.clock.learn(now, reply.now_ms);
                 shell.state.replied(now, &reply);
             }
             Message::Answered(Err(failure)) => {
@@ -97,13 +99,15 @@ impl Actor for SharingActor {
             }
             Message::Tick => {
                 let until = (shell.plan.applied_until)();
-                shell.state.applied(shell.plan.clock.ledger_ms(), until);
+                shell.state.applied(shell.plan.clock.ledger_ms(now), until);
                 tick(&myself);
             }
         }
-        if let Next::Send(call) = shell.state.next(now, shell.plan.clock.ledger_ms()) {
+        if let Next::Send(call) = shell.state.next(now, shell.plan.clock.ledger_ms(now)) {
             shell.send(call, myself);
         }
+        let sharers = shell.state.sharers();
+        shell.plan.sharers.store(sharers, Ordering::Relaxed);
         for (reply, answer) in shell.state.answers() {
             // Who is gone gives back what it would have got, by dropping it.
             drop(reply.send(answer));
@@ -113,21 +117,31 @@ impl Actor for SharingActor {
 }
 
 impl Shell {
+    /// The command has a task of its own, which nobody ends: only the waiting does, at [`PATIENCE`].
+    /// What becomes of a command is how the client of Redis learns that a database is dead; dropped
+    /// each time, it would never know.
     fn send(&self, call: Arc<Call>, myself: ActorRef<Message>) {
-        let Some(shared) = self.plan.shared.clone() else {
+        let Some(shared) = &self.plan.shared else {
             return;
         };
+        let Ok(place) = Arc::clone(&self.plan.out).try_acquire_owned() else {
+            let _ = myself.cast(Message::Answered(Err(Failure::Late)));
+            return;
+        };
+        let settling = shared.settle(call);
+        let settling = self.plan.tracker.spawn(async move {
+            let answer = settling.await;
+            drop(place);
+            answer
+        });
         self.plan.tracker.spawn(async move {
-            let answer = ask(&*shared, call).await;
+            let answer = match timeout(PATIENCE, settling).await {
+                Ok(Ok(answer)) => answer,
+                // Not in time, or the program ends.
+                Ok(Err(_)) | Err(_) => Err(Failure::Late),
+            };
             let _ = myself.cast(Message::Answered(answer));
         });
-    }
-}
-
-async fn ask(shared: &dyn Shared, call: Arc<Call>) -> Result<crate::access::rule::Reply, Failure> {
-    match timeout(PATIENCE, shared.settle(call)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Failure::Late),
     }
 }
 

@@ -19,7 +19,13 @@
 //!
 //! **When Redis is away**, what a router holds stays its own. Beyond that `when_redis_away` decides:
 //! its part of what was left when Redis was last heard, or nothing. Every report is absolute, so
-//! the first one after an outage, a failover or a wiped Redis repairs the ledger.
+//! the first one after an outage, a failover or a wiped Redis repairs the ledger. Until everyone had the
+//! time for it, that ledger is young and gives nothing, which counts as being away.
+//!
+//! **A router is never silent** for longer than a tenth of [`Terms::hold_ms`]: with nothing to report it
+//! says that it is there. So all know how many share before they need to, a quiet router learns that
+//! the ledger has forgotten it while that is still young, and a ledger nobody has talked to for
+//! [`Terms::hold_ms`] is one that all have left.
 //!
 //! It must not know accounts, prices or requests. It fails by being restarted empty: shares live on
 //! in the cells, each is reported again as soon as it is touched, and requests that waited are refused
@@ -30,10 +36,11 @@ mod message;
 mod state;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use ractor::SpawnErr;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::clock::Clock;
@@ -48,10 +55,15 @@ pub use state::Short;
 /// How long the shared ledger may take to answer before it counts as away.
 pub const PATIENCE: Duration = Duration::from_millis(150);
 
-/// What all routers agree about.
+/// Commands to Redis that nobody waits for any more, at most. Each ends when its client gives it up.
+const MOST_OUT: usize = 16;
+
+/// What all routers agree about. A quiet router hears of a ledger that has forgotten it within a tenth of
+/// `hold_ms`; the rest of `young_ms` is for routers that find the Redis which the others use later
+/// than they do.
 pub const TERMS: Terms = Terms {
     hold_ms: 10_000,
-    young_ms: 2_000,
+    young_ms: 5_000,
     forget_ms: 600_000,
 };
 
@@ -59,8 +71,8 @@ pub const TERMS: Terms = Terms {
 /// seconds.
 pub type AppliedUntil = Arc<dyn Fn() -> i64 + Send + Sync>;
 
-/// What the actor is made of.
-pub(super) struct Plan {
+/// What it takes to start.
+pub(super) struct Means {
     pub(super) me: Arc<str>,
     pub(super) shared: Option<Arc<dyn Shared>>,
     pub(super) policy: WhenRedisAway,
@@ -69,23 +81,48 @@ pub(super) struct Plan {
     pub(super) tracker: TaskTracker,
 }
 
+/// What the actor is made of, and what outlives it.
+struct Plan {
+    me: Arc<str>,
+    shared: Option<Arc<dyn Shared>>,
+    policy: WhenRedisAway,
+    applied_until: AppliedUntil,
+    clock: Clock,
+    tracker: TaskTracker,
+    out: Arc<Semaphore>,
+    sharers: Arc<AtomicI64>,
+}
+
 /// The actor's address.
 #[derive(Clone)]
 pub(super) struct Handle {
     mailbox: Slot<Message>,
     clock: Clock,
+    sharers: Arc<AtomicI64>,
     _guardian: Arc<guardian::Handle>,
 }
 
 impl Handle {
-    pub(super) async fn start(restarts: RestartPolicy, plan: Plan) -> Result<Self, SpawnErr> {
+    pub(super) async fn start(restarts: RestartPolicy, means: Means) -> Result<Self, SpawnErr> {
         let mailbox = Slot::empty();
-        let clock = plan.clock.clone();
+        let clock = means.clock.clone();
+        let sharers = Arc::new(AtomicI64::new(0));
+        let plan = Plan {
+            me: means.me,
+            shared: means.shared,
+            policy: means.policy,
+            applied_until: means.applied_until,
+            clock: means.clock,
+            tracker: means.tracker,
+            out: Arc::new(Semaphore::new(MOST_OUT)),
+            sharers: Arc::clone(&sharers),
+        };
         let setup = Setup::new(plan, mailbox.clone());
         let guardian = guardian::Handle::start(restarts, vec![setup.into_child()]).await?;
         Ok(Self {
             mailbox,
             clock,
+            sharers,
             _guardian: Arc::new(guardian),
         })
     }
@@ -128,6 +165,11 @@ impl Handle {
         for cell in cells.into_iter().filter(|cell| cell.is_shared()) {
             self.mailbox.cast(Message::Touched(cell));
         }
+    }
+
+    /// Routers that share, when last heard: see [`State::sharers`](state::State::sharers).
+    pub(super) fn sharers(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.sharers)
     }
 
     /// The ledger's clock, as far as it is known.

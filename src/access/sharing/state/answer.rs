@@ -3,7 +3,6 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::tracked::Tracked;
 use super::{Ask, Flight, Judge, SHORT_MS, Short, State, TIGHT_MS};
 use crate::access::clock::Moment;
 use crate::access::meter::{Cell, Share, Taken, What};
@@ -14,9 +13,18 @@ impl<R> State<R> {
         let Flight { call, cells, asks } = flight;
         let knows = |at: usize| is_known(&call.lines[at], &reply.parts[at]);
         let mut given = vec![0_i64; cells.len()];
+        // What the ledger believes this router to have.
+        let believed = |(line, part): (&Line, &Part)| {
+            let counts = line.of == part.window;
+            part.extra + if counts { line.spent + line.held } else { 0 }
+        };
+        let mut believed: Vec<i64> = call.lines.iter().zip(&reply.parts).map(believed).collect();
         for (need, verdict) in call.needs.iter().zip(&reply.verdicts) {
-            if *verdict == Verdict::Given && need.iter().all(|(at, _)| knows(*at)) {
-                need.iter().for_each(|(at, amount)| given[*at] += amount);
+            if *verdict == Verdict::Given {
+                need.iter().for_each(|(at, amount)| believed[*at] += amount);
+                if need.iter().all(|(at, _)| knows(*at)) {
+                    need.iter().for_each(|(at, amount)| given[*at] += amount);
+                }
             }
         }
         let mut shares = Vec::with_capacity(cells.len());
@@ -53,8 +61,8 @@ impl<R> State<R> {
                 Verdict::Young => self.asks.push_back(Ask { wants, reply }),
             }
         }
-        for (cell, share) in cells.iter().zip(shares) {
-            self.drop_if_idle(cell, &share);
+        for ((cell, share), believed) in cells.iter().zip(shares).zip(believed) {
+            self.drop_if_idle(cell, &share, believed, now, judge);
         }
     }
 
@@ -74,11 +82,9 @@ impl<R> State<R> {
         judge: Judge,
     ) -> Arc<Share> {
         let until = self.applied_at(part.base.1);
-        let young = judge == Judge::Shared && self.retry_ms.is_some();
-        let tracked = self
-            .tracked
-            .entry(Arc::clone(cell.key()))
-            .or_insert_with(|| Tracked::new(Arc::clone(cell)));
+        let heartbeat_ms = now.local_ms + self.terms.hold_ms / 3;
+        let mut due_ms = i64::MAX;
+        let tracked = self.agenda.open(cell, now.local_ms);
         let ends_ms = end_of(cell, line, part, reply, now);
         let share = match cell.share().filter(|share| share.window() == part.window) {
             Some(share) => {
@@ -90,32 +96,36 @@ impl<R> State<R> {
         share.grow(given, part.extra);
         if tracked.debt > 0 {
             share.charge(mem::take(&mut tracked.debt));
-            tracked.due_ms = now.local_ms;
+            due_ms = now.local_ms;
         }
         if judge == Judge::Shared && part.free < 2 * self.routers * share.free() {
             // There is little left for others, so what lies idle here is soon looked at again.
-            tracked.due_ms = tracked.due_ms.min(now.local_ms + TIGHT_MS);
+            due_ms = due_ms.min(now.local_ms + TIGHT_MS);
         }
         if part.free < 0 {
             // More was used than there is, or the limit was lowered: what lies idle goes back.
             share.shrink_to(0, -part.free);
         }
-        if judge != Judge::Deputy && !young {
+        if judge == Judge::Own || (judge == Judge::Shared && !reply.young) {
             tracked.left = Some((part.window, part.free));
         }
         share.set_low(match judge {
             Judge::Shared => tracked.target / 4,
             Judge::Own | Judge::Deputy => 0,
         });
-        if judge != Judge::Deputy && tracked.is_money() && part.base.1 > tracked.base_ms {
+        if judge != Judge::Deputy && tracked.is_money() && part.base.1 != tracked.base_ms {
             tracked.base_ms = part.base.1;
             if let Some(until) = until
                 && tracked.cover(&share, until) > 0
             {
                 // Counted twice until it is reported.
-                tracked.due_ms = now.local_ms;
+                due_ms = now.local_ms;
             }
         }
+        if share.total() != share.spent() {
+            due_ms = due_ms.min(heartbeat_ms);
+        }
+        self.agenda.hasten(cell.key(), due_ms);
         share
     }
 
@@ -125,15 +135,24 @@ impl<R> State<R> {
         before.map(|(_, until)| *until)
     }
 
-    /// A meter of which this router has nothing needs nobody's attention.
-    fn drop_if_idle(&mut self, cell: &Arc<Cell>, share: &Share) {
+    /// A meter of which this router has nothing needs nobody's attention, once the ledger knows.
+    fn drop_if_idle(
+        &mut self,
+        cell: &Arc<Cell>,
+        share: &Share,
+        believed: i64,
+        now: Moment,
+        judge: Judge,
+    ) {
         let idle = share.total() == 0
             && share.free() == 0
-            && self.tracked.get(cell.key()).is_some_and(|tracked| {
+            && self.agenda.get(cell.key()).is_some_and(|tracked| {
                 tracked.uncovered.is_empty() && tracked.debt == 0 && tracked.frozen.is_none()
             });
-        if idle {
-            self.tracked.remove(cell.key());
+        if idle && judge == Judge::Shared && believed != 0 {
+            self.agenda.hasten(cell.key(), now.local_ms);
+        } else if idle {
+            self.agenda.remove(cell.key());
             cell.set_share(None);
             if !self.shared {
                 self.own.forget(cell.key());

@@ -4,13 +4,14 @@
 //! One call is out at a time. What comes up meanwhile waits for the next one, so that under load
 //! calls become larger and not more.
 
+mod agenda;
 mod answer;
 mod report;
 #[cfg(test)]
 mod tests;
 mod tracked;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::access::clock::Moment;
 use crate::access::meter::{Cell, Taken};
 use crate::access::rule::{Call, Ledger, Reply, Terms};
 use crate::config::WhenRedisAway;
-use tracked::Tracked;
+use agenda::Agenda;
 
 /// Meters in one call: what Redis works off within a millisecond or so.
 const MOST_LINES: usize = 128;
@@ -26,6 +27,8 @@ const MOST_LINES: usize = 128;
 const MOST_NEEDS: usize = 256;
 /// After a failure the shared ledger is tried again no sooner.
 const RETRY_MS: i64 = 500;
+/// A young ledger is asked again after this.
+const YOUNG_MS: i64 = 250;
 /// For how long it is remembered up to when the database had everything.
 const REMEMBERED_MS: i64 = 120_000;
 /// A share that lies idle while others may need it is looked at again after this.
@@ -63,16 +66,6 @@ struct Flight<R> {
     asks: Vec<Ask<R>>,
 }
 
-impl<R> Flight<R> {
-    fn empty() -> Self {
-        Self {
-            call: Arc::new(Call::default()),
-            cells: Vec::new(),
-            asks: Vec::new(),
-        }
-    }
-}
-
 type Answer<R> = (R, Result<Vec<Taken>, Short>);
 
 /// Who decides.
@@ -93,7 +86,7 @@ pub struct State<R> {
     policy: WhenRedisAway,
     shared: bool,
     own: Ledger,
-    tracked: HashMap<Arc<str>, Tracked>,
+    agenda: Agenda,
     dirty: Vec<Arc<Cell>>,
     asks: VecDeque<Ask<R>>,
     flight: Option<Flight<R>>,
@@ -101,7 +94,10 @@ pub struct State<R> {
     /// Routers that share, when last heard.
     routers: i64,
     born_ms: Option<i64>,
-    /// The shared ledger is away, and tried again at this moment of the local clock.
+    /// When the shared ledger was last told anything, by the local clock.
+    sent_ms: Option<i64>,
+    /// The shared ledger is away or gives nothing, and is asked again at this moment of the local
+    /// clock.
     retry_ms: Option<i64>,
     /// The ledger's clock, as far as it is known.
     ledger_ms: i64,
@@ -117,13 +113,14 @@ impl<R> State<R> {
             policy,
             shared,
             own: Ledger::default(),
-            tracked: HashMap::new(),
+            agenda: Agenda::default(),
             dirty: Vec::new(),
             asks: VecDeque::new(),
             flight: None,
             answers: Vec::new(),
             routers: 1,
             born_ms: None,
+            sent_ms: None,
             retry_ms: None,
             ledger_ms: 0,
             applied: VecDeque::new(),
@@ -143,6 +140,10 @@ impl<R> State<R> {
     /// All that this router counted before `until` (Unix seconds) is in the database, as was seen
     /// at `ledger_ms`.
     pub fn applied(&mut self, ledger_ms: i64, until: i64) {
+        if self.applied.back().is_some_and(|(at, _)| *at > ledger_ms) {
+            // The clock was set back: what was noted by the former one means nothing.
+            self.applied.clear();
+        }
         self.applied.push_back((ledger_ms, until));
         while let Some((at, _)) = self.applied.front()
             && ledger_ms - at > REMEMBERED_MS
@@ -177,18 +178,42 @@ impl<R> State<R> {
         if self.flight.is_some() {
             return Next::Rest;
         }
+        let quiet = self
+            .sent_ms
+            .is_none_or(|sent_ms| now.local_ms - sent_ms >= self.presence_ms());
         let flight = self.depart(now, Judge::Shared);
-        // Whoever waits has been answered by the deputy, so that nobody may be left who asks: an empty
-        // call finds out whether the ledger is back.
-        let probe = || self.retry_ms.map(|_| Flight::empty());
-        match flight.or_else(probe) {
+        // A router that has nothing to say says that it is there: the others have to know how many
+        // share, it has to know when the ledger has forgotten it, and one that is away is asked whether
+        // it is back.
+        let flight = flight.or_else(|| {
+            (quiet || self.retry_ms.is_some()).then(|| self.flight(now, Judge::Shared, Vec::new()))
+        });
+        match flight {
             Some(flight) => {
                 let call = Arc::clone(&flight.call);
                 self.flight = Some(flight);
+                self.sent_ms = Some(now.local_ms);
                 Next::Send(call)
             }
             None => Next::Rest,
         }
+    }
+
+    /// Routers that share, this one included, as far as they are known; none while the shared ledger
+    /// is away or gives nothing.
+    pub fn sharers(&self) -> i64 {
+        match (
+            self.shared,
+            self.retry_ms.is_some() || self.born_ms.is_none(),
+        ) {
+            (true, true) => 0,
+            _ => self.routers,
+        }
+    }
+
+    /// A router is silent no longer than this.
+    fn presence_ms(&self) -> i64 {
+        self.terms.hold_ms / 10
     }
 
     /// The shared ledger has answered.
@@ -196,25 +221,23 @@ impl<R> State<R> {
         let Some(flight) = self.flight.take() else {
             return;
         };
-        let young = reply.now_ms - reply.born_ms < self.terms.young_ms;
         let forgetful = self.born_ms.replace(reply.born_ms) != Some(reply.born_ms);
         let was_away = self.retry_ms.take().is_some();
-        if young {
+        if forgetful || (was_away && !reply.young) {
+            // It knows nothing of us, or nothing new: all of it, now.
+            self.agenda.all_again();
+        }
+        if reply.young {
             // It gives nothing yet: until then the deputy decides, by what was known before.
-            self.retry_ms = Some(now.local_ms + RETRY_MS / 2);
+            let pause_ms = if self.agenda.is_behind() { 0 } else { YOUNG_MS };
+            self.retry_ms = Some(now.local_ms + pause_ms);
             self.routers = self.routers.max(reply.routers);
         } else {
             self.routers = reply.routers.max(1);
         }
-        if forgetful || (was_away && !young) {
-            // It knows nothing of us, or nothing new: all of it, now.
-            for tracked in self.tracked.values_mut() {
-                tracked.due_ms = i64::MIN;
-            }
-        }
-        if was_away && !young {
+        if was_away && !reply.young {
             self.own = Ledger::default();
-            for tracked in self.tracked.values_mut() {
+            for tracked in self.agenda.each() {
                 tracked.frozen = None;
             }
         }
@@ -229,9 +252,7 @@ impl<R> State<R> {
                 self.asks.push_front(ask);
             }
             for cell in flight.cells {
-                if let Some(tracked) = self.tracked.get_mut(cell.key()) {
-                    tracked.due_ms = now.local_ms;
-                }
+                self.agenda.again(cell.key());
             }
         }
         news

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::tracked::Tracked;
-use super::{Flight, Judge, MOST_LINES, MOST_NEEDS, State};
+use super::{Ask, Flight, Judge, MOST_LINES, MOST_NEEDS, State};
 use crate::access::clock::Moment;
 use crate::access::meter::Cell;
 use crate::access::rule::{Call, Line, MOST};
@@ -15,6 +14,14 @@ const FORESIGHT: i64 = 4;
 impl<R> State<R> {
     /// The next call: whoever waits, whatever is low, and what has not been reported for a while.
     pub(super) fn depart(&mut self, now: Moment, judge: Judge) -> Option<Flight<R>> {
+        let few = self.asks.len().min(MOST_NEEDS);
+        let asks: Vec<_> = self.asks.drain(..few).collect();
+        let flight = self.flight(now, judge, asks);
+        (!flight.cells.is_empty()).then_some(flight)
+    }
+
+    /// A call for these, with whatever else there is to say.
+    pub(super) fn flight(&mut self, now: Moment, judge: Judge, asks: Vec<Ask<R>>) -> Flight<R> {
         let mut places: HashMap<Arc<str>, usize> = HashMap::new();
         let mut cells: Vec<Arc<Cell>> = Vec::new();
         let mut place = |cell: &Arc<Cell>| {
@@ -23,8 +30,6 @@ impl<R> State<R> {
                 cells.len() - 1
             })
         };
-        let few = self.asks.len().min(MOST_NEEDS);
-        let asks: Vec<_> = self.asks.drain(..few).collect();
         let needs: Vec<Vec<(usize, i64)>> = asks
             .iter()
             .map(|ask| {
@@ -37,13 +42,9 @@ impl<R> State<R> {
             for cell in self.dirty.drain(..few) {
                 place(&cell);
             }
-            let due = |tracked: &&Tracked| tracked.due_ms <= now.local_ms;
-            for tracked in self.tracked.values().filter(due).take(MOST_LINES) {
-                place(&tracked.cell);
+            for cell in self.agenda.due(now.local_ms, MOST_LINES) {
+                place(cell);
             }
-        }
-        if cells.is_empty() {
-            return None;
         }
         let mut asked = vec![0_i64; cells.len()];
         for (at, amount) in needs.iter().flatten() {
@@ -54,20 +55,22 @@ impl<R> State<R> {
             .zip(asked)
             .map(|(cell, asked)| self.line(cell, asked, now, judge))
             .collect();
-        Some(Flight {
-            call: Arc::new(Call { lines, needs }),
+        Flight {
+            call: Arc::new(Call {
+                lines,
+                needs,
+                known_born_ms: self.born_ms.filter(|_| judge == Judge::Shared),
+                more: judge == Judge::Shared && self.agenda.is_behind(),
+            }),
             cells,
             asks,
-        })
+        }
     }
 
     fn line(&mut self, cell: &Arc<Cell>, asked: i64, now: Moment, judge: Judge) -> Line {
-        let heartbeat_ms = self.terms.hold_ms / 3;
         let (routers, ledger_ms) = (self.routers, self.ledger_ms);
-        let tracked = self
-            .tracked
-            .entry(Arc::clone(cell.key()))
-            .or_insert_with(|| Tracked::new(Arc::clone(cell)));
+        let rest_ms = now.local_ms + self.terms.forget_ms / 10;
+        let tracked = self.agenda.open(cell, now.local_ms);
         // The view may have been rebuilt around another cell of the same name.
         tracked.cell = Arc::clone(cell);
         cell.heard();
@@ -96,7 +99,6 @@ impl<R> State<R> {
             // Half of an even part of what nobody uses: who comes next finds something.
             tracked.target = tracked.target.min((left.max(0) + ready) / (2 * routers));
         }
-        tracked.due_ms = now.local_ms + heartbeat_ms;
         let target = match judge {
             Judge::Shared => tracked.target,
             // Alone, a router may keep everything, except what nobody wants.
@@ -123,7 +125,7 @@ impl<R> State<R> {
                 None => (limit, (0, -1)),
             },
         };
-        Line {
+        let line = Line {
             key: Arc::clone(cell.key()),
             limit,
             window,
@@ -135,6 +137,10 @@ impl<R> State<R> {
                 Judge::Shared | Judge::Own => (target - free).clamp(0, limit),
                 Judge::Deputy => 0,
             },
-        }
+        };
+        // Of what is spent a dead router's report is as good as a living one's: it need not be
+        // repeated soon. Whoever turns out to hold something reports sooner.
+        self.agenda.put(cell.key(), rest_ms);
+        line
     }
 }

@@ -84,10 +84,14 @@ impl Router {
 
 impl Fleet {
     fn new(routers: usize, what: What, limit: i64, policy: WhenRedisAway) -> Self {
+        Self::under(TERMS, routers, what, limit, policy)
+    }
+
+    fn under(terms: Terms, routers: usize, what: What, limit: i64, policy: WhenRedisAway) -> Self {
         let router = |at: usize| {
             let me: Arc<str> = format!("router-{at}").into();
             Router {
-                state: State::new(TERMS, Arc::clone(&me), policy, true),
+                state: State::new(terms, Arc::clone(&me), policy, true),
                 me,
                 cell: cell(what, limit),
                 running: Vec::new(),
@@ -97,7 +101,7 @@ impl Fleet {
             }
         };
         Self {
-            terms: TERMS,
+            terms,
             ledger: Ledger::default(),
             routers: (0..routers).map(router).collect(),
             now_ms: 0,
@@ -198,6 +202,18 @@ impl Fleet {
         }
     }
 
+    /// So much time passes, and everything is delivered soon.
+    fn pass(&mut self, ms: i64) {
+        for _ in 0..ms / 50 {
+            self.now_ms += 50;
+            for at in 0..self.routers.len() {
+                self.pump(at);
+                self.exchange(at, Fate::Delivered);
+                self.pump(at);
+            }
+        }
+    }
+
     /// Everyone who waits is answered, all requests end, and everything is reported.
     fn come_to_rest(&mut self, change: i64) {
         self.settle_down();
@@ -229,6 +245,7 @@ impl Fleet {
                 wish: 0,
             }],
             needs: vec![vec![(0, amount)]],
+            ..Call::default()
         };
         let now_ms = self.now().unix_ms;
         let reply = self
@@ -299,7 +316,7 @@ proptest! {
         fleet.come_to_rest(0);
         prop_assert_eq!(fleet.would_give(limit), Verdict::Given);
         for router in &fleet.routers {
-            prop_assert!(router.state.tracked.is_empty(), "{:?}", router.state.tracked);
+            prop_assert!(router.state.agenda.is_empty(), "{:?}", router.state.agenda);
         }
     }
 
@@ -352,6 +369,7 @@ fn far_from_a_limit_a_router_asks_seldom() {
 #[test]
 fn a_wiped_ledger_is_whole_again_after_every_router_has_reported() {
     let mut fleet = Fleet::new(3, money(), 1_000, WhenRedisAway::Refuse);
+    fleet.pass(100);
     for at in 0..3 {
         fleet.step(Step::Start(at, 20));
         fleet.step(Step::Exchange(at, Fate::Delivered));
@@ -373,6 +391,110 @@ fn a_wiped_ledger_is_whole_again_after_every_router_has_reported() {
     fleet.settle_down();
     assert_eq!(fleet.would_give(941), Verdict::Short(0));
     assert_eq!(fleet.would_give(940), Verdict::Given);
+}
+
+/// As routers have them.
+const REAL: Terms = crate::access::sharing::TERMS;
+
+/// Two routers that know each other, with a ledger old enough; one holds all four places and says
+/// nothing any more.
+fn a_quiet_holder() -> Fleet {
+    let mut fleet = Fleet::under(REAL, 2, What::Parallel, 4, WhenRedisAway::Refuse);
+    fleet.pass(6_000);
+    for _ in 0..4 {
+        fleet.step(Step::Start(0, 1));
+        fleet.pass(50);
+    }
+    assert_eq!(fleet.in_flight(), 4);
+    fleet.pass(30_000);
+    fleet
+}
+
+/// For a minute the second router wants places and gets none; when the first gives one back, it does.
+fn the_places_are_taken(fleet: &mut Fleet) {
+    for _ in 0..60 * 4 {
+        fleet.step(Step::Start(1, 1));
+        fleet.pass(250);
+        assert_eq!(fleet.in_flight(), 4);
+    }
+    fleet.step(Step::Finish(0, 0));
+    fleet.pass(20_000);
+    fleet.step(Step::Start(1, 1));
+    fleet.pass(1_000);
+    assert_eq!(fleet.routers[1].running.len(), 1);
+    assert_eq!(fleet.in_flight(), 4);
+}
+
+#[test]
+fn what_a_quiet_router_holds_is_not_given_away_by_a_wiped_ledger() {
+    let mut fleet = a_quiet_holder();
+    fleet.ledger = Ledger::default();
+    the_places_are_taken(&mut fleet);
+}
+
+#[test]
+fn a_ledger_that_was_left_for_a_while_gives_nothing_before_it_knows_all_again() {
+    for away_ms in [3_000, 8_000, 60_000] {
+        let mut fleet = Fleet::under(REAL, 2, What::Parallel, 4, WhenRedisAway::Refuse);
+        fleet.pass(6_000);
+        fleet.step(Step::Start(0, 1));
+        fleet.pass(5_000);
+        let first = mem::take(&mut fleet.ledger);
+        // With another ledger meanwhile, as soon as that gives anything.
+        fleet.pass(away_ms);
+        while fleet.in_flight() < 4 && away_ms > REAL.young_ms {
+            fleet.step(Step::Start(0, 1));
+            fleet.pass(50);
+        }
+        // Back again, and it is the other router that asks first.
+        fleet.ledger = first;
+        let held = fleet.in_flight();
+        for _ in 0..100 {
+            for _ in 0..4 {
+                fleet.step(Step::Start(1, 1));
+            }
+            fleet.exchange(1, Fate::Delivered);
+            fleet.pass(50);
+            assert!(fleet.in_flight() <= 4, "{away_ms}: {held} before");
+        }
+    }
+}
+
+#[test]
+fn a_router_with_much_to_tell_is_waited_for() {
+    let mut fleet = Fleet::under(REAL, 2, What::Parallel, 4, WhenRedisAway::Refuse);
+    fleet.pass(6_000);
+    let router = &mut fleet.routers[0];
+    let owner = |n: usize| Owner {
+        kind: AccountKind::Key,
+        id: format!("k{n}").into(),
+        model: None,
+    };
+    let cells: Vec<_> = (0..1_000)
+        .map(|n| Arc::new(Cell::new(owner(n), What::Parallel, 1)))
+        .collect();
+    for cell in &cells {
+        router.state.ask(vec![(Arc::clone(cell), 1)], 0);
+    }
+    fleet.pass(1_000);
+    assert_eq!(fleet.routers[0].running.len(), 1_000);
+    // A thousand meters are eight calls. The network is so slow that one takes a second.
+    fleet.ledger = Ledger::default();
+    let cell = Arc::new(Cell::new(owner(999), What::Parallel, 1));
+    let mut calls = 0;
+    for _ in 0..12 {
+        fleet.now_ms += 1_000;
+        for at in 0..2 {
+            fleet.pump(at);
+            calls += usize::from(at == 0 && fleet.routers[0].out.is_some());
+            fleet.exchange(at, Fate::Delivered);
+        }
+        let other = &mut fleet.routers[1];
+        other.state.ask(vec![(Arc::clone(&cell), 1)], 0);
+        fleet.pump(1);
+        assert!(fleet.routers[1].running.is_empty(), "given twice");
+    }
+    assert!(calls >= 8, "{calls}");
 }
 
 #[test]
@@ -454,5 +576,5 @@ fn alone_a_router_decides_by_itself_and_keeps_nothing_nobody_wants() {
     for ms in [150_000, 180_000, 210_000, 300_000] {
         state.next(at(ms), EPOCH_MS + ms);
     }
-    assert!(state.tracked.is_empty() && state.own.is_empty());
+    assert!(state.agenda.is_empty() && state.own.is_empty());
 }

@@ -11,7 +11,7 @@ pub(super) struct Tracked {
     pub(super) cell: Arc<Cell>,
     /// How much is to be kept ready.
     pub(super) target: i64,
-    /// The next report, by the local clock.
+    /// The next report, by the local clock. Only the [`Agenda`](super::agenda::Agenda) writes it.
     pub(super) due_ms: i64,
     /// Used without a share, to be counted with the next one.
     pub(super) debt: i64,
@@ -28,11 +28,11 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(cell: Arc<Cell>) -> Self {
+    pub(super) fn new(cell: Arc<Cell>, due_ms: i64) -> Self {
         Self {
             cell,
             target: 0,
-            due_ms: i64::MIN,
+            due_ms,
             debt: 0,
             uncovered: VecDeque::new(),
             seen: 0,

@@ -384,7 +384,7 @@ fn fallback_happens_once_after_its_interval_and_a_last_question() {
 #[test]
 fn a_return_that_does_not_last_doubles_the_interval_before_the_next() {
     let (mut state, mut now) = pair();
-    let mut leave = |state: &mut State, now: Instant| {
+    let leave = |state: &mut State, now: Instant| {
         for _ in 0..5 {
             fail(state, A, FailureKind::NoWrites, now);
         }
