@@ -6,12 +6,8 @@ use std::sync::Arc;
 use super::key::key_id;
 use super::view::{Entry, View};
 use super::{Owner, Refused};
-use crate::domain::{AccountKind, EntityKind, ModelName, member_id};
+use crate::domain::{AccountKind, EntityKind, ModelName, UNATTRIBUTED, member_id};
 
-/// How many tags a request may carry.
-pub const MOST_TAGS: usize = 16;
-/// How long each may be.
-const LONGEST_TAG: usize = 64;
 /// The longest name of an end user that is kept as it is.
 const LONGEST_USER: usize = 128;
 
@@ -113,6 +109,9 @@ impl Caller {
             for tag in &key.tags {
                 join(AccountKind::Tag, tag);
             }
+        } else {
+            // So that all keys together have paid for everything.
+            join(AccountKind::Key, UNATTRIBUTED);
         }
         if let Some(user) = ask.user {
             join(AccountKind::EndUser, &end_user(user));
@@ -147,27 +146,6 @@ impl Party {
         }
         Ok(())
     }
-}
-
-/// Reads `x-herdsman-tags`: words separated by commas.
-///
-/// # Errors
-/// [`Refused::Tags`]: a tag left out would be money booked wrongly.
-pub fn tags(list: &str) -> Result<Vec<Arc<str>>, Refused> {
-    let wrong = || Refused::Tags(MOST_TAGS, LONGEST_TAG);
-    let mut tags: Vec<Arc<str>> = Vec::new();
-    for tag in list.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-        if tag.len() > LONGEST_TAG || !tag.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Err(wrong());
-        }
-        if !tags.iter().any(|known| **known == *tag) {
-            tags.push(tag.into());
-        }
-    }
-    if tags.len() > MOST_TAGS {
-        return Err(wrong());
-    }
-    Ok(tags)
 }
 
 /// Any text may name an end user; what is too long for a key in the database, or cannot be one, is
@@ -237,6 +215,27 @@ mod tests {
     }
 
     #[test]
+    fn a_request_without_a_key_is_charged_to_nobody_in_particular() {
+        let ask = Ask {
+            model: &ModelName::parse("m").unwrap(),
+            input: 0,
+            max_output: None,
+            computes: true,
+            user: Some("customer 7"),
+            tags: &[],
+        };
+        let parties = Caller::nobody().parties(&view([key()]), &ask);
+        let told: Vec<_> = parties.iter().map(|p| (p.kind, &*p.id)).collect();
+        assert_eq!(
+            told,
+            [
+                (EntityKind::Key, UNATTRIBUTED),
+                (EntityKind::EndUser, "customer 7")
+            ]
+        );
+    }
+
+    #[test]
     fn a_key_that_is_blocked_or_over_is_none() {
         let mut blocked = key();
         blocked.blocked = true;
@@ -252,14 +251,6 @@ mod tests {
             Caller::with(entry(over), 50).unwrap_err(),
             Refused::ExpiredKey
         );
-    }
-
-    #[test]
-    fn tags_are_read_as_a_list_and_never_silently_left_out() {
-        assert_eq!(tags(" a, b ,,a").unwrap(), ["a", "b"].map(Arc::<str>::from));
-        assert!(tags(&"x".repeat(65)).is_err() && tags("é").is_err());
-        let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
-        assert!(tags(&many.join(",")).is_err() && tags(&many[..16].join(",")).is_ok());
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod register;
 mod rule;
 mod sharing;
 mod stats;
+mod tag;
 mod ticket;
 mod view;
 
@@ -35,7 +36,7 @@ use ractor::SpawnErr;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-pub use caller::{Ask, Caller, MOST_TAGS, tags};
+pub use caller::{Ask, Caller};
 pub use key::{key_id, new_key};
 pub use meter::{Owner, What};
 pub use options::Options;
@@ -46,6 +47,7 @@ pub use rule::{
 };
 pub use sharing::{AppliedUntil, PATIENCE, TERMS};
 pub use stats::AccessStats;
+pub use tag::{MOST_TAGS, is_tag, tags, tags_of};
 pub use ticket::Ticket;
 
 use crate::domain::{AccountKind, ModelName, Price};

@@ -28,7 +28,7 @@ pub enum Refused {
     #[error("{} may not use model '{}'", name(.0), .1)]
     Model(Owner, String),
     /// More tags, or longer ones, than are taken.
-    #[error("x-herdsman-tags: at most {0} tags of at most {1} visible characters are taken")]
+    #[error("at most {0} tags of at most {1} visible characters are taken")]
     Tags(usize, usize),
     /// Too fast, or too many at once.
     #[error("{}", limited(.owner, *.what, *.limit))]

@@ -8,7 +8,9 @@ use super::caller::{Ask, Caller, Party};
 use super::meter::{Cell, Taken, What};
 use super::sharing::Short;
 use super::{Access, Refused};
-use crate::domain::{Charge, EntityKind, ModelName, Payer, Period, Price, TokenCounts};
+use crate::domain::{
+    Charge, EntityKind, ModelName, Payer, Period, Price, TokenCounts, UNATTRIBUTED,
+};
 
 /// How soon somebody may have given back a place, in seconds.
 const SOON: u32 = 1;
@@ -73,10 +75,11 @@ impl Ticket {
         })
     }
 
-    /// Whether anybody pays.
+    /// Whether anybody known pays.
     #[must_use]
     pub fn has_payers(&self) -> bool {
-        !self.payers.is_empty()
+        let mut payers = self.payers.iter();
+        payers.any(|payer| payer.kind != EntityKind::Key || *payer.entity != *UNATTRIBUTED)
     }
 
     /// The request is over and has used so much, at this Unix second: the price and the periods
@@ -198,5 +201,26 @@ fn refusal(cell: &Cell, unix_ms: i64) -> Refused {
             limit: cell.limit(),
             retry_after: seconds.unwrap_or(SOON),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_charged_to_the_period_in_which_it_ends() {
+        let debtor = Debtor {
+            kind: EntityKind::Key,
+            entity: "k".into(),
+            created: 1_000,
+            period: Period::parse("1d").unwrap(),
+        };
+        let day = 86_400;
+        let periods = [1_000, 1_000 + day - 1, 1_000 + day, 1_000 + 3 * day + 5];
+        assert_eq!(
+            periods.map(|at| debtor.at(at).period),
+            [1_000, 1_000, 1_000 + day, 1_000 + 3 * day]
+        );
     }
 }

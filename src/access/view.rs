@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::meter::{Cell, Owner, What};
+use super::tag::tags_of;
 use crate::domain::{Account, AccountKind, Allowance, Limits, MOST_NANO_USD, ModelName, Price};
 
 const SHARDS: usize = 256;
@@ -195,7 +196,7 @@ impl Entry {
             })
             .collect();
         Self {
-            tags: tags_of(&account.metadata),
+            tags: own_tags(&account.metadata),
             soft: allowance.budget.soft,
             cells,
             by_model,
@@ -228,15 +229,13 @@ fn speeds(limits: Limits) -> [(What, Option<i64>); 3] {
     ]
 }
 
-/// `"tags": ["a", "b"]` in an account's metadata.
-fn tags_of(metadata: &str) -> Vec<Arc<str>> {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Metadata {
-        tags: Vec<String>,
-    }
-    let metadata: Metadata = serde_json::from_str(metadata).unwrap_or_default();
-    metadata.tags.into_iter().map(Arc::from).collect()
+/// What is written by the admin calls has been checked; what a hand wrote into the table and is no list
+/// of tags is none.
+fn own_tags(metadata: &str) -> Vec<Arc<str>> {
+    serde_json::from_str(metadata)
+        .ok()
+        .and_then(|metadata| tags_of(&metadata).ok())
+        .unwrap_or_default()
 }
 
 /// FNV-1a: ids are not secret, and nobody gains by filling one shard.
@@ -331,9 +330,13 @@ mod tests {
     #[test]
     fn tags_come_from_the_metadata() {
         assert_eq!(
-            tags_of(r#"{"tags":["a","b"],"x":1}"#),
+            own_tags(r#"{"tags":["a","b"],"x":1}"#),
             ["a", "b"].map(Arc::<str>::from)
         );
-        assert!(tags_of("{}").is_empty() && tags_of(r#"{"tags":1}"#).is_empty());
+        // Whatever a hand writes, no record gets what no database keeps.
+        let long = format!(r#"{{"tags":["{}"]}}"#, "x".repeat(300));
+        for wrong in ["{}", "", r#"{"tags":1}"#, r#"{"tags":["\u0000"]}"#, &long] {
+            assert!(own_tags(wrong).is_empty(), "{wrong}");
+        }
     }
 }

@@ -179,8 +179,10 @@ impl fmt::Display for ModelRule {
     }
 }
 
-/// The longest id of an account: it is part of the keys of tables, and travels in paths.
-const LONGEST_ID: usize = 128;
+/// The longest id of an account: it is part of the keys of tables, and travels in paths. Two of them and
+/// what joins them are a member's, which is no longer than
+/// [`MAX_ENTITY_CHARS`](super::MAX_ENTITY_CHARS).
+const LONGEST_ID: usize = 127;
 
 /// Whether this can be the id of an account an operator makes. No `/`, which joins the two halves
 /// of a member's, and nothing that would have to be escaped in a path or a header.

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The entity that spend of nobody in particular is charged to: of a key that was deleted while its
-/// request ran, say. It exists under every kind, and nobody can be named so by chance: real
-/// entities are looked up before they are charged.
+/// The key that requests without one are charged to, so that what all keys have spent is what has been
+/// spent. No real key is called so: theirs are hashes. Whoever has a name, an account or not, is charged
+/// by it, for that says more: a key or a team that was deleted while a request ran still has its row.
 pub const UNATTRIBUTED: &str = "unattributed";
 
 /// The longest name of an entity that every database keeps whole, in characters. Names that come

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use herdsman::domain::EntityKind;
-use herdsman::simulator::Fault;
+use herdsman::domain::{EntityKind, UNATTRIBUTED};
+use herdsman::simulator::{Fault, Model};
 use herdsman::store::Store;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -281,6 +281,164 @@ async fn tokens_of_a_model_have_a_limit_of_their_own() {
     herd.finish().await;
 }
 
+/// A herd whose servers have two models, and answers that take as long as the test wants.
+async fn two_models() -> Herd {
+    Plan::servers(1)
+        .each(|server| {
+            server.models.push(Model::named("qwen3"));
+            server.default_predict = 100_000;
+            server.decode_interval = Duration::from_millis(2);
+        })
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn requests_a_minute_of_a_model_have_a_limit_of_their_own() {
+    let herd = two_models().await;
+    let limits = json!({"model_limits": {"llama3.2": {"rpm": 2}}});
+    let (key, _) = key(&herd, limits).await;
+    let status = async |model: &str| {
+        let body =
+            json!({"model": model, "stream": false, "prompt": "hi", "options": {"num_predict": 1}});
+        let answer = ask(&herd, "/api/generate", &key, &body).await;
+        if answer.status == 429 {
+            let told =
+                "the API key with model 'llama3.2:latest' is limited to 2 requests per minute";
+            assert!(answer.text().contains(told), "{}", answer.text());
+            let wait: u32 = answer.header("retry-after").parse().unwrap();
+            assert!((1..=60).contains(&wait), "{wait}");
+        }
+        answer.status
+    };
+    let mut let_in = 0;
+    // A minute may begin among them, once.
+    while status("llama3.2").await == 200 {
+        let_in += 1;
+        assert!(let_in <= 4, "{let_in}");
+    }
+    assert!(let_in >= 2, "{let_in}");
+    // The other model is not limited, however often.
+    for _ in 0..6 {
+        assert_eq!(status("qwen3").await, 200);
+    }
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn requests_at_once_of_a_model_have_a_limit_of_their_own() {
+    let herd = two_models().await;
+    let limits = json!({"model_limits": {"llama3.2": {"parallel": 1}}});
+    let (key, _) = key(&herd, limits).await;
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", bearer.as_str())];
+    let long = |model: &str| json!({"model": model, "stream": true, "prompt": "hi"});
+    let open = async |model: &str| {
+        let mut open = send(&herd, Method::POST, "/api/generate", &headers, &long(model)).await;
+        assert_eq!(open.status, 200, "{model}");
+        open.piece().await.unwrap();
+        open
+    };
+    let only = open("llama3.2").await;
+    let refused = ask(&herd, "/api/generate", &key, &long("llama3.2")).await;
+    assert_eq!(refused.status, 429);
+    let told = "with model 'llama3.2:latest' is limited to 1 requests at once";
+    assert!(refused.text().contains(told), "{}", refused.text());
+    // Another model of the same key, twice, and another key with the same model.
+    let others = (open("qwen3").await, open("qwen3").await);
+    let (free, _) = self::key(&herd, json!({})).await;
+    let short = json!({"model": "llama3.2", "stream": false, "prompt": "hi", "options": {"num_predict": 1}});
+    assert_eq!(ask(&herd, "/api/generate", &free, &short).await.status, 200);
+    drop((only, others));
+    eventually_ok(&herd, &key, &short).await;
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn what_nobody_known_asked_for_is_charged_to_nobody_in_particular() {
+    let herd = Plan::servers(1)
+        .set("price=[{ model = \"llama3.2\", output = 1.0 }]")
+        .start()
+        .await;
+    let short = json!({"model": "llama3.2", "stream": false, "prompt": "hi", "options": {"num_predict": 3}});
+    assert_eq!(herd.post("/api/generate", &short).await.status, 200);
+    assert_eq!(
+        ask(&herd, "/api/generate", "whatever", &short).await.status,
+        200
+    );
+    assert_eq!(
+        charged(&herd, EntityKind::Key, UNATTRIBUTED).await,
+        (2 * 3 * 1_000, 2)
+    );
+    // A key that is deleted while its request runs has its own row all the same.
+    let (key, id) = key(&herd, json!({"user": "gone"})).await;
+    assert_eq!(ask(&herd, "/api/generate", &key, &short).await.status, 200);
+    admin(
+        &herd,
+        Method::DELETE,
+        &format!("/admin/keys/{id}"),
+        Value::Null,
+    )
+    .await;
+    assert_eq!(charged(&herd, EntityKind::Key, &id).await, (3_000, 1));
+    assert_eq!(charged(&herd, EntityKind::User, "gone").await, (3_000, 1));
+    herd.finish().await;
+}
+
+/// A server that had most of the prompt in its cache, and says so.
+#[tokio::test]
+async fn cached_tokens_have_the_price_of_cached_tokens() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let usage = r#""usage":{"prompt_tokens":1000,"completion_tokens":10,"total_tokens":1010,"prompt_tokens_details":{"cached_tokens":900}}"#;
+    let tasks = tokio_util::task::TaskTracker::new();
+    let server = tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let streams = request.contains(r#""stream":true"#);
+            let chat = format!(r#"{{"id":"1","choices":[{{"index":0}}],{usage}}}"#);
+            let body = match request.split(' ').nth(1) {
+                Some("/api/tags") => {
+                    r#"{"models":[{"name":"llama3.2:latest","model":"llama3.2:latest"}]}"#.to_owned()
+                }
+                Some("/api/ps") => r#"{"models":[]}"#.to_owned(),
+                Some("/api/version") => r#"{"version":"0.1.0"}"#.to_owned(),
+                Some("/v1/chat/completions") if streams => {
+                    format!("data: {chat}\n\ndata: [DONE]\n\n")
+                }
+                Some("/v1/chat/completions") => chat,
+                _ => String::new(),
+            };
+            let kind = if streams { "text/event-stream" } else { "application/json" };
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    let herd = Plan::servers(1)
+        .endpoint(0, move |endpoint| endpoint.url = url.parse().unwrap())
+        .set("price=[{ model = \"llama3.2\", input = 1.0, cached_input = 0.1, output = 2.0 }]")
+        .start()
+        .await;
+    let (key, id) = key(&herd, json!({})).await;
+    // A hundred at a thousand nano-USD, nine hundred at a hundred, ten at two thousand.
+    let cost = 100_000 + 90_000 + 20_000;
+    for (times, stream) in [(1, false), (2, true)] {
+        let answer = ask(&herd, "/v1/chat/completions", &key, &chat(stream)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let charged = charged(&herd, EntityKind::Key, &id).await;
+        assert_eq!(charged, (times * cost, times), "streamed: {stream}");
+    }
+    server.abort();
+    herd.finish().await;
+}
+
 #[tokio::test]
 async fn what_a_request_costs_is_charged_to_everyone_it_concerns_to_the_nano_usd() {
     let herd = Plan::servers(1)
@@ -423,7 +581,7 @@ async fn a_request_that_came_to_nothing_is_a_failed_one_and_costs_nothing() {
 async fn keys_known_before_an_outage_work_and_unknown_ones_are_not_let_in() {
     let herd = Plan::servers(1)
         .set("access.require_key=true")
-        .set("access.outage_grace=8s")
+        .set("access.outage_grace=15s")
         .start()
         .await;
     let (key, _) = key(&herd, json!({})).await;
@@ -564,6 +722,13 @@ async fn accounts_are_listed_by_page_changed_by_patch_and_checked() {
             "follows from the key",
         ),
         ("/admin/keys", json!({"models": ["a b"]}), 400, "models:"),
+        (
+            "/admin/keys",
+            json!({"metadata": {"tags": ["x".repeat(65)]}}),
+            400,
+            "tags:",
+        ),
+        ("/admin/users", json!({"id": "x".repeat(128)}), 400, "id:"),
         ("/admin/budgets", json!({}), 400, "id:"),
     ] {
         let answer = admin(&herd, Method::POST, path, body.clone()).await;

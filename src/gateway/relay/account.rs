@@ -122,12 +122,13 @@ impl Account {
             .map_or((TokenCounts::ZERO, false), |(_, tokens, estimated)| {
                 (tokens, estimated)
             });
-        let charge = self
-            .ticket
-            .take()
-            .map(|mut ticket| ticket.charge(tokens, 0, at))
-            .unwrap_or_default();
-        if used.is_none() && charge.payers.is_empty() {
+        let cached = tail.map_or(0, Tail::cached);
+        let charge = self.ticket.take().map(|mut ticket| {
+            let charge = ticket.charge(tokens, cached, at);
+            (charge, ticket.has_payers())
+        });
+        let (charge, someone_pays) = charge.unwrap_or_default();
+        if used.is_none() && !someone_pays {
             return None;
         }
         let seat = seat?;

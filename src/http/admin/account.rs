@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Problem;
+use crate::access::tags_of;
 use crate::domain::{
     Account, AccountKind, Allowance, Budget, Limits, MOST_NANO_USD, ModelName, ModelRule, Period,
     is_account_id,
@@ -165,6 +166,9 @@ impl Draft {
         let metadata = serde_json::to_string(&self.metadata).unwrap_or_default();
         if self.name.len() > LONGEST || metadata.len() > LONGEST {
             return wrong("metadata", "name and metadata may have 64 KiB each");
+        }
+        if let Err(problem) = tags_of(&Value::Object(self.metadata.clone())) {
+            return wrong("metadata", &format!("tags: {problem}"));
         }
         let mut models = Vec::with_capacity(self.models.len());
         for written in &self.models {

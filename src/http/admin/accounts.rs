@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::account::{Draft, Shown};
 use super::{Object, Outcome, Problem, Route, answer, patch};
-use crate::access::{key_id, new_key};
+use crate::access::{is_tag, key_id, new_key};
 use crate::domain::{Account, AccountKind, is_account_id};
 use crate::http::State;
 use crate::store::{Saved, Stored, Upon};
@@ -252,12 +252,7 @@ fn missing(kind: AccountKind, id: &str) -> Problem {
 fn is_id(kind: AccountKind, id: &str) -> bool {
     match kind {
         AccountKind::EndUser => (1..=128).contains(&id.len()) && !id.contains('\0'),
-        AccountKind::Tag => {
-            (1..=64).contains(&id.len())
-                && id
-                    .bytes()
-                    .all(|byte| (b' '..=b'~').contains(&byte) && byte != b',')
-        }
+        AccountKind::Tag => is_tag(id),
         _ => is_account_id(id),
     }
 }

@@ -25,6 +25,8 @@ pub(in crate::protocol) struct Document {
     pub(in crate::protocol) completion_tokens: Option<u64>,
     /// `"usage":{"total_tokens"`
     pub(in crate::protocol) total_tokens: Option<u64>,
+    /// `"usage":{"prompt_tokens_details":{"cached_tokens"`
+    pub(in crate::protocol) cached_tokens: Option<u64>,
 }
 
 /// What `"choices"` holds.
@@ -50,6 +52,8 @@ pub(super) enum Field {
     PromptTokens,
     CompletionTokens,
     TotalTokens,
+    PromptDetails,
+    CachedTokens,
 }
 
 impl Field {
@@ -72,6 +76,15 @@ impl Field {
             b"prompt_tokens" => Self::PromptTokens,
             b"completion_tokens" => Self::CompletionTokens,
             b"total_tokens" => Self::TotalTokens,
+            b"prompt_tokens_details" => Self::PromptDetails,
+            _ => Self::Other,
+        }
+    }
+
+    /// A key of the object under `prompt_tokens_details` there.
+    pub(super) fn in_details(key: &[u8]) -> Self {
+        match key {
+            b"cached_tokens" => Self::CachedTokens,
             _ => Self::Other,
         }
     }
@@ -88,7 +101,8 @@ impl Document {
             Field::PromptTokens => self.prompt_tokens = count(text),
             Field::CompletionTokens => self.completion_tokens = count(text),
             Field::TotalTokens => self.total_tokens = count(text),
-            Field::Choices | Field::Usage | Field::Other => {}
+            Field::CachedTokens => self.cached_tokens = count(text),
+            Field::Choices | Field::Usage | Field::PromptDetails | Field::Other => {}
         }
     }
 

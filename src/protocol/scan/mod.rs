@@ -2,8 +2,8 @@
 //!
 //! An answer passes in chunks cut anywhere, one line of it may be 100 MB long, and nearly all of it
 //! is none of the router's business. So this is not a parser: it follows strings, escapes and depth
-//! byte for byte, and looks closer only at the keys of the outermost object and of the object under
-//! its `usage`. Nothing inside a string or deeper down can therefore pass for a marker, be it text
+//! byte for byte, and looks closer only at the keys of the outermost object, of the object under
+//! its `usage`, and of `prompt_tokens_details` in that. Nothing inside a string or deeper down can therefore pass for a marker, be it text
 //! that quotes `"done":true` or the arguments of a tool call.
 //!
 //! Its whole state is a few words, so its answer cannot depend on where the bytes were cut. It does
@@ -22,7 +22,7 @@ use super::skip;
 use document::Field;
 
 /// As long as the longest key that is looked for.
-const KEY: usize = 17;
+const KEY: usize = 21;
 /// Longer than any count worth reading.
 const SCALAR: usize = 32;
 
@@ -37,6 +37,8 @@ pub(super) struct Scanner {
     before_colon: bool,
     /// Inside the object under `usage`.
     in_usage: bool,
+    /// Inside the object under `prompt_tokens_details` there.
+    in_details: bool,
     field: Field,
     key: Word<KEY>,
     scalar: Word<SCALAR>,
@@ -69,6 +71,7 @@ impl Scanner {
             object: false,
             before_colon: false,
             in_usage: false,
+            in_details: false,
             field: Field::Other,
             key: Word::EMPTY,
             scalar: Word::EMPTY,
@@ -82,6 +85,7 @@ impl Scanner {
         self.place = Place::Structure;
         self.before_colon = false;
         self.in_usage = false;
+        self.in_details = false;
         self.document = EMPTY;
     }
 
@@ -132,7 +136,13 @@ impl Scanner {
 
     /// On a level whose keys are looked at.
     const fn looks(&self) -> bool {
-        self.object && (self.depth == 1 || (self.depth == 2 && self.in_usage))
+        self.object
+            && match self.depth {
+                1 => true,
+                2 => self.in_usage,
+                3 => self.in_details,
+                _ => false,
+            }
     }
 
     /// Passes structure until a string, an asked-for scalar or the outermost end; true for the end.
@@ -203,6 +213,11 @@ impl Scanner {
                 self.before_colon = true;
                 self.field = Field::Other;
             }
+            if self.depth == 2 && self.field == Field::PromptDetails && byte == b'{' {
+                self.in_details = true;
+                self.before_colon = true;
+                self.field = Field::Other;
+            }
         } else {
             self.choice();
         }
@@ -226,6 +241,11 @@ impl Scanner {
             }
             2 => {
                 self.in_usage = false;
+                self.before_colon = false;
+                self.field = Field::Other;
+            }
+            3 if self.in_details => {
+                self.in_details = false;
                 self.before_colon = false;
                 self.field = Field::Other;
             }
@@ -269,9 +289,10 @@ impl Scanner {
     }
 
     fn end_key(&mut self, key: &[u8]) {
-        self.field = match self.in_usage {
-            true => Field::in_usage(key),
-            false => Field::at_top(key),
+        self.field = match (self.in_usage, self.in_details) {
+            (_, true) => Field::in_details(key),
+            (true, false) => Field::in_usage(key),
+            (false, false) => Field::at_top(key),
         };
         self.place = Place::Structure;
     }
@@ -331,4 +352,5 @@ const EMPTY: Document = Document {
     prompt_tokens: None,
     completion_tokens: None,
     total_tokens: None,
+    cached_tokens: None,
 };

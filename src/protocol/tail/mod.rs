@@ -55,6 +55,7 @@ struct Seen {
     error: bool,
     pieces: u64,
     tokens: Option<TokenCounts>,
+    cached: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -84,6 +85,7 @@ impl Tail {
             error: false,
             pieces: 0,
             tokens: None,
+            cached: 0,
         };
         Self { api, frame, seen }
     }
@@ -140,6 +142,12 @@ impl Tail {
         self.seen.tokens
     }
 
+    /// How many of the tokens read the server says it had in its cache. Only OpenAI's servers say.
+    #[must_use]
+    pub const fn cached(&self) -> u64 {
+        self.seen.cached
+    }
+
     /// Whether the next byte would begin a line (or event), so that another may be put there.
     #[must_use]
     pub const fn at_line_start(&self) -> bool {
@@ -157,7 +165,15 @@ impl Seen {
         self.finished = true;
         self.error = document.error;
         if !document.error {
-            self.tokens = tokens(api, document);
+            self.used(api, document);
+        }
+    }
+
+    /// An object may have said what was used. Of several the last one counts, whole.
+    fn used(&mut self, api: Api, document: &Document) {
+        if let Some(tokens) = tokens(api, document) {
+            self.tokens = Some(tokens);
+            self.cached = document.cached_tokens.unwrap_or(0).min(tokens.input);
         }
     }
 }
@@ -191,7 +207,7 @@ impl Events {
             if document.choices == Some(Choices::Some) {
                 seen.pieces += 1;
             }
-            seen.tokens = tokens(api, &document).or(seen.tokens);
+            seen.used(api, &document);
         }
     }
 

@@ -237,6 +237,65 @@ fn each_call_says_its_usage_in_its_own_way() {
 }
 
 #[test]
+fn cached_tokens_are_read_where_openai_says_them_and_nowhere_else() {
+    for (usage, expected) in [
+        (
+            r#""prompt_tokens":9,"prompt_tokens_details":{"audio_tokens":0,"cached_tokens":4}"#,
+            4,
+        ),
+        (
+            r#""prompt_tokens_details" : { "cached_tokens" : 4 } , "prompt_tokens" : 9"#,
+            4,
+        ),
+        (
+            r#""prompt_tokens":9,"prompt_tokens_details":{"x":{"cached_tokens":3},"cached_tokens":4,"y":[{"cached_tokens":5}]}"#,
+            4,
+        ),
+        (
+            r#""prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":40}"#,
+            9,
+        ),
+        (
+            r#""prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":null}"#,
+            0,
+        ),
+        (r#""prompt_tokens":9,"prompt_tokens_details":null"#, 0),
+        (r#""prompt_tokens":9,"cached_tokens":4"#, 0),
+        (
+            r#""prompt_tokens":9,"completion_tokens_details":{"cached_tokens":4}"#,
+            0,
+        ),
+        (
+            r#""prompt_tokens":9,"prompt_tokens_details":[{"cached_tokens":4}]"#,
+            0,
+        ),
+    ] {
+        let body =
+            format!(r#"{{"choices":[{{}}],"usage":{{{usage},"completion_tokens":2}},"x":1}}"#);
+        let whole = watch(Api::OpenAiChat, false, &body);
+        assert_eq!(
+            (whole.cached(), whole.tokens()),
+            (expected, counts(9, 2)),
+            "{body}"
+        );
+        let streamed = sse(format!("data: {body}\n\ndata: [DONE]\n\n"));
+        assert_eq!(
+            (streamed.cached(), streamed.tokens()),
+            (expected, counts(9, 2)),
+            "{body}"
+        );
+        for cut in 0..body.len() {
+            let (tail, _) = in_chunks(Api::OpenAiChat, false, body.as_bytes(), &[cut]);
+            assert_eq!(
+                (tail.cached(), tail.tokens()),
+                (expected, counts(9, 2)),
+                "{body} at {cut}"
+            );
+        }
+    }
+}
+
+#[test]
 fn events_end_with_done_and_count_their_choices() {
     let mut tail = Tail::new(Api::OpenAiChat, true);
     let (before, done) = SSE.split_at(SSE.find("data: [DONE]").unwrap());
