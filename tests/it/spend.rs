@@ -120,7 +120,12 @@ async fn the_report_is_what_clients_were_told_by_whatever_it_is_asked() {
         .map(|item| format!("{} {} {}", item["kind"], item["entity"], item["requests"]))
         .collect();
     let told = told.join("\n").replace(&id, "KEY");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    "key" "KEY" 3
+    "tag" "a \"b\"" 1
+    "tag" "nightly" 2
+    "team" "blue" 3
+    "#);
 
     let path = "/admin/spend?group_by=date,api_key,endpoint&kind=team&entity=blue&model=LLAMA3.2";
     let days = herd.get(path).await.json();
@@ -239,7 +244,52 @@ async fn the_queue_of_a_router_by_itself_ends_in_its_database() {
         queue["records"]["pending"] == 0 && queue["journal"]["batches"] == 0
     })
     .await;
-    insta::assert_json_snapshot!(queue, {".journal.bytes" => "[bytes]"}, @"");
+    insta::assert_json_snapshot!(queue, {".journal.bytes" => "[bytes]"}, @r#"
+    {
+      "carrier": "in_process",
+      "database": {
+        "dead_letters": 0,
+        "error": null,
+        "last_epoch": 0,
+        "last_leader": "",
+        "up": true
+      },
+      "journal": {
+        "batches": 0,
+        "bytes": "[bytes]",
+        "healthy": true,
+        "oldest_unflushed_seconds": 0,
+        "rows": 0
+      },
+      "lease": null,
+      "places": {
+        "in_redis": {
+          "batches": 0,
+          "records": 0
+        },
+        "journal": {
+          "batches": 0,
+          "records": 0
+        },
+        "to_database": {
+          "batches": 0,
+          "records": 0
+        },
+        "to_redis": {
+          "batches": 0,
+          "records": 0
+        }
+      },
+      "records": {
+        "committed": 3,
+        "dead_lettered": 0,
+        "pending": 0,
+        "recorded": 3
+      },
+      "redis": null,
+      "refused": 0
+    }
+    "#);
     herd.finish().await;
 }
 

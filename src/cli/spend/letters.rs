@@ -146,7 +146,22 @@ mod tests {
             "created_at": 1_773_532_680, "replayed_at": null, "payload": {"v": 1},
         });
         let page = json!({ "items": [letter], "next": "0f" });
-        insta::assert_snapshot!(listed(&page), @"");
-        insta::assert_snapshot!(shown(&letter), @"");
+        insta::assert_snapshot!(listed(&page), @r#"
+        ID  RECORDS  WRITTEN               REPLAYED  REASON
+        0f  2        2026-03-14T23:58:00Z            too large
+        more: --after 0f
+        "#);
+        insta::assert_snapshot!(shown(&letter), @r#"
+        id         0f
+        producer   p
+        seq        3
+        records    2
+        reason     too
+        large
+        written    2026-03-14T23:58:00Z
+        {
+          "v": 1
+        }
+        "#);
     }
 }

@@ -83,7 +83,7 @@ fn common(queue: &Value) -> String {
         let known = if redis["up"] == true {
             ""
         } else {
-            ", when it was last seen: it is away"
+            "; it is away, and this is what was last known"
         };
         let full = if redis["full"] == true { ", full" } else { "" };
         text += &format!(
@@ -129,6 +129,13 @@ mod tests {
                 Err("connection refused".to_owned()),
             ),
         ];
-        insta::assert_snapshot!(told(&answers), @"");
+        insta::assert_snapshot!(told(&answers), @r#"
+        ROUTER      LEADS  EPOCH  RECORDED  COMMITTED  DEAD  PENDING  JOURNAL  TO REDIS  IN REDIS  TO SQL  OLDEST
+        http://a:1  yes    9      10        4          1     5        2        0         3         0       7 s
+        http://b:1: connection refused
+        Redis: 12 batches of all routers, 3400 bytes, full; it is away, and this is what was last known
+        last leader that wrote: b, epoch 8
+        dead letters waiting: 1
+        "#);
     }
 }

@@ -143,6 +143,10 @@ mod tests {
                  "input_tokens": 10, "output_tokens": 2, "requests": 1, "failed_requests": null},
             ],
         });
-        insta::assert_snapshot!(told(&report), @"");
+        insta::assert_snapshot!(told(&report), @r#"
+        KIND  API KEY  USD  INPUT  OUTPUT  REQUESTS  FAILED
+        team  abc      1.5  10     2       1         -
+        only the first 1: see --limit
+        "#);
     }
 }

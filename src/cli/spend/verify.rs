@@ -148,6 +148,11 @@ mod tests {
         ];
         let database =
             json!({"producers": [{"missing": []}, {"missing": [[2, 3]]}], "dead_letters": 1});
-        insta::assert_snapshot!(told(&routers, &database), @"");
+        insta::assert_snapshot!(told(&routers, &database), @r#"
+        ROUTER      RECORDED  COMMITTED  PENDING  DEAD
+        http://a:1  10        8          1        1
+        not asked: http://b:1: connection refused
+        database: 1 of 2 producers without a gap, 1 dead letters waiting
+        "#);
     }
 }

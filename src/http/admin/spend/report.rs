@@ -313,7 +313,21 @@ mod tests {
             ("entity", "a\0b"),
         ];
         let said: Vec<_> = wrong.map(|pair| asked(&[pair]).unwrap_err()).into();
-        insta::assert_snapshot!(said.join("\n"), @"");
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        kind: must be one of key, user, team, team_member, org, end_user, tag
+        from: must be a day such as 2026-03-14
+        to: must be a day such as 2026-03-14
+        group_by: must be one of kind, entity, date, api_key, model, endpoint
+        order: must be one of kind, entity, date, api_key, model, endpoint, spend_nano_usd, input_tokens, output_tokens, requests, failed_requests, or one of them behind a -
+        order: the report is not by model
+        limit: must be 1 to 10000
+        limit: must be 1 to 10000
+        limit: must be 1 to 10000
+        format: must be json or csv
+        groupby: must be one of kind, entity, api_key, model, endpoint, from, to, group_by, order, limit, format
+        model: "a b" is not a model's name
+        entity: is no name of anything
+        "#);
         let turned = asked(&[("from", "2026-03-02"), ("to", "2026-03-01")]).unwrap_err();
         assert_eq!(turned, "from: must not be after to");
     }
