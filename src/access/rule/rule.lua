@@ -1,4 +1,4 @@
--- The rule of mod.rs, where all routers decide: in Redis. book.rs is the same, line for line.
+-- The rule of mod.rs, where all routers decide: in Redis. book is the same, line for line.
 -- What its keys and answers look like has a number, VERSION in redis.rs: read there before changing it.
 --
 -- KEYS: the fleet (a hash: born, and for each router R: tR last report, nR its number, mR 1 while it
