@@ -208,7 +208,10 @@ async fn a_server_killed_and_restarted_under_load_fails_no_request_that_had_no_b
     let whole: u32 = clients.iter().map(|(whole, _)| whole).sum();
     let cut: u32 = clients.iter().map(|(_, cut)| cut).sum();
     assert!(whole > 100 && cut > 0, "{whole} whole, {cut} cut");
-    assert!(next_served < Duration::from_secs(1), "{next_served:?}");
+    println!("the next request was served within {next_served:?}");
+    // A quarter of a second is what it takes; a busy machine may add one. Who waited for a probe or a
+    // timeout would wait for longer than this.
+    assert!(next_served < Duration::from_secs(3), "{next_served:?}");
     herd.finish().await;
 }
 
