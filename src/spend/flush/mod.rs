@@ -25,6 +25,7 @@ use futures_util::FutureExt as _;
 use ractor::Actor as _;
 use tokio_util::task::TaskTracker;
 
+use super::prune::Prune;
 use super::{SpendStats, forward};
 use crate::store::{SealedBatch, Store};
 use crate::supervision::Slot;
@@ -39,6 +40,8 @@ pub(super) struct Arguments {
     pub(super) interval: Duration,
     /// Who is told what was applied.
     pub(super) forward: forward::Handle,
+    /// The list of what was applied.
+    pub(super) prune: Prune,
     pub(super) stats: Arc<SpendStats>,
 }
 
