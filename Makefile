@@ -20,7 +20,9 @@ PYTHON_STAMP := $(TOOLS)/py/.ollama-$(OLLAMA_PYTHON)
 NODE_STAMP   := $(TOOLS)/node/.ollama-$(OLLAMA_NODE)
 DENY_STAMP   := $(TOOLS)/.cargo-deny-$(CARGO_DENY)
 
-.PHONY: help check fmt lint doc deny audit test bench run demo tools bench-tools system
+STORM_SECONDS := 180
+
+.PHONY: help check fmt lint doc deny audit test storm bench run demo tools bench-tools system
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +55,13 @@ test: tools ## unit, integration and documentation tests
 		cargo test --locked --lib --bins --tests; \
 	fi
 	cargo test --locked --doc
+
+# By seed: `make storm SEED=n` repeats one. Not with nextest, which ends what takes minutes.
+storm: tools ## counting in a storm: router processes killed for minutes, on each database
+	for on in sqlite postgres mariadb; do \
+		HERDSMAN_STORM_PROCESSES=1 HERDSMAN_STORM_SECONDS=$(STORM_SECONDS) $(if $(SEED),HERDSMAN_SEED=$(SEED)) \
+			cargo test --locked --test spend -- --exact --nocapture storm::$${on}_is_exact_after_a_storm; \
+	done
 
 bench: bench-tools ## what a request costs, beside HAProxy and nginx in the same run
 	cargo bench --locked

@@ -13,9 +13,10 @@ use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
 use crate::gateway::{self, Gateway, Meters};
 use crate::http::{self, Admin, Front, Limits, Origins, State};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
-use crate::multidb::MultiDb;
+use crate::multidb::{Idempotent, MultiDb};
 use crate::spend::{self, Spend};
-use crate::store::Store;
+use crate::store::{self, Store};
+use crate::supervision::Backoff;
 use crate::upstream::{Client, Target};
 use crate::usage::{Running, Usage};
 
@@ -25,8 +26,14 @@ const AUTO_SLOTS: u32 = 4;
 const UNCERTAIN: Duration = Duration::from_secs(3);
 /// How long the first requests may wait for a first look at the herd.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// A database that is away is asked again after half a second, and every ten in the end.
+const MIGRATION_RETRIES: Backoff =
+    Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 pub(super) async fn build(config: Config) -> Result<App, Error> {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let lock = DirLock::take(&config.server.data_dir)?;
     let tracker = TaskTracker::new();
     let mut all = Registry::default();
@@ -36,12 +43,13 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         None => None,
     };
     let store = Store::open(config.store.url.expose(), &config.server.data_dir).await?;
-    store.migrate().await?;
+    migrate(&store, &tracker).await?;
     let options = spend::Options {
         data_dir: config.server.data_dir.clone(),
         durability: durability(config.spend.durability),
         seal_interval: config.spend.seal_interval,
         flush_interval: config.spend.flush_interval,
+        journal_bytes: config.spend.journal_size,
     };
     let router: Arc<str> = uuid::Uuid::now_v7().to_string().into();
     let (to_store, tasks) = (store.clone(), tracker.clone());
@@ -134,6 +142,33 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     })
 }
 
+/// Makes the tables what this version needs. A server that is away does not keep the router from
+/// serving: what is counted is in the journal until it is back, and keys are refused until they can
+/// be read.
+async fn migrate(store: &Store, tracker: &TaskTracker) -> Result<(), Error> {
+    match store.migrate().await {
+        Ok(_) => return Ok(()),
+        Err(away @ store::Error::Unavailable(_)) => {
+            tracing::error!(error = %away, "the database is away; starting without it");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let store = store.clone();
+    tracker.spawn(async move {
+        for failures in 1.. {
+            tokio::time::sleep(MIGRATION_RETRIES.delay(failures, fastrand::f64())).await;
+            match store.migrate().await {
+                Ok(migrations) => {
+                    tracing::info!(ran = migrations.len(), "the database is there");
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, "the database is not what it has to be yet"),
+            }
+        }
+    });
+    Ok(())
+}
+
 fn herd(config: &Config) -> Result<Vec<Identity>, Error> {
     let identity = |(id, endpoint): (usize, &crate::config::Endpoint)| {
         let target = Target::new(endpoint.url.uri(), endpoint.api_key.expose())
@@ -163,16 +198,17 @@ fn limits(config: &Config, router: &Arc<str>) -> access::Options {
     }
 }
 
-/// How batches travel between routers.
+/// How batches travel between routers. Each step may be repeated, also when nobody knows whether it
+/// was done: a batch is counted once by its id, and an epoch that is skipped is nobody's.
 fn over_redis(
     config: &Config,
     redis: Option<&MultiDb>,
     router: &Arc<str>,
-) -> Option<spend::Redis<MultiDb>> {
+) -> Option<spend::Redis<Idempotent>> {
     let (prefix, redis) = (&config.redis.as_ref()?.key_prefix, redis?);
     Some(spend::Redis {
         lease_ttl: config.spend.lease_ttl,
-        ..spend::Redis::new(redis.clone(), prefix.as_str(), &**router)
+        ..spend::Redis::new(redis.idempotent(), prefix.as_str(), &**router)
     })
 }
 

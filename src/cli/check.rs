@@ -18,11 +18,18 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, before: Settings, env: Environment) -> Result<(), Failure> {
         match before.load(self.settings, env) {
-            Ok(config) => self
-                .output
-                .tell(&json!({ "problems": [], "config": config }), || {
-                    config::to_toml(&config).map_err(Failure::to("write the configuration"))
-                }),
+            Ok(config) => {
+                let warnings = config.warnings();
+                let told = json!({ "problems": [], "warnings": warnings, "config": config });
+                self.output.tell(&told, || {
+                    let toml = config::to_toml(&config);
+                    let toml = toml.map_err(Failure::to("write the configuration"))?;
+                    let warnings = warnings
+                        .iter()
+                        .map(|warning| format!("# warning: {warning}\n"));
+                    Ok(warnings.chain([toml]).collect())
+                })
+            }
             Err(Failure::Configuration(problems)) if self.output.is_json() => {
                 self.output
                     .tell(&json!({ "problems": problems }), || Ok(String::new()))?;

@@ -82,6 +82,23 @@ pub struct Config {
     pub metrics: Metrics,
 }
 
+impl Config {
+    /// What can be meant and is rarely wanted. Said at every start, and by `herdsman check`.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.redis.is_some() && self.store.url.expose().is_empty() {
+            warnings.push(
+                "[redis] without store.url: SQLite is a file of this router alone. With more than \
+                 one router usage ends up in whichever file its writer has, and accounts and \
+                 budgets are known to one router only. Give all of them a common store.url"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

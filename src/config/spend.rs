@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::duration;
+use super::{duration, size};
 
 /// The journal's promises and rhythm.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -21,6 +21,9 @@ pub struct Spend {
     /// How long the right to flush is held without renewal.
     #[serde(with = "duration")]
     pub lease_ttl: Duration,
+    /// How large the journal may grow while the database takes nothing, in bytes.
+    #[serde(with = "size")]
+    pub journal_size: u64,
 }
 
 /// What survives which accident, from the least to the most careful on one machine.
@@ -44,6 +47,8 @@ impl Default for Spend {
             seal_interval: Duration::from_millis(200),
             flush_interval: Duration::from_secs(1),
             lease_ttl: Duration::from_secs(10),
+            // More than an hour of a thousand requests a second with six payers each.
+            journal_size: 2 << 30,
         }
     }
 }

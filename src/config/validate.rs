@@ -20,6 +20,9 @@ pub(super) struct Fault {
 /// Longest name of an endpoint: it travels in every answer's headers.
 const MAX_NAME: usize = 100;
 
+/// A segment of the journal is 8 MiB, and one is written while another is being emptied.
+const MIN_JOURNAL: u64 = 16 << 20;
+
 /// Everything wrong with a configuration whose every value could be read.
 pub(super) fn faults(config: &Config) -> Vec<Fault> {
     let mut faults = Faults(Vec::new());
@@ -42,6 +45,12 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     }
     if let Some(redis) = &config.redis {
         self::redis(redis, &mut faults);
+    }
+    if config.spend.journal_size < MIN_JOURNAL {
+        faults.add(
+            "spend.journal_size",
+            "must be at least 16MiB, two of its files",
+        );
     }
     if config.spend.durability == Durability::Redis && config.redis.is_none() {
         faults.add("spend.durability", "\"redis\" needs a [redis]");

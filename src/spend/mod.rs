@@ -35,6 +35,8 @@ mod journal;
 mod kind;
 mod options;
 mod payload;
+mod portion;
+mod prune;
 mod queue;
 mod recorded;
 mod recover;

@@ -31,6 +31,8 @@ pub struct Options {
     /// How long sealed batches gather before they are written to the database, and how often it is
     /// asked what it has.
     pub flush_interval: Duration,
+    /// How large the journal may grow while the database is away: beyond it records are refused.
+    pub journal_bytes: u64,
 }
 
 /// The way over Redis.
@@ -46,6 +48,9 @@ pub struct Redis<C> {
     pub lease_ttl: Duration,
     /// How long Redis may refuse batches before they go straight to the database.
     pub patience: Duration,
+    /// How long Redis may keep a batch, while the database answers, before that goes straight there
+    /// as well: its leader does not understand it, or there is none.
+    pub give_up: Duration,
     /// How much it may hold.
     pub limits: StreamLimits,
 }
@@ -59,6 +64,7 @@ impl<C> Redis<C> {
             name: name.into(),
             lease_ttl: Duration::from_secs(10),
             patience: Duration::from_secs(5),
+            give_up: Duration::from_secs(60),
             limits: StreamLimits::default(),
         }
     }

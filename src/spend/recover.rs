@@ -64,6 +64,8 @@ pub async fn recover(
         durability: Durability::Fsync,
         seal_interval: Duration::from_millis(200),
         flush_interval: Duration::from_millis(200),
+        // Nothing is recorded.
+        journal_bytes: u64::MAX,
     };
     let spend = Spend::start(options, store, TaskTracker::new()).await?;
     let deadline = Instant::now() + limit;

@@ -9,7 +9,8 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::carrier::Carrier;
-use super::journal::{Journal, OpenError};
+use super::journal::{Journal, Limits, OpenError};
+use super::prune::Prune;
 use super::stream::Stream;
 use super::{
     Durability, Inner, Options, RESTARTS, Redis, Shared, Spend, SpendStats, courier, drain, flush,
@@ -28,8 +29,6 @@ const AWAITED: Duration = Duration::from_millis(5);
 
 /// A batch that is in Redis is looked for there after this.
 const LOOK: Duration = Duration::from_secs(5);
-/// While the database answers, no leader lets a batch lie for so long.
-const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// The counting pipeline did not start.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +60,7 @@ impl Spend {
         let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
         let children = vec![
             flush.child(flush::Arguments {
+                prune: Prune::new(store.clone(), tracker.clone()),
                 store,
                 tracker,
                 interval: options.flush_interval,
@@ -110,8 +110,12 @@ impl Spend {
         let stats = Arc::new(SpendStats::new(Some(shared.lease.clone())));
         let journal = open(&options, &stats).await?;
         let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
+        // The same for the lease and for the fence: of two who lead under one number, one writes.
+        let leader: Arc<str> = format!("{}/{}", redis.name, Uuid::now_v7()).into();
+        let prune = Prune::new(store.clone(), tracker.clone());
         let children = vec![
             flush.child(flush::Arguments {
+                prune: prune.clone(),
                 store: store.clone(),
                 tracker: tracker.clone(),
                 interval: options.flush_interval,
@@ -123,7 +127,7 @@ impl Spend {
                     patience: redis.patience,
                     ask: options.flush_interval,
                     look: LOOK.max(options.flush_interval),
-                    give_up: GIVE_UP,
+                    give_up: redis.give_up,
                 },
                 stream: stream.clone(),
                 store: store.clone(),
@@ -142,15 +146,16 @@ impl Spend {
                 connection: redis.connection,
                 prefix: redis.key_prefix.into(),
                 name: "spend",
-                owner: format!("{}/{}", redis.name, Uuid::now_v7()).into(),
+                owner: Arc::clone(&leader),
                 ttl: redis.lease_ttl,
                 tracker: tracker.clone(),
             }),
             shared.drain.child(drain::Arguments {
+                prune,
                 stream,
                 store,
                 lease: shared.lease.clone(),
-                name: redis.name.into(),
+                leader,
                 interval: options.flush_interval,
                 tracker,
                 stats: Arc::clone(&stats),
@@ -184,8 +189,10 @@ fn sealing(options: &Options, journal: &Journal, carrier: Carrier) -> forward::A
 
 async fn open(options: &Options, stats: &Arc<SpendStats>) -> Result<Journal, StartError> {
     let (folder, durability) = (options.data_dir.join("journal"), options.durability);
+    let limits = Limits::within(options.journal_bytes);
     let stats = Arc::clone(stats);
     let opened =
-        tokio::task::spawn_blocking(move || Journal::open(&folder, durability, stats)).await?;
+        tokio::task::spawn_blocking(move || Journal::open(&folder, durability, limits, stats))
+            .await?;
     Ok(opened?)
 }

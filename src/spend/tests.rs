@@ -24,6 +24,7 @@ fn options(dir: &Path, durability: Durability) -> Options {
         durability,
         seal_interval: Duration::from_millis(5),
         flush_interval: Duration::from_millis(10),
+        journal_bytes: 1 << 30,
     }
 }
 
@@ -361,6 +362,7 @@ async fn the_metrics_have_the_names_of_the_contract() {
     herdsman_redis_daily_spend_update_queue_size 0
     herdsman_spend_oldest_unflushed_seconds 0
     herdsman_spend_journal_bytes 0
+    herdsman_spend_journal_limit_bytes 1073741824
     herdsman_spend_journal_healthy 1
     herdsman_spend_records_pending_total 0
     herdsman_spend_records_owed 0
@@ -368,6 +370,7 @@ async fn the_metrics_have_the_names_of_the_contract() {
     herdsman_spend_records_committed_total 1
     herdsman_spend_records_dead_lettered_total 0
     herdsman_spend_records_refused_total 0
+    herdsman_spend_records_capped_total 0
     herdsman_spend_journal_errors_total 0
     herdsman_spend_flush_errors_total 0
     herdsman_spend_dead_letters_total 0

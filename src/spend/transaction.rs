@@ -26,9 +26,6 @@ use crate::store::{BatchId, DeadLetter, Error, Fence, Flush, SealedBatch, Store}
 /// Others were in the way: so often is asked again at once, before it counts as a failure.
 const MOST_CONTENDED: u32 = 8;
 
-/// How long, in seconds, the database lists what it has applied, before a number says it all.
-const LISTED: i64 = 3_600;
-
 /// Writes them, and says how each ended.
 pub(super) async fn write(
     store: &Store,
@@ -63,14 +60,6 @@ pub(super) async fn write(
     Ok(settled)
 }
 
-/// Shortens the list of what was applied to what people may want to look at.
-pub(super) async fn prune(store: &Store) {
-    match store.prune_batches(unix_now() - LISTED).await {
-        Ok(gone) => tracing::debug!(gone, "shortened the list of applied batches"),
-        Err(error) => tracing::warn!(%error, "the list of applied batches stays long"),
-    }
-}
-
 /// Which of `ids` are in the database, and how they ended.
 pub(super) async fn settled(store: &Store, ids: &[BatchId]) -> Result<Vec<Settlement>, Error> {
     if ids.is_empty() {
@@ -79,8 +68,8 @@ pub(super) async fn settled(store: &Store, ids: &[BatchId]) -> Result<Vec<Settle
     let applied = store.applied(ids).await?;
     let mut dead: BTreeMap<BatchId, u64> = BTreeMap::new();
     if !applied.is_empty() {
-        let ids: Vec<BatchId> = applied.iter().copied().collect();
-        for letter in store.letters_of(&ids).await? {
+        let ids: Vec<Uuid> = applied.iter().map(|&id| letter_id(id)).collect();
+        for letter in store.letters(&ids).await? {
             // A replayed one is a batch of its own now, and counted there.
             let records = payload::decode(letter.payload.as_bytes()).map_or(0, |kept| kept.records);
             let sum = dead.entry(letter.batch).or_default();

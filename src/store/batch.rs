@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::limits;
 use crate::domain::{EntityKind, TokenCounts};
 
 /// What makes a batch the same batch, wherever and however often it turns up.
@@ -14,6 +15,14 @@ pub struct BatchId {
     pub producer: Uuid,
     /// Its number with that producer, from 1, without gaps.
     pub seq: u64,
+}
+
+impl BatchId {
+    /// Whether any producer gives out this number, and any database keeps it.
+    #[must_use]
+    pub fn is_possible(self) -> bool {
+        (1..=limits::LARGEST.unsigned_abs()).contains(&self.seq)
+    }
 }
 
 impl fmt::Display for BatchId {
@@ -112,5 +121,11 @@ impl SealedBatch {
             records: 0,
             oldest: 0,
         }
+    }
+
+    /// Rows in it for all tables: what it costs to keep, and to write.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        self.rows.len() + self.spend.len() + self.daily.len()
     }
 }

@@ -5,8 +5,6 @@
 //! batch of its own, whose producer is the letter's id and whose number is 1: doing that twice adds
 //! it once, like any other batch.
 
-use std::collections::{BTreeSet, HashSet};
-
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -21,6 +19,9 @@ use super::schema::dead_letters;
 
 /// The most of a reason that is kept, in characters.
 const REASON: usize = 2_000;
+
+/// Letters asked for with one statement.
+const MOST: usize = 500;
 
 /// What is kept of something that could not be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,21 +162,22 @@ impl Store {
             .get_result(conn))
     }
 
-    /// The letters about these batches, replayed or not.
+    /// Those of these letters that were written, replayed or not. Asked by the key, every second by
+    /// every router: however many letters there are, it costs the same.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn letters_of(&self, ids: &[BatchId]) -> Result<Vec<DeadLetter>, Error> {
-        let wanted: HashSet<&BatchId> = ids.iter().collect();
-        let producers: BTreeSet<String> = ids.iter().map(|id| id.producer.to_string()).collect();
-        let rows: Result<Vec<Row>, Error> = read!(self, |conn| dead_letters::table
-            .select(Row::as_select())
-            .filter(dead_letters::producer.eq_any(&producers))
-            .load(conn));
-        let letters = rows?.into_iter().map(DeadLetter::from);
-        Ok(letters
-            .filter(|letter| wanted.contains(&letter.batch))
-            .collect())
+    pub async fn letters(&self, ids: &[Uuid]) -> Result<Vec<DeadLetter>, Error> {
+        let mut letters = Vec::new();
+        for ids in ids.chunks(MOST) {
+            let names: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+            let rows: Result<Vec<Row>, Error> = read!(self, |conn| dead_letters::table
+                .select(Row::as_select())
+                .filter(dead_letters::id.eq_any(&names))
+                .load(conn));
+            letters.extend(rows?.into_iter().map(DeadLetter::from));
+        }
+        Ok(letters)
     }
 
     /// Notes that a letter has been replayed; `false` when it was before, or there is none.

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::aside::aside;
 use super::batch::{BatchId, SealedBatch};
 use super::dead_letters::{self, DeadLetter};
 use super::dialect::Dialect;
@@ -66,9 +67,12 @@ impl Store {
 
 /// Refuses what no database would take. Returns the time.
 fn prepared(flush: &Flush<'_>) -> Result<i64, Error> {
-    for batch in flush.batches {
-        limits::check(batch)?;
-    }
+    aside(rows_of(flush.batches), || {
+        flush
+            .batches
+            .iter()
+            .try_for_each(|batch| limits::check(batch))
+    })?;
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seconds = since.map_or(0, |since| since.as_secs());
     limits::number(seconds).map_err(Error::Poison)
@@ -92,11 +96,11 @@ async fn write<C: Dialect>(
     let mut seen = spend_batches::listed(connection, &ids).await?;
     seen.extend(spend_batches::below(&ids, &waters));
     // What is inserted also guards against one id twice in the same call.
-    let fresh: Vec<&SealedBatch> = flush
+    let fresh: Vec<Arc<SealedBatch>> = flush
         .batches
         .iter()
-        .map(AsRef::as_ref)
         .filter(|batch| seen.insert(batch.id))
+        .cloned()
         .collect();
     let fresh_ids: Vec<BatchId> = fresh.iter().map(|batch| batch.id).collect();
     spend_batches::list(connection, &fresh_ids, now).await?;
@@ -112,16 +116,26 @@ async fn write<C: Dialect>(
     })
 }
 
-async fn add<C: Dialect>(connection: &mut C, batches: &[&SealedBatch]) -> Result<(), Error> {
+async fn add<C: Dialect>(connection: &mut C, batches: &[Arc<SealedBatch>]) -> Result<(), Error> {
     let tokens = || batches.iter().flat_map(|batch| &batch.rows);
     let spent = || batches.iter().flat_map(|batch| &batch.spend);
     let days = || batches.iter().flat_map(|batch| &batch.daily);
     let dates = daily_spend::dates(days());
-    connection.add(&token_counts::additions(tokens())?).await?;
-    connection.add(&time_series::additions(tokens())?).await?;
-    connection.add(&spend::totals(spent())?).await?;
-    connection.add(&spend::periods(spent())?).await?;
-    connection
-        .add(&daily_spend::additions(days(), &dates)?)
-        .await
+    let additions = aside(rows_of(batches), || {
+        Ok::<_, Error>([
+            token_counts::additions(tokens())?,
+            time_series::additions(tokens())?,
+            spend::totals(spent())?,
+            spend::periods(spent())?,
+            daily_spend::additions(days(), &dates)?,
+        ])
+    })?;
+    for rows in &additions {
+        connection.add(rows).await?;
+    }
+    Ok(())
+}
+
+fn rows_of<B: AsRef<SealedBatch>>(batches: &[B]) -> usize {
+    batches.iter().map(|batch| batch.as_ref().row_count()).sum()
 }

@@ -4,7 +4,9 @@
 //! So each leader has a number, greater than all before, and its transactions begin with claiming
 //! the one row here under that number. The claim holds the row until the commit: a newer leader
 //! waits for an older one's open transaction, no longer than the server lets it be abandoned, and
-//! an older one finds no row that is not newer than itself.
+//! an older one finds no row that is older than itself. Two who were given the same number, by two
+//! Redis databases that know nothing of each other, are told apart by their names: the first of them
+//! to write is the one.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -21,17 +23,20 @@ use super::schema::flush_leader;
 pub struct Fence {
     /// Its number, greater than that of every leader before it.
     pub epoch: u64,
-    /// Who it is, for people who look.
+    /// Who it is, as nobody else ever was: a router that starts anew is another.
     pub leader: String,
 }
 
 pub(super) async fn pass<C: Dialect>(connection: &mut C, fence: &Fence) -> Result<(), Error> {
     let epoch = limits::number(fence.epoch).map_err(Error::Poison)?;
-    let claim = "UPDATE flush_leader SET epoch = ?, leader = ? WHERE singleton = 1 AND epoch <= ?";
+    let claim = "UPDATE flush_leader SET epoch = ?, leader = ? \
+                 WHERE singleton = 1 AND (epoch < ? OR (epoch = ? AND leader = ?))";
     let values = [
         Value::Number(epoch),
         Value::Text(&fence.leader),
         Value::Number(epoch),
+        Value::Number(epoch),
+        Value::Text(&fence.leader),
     ];
     match connection.run(claim, &values).await? {
         0 => Err(Error::Fenced { epoch: fence.epoch }),

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod address;
+mod aside;
 mod audit;
 mod batch;
 mod daily_spend;
@@ -42,6 +43,8 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+
+pub(crate) use aside::aside;
 
 pub use accounts::{AccountChange, AccountChanges, BudgetKey, Saved, Stored, Upon};
 pub use audit::{Compared, MAX_DISAGREEMENTS, Progress};

@@ -64,26 +64,34 @@ impl Store {
     /// # Errors
     /// When the database cannot be read or written. What was done before stays done.
     pub async fn prune_batches(&self, applied_before: i64) -> Result<u64, Error> {
-        let producers: Result<Vec<String>, Error> = read!(self, |conn| spend_batches::table
-            .select(spend_batches::producer)
-            .filter(spend_batches::applied_at.lt(applied_before))
-            .distinct()
-            .load(conn));
-        let mut gone = 0;
-        for producer in producers? {
-            loop {
+        let (mut gone, mut last) = (0, String::new());
+        while let Some((producer, oldest)) = self.oldest_after(&last).await? {
+            last.clone_from(&producer);
+            // What comes first is what can go first: nothing of this one's can.
+            let mut more = oldest < applied_before;
+            while more {
                 let went = transaction!(self, "COMMIT", |conn| prune(
                     conn,
                     &producer,
                     applied_before
                 ))?;
                 gone += went as u64;
-                if went < MOST {
-                    break;
-                }
+                more = went == MOST;
             }
         }
         Ok(gone)
+    }
+
+    /// The next producer with rows in `spend_batches`, by name, and when the first of its batches was
+    /// applied. One step in the key, however long the list is.
+    async fn oldest_after(&self, producer: &str) -> Result<Option<(String, i64)>, Error> {
+        let found: Result<Vec<(String, i64)>, Error> = read!(self, |conn| spend_batches::table
+            .select((spend_batches::producer, spend_batches::applied_at))
+            .filter(spend_batches::producer.gt(producer))
+            .order((spend_batches::producer, spend_batches::seq))
+            .limit(1)
+            .load(conn));
+        Ok(found?.pop())
     }
 
     /// How far each producer has come, and when it was last seen, in Unix seconds.

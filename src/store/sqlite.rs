@@ -14,6 +14,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use diesel::{ConnectionResult, SqliteConnection};
@@ -26,12 +27,16 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 
 use super::error::Error;
+use super::server::within;
 
 /// One connection. Each call is a hop to tokio's blocking pool.
 pub(super) type Connection = SyncConnectionWrapper<SqliteConnection>;
 
 /// Readers are for pages and reports; more would only warm more page caches.
 const READERS: usize = 4;
+
+/// To get one's turn. Everybody here is done sooner, unless the disk hangs.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Waits up to 5 s for a lock that another program holds (`sqlite3`, a backup). First of all,
 /// since the next statement may already need it.
@@ -93,14 +98,14 @@ impl Database {
     pub(super) async fn writer(&self) -> Result<Writer, Error> {
         let opened = self.current()?;
         Ok(Writer {
-            connection: Some(opened.writer.get().await.map_err(unpooled)?),
+            connection: Some(checkout(&opened.writer).await?),
             file: opened.file,
         })
     }
 
     /// A connection that cannot write.
     pub(super) async fn reader(&self) -> Result<Object<Connection>, Error> {
-        self.current()?.readers.get().await.map_err(unpooled)
+        checkout(&self.current()?.readers).await
     }
 
     /// Takes the writer back. Its work counts only if `Ok` comes back: a failed connection is
@@ -159,6 +164,10 @@ fn pool(url: &str, setup: &'static str, size: usize) -> Result<Pool<Connection>,
         .max_size(size)
         .build()
         .map_err(|error| Error::Unavailable(error.to_string()))
+}
+
+async fn checkout(pool: &Pool<Connection>) -> Result<Object<Connection>, Error> {
+    within(TURN_TIMEOUT, pool.get()).await?.map_err(unpooled)
 }
 
 fn unpooled(error: PoolError) -> Error {

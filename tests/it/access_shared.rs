@@ -154,6 +154,7 @@ impl Fleet {
             durability: Durability::Journal,
             seal_interval: Duration::from_millis(50),
             flush_interval: Duration::from_millis(100),
+            journal_bytes: 1 << 30,
         };
         Spend::start(options, self.store.clone(), tracker)
             .await

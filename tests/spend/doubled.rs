@@ -127,7 +127,7 @@ async fn d6_redis_brings_back_what_was_removed() {
     eventually("it is in Redis", async || stage.depth().await > 0).await;
     let there: StreamRangeReply = stage
         .redis
-        .ask("XRANGE test:spend:batches - +")
+        .ask("XRANGE {test:spend}:batches - +")
         .await
         .unwrap();
     stage.database.network().set(Network::Whole).await;
@@ -136,7 +136,7 @@ async fn d6_redis_brings_back_what_was_removed() {
     for entry in &there.ids {
         let fields = ["id", "v", "rows", "body"]
             .map(|field| format!("{field} {}", entry.get::<String>(field).unwrap()));
-        let again = format!("XADD test:spend:batches * {}", fields.join(" "));
+        let again = format!("XADD {{test:spend}}:batches * {}", fields.join(" "));
         stage.redis.run(&again).await;
     }
     eventually("they are gone again", async || stage.depth().await == 0).await;
@@ -150,14 +150,17 @@ async fn d7_what_was_given_up_is_done_all_the_same() {
     let leader = stage.leader("a").await;
     let mut all = BTreeSet::new();
     for life in 0..2 {
+        let before = leader.spend.stats().redis_errors();
         stage.redis.pause();
         all.extend(leader.record(life * 50..life * 50 + 50).await);
-        // Longer than anybody waits for an answer of Redis.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        eventually("nobody waits for Redis any more", async || {
+            leader.spend.stats().redis_errors() > before
+        })
+        .await;
         stage.redis.resume();
         stage.database.network().set(Network::NoReplies).await;
         all.extend(leader.record(1_000 + life * 50..1_050 + life * 50).await);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        eventually("it is at it", async || stage.read_and_there().await > 0).await;
         stage.database.network().reset();
         stage.database.network().set(Network::Whole).await;
     }

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use herdsman::domain::{EntityKind, Payer, TokenCounts, UsageRecord};
+use herdsman::domain::{Account, AccountKind, EntityKind, Payer, TokenCounts, UsageRecord};
 use herdsman::spend::{Durability, NotRecorded, StreamLimits};
-use tokio::time::Instant;
+use herdsman::store::{Saved, Upon};
 
 use crate::real_redis::{Network, Plan as RedisPlan, Server};
 use crate::support::{Database, On, SOON, Stage, eventually, record};
+
+const STREAM: &str = "{test:spend}:batches";
 
 /// What only this router has in memory when it is killed is in its journal.
 #[tokio::test(flavor = "multi_thread")]
@@ -70,22 +72,38 @@ async fn l4_poison_in_the_stream() {
     plan.flush_interval = Duration::from_millis(100);
     let router = stage.start(plan).await;
     let numbers = router.record(0..50).await;
-    for entry in ["id x/1 v 1 rows 1 body {", "nonsense 1", "id 1 body"] {
-        let poison = format!("XADD test:spend:batches * {entry}");
-        let _: Result<String, _> = stage.redis.ask(&poison).await;
+    let some = "0190b5a0-0000-7000-8000-000000000001";
+    // Numbers that no producer gives out and no database keeps, without a text and with one.
+    let numbered = |seq: u64| {
+        let text = r#""records":1,"oldest":0,"names":[],"tokens":[],"spend":[],"daily":[]"#;
+        format!(
+            r#"id {some}/{seq} v 1 rows 1 body {{"v":1,"producer":"{some}","seq":{seq},{text}}}"#
+        )
+    };
+    for entry in [
+        "id x/1 v 1 rows 1 body {",
+        "nonsense 1",
+        &format!("id {some}/18446744073709551615 v 1 rows 1 body {{"),
+        &numbered(u64::MAX),
+        &numbered(0),
+    ] {
+        stage.redis.run(&format!("XADD {STREAM} * {entry}")).await;
     }
-    let later = r#"XADD test:spend:batches * id 0190b5a0-0000-7000-8000-000000000001/1 v 9 rows 1 body {"v":9}"#;
-    stage.redis.run(later).await;
+    // What a later version wrote, also where the number is not one of ours.
+    for seq in [1, u64::MAX] {
+        let later = format!(r#"XADD {STREAM} * id {some}/{seq} v 9 rows 1 body {{"v":9}}"#);
+        stage.redis.run(&later).await;
+    }
     let more = router.record(50..100).await;
     router.settle().await;
     let all: BTreeSet<u64> = numbers.union(&more).copied().collect();
-    eventually("only the later one is left", async || {
-        stage.depth().await == 1
+    eventually("only the later ones are left", async || {
+        stage.depth().await == 2
     })
     .await;
     stage.must_be(&all).await;
     let letters = stage.letters().await;
-    assert_eq!(letters.len(), 2, "{letters:#?}");
+    assert_eq!(letters.len(), 5, "{letters:#?}");
     assert!(
         letters
             .iter()
@@ -153,11 +171,36 @@ async fn l6_one_row_that_no_database_takes() {
 /// Spend is added to whoever it says, whether or not anybody keeps a roster with that name.
 #[tokio::test(flavor = "multi_thread")]
 async fn l7_an_entity_that_was_deleted_while_its_request_ran() {
-    let stage = Stage::on(On::Sqlite).await;
-    let leader = stage.leader("a").await;
-    let numbers = leader.record([7]).await;
-    leader.settle().await;
-    stage.must_be(&numbers).await;
+    for on in [On::Sqlite, On::Postgres, On::MariaDb] {
+        let stage = Stage::on(on).await;
+        let leader = stage.leader("a").await;
+        let store = stage.database.directly().await;
+        // Whoever pays for record 7, but for its tag, which nobody has to make.
+        let charge = record(7).charge;
+        let accounts = [AccountKind::Key, AccountKind::User, AccountKind::Team];
+        let paid: Vec<_> = accounts.into_iter().zip(charge.payers.iter()).collect();
+        for (kind, payer) in &paid {
+            assert_eq!(kind.as_str(), payer.kind.as_str());
+            let account = Account::new(*kind, &*payer.entity, 1_700_000_000);
+            let saved = store.save_account(&account, Upon::Nothing).await.unwrap();
+            assert!(matches!(saved, Saved::As(_)), "{kind:?}");
+        }
+        let before = leader.record([7]).await;
+        leader.settle().await;
+        let during = leader.record([7 + 240]).await;
+        for (kind, payer) in &paid {
+            store
+                .delete_account(*kind, &payer.entity, 1_700_000_100)
+                .await
+                .unwrap();
+            let gone = store.account(*kind, &payer.entity).await.unwrap();
+            assert_eq!(gone, None, "{kind:?}");
+        }
+        let after = leader.record([7 + 480]).await;
+        leader.settle().await;
+        let all = [before, during, after].into_iter().flatten().collect();
+        stage.must_be(&all).await;
+    }
 }
 
 /// Without Redis, a flush that fails is tried again, whole.
@@ -206,7 +249,7 @@ async fn l10_redis_loses_its_data() {
     let stage = Stage::on(On::Postgres).await;
     let router = stage.leader("a").await;
     let mut all = BTreeSet::new();
-    for (life, loss) in ["FLUSHALL", "DEL test:spend:batches", "restart"]
+    for (life, loss) in ["FLUSHALL", "DEL {test:spend}:batches", "restart"]
         .iter()
         .enumerate()
     {
@@ -233,17 +276,15 @@ async fn l10_redis_loses_its_data() {
 async fn l10_redis_fails_over_to_an_empty_database() {
     let stage = Stage::on(On::Postgres).await;
     let second = Server::start().await;
+    // So that it is in Redis and nowhere else: somebody has the lease who reads nothing.
+    let nobody = "SET {test:spend}:lease nobody PX 600000";
+    stage.redis.run(nobody).await;
     let mut plan = stage.plan("a");
     plan.redis.push(second.url());
     let router = stage.start(plan).await;
-    eventually("it leads", async || router.leads()).await;
-    stage.database.network().set(Network::BlackHole).await;
     let numbers = router.record(0..100).await;
     eventually("it is in Redis", async || stage.depth().await > 0).await;
     stage.redis.kill();
-    // What the leader had read and was writing is lost with its connection.
-    stage.database.network().reset();
-    stage.database.network().set(Network::Whole).await;
     router.settle().await;
     assert!(router.spend.stats().resent() > 0, "by sending it again");
     stage.must_be(&numbers).await;
@@ -261,6 +302,51 @@ async fn l11_whoever_recorded_is_cancelled() {
     router.record([100]).await;
     router.settle().await;
     stage.must_be(&(0..101).collect()).await;
+}
+
+/// In the journal it is the same: it is bounded, says that it is nearly full, takes everything until
+/// then, refuses in words afterwards, and loses nothing of what it took.
+#[tokio::test(flavor = "multi_thread")]
+async fn l12_the_database_is_away_until_the_journal_is_full() {
+    for on in [On::Postgres, On::MariaDb] {
+        let stage = Stage::on(on).await;
+        let mut plan = stage.plan("a");
+        plan.redis.clear();
+        plan.journal_bytes = 1 << 20;
+        let router = stage.start(plan).await;
+        stage.database.network().set(Network::Refusing).await;
+        let (mut all, mut next) = (BTreeSet::new(), 0);
+        let stats = router.spend.stats();
+        loop {
+            let answer = router.spend.record(record(next)).await;
+            match answer {
+                Ok(()) => all.insert(next),
+                Err(NotRecorded::Full) => break,
+                Err(other) => panic!("{other}"),
+            };
+            next += 1;
+        }
+        // Close to its limit, and not before.
+        assert!(stats.journal_bytes() > (1 << 20) - 1_024);
+        assert!(stats.journal_crowded());
+        assert_eq!((stats.owed(), stats.refused()), (next, 1));
+        // A restart changes nothing about that.
+        let plan = router.crash().await;
+        let router = stage.start(plan).await;
+        assert_eq!(router.spend.stats().owed(), next);
+        assert_eq!(
+            router.spend.record(record(next)).await,
+            Err(NotRecorded::Full)
+        );
+        stage.database.network().set(Network::Whole).await;
+        router.settle().await;
+        all.extend(router.record([next + 1]).await);
+        router.settle().await;
+        stage.must_be(&all).await;
+        let stats = router.spend.stats();
+        assert!(!stats.journal_crowded());
+        println!("{} records in 1 MiB", all.len());
+    }
 }
 
 /// The stream has a cap, and what does not fit is kept and not dropped.
@@ -291,11 +377,25 @@ async fn l12_the_queue_in_redis_is_full() {
     .await;
 }
 
-/// Amounts are integers, and one that cannot be is not believed.
+/// Amounts are integers. One that cannot be is not believed, and that is said; the largest that is
+/// believed counts in full.
 #[tokio::test(flavor = "multi_thread")]
 async fn l13_an_amount_that_is_none() {
     let stage = Stage::on(On::Sqlite).await;
     let router = stage.leader("a").await;
+    let most = 1_000_000_000_000_000;
+    for amount in [0, 1, most, most] {
+        let credible = UsageRecord {
+            charge: herdsman::domain::Charge {
+                nano_usd: amount,
+                ..record(1).charge
+            },
+            ..record(1)
+        };
+        router.spend.record(credible).await.unwrap();
+    }
+    router.settle().await;
+    assert_eq!(router.spend.stats().capped(), 0);
     for amount in [i64::MIN, -1, i64::MAX] {
         let absurd = UsageRecord {
             charge: herdsman::domain::Charge {
@@ -307,11 +407,12 @@ async fn l13_an_amount_that_is_none() {
         router.spend.record(absurd).await.unwrap();
     }
     router.settle().await;
+    assert_eq!(router.spend.stats().capped(), 3, "and each was noticed");
     let store = stage.database.directly().await;
     let spent = store.spent(EntityKind::Team).await.unwrap();
     assert_eq!(
         (spent[0].spend_nano_usd, spent[0].requests),
-        (1_000_000_000_000_000, 3)
+        (2 * most + 1 + most, 7)
     );
     assert!(stage.letters().await.is_empty());
 }
@@ -339,11 +440,9 @@ async fn l15_redis_is_away_for_long() {
     eventually("it leads", async || router.leads()).await;
     for fault in [Network::Refusing, Network::BlackHole] {
         stage.network.set(fault).await;
-        let began = Instant::now();
         let first = if fault == Network::Refusing { 0 } else { 100 };
         router.record(first..first + 100).await;
         router.settle().await;
-        assert!(began.elapsed() < Duration::from_secs(20));
         stage.network.set(Network::Whole).await;
     }
     assert!(router.spend.stats().diverted() > 0);

@@ -20,6 +20,7 @@ mod real_redis;
 mod real_sql;
 
 mod alerts;
+mod cluster;
 mod doubled;
 mod durability;
 mod lead;
@@ -28,5 +29,6 @@ mod misplaced;
 mod processes;
 mod recover;
 mod seen;
+mod starts;
 mod storm;
 mod support;

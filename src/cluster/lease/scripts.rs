@@ -53,8 +53,9 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new(prefix: &str, name: &str, owner: &str, ttl: std::time::Duration) -> Self {
         Self {
-            lease: format!("{prefix}:{name}:lease"),
-            epoch: format!("{prefix}:{name}:epoch"),
+            // In one slot of a cluster: a script takes no others together.
+            lease: format!("{{{prefix}:{name}}}:lease"),
+            epoch: format!("{{{prefix}:{name}}}:epoch"),
             owner: owner.to_owned(),
             ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1),
         }

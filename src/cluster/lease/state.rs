@@ -120,7 +120,7 @@ impl State {
     pub(super) fn surpassed(&mut self, epoch: u64) -> Vec<Effect> {
         self.floor = self.floor.max(epoch);
         match self.phase {
-            Phase::Leading(tenure) if tenure.epoch < epoch => self.lose(),
+            Phase::Leading(tenure) if tenure.epoch <= epoch => self.lose(),
             _ => Vec::new(),
         }
     }
@@ -266,7 +266,7 @@ mod tests {
     fn who_is_surpassed_comes_back_above_that() {
         let now = Instant::now();
         let mut state = leader(now);
-        assert_eq!(state.surpassed(5), [], "by itself");
+        assert_eq!(state.surpassed(4), [], "that was before");
         let over = state.surpassed(40);
         assert_eq!(over, [Effect::Publish(None), Effect::Acquire(40)]);
         assert_eq!(
@@ -274,6 +274,14 @@ mod tests {
             [],
             "that was the old one"
         );
+    }
+
+    /// Two databases that know nothing of each other give out the same numbers.
+    #[test]
+    fn who_finds_another_under_its_own_epoch_comes_back_above_it() {
+        let mut state = leader(Instant::now());
+        let over = state.surpassed(5);
+        assert_eq!(over, [Effect::Publish(None), Effect::Acquire(5)]);
     }
 
     #[test]

@@ -133,7 +133,13 @@ impl State {
                 };
                 self.items.insert(item.batch.id, item);
                 self.waiting += 1;
-                self.append()
+                let mut effects = self.append();
+                if self.is_away(now) {
+                    // What tries whether Redis is back does not wait for the answer, either.
+                    let here = |item: &Item| matches!(item.place, Place::Waiting | Place::Going);
+                    effects.extend(self.divert(here, now));
+                }
+                effects
             }
         }
     }
@@ -191,16 +197,13 @@ impl State {
             effects.extend(self.append());
         } else {
             self.failures = self.failures.saturating_add(1);
-            let patience = self.rules.patience;
-            let since = *self.failing_since.get_or_insert(now);
-            if now.duration_since(since) >= patience {
+            self.failing_since.get_or_insert(now);
+            if self.is_away(now) {
                 effects.extend(self.divert(|item| item.place == Place::Waiting, now));
             }
-            if self.waiting > 0 {
-                self.busy = true;
-                let pause = RETRIES.delay(self.failures, dice);
-                effects.push(Effect::Arm(Alarm::Retry, pause.min(patience)));
-            }
+            self.busy = true;
+            let pause = RETRIES.delay(self.failures, dice);
+            effects.push(Effect::Arm(Alarm::Retry, pause.min(self.rules.patience)));
         }
         effects
     }
@@ -275,6 +278,12 @@ impl State {
         let mut effects = self.divert(|item| item.place != Place::Diverted, now);
         effects.push(Effect::Hurry);
         effects
+    }
+
+    /// Redis has taken nothing for longer than anybody is to wait for it.
+    fn is_away(&self, now: Instant) -> bool {
+        let away = |since| now.duration_since(since) >= self.rules.patience;
+        self.failing_since.is_some_and(away)
     }
 
     fn append(&mut self) -> Vec<Effect> {

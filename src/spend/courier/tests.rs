@@ -123,11 +123,21 @@ fn a_redis_that_is_away_is_tried_again_and_then_gone_past() {
     state.carry(batch(2), now + seconds(4));
     let tired = state.sent(&[id(1)], vec![], now + seconds(5), 0.0);
     let both = vec![batch(1), batch(2)];
-    assert_eq!(tired, [held.clone(), Effect::Divert(both)]);
-    // While it stays away nobody waits for it again.
-    state.carry(batch(3), now + seconds(6));
-    let next = state.sent(&[id(3)], vec![], now + seconds(6), 0.0);
-    assert_eq!(next, [held, Effect::Divert(vec![batch(3)])]);
+    let pause = Effect::Arm(Alarm::Retry, Duration::from_millis(100));
+    assert_eq!(tired, [held.clone(), Effect::Divert(both), pause]);
+    // While it stays away nobody waits for it again, not even what tries whether it is back.
+    let alone = state.carry(batch(3), now + seconds(6));
+    assert_eq!(alone, [Effect::Divert(vec![batch(3)])]);
+    assert_eq!(state.due(Alarm::Retry, now + seconds(6)), []);
+    let tries = state.carry(batch(4), now + seconds(6));
+    let append = Effect::Append(vec![batch(4)]);
+    assert_eq!(tries, [append, Effect::Divert(vec![batch(4)])]);
+    let alone = state.carry(batch(5), now + seconds(7));
+    assert_eq!(alone, [Effect::Divert(vec![batch(5)])], "and it hangs");
+    let back = state.sent(&[id(4)], vec!["9-0".to_owned()], now + seconds(8), 0.0);
+    assert_eq!(back, [Effect::Held(vec![id(4)])]);
+    let next = state.carry(batch(6), now + seconds(8));
+    assert_eq!(next, [Effect::Append(vec![batch(6)])], "by Redis again");
 }
 
 #[test]

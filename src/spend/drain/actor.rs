@@ -10,7 +10,6 @@ use super::Arguments;
 use super::message::Message;
 use super::round;
 use super::state::{Effect, Ended, State};
-use crate::spend::transaction;
 use crate::supervision::Slot;
 
 /// See the module.
@@ -75,8 +74,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Draining<C> {
     fn act(&mut self, myself: &ActorRef<Message>, effect: Effect) {
         match effect {
             Effect::Arm(pause) => drop(myself.send_after(pause, || Message::Due)),
-            Effect::Round => {
-                let round = round::Round::new(self.arguments.clone());
+            Effect::Round(portion) => {
+                let round = round::Round::new(self.arguments.clone(), portion);
                 let myself = myself.clone();
                 self.arguments.tracker.spawn(async move {
                     let mut over = Over {
@@ -86,12 +85,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Draining<C> {
                     over.how = round.run().await;
                 });
             }
-            Effect::Prune => {
-                let store = self.arguments.store.clone();
-                self.arguments
-                    .tracker
-                    .spawn(async move { transaction::prune(&store).await });
-            }
+            Effect::Prune => self.arguments.prune.begin(),
             Effect::Answer => {
                 for reply in self.resting.drain(..) {
                     // Whoever asked may have given up.

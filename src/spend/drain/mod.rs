@@ -23,6 +23,7 @@ use redis::aio::ConnectionLike;
 use tokio_util::task::TaskTracker;
 
 use super::SpendStats;
+use super::prune::Prune;
 use super::stream::Stream;
 use crate::cluster::lease;
 use crate::store::Store;
@@ -36,11 +37,13 @@ pub(super) struct Arguments<C> {
     pub(super) stream: Stream<C>,
     pub(super) store: Store,
     pub(super) lease: lease::Handle,
-    /// This router, for people who look who leads.
-    pub(super) name: Arc<str>,
+    /// This router in this life, as its lease knows it.
+    pub(super) leader: Arc<str>,
     /// Between two rounds.
     pub(super) interval: Duration,
     pub(super) tracker: TaskTracker,
+    /// The list of what was applied.
+    pub(super) prune: Prune,
     pub(super) stats: Arc<SpendStats>,
 }
 

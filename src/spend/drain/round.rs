@@ -8,18 +8,22 @@ use tokio::time::Instant;
 
 use super::Arguments;
 use super::state::Ended;
+use crate::spend::portion::Portion;
 use crate::spend::stream::{Content, Entry, StreamError};
 use crate::spend::transaction::{self, letter_about};
-use crate::store::{self, BatchId, DeadLetter, Fence, SealedBatch};
+use crate::store::{self, BatchId, DeadLetter, Fence, SealedBatch, aside};
 
 /// Entries in one answer of Redis.
 const MOST_READ: usize = 32;
-/// In one transaction: so many batches, or so many bytes of them.
-const MOST_BATCHES: usize = 1_024;
+/// Read before anything is written: so many entries, or so many bytes of them.
+const MOST_ENTRIES: usize = 1_024;
 const MOST_BYTES: u64 = 16 << 20;
 
+/// Of a batch's text, about.
+const BYTES_OF_A_ROW: u64 = 50;
+
 /// See the module.
-pub(super) struct Round<C>(Arguments<C>);
+pub(super) struct Round<C>(Arguments<C>, Portion);
 
 /// Why a round ends before the stream is empty.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +48,7 @@ enum Source {
     Nowhere,
 }
 
-/// What is done in one transaction.
+/// What was read, to be written and then removed.
 #[derive(Default)]
 struct Load {
     batches: Vec<Arc<SealedBatch>>,
@@ -57,8 +61,8 @@ struct Load {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
-    pub(super) fn new(arguments: Arguments<C>) -> Self {
-        Self(arguments)
+    pub(super) fn new(arguments: Arguments<C>, portion: Portion) -> Self {
+        Self(arguments, portion)
     }
 
     /// Runs it.
@@ -102,15 +106,29 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
     async fn empty(&self, epoch: u64) -> Result<usize, Stop> {
         let (mut source, mut batches) = (Source::New, 0);
         loop {
-            let mut load = Load::default();
+            let (mut load, mut stopped) = (Load::default(), None);
             while load.has_room() && !matches!(source, Source::Nowhere) {
-                load.take(self.read(&mut source).await?);
+                match self.read(&mut source).await {
+                    Ok(entries) => load.take(entries),
+                    // What was read before is there all the same.
+                    Err(stop) => stopped = Some(stop),
+                }
+                // Nor does it wait until Redis has said whether there is more of another kind.
+                let changes = matches!(source, Source::Pending) && !load.is_empty();
+                if stopped.is_some() || changes {
+                    break;
+                }
             }
-            if load.is_empty() && matches!(source, Source::Nowhere) {
-                return Ok(batches);
+            let over = load.is_empty() && matches!(source, Source::Nowhere);
+            if !load.is_empty() {
+                batches += load.batches.len();
+                self.write(epoch, load).await?;
             }
-            batches += load.batches.len();
-            self.write(epoch, load).await?;
+            match stopped {
+                Some(stop) => return Err(stop),
+                None if over => return Ok(batches),
+                None => {}
+            }
         }
     }
 
@@ -144,22 +162,24 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         let Arguments {
             stream,
             store,
-            name,
+            leader,
             stats,
             ..
         } = &self.0;
-        if self.0.lease.tenure().is_none_or(|now| now.epoch != epoch) {
-            return Err(Stop::NotLeading);
-        }
+        self.still_leads(epoch)?;
         let fence = Fence {
             epoch,
-            leader: name.to_string(),
+            leader: leader.to_string(),
         };
-        if !load.batches.is_empty() {
+        let mut left = &load.batches[..];
+        while !left.is_empty() {
+            let (part, rest) = left.split_at(self.1.of(left));
+            self.still_leads(epoch)?;
             let began = Instant::now();
-            let written = transaction::write(store, &load.batches, Some(&fence), stats).await;
+            let written = transaction::write(store, part, Some(&fence), stats).await;
             stats.flush_seconds.observe(began.elapsed().as_secs_f64());
             written?;
+            left = rest;
         }
         let Load {
             mut spent,
@@ -180,6 +200,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         Ok(())
     }
 
+    fn still_leads(&self, epoch: u64) -> Result<(), Stop> {
+        match self.0.lease.tenure() {
+            Some(tenure) if tenure.epoch == epoch => Ok(()),
+            _ => Err(Stop::NotLeading),
+        }
+    }
+
     /// Those that somebody who understands them has applied.
     async fn overtaken(&self, later: Vec<Entry>) -> Result<Vec<Entry>, Stop> {
         let ids: Vec<BatchId> = later.iter().filter_map(|entry| entry.batch).collect();
@@ -195,7 +222,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
     async fn step_back(&self, epoch: u64) {
         tracing::warn!(epoch, "a newer leader has written to the database");
         match self.0.store.last_leader().await {
-            Ok(last) => self.0.lease.surpassed(last.epoch),
+            Ok(last) => self.0.lease.surpassed(last.epoch.max(epoch)),
             Err(error) => {
                 tracing::warn!(%error, "who leads is not known");
                 self.0.lease.surpassed(epoch.saturating_add(1));
@@ -206,9 +233,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
 
 impl Load {
     fn take(&mut self, entries: Vec<Entry>) {
-        for entry in entries {
-            self.bytes += entry.bytes;
-            match entry.content() {
+        let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+        self.bytes += bytes;
+        let rows = usize::try_from(bytes / BYTES_OF_A_ROW).unwrap_or(usize::MAX);
+        let contents = aside(rows, || {
+            entries.iter().map(Entry::content).collect::<Vec<_>>()
+        });
+        for (entry, content) in entries.into_iter().zip(contents) {
+            match content {
                 Content::Batch(batch) => {
                     self.batches.push(Arc::new(batch));
                     self.spent.push(entry);
@@ -231,7 +263,7 @@ impl Load {
     }
 
     fn has_room(&self) -> bool {
-        self.batches.len() < MOST_BATCHES && self.bytes < MOST_BYTES
+        self.batches.len() < MOST_ENTRIES && self.bytes < MOST_BYTES
     }
 
     fn is_empty(&self) -> bool {

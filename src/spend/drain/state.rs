@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::spend::portion::Portion;
 use crate::supervision::Backoff;
 
 /// A database that is away is asked again after 100 ms, and every five seconds in the end.
@@ -25,7 +26,8 @@ pub(in crate::spend) enum Ended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     Arm(Duration),
-    Round,
+    /// So much of it at a time.
+    Round(Portion),
     Prune,
     /// To those who asked for rest.
     Answer,
@@ -38,6 +40,7 @@ pub(super) struct State {
     running: bool,
     resting: bool,
     failures: u32,
+    portion: Portion,
     unpruned: usize,
 }
 
@@ -48,6 +51,7 @@ impl State {
             running: false,
             resting: false,
             failures: 0,
+            portion: Portion::default(),
             unpruned: 0,
         }
     }
@@ -57,7 +61,7 @@ impl State {
             return Vec::new();
         }
         self.running = true;
-        vec![Effect::Round]
+        vec![Effect::Round(self.portion)]
     }
 
     pub(super) fn ended(&mut self, how: Ended, dice: f64) -> Vec<Effect> {
@@ -65,6 +69,7 @@ impl State {
         let pause = match how {
             Ended::Failed => {
                 self.failures = self.failures.saturating_add(1);
+                self.portion.failed();
                 RETRIES.delay(self.failures, dice)
             }
             Ended::NotLeading => {
@@ -73,6 +78,9 @@ impl State {
             }
             Ended::Empty { batches } => {
                 self.failures = 0;
+                if batches > 0 {
+                    self.portion.managed();
+                }
                 self.unpruned += batches;
                 self.interval
             }
@@ -108,10 +116,10 @@ mod tests {
     #[test]
     fn one_round_follows_the_other() {
         let mut state = State::new(SECOND);
-        assert_eq!(state.due(), [Effect::Round]);
+        assert_eq!(state.due(), [Effect::Round(Portion::default())]);
         assert_eq!(state.due(), [], "one at a time");
         assert_eq!(state.ended(EMPTY, 0.0), [Effect::Arm(SECOND)]);
-        assert_eq!(state.due(), [Effect::Round]);
+        assert_eq!(state.due(), [Effect::Round(Portion::default())]);
         let elsewhere = state.ended(Ended::NotLeading, 0.0);
         assert_eq!(elsewhere, [Effect::Arm(SECOND)], "it may lead by then");
     }

@@ -73,12 +73,7 @@ impl Flushing {
             }
             Effect::Write(batches) => self.write(myself.clone(), batches),
             Effect::Report(settlements) => self.arguments.forward.applied(settlements),
-            Effect::Prune => {
-                let store = self.arguments.store.clone();
-                self.arguments
-                    .tracker
-                    .spawn(async move { transaction::prune(&store).await });
-            }
+            Effect::Prune => self.arguments.prune.begin(),
         }
     }
 

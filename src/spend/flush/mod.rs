@@ -26,6 +26,7 @@ use ractor::Actor as _;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::prune::Prune;
 use super::queue::Amount;
 use super::{SpendStats, forward};
 use crate::store::{SealedBatch, Store};
@@ -41,6 +42,8 @@ pub(super) struct Arguments {
     pub(super) interval: Duration,
     /// Who is told what was applied.
     pub(super) forward: forward::Handle,
+    /// The list of what was applied.
+    pub(super) prune: Prune,
     pub(super) stats: Arc<SpendStats>,
 }
 

@@ -4,19 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::spend::portion::Portion;
 use crate::spend::queue::Amount;
 use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
 use crate::supervision::Backoff;
 
-/// Batches in one transaction. A backlog of an hour, at five a second, takes about seventy.
-const MOST_AT_ONCE: usize = 256;
-
 /// A database that is away is asked again after 100 ms, and every five seconds in the end.
 const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// The list of what was applied is shortened when it has grown by so much: a few minutes' worth.
-const PRUNE_EVERY: usize = 1_000;
+const PRUNE_EVERY: usize = 2_000;
 
 /// Tells the timer armed last from those armed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +45,7 @@ pub(super) struct State {
     interval: Duration,
     queue: BTreeMap<BatchId, Arc<SealedBatch>>,
     phase: Phase,
+    portion: Portion,
     timers: u64,
     failures: u32,
     unpruned: usize,
@@ -58,6 +57,7 @@ impl State {
             interval,
             queue: BTreeMap::new(),
             phase: Phase::Idle,
+            portion: Portion::default(),
             timers: 0,
             failures: 0,
             unpruned: 0,
@@ -102,9 +102,11 @@ impl State {
         let again = self.phase == Phase::Writing { again: true };
         let Some(settlements) = done else {
             self.failures = self.failures.saturating_add(1);
+            self.portion.failed();
             return self.gather(RETRIES.delay(self.failures, dice));
         };
         self.failures = 0;
+        self.portion.managed();
         for settlement in &settlements {
             self.queue.remove(&settlement.id);
         }
@@ -131,7 +133,8 @@ impl State {
     }
 
     fn write(&mut self) -> Vec<Effect> {
-        let batches: Vec<_> = self.queue.values().take(MOST_AT_ONCE).cloned().collect();
+        let count = self.portion.of(self.queue.values());
+        let batches: Vec<_> = self.queue.values().take(count).cloned().collect();
         // What did not fit has waited long enough, too.
         let again = self.queue.len() > batches.len();
         self.phase = Phase::Writing { again };
@@ -146,6 +149,8 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    /// So many empty batches go together.
+    const AT_ONCE: usize = 1_024;
 
     fn id(seq: u64) -> BatchId {
         BatchId {
@@ -195,13 +200,13 @@ mod tests {
     #[test]
     fn what_does_not_fit_follows_at_once_and_what_comes_meanwhile_gathers() {
         let mut state = State::new(SECOND);
-        for seq in 0..=MOST_AT_ONCE as u64 {
+        for seq in 0..=AT_ONCE as u64 {
             state.offer(batch(seq));
         }
-        let all: Vec<_> = (0..MOST_AT_ONCE as u64).map(batch).collect();
-        let ids = whole(0..MOST_AT_ONCE as u64);
+        let all: Vec<_> = (0..AT_ONCE as u64).map(batch).collect();
+        let ids = whole(0..AT_ONCE as u64);
         assert_eq!(state.due(Timer(1)), [Effect::Write(all)]);
-        let last = batch(MOST_AT_ONCE as u64);
+        let last = batch(AT_ONCE as u64);
         let effects = state.written(Some(ids.clone()), 0.0);
         assert_eq!(
             effects,
@@ -231,6 +236,27 @@ mod tests {
             state.hurry(),
             [Effect::Write(vec![batch(1)])],
             "who asks need not wait"
+        );
+    }
+
+    #[test]
+    fn what_was_too_much_for_the_database_is_tried_in_smaller_parts() {
+        let mut state = State::new(SECOND);
+        for seq in 0..1_024 {
+            state.offer(batch(seq));
+        }
+        let mut written = Vec::new();
+        for timer in 1..=8 {
+            match &state.due(Timer(timer))[..] {
+                [Effect::Write(batches)] => written.push(batches.len()),
+                other => panic!("{other:?}"),
+            }
+            state.written(None, 0.0);
+        }
+        // An empty batch is one row, its id.
+        assert_eq!(
+            written,
+            [1_024, 1_024, 1_024, 1_024, 1_024, 1_024, 1_000, 1_000]
         );
     }
 

@@ -47,7 +47,7 @@ impl Actor for Forward {
     ) -> Result<(), ActorProcessingErr> {
         let state = &mut forwarding.state;
         let effects = match message {
-            Message::Unsealed => state.unsealed(),
+            Message::Unsealed(owed) => state.unsealed(owed),
             Message::Due => state.due(),
             Message::Sealed(batch) => state.sealed(batch),
             Message::Applied(settlements) => state.applied(settlements),

@@ -12,8 +12,8 @@ use crate::store::SealedBatch;
 /// By the journal, by itself, and through its handle.
 #[derive(Debug)]
 pub(in crate::spend) enum Message {
-    /// The open batch is not empty any more.
-    Unsealed,
+    /// The open batch is not empty any more, and so many are owed.
+    Unsealed(usize),
     /// The open batch has been open for long enough.
     Due,
     /// The disk has this batch.
@@ -31,7 +31,7 @@ pub(in crate::spend) enum Message {
 impl From<Notice> for Message {
     fn from(notice: Notice) -> Self {
         match notice {
-            Notice::Unsealed => Self::Unsealed,
+            Notice::Unsealed { owed } => Self::Unsealed(owed),
             Notice::Sealed(batch) => Self::Sealed(batch),
         }
     }

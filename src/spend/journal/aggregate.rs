@@ -124,6 +124,11 @@ impl Aggregate {
         (self.minutes.len() + self.days.len()) as u64
     }
 
+    /// Rows it would have for all tables.
+    pub(super) fn row_count(&self) -> usize {
+        self.minutes.len() + self.accounts.len() + self.days.len()
+    }
+
     /// When the oldest record in it ended, in Unix seconds.
     pub(super) fn oldest(&self) -> Option<i64> {
         (!self.is_empty()).then_some(self.oldest)

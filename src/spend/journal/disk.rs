@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +15,17 @@ use uuid::Uuid;
 /// Where segments are kept.
 pub(super) trait Disk: Send {
     fn segments(&self) -> io::Result<Vec<SegmentName>>;
-    fn read(&self, name: SegmentName) -> io::Result<Vec<u8>>;
+    /// To be read, also by another thread, and while more is being written to it.
+    fn open(&self, name: SegmentName) -> io::Result<Reading>;
     /// Makes a segment that does not exist yet.
     fn create(&self, name: SegmentName) -> io::Result<Arc<dyn Segment>>;
     fn remove(&self, name: SegmentName) -> io::Result<()>;
     /// Keeps a damaged segment for a human, where [`Disk::segments`] no longer finds it.
     fn set_aside(&self, name: SegmentName) -> io::Result<()>;
 }
+
+/// The bytes of a segment, from the first on. It keeps nobody from using the folder.
+pub(super) type Reading = Box<dyn Read + Send>;
 
 /// One file being written. Written by one thread, synced by another.
 pub(super) trait Segment: Send + Sync {
@@ -99,8 +103,8 @@ impl Disk for Folder {
         Ok(names)
     }
 
-    fn read(&self, name: SegmentName) -> io::Result<Vec<u8>> {
-        fs::read(self.file(name))
+    fn open(&self, name: SegmentName) -> io::Result<Reading> {
+        Ok(Box::new(File::open(self.file(name))?))
     }
 
     fn create(&self, name: SegmentName) -> io::Result<Arc<dyn Segment>> {

@@ -1,8 +1,15 @@
-//! Which batches are owed to the database, and which segments must stay because of them. Pure.
+//! Which batches are owed to the database, where their content is, and which segments must stay
+//! because of them. Pure.
+//!
+//! Only so many rows are in memory: those that are handed out and have arrived nowhere yet. A batch
+//! beyond that is a line here and lies in its segment, which is read again when there is room. So
+//! an outage costs disk, and the start after it no more memory than any other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+use uuid::Uuid;
 
 use super::aggregate::Aggregate;
 use super::disk::SegmentName;
@@ -11,12 +18,17 @@ use crate::spend::payload::timed_rows;
 use crate::store::{BatchId, SealedBatch};
 
 /// Everything sealed and not yet known to be applied.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     batches: BTreeMap<BatchId, Owed>,
+    /// Those of them that are in their segments only.
+    stored: BTreeSet<BatchId>,
     segments: HashMap<SegmentName, Segment>,
+    /// Rows that are handed out and have arrived nowhere, and how many may be.
+    out: usize,
+    most_out: usize,
     records: u64,
-    rows: u64,
+    timed_rows: u64,
     bytes: u64,
     oldest: Option<i64>,
 }
@@ -24,9 +36,23 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct Owed {
     segment: SegmentName,
-    batch: Arc<SealedBatch>,
-    /// The disk has it: it may be handed out.
-    ready: bool,
+    records: u64,
+    timed_rows: u64,
+    rows: usize,
+    oldest: i64,
+    /// Records that its segment does not have any more.
+    lost: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Here, until the disk has it.
+    Unsynced(Arc<SealedBatch>),
+    /// In its segment.
+    Stored,
+    /// On its way; `held` by Redis, which bounds what it holds.
+    Out { batch: Arc<SealedBatch>, held: bool },
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +72,40 @@ pub(super) struct Spent {
     pub(super) damaged: bool,
 }
 
+/// A batch that is owed no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settled {
+    pub(super) records: u64,
+    /// Of these, those that were damaged on the disk before anybody had them.
+    pub(super) lost: u64,
+}
+
+/// What a segment still had when it was read again.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    /// To be handed out.
+    pub(super) batches: Vec<Arc<SealedBatch>>,
+    /// Records of batches of which nothing is left.
+    pub(super) gone: u64,
+    /// Records that are missing, these included.
+    pub(super) lost: u64,
+}
+
 impl Ledger {
+    pub(super) fn new(most_out: usize) -> Self {
+        Self {
+            batches: BTreeMap::new(),
+            stored: BTreeSet::new(),
+            segments: HashMap::new(),
+            out: 0,
+            most_out,
+            records: 0,
+            timed_rows: 0,
+            bytes: 0,
+            oldest: None,
+        }
+    }
+
     /// A segment left behind by a former process.
     pub(super) fn found(&mut self, name: SegmentName, bytes: u64, damaged: bool) {
         let segment = Segment {
@@ -81,51 +140,138 @@ impl Ledger {
         }
     }
 
-    /// A batch that lies whole in `segment`. One that is known already, because someone copied a
-    /// segment, holds no second file.
+    /// A batch that lies whole in `segment`; `ready` when the disk has it. One that is known already,
+    /// because someone copied a segment, holds no second file.
     pub(super) fn owe(&mut self, segment: SegmentName, batch: Arc<SealedBatch>, ready: bool) {
-        if self.batches.contains_key(&batch.id) {
+        let id = batch.id;
+        if self.batches.contains_key(&id) {
             return;
         }
-        self.records += batch.records;
-        self.rows += timed_rows(&batch);
-        self.oldest = self.oldest.into_iter().chain([batch.oldest]).min();
         if let Some(segment) = self.segments.get_mut(&segment) {
             segment.owed += 1;
         }
         let owed = Owed {
             segment,
-            batch,
-            ready,
+            records: batch.records,
+            timed_rows: timed_rows(&batch),
+            rows: batch.row_count(),
+            oldest: batch.oldest,
+            lost: 0,
+            place: Place::Unsynced(batch),
         };
-        self.batches.insert(owed.batch.id, owed);
+        self.records += owed.records;
+        self.timed_rows += owed.timed_rows;
+        self.oldest = self.oldest.into_iter().chain([owed.oldest]).min();
+        self.batches.insert(id, owed);
+        if ready {
+            self.ready(id, false);
+        }
     }
 
-    /// From now on it may be handed out.
-    pub(super) fn ready(&mut self, id: BatchId) -> Option<Arc<SealedBatch>> {
+    /// The disk has it. Returns it if it may be handed out: there is room, or there `must` be,
+    /// because it is nowhere but here.
+    pub(super) fn ready(&mut self, id: BatchId, must: bool) -> Option<Arc<SealedBatch>> {
+        let room = must || (self.stored.is_empty() && self.out < self.most_out);
         let owed = self.batches.get_mut(&id)?;
-        owed.ready = true;
-        Some(Arc::clone(&owed.batch))
+        let Place::Unsynced(batch) = &owed.place else {
+            return None;
+        };
+        if !room {
+            owed.place = Place::Stored;
+            self.stored.insert(id);
+            return None;
+        }
+        let batch = Arc::clone(batch);
+        owed.place = Place::Out {
+            batch: Arc::clone(&batch),
+            held: false,
+        };
+        self.out += owed.rows;
+        Some(batch)
     }
 
-    /// Everything that may be handed out.
-    pub(super) fn all_ready(&self) -> impl Iterator<Item = Arc<SealedBatch>> + '_ {
-        let ready = self.batches.values().filter(|owed| owed.ready);
-        ready.map(|owed| Arc::clone(&owed.batch))
+    /// The segment to read again next, if there is room for what is in it.
+    pub(super) fn next_stored(&self) -> Option<SegmentName> {
+        let room = self.out <= self.most_out / 2;
+        let first = self.stored.first().filter(|_| room)?;
+        self.batches.get(first).map(|owed| owed.segment)
     }
 
-    /// It is in the database. Returns it the first time it is said.
-    pub(super) fn settle(&mut self, id: BatchId) -> Option<Arc<SealedBatch>> {
+    /// What was read again of `segment`.
+    pub(super) fn loaded(&mut self, segment: SegmentName, found: Vec<SealedBatch>) -> Loaded {
+        let mut found: HashMap<BatchId, SealedBatch> =
+            found.into_iter().map(|batch| (batch.id, batch)).collect();
+        let there = |id: &&BatchId| self.batches.get(id).is_some_and(|o| o.segment == segment);
+        let ids: Vec<BatchId> = self.stored.iter().filter(there).copied().collect();
+        let mut loaded = Loaded::default();
+        for id in ids {
+            let Some(owed) = self.batches.get_mut(&id) else {
+                continue;
+            };
+            self.stored.remove(&id);
+            let batch = found.remove(&id).map(Arc::new);
+            owed.lost = owed.records - batch.as_ref().map_or(0, |b| b.records.min(owed.records));
+            loaded.lost += owed.lost;
+            match batch {
+                Some(batch) => {
+                    loaded.batches.push(Arc::clone(&batch));
+                    self.out += owed.rows;
+                    owed.place = Place::Out { batch, held: false };
+                }
+                None => loaded.gone += self.settle(id).map_or(0, |settled| settled.records),
+            }
+        }
+        if loaded.lost > 0
+            && let Some(segment) = self.segments.get_mut(&segment)
+        {
+            segment.damaged = true;
+        }
+        loaded
+    }
+
+    /// Everything that is handed out.
+    pub(super) fn all_out(&self) -> impl Iterator<Item = Arc<SealedBatch>> + '_ {
+        self.batches.values().filter_map(|owed| match &owed.place {
+            Place::Out { batch, .. } => Some(Arc::clone(batch)),
+            Place::Unsynced(_) | Place::Stored => None,
+        })
+    }
+
+    /// Redis has it.
+    pub(super) fn held(&mut self, id: BatchId) {
+        if let Some(owed) = self.batches.get_mut(&id)
+            && let Place::Out { held, .. } = &mut owed.place
+            && !std::mem::replace(held, true)
+        {
+            self.out -= owed.rows;
+        }
+    }
+
+    /// It is in the database. Says how much it was, the first time it is said.
+    pub(super) fn settle(&mut self, id: BatchId) -> Option<Settled> {
         let owed = self.batches.remove(&id)?;
-        self.records -= owed.batch.records;
-        self.rows -= timed_rows(&owed.batch);
+        self.stored.remove(&id);
+        if matches!(owed.place, Place::Out { held: false, .. }) {
+            self.out -= owed.rows;
+        }
+        self.records -= owed.records;
+        self.timed_rows -= owed.timed_rows;
         if let Some(segment) = self.segments.get_mut(&owed.segment) {
             segment.owed -= 1;
         }
-        if self.oldest == Some(owed.batch.oldest) {
-            self.oldest = self.batches.values().map(|owed| owed.batch.oldest).min();
+        if self.oldest == Some(owed.oldest) {
+            self.oldest = self.batches.values().map(|owed| owed.oldest).min();
         }
-        Some(owed.batch)
+        Some(Settled {
+            records: owed.records,
+            lost: owed.lost,
+        })
+    }
+
+    /// Whether a batch of somebody else, or of `producer` before number `seq`, waits for its turn.
+    pub(super) fn stores_before(&self, producer: Uuid, seq: u64) -> bool {
+        let before = |id: &BatchId| id.producer != producer || id.seq < seq;
+        self.stored.iter().any(before)
     }
 
     /// Segments that hold nothing owed. They stay known until [`Ledger::removed`].
@@ -149,11 +295,16 @@ impl Ledger {
         self.bytes
     }
 
+    /// How many batches are owed.
+    pub(super) fn owed(&self) -> usize {
+        self.batches.len()
+    }
+
     /// Shows how much is owed, with what is in the batch that is still `open`.
     pub(super) fn publish(&self, open: &Aggregate, stats: &SpendStats) {
         let batches = self.batches.len() as u64 + u64::from(!open.is_empty());
         stats.batches.store(batches, Relaxed);
-        stats.rows.store(self.rows + open.rows(), Relaxed);
+        stats.rows.store(self.timed_rows + open.rows(), Relaxed);
         stats.owed.store(self.records + open.records(), Relaxed);
         let oldest = self.oldest.into_iter().chain(open.oldest()).min();
         stats.oldest.store(oldest.unwrap_or(i64::MAX), Relaxed);

@@ -24,7 +24,8 @@
 //! write tries again. A last frame cut short by a crash is ignored: nobody was told it was written.
 //! Damage in the middle costs the records it hit; the file is kept aside for a human, when what was
 //! left of it is in the database. The journal grows while the database is away, up to a limit;
-//! beyond it records are refused.
+//! beyond it records are refused. Memory does not grow with it: batches that wait for their turn are
+//! read again from their segments.
 
 mod aggregate;
 mod current;
@@ -60,7 +61,10 @@ const MAX_QUEUED: usize = 65_536;
 /// What the journal tells whoever is attached.
 pub(super) enum Notice {
     /// The open batch is not empty any more. Said once, until it is sealed.
-    Unsealed,
+    Unsealed {
+        /// Sealed batches that the database does not have, those that wait in their segments too.
+        owed: usize,
+    },
     /// The disk has this batch: it may travel.
     Sealed(Arc<SealedBatch>),
 }
@@ -69,7 +73,7 @@ pub(super) enum Notice {
 pub(super) type Listener = Box<dyn Fn(Notice) + Send>;
 
 /// Called, on the journal's thread, when all that was sealed before has been told of.
-pub(super) type Settled = Box<dyn FnOnce() + Send>;
+pub(super) type ToldOfAll = Box<dyn FnOnce() + Send>;
 
 /// How large things may grow.
 #[derive(Clone, Copy, Debug)]
@@ -77,15 +81,26 @@ pub(super) struct Limits {
     /// A segment larger than this is sealed and left. Also how much of a batch that stays open,
     /// because the database is away, one crash makes the next start read again at a time.
     pub(super) segment_bytes: u64,
-    /// All segments together: about nine million requests.
+    /// All segments together.
     pub(super) journal_bytes: u64,
+    /// A batch with more rows than this is sealed: one transaction has to manage it.
+    pub(super) batch_rows: usize,
+    /// Rows of batches that are handed out and neither in Redis nor in the database. What is sealed
+    /// beyond that waits in its segment, and memory does not grow with an outage.
+    pub(super) out_rows: usize,
 }
 
 impl Limits {
-    pub(super) const DEFAULT: Self = Self {
-        segment_bytes: 8 << 20,
-        journal_bytes: 1 << 30,
-    };
+    /// With a journal of so many bytes. A million rows are about a hundred megabytes.
+    pub(super) fn within(journal_bytes: u64) -> Self {
+        Self {
+            // What is written last is never removed, so it must not be all there may be.
+            segment_bytes: (journal_bytes / 8).min(8 << 20),
+            journal_bytes,
+            batch_rows: 20_000,
+            out_rows: 1_000_000,
+        }
+    }
 }
 
 /// The journal could not be opened.
@@ -120,6 +135,7 @@ impl Journal {
     pub(super) fn open(
         folder: &Path,
         durability: Durability,
+        limits: Limits,
         stats: Arc<SpendStats>,
     ) -> Result<Self, OpenError> {
         let fail = |source| OpenError::Io {
@@ -129,7 +145,7 @@ impl Journal {
         let disk = disk::Folder::open(folder)
             .map_err(fail)?
             .ok_or_else(|| OpenError::InUse(folder.to_owned()))?;
-        Self::on(Box::new(disk), durability, Limits::DEFAULT, stats).map_err(fail)
+        Self::on(Box::new(disk), durability, limits, stats).map_err(fail)
     }
 
     fn on(
@@ -138,7 +154,7 @@ impl Journal {
         limits: Limits,
         stats: Arc<SpendStats>,
     ) -> io::Result<Self> {
-        let ledger = recover::recover(&*disk, &stats)?;
+        let ledger = recover::recover(&*disk, limits, &stats)?;
         let writer = writer::Writer::new(disk, durability, limits, ledger, Arc::clone(&stats));
         let (commands, inbox) = channel();
         let queued = Arc::new(AtomicUsize::new(0));
@@ -182,14 +198,14 @@ impl Journal {
         self.tell(Command::Seal(None));
     }
 
-    /// Seals, and calls `settled` when that batch, and all before it, have been told of.
-    pub(super) fn seal_and(&self, settled: Settled) {
-        self.tell(Command::Seal(Some(settled)));
+    /// Seals, and calls `told` when that batch, and all before it, have been told of.
+    pub(super) fn seal_and(&self, told: ToldOfAll) {
+        self.tell(Command::Seal(Some(told)));
     }
 
     /// Redis has these, or had.
     pub(super) fn held(&self, ids: Vec<BatchId>) {
-        if self.0.durability == Durability::Redis {
+        if !ids.is_empty() {
             self.tell(Command::Held(ids));
         }
     }

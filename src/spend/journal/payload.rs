@@ -90,6 +90,12 @@ pub(super) struct Seal {
     pub(super) records: u64,
 }
 
+/// Whether it is written down as it is.
+pub(super) fn is_credible(record: &UsageRecord) -> bool {
+    let money = u64::try_from(record.charge.nano_usd).is_ok_and(|cost| cost <= MOST_NANO_USD);
+    money && record.tokens.input.max(record.tokens.output) <= MOST_TOKENS
+}
+
 impl<'a> From<&'a UsageRecord> for Record<'a> {
     fn from(record: &'a UsageRecord) -> Self {
         let charge = &record.charge;

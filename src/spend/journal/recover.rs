@@ -4,20 +4,22 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::disk::{Disk, SegmentName};
+use super::Limits;
+use super::disk::{Disk, Reading, SegmentName};
 use super::ledger::Ledger;
 use super::replay::{self, Replayed, UnknownFormat};
 use crate::spend::SpendStats;
+use crate::store::SealedBatch;
 
 /// Reads every segment. One that cannot be read is left alone and said to be so: a router that
 /// counts everything from now on is worth more than one that does not start.
 ///
 /// # Errors
 /// When the folder cannot be listed.
-pub(super) fn recover(disk: &dyn Disk, stats: &SpendStats) -> io::Result<Ledger> {
-    let mut ledger = Ledger::default();
+pub(super) fn recover(disk: &dyn Disk, limits: Limits, stats: &SpendStats) -> io::Result<Ledger> {
+    let mut ledger = Ledger::new(limits.out_rows);
     for name in disk.segments()? {
-        let bytes = match disk.read(name) {
+        let bytes = match disk.open(name).and_then(all) {
             Ok(bytes) => bytes,
             Err(error) => {
                 stats.journal_errors.fetch_add(1, Relaxed);
@@ -41,6 +43,18 @@ pub(super) fn recover(disk: &dyn Disk, stats: &SpendStats) -> io::Result<Ledger>
         }
     }
     Ok(ledger)
+}
+
+/// Reads a segment again, which was whole when it was written.
+pub(super) fn reload(name: SegmentName, reading: Reading) -> io::Result<Vec<SealedBatch>> {
+    let replayed = replay::read(name, &all(reading)?).map_err(io::Error::other)?;
+    Ok(replayed.batches)
+}
+
+fn all(mut reading: Reading) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reading.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn tell(name: SegmentName, replayed: &Replayed, stats: &SpendStats) {

@@ -28,7 +28,8 @@ pub(super) struct Replayed {
 }
 
 /// Written by a later version, in a format we would count wrongly.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a later version wrote it, in format {0}")]
 pub(super) struct UnknownFormat(pub(super) u32);
 
 #[derive(Default)]

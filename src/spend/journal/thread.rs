@@ -1,4 +1,5 @@
-//! The two threads of the journal: one writes, one waits for the disk.
+//! The two threads of the journal: one writes, one waits for the disk, syncing and
+//! reading.
 //!
 //! Threads and not tasks, since a write may stall for as long as the kernel likes, and a sync does.
 //! While the writer writes, the next requests gather in its channel, and go out together with the
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::disk::Segment;
+use super::disk::{Reading, Segment, SegmentName};
+use super::recover::reload;
 use super::writer::{Entry, Writer};
-use super::{Listener, Settled};
+use super::{Listener, ToldOfAll};
 use crate::spend::settlement::Settlement;
-use crate::store::BatchId;
+use crate::store::{BatchId, SealedBatch};
 
 /// So many records make a write of about 60 KiB; more would only delay the first of them.
 const MAX_GROUP: usize = 512;
@@ -30,14 +32,21 @@ const GATHER: Duration = Duration::from_micros(400);
 /// What the writer's thread is told.
 pub(super) enum Command {
     Record(Entry),
-    Seal(Option<Settled>),
+    Seal(Option<ToldOfAll>),
     Held(Vec<BatchId>),
     Forget(Vec<Settlement>),
     Attach(Listener),
     Synced(io::Result<()>),
+    Loaded(SegmentName, io::Result<Vec<SealedBatch>>),
     Close(oneshot::Sender<()>),
     /// Ends at once.
     Crash(oneshot::Sender<()>),
+}
+
+/// What the other thread is told.
+enum Work {
+    Sync(Arc<dyn Segment>),
+    Load(SegmentName, Reading),
 }
 
 /// Starts both threads. They end after [`Command::Close`] or [`Command::Crash`].
@@ -47,27 +56,31 @@ pub(super) fn start(
     inbox: Receiver<Command>,
     queued: Arc<AtomicUsize>,
 ) -> io::Result<()> {
-    let (to_sync, files) = channel::<Arc<dyn Segment>>();
+    let (to_disk, work) = channel::<Work>();
     thread::Builder::new()
-        .name("journal-sync".into())
+        .name("journal-disk".into())
         .spawn(move || {
-            for file in files {
+            for work in work {
+                let done = match work {
+                    Work::Sync(file) => Command::Synced(file.sync()),
+                    Work::Load(name, reading) => Command::Loaded(name, reload(name, reading)),
+                };
                 // The writer is gone: it has synced for itself when it closed.
-                if commands.send(Command::Synced(file.sync())).is_err() {
+                if commands.send(done).is_err() {
                     break;
                 }
             }
         })?;
     thread::Builder::new()
         .name("journal".into())
-        .spawn(move || run(writer, &inbox, &to_sync, &queued))?;
+        .spawn(move || run(writer, &inbox, &to_disk, &queued))?;
     Ok(())
 }
 
 fn run(
     mut writer: Writer,
     inbox: &Receiver<Command>,
-    to_sync: &Sender<Arc<dyn Segment>>,
+    to_disk: &Sender<Work>,
     queued: &AtomicUsize,
 ) {
     let mut group = Vec::with_capacity(MAX_GROUP);
@@ -91,16 +104,17 @@ fn run(
                 queued.fetch_sub(group.len(), Relaxed);
                 writer.append(&mut group);
             }
-            Command::Seal(settled) => {
+            Command::Seal(told) => {
                 writer.seal();
-                if let Some(settled) = settled {
-                    writer.when_settled(settled);
+                if let Some(told) = told {
+                    writer.when_settled(told);
                 }
             }
             Command::Held(ids) => writer.held(&ids),
             Command::Forget(settlements) => writer.forget(&settlements),
             Command::Attach(listener) => writer.attach(listener),
             Command::Synced(outcome) => writer.synced(outcome),
+            Command::Loaded(name, batches) => writer.loaded(name, batches),
             Command::Close(closed) => {
                 writer.close();
                 let _ = closed.send(());
@@ -114,7 +128,10 @@ fn run(
         }
         if let Some(file) = writer.next_sync() {
             // Cannot fail: that thread ends only after this one.
-            drop(to_sync.send(file));
+            drop(to_disk.send(Work::Sync(file)));
+        }
+        if let Some((name, reading)) = writer.next_load() {
+            drop(to_disk.send(Work::Load(name, reading)));
         }
         if next.is_none() {
             if gathers {

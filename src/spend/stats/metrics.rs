@@ -89,7 +89,7 @@ fn queues(stats: &SpendStats) -> [Metric; 5] {
     ]
 }
 
-fn state(stats: &SpendStats, account: Account) -> [Metric; 5] {
+fn state(stats: &SpendStats, account: Account) -> [Metric; 6] {
     [
         (
             "spend_oldest_unflushed_seconds",
@@ -100,6 +100,11 @@ fn state(stats: &SpendStats, account: Account) -> [Metric; 5] {
             "spend_journal_bytes",
             "Bytes of usage journal on disk",
             stats.journal_bytes(),
+        ),
+        (
+            "spend_journal_limit_bytes",
+            "Bytes it may have before records are refused",
+            stats.journal_limit.load(Relaxed),
         ),
         (
             "spend_journal_healthy",
@@ -121,7 +126,7 @@ fn state(stats: &SpendStats, account: Account) -> [Metric; 5] {
     ]
 }
 
-fn totals(stats: &SpendStats, account: Account) -> [Metric; 7] {
+fn totals(stats: &SpendStats, account: Account) -> [Metric; 8] {
     [
         (
             "spend_records_recorded",
@@ -142,6 +147,11 @@ fn totals(stats: &SpendStats, account: Account) -> [Metric; 7] {
             "spend_records_refused",
             "Usage records that could not be written down",
             stats.refused(),
+        ),
+        (
+            "spend_records_capped",
+            "Usage records whose tokens or price nobody believes, counted as the most that is believed",
+            stats.capped(),
         ),
         (
             "spend_journal_errors",

@@ -34,6 +34,8 @@ pub struct SpendStats {
     pub(super) dead_lettered: AtomicU64,
     /// Records that could not be written down.
     pub(super) refused: AtomicU64,
+    /// Records whose tokens or price nobody believes, written down as the most that is believed.
+    pub(super) capped: AtomicU64,
     /// Records that the journal still has to bring to the database.
     pub(super) owed: AtomicU64,
     /// Batches not known to be in the database, the open one included.
@@ -43,6 +45,8 @@ pub struct SpendStats {
     /// When the oldest pending record ended, in Unix seconds; [`i64::MAX`] when nothing is pending.
     pub(super) oldest: AtomicI64,
     pub(super) journal_bytes: AtomicU64,
+    /// How large it may grow.
+    pub(super) journal_limit: AtomicU64,
     pub(super) journal_errors: AtomicU64,
     pub(super) journal_healthy: AtomicBool,
     pub(super) flush_errors: AtomicU64,
@@ -78,11 +82,13 @@ impl SpendStats {
             committed: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            capped: AtomicU64::new(0),
             owed: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             oldest: AtomicI64::new(i64::MAX),
             journal_bytes: AtomicU64::new(0),
+            journal_limit: AtomicU64::new(0),
             journal_errors: AtomicU64::new(0),
             journal_healthy: AtomicBool::new(true),
             flush_errors: AtomicU64::new(0),
@@ -183,6 +189,22 @@ impl SpendStats {
     /// Whether the last write to the journal succeeded.
     pub fn journal_healthy(&self) -> bool {
         self.journal_healthy.load(Relaxed)
+    }
+
+    /// Whether the journal is more than four fifths full: the database has taken nothing for long.
+    pub fn journal_crowded(&self) -> bool {
+        let most = self.journal_limit.load(Relaxed);
+        most > 0 && self.journal_bytes.load(Relaxed) > most / 5 * 4
+    }
+
+    /// Records whose tokens or price nobody believes.
+    pub fn capped(&self) -> u64 {
+        self.capped.load(Relaxed)
+    }
+
+    /// Calls to Redis that failed.
+    pub fn redis_errors(&self) -> u64 {
+        self.redis_errors.load(Relaxed)
     }
 
     /// Failed transactions.

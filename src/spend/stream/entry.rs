@@ -35,6 +35,9 @@ impl Entry {
             |why: String| Content::Garbage(why, String::from_utf8_lossy(&self.body).into_owned());
         match payload::decode(&self.body) {
             Ok(batch) if self.batch == Some(batch.id) => Content::Batch(batch),
+            Ok(batch) if !batch.id.is_possible() => {
+                garbage(format!("no batch has the number {}", batch.id.seq))
+            }
             Ok(batch) => garbage(format!("it says it is not batch {}, which it is", batch.id)),
             Err(Undecodable::Later(version)) => Content::Later(version),
             Err(Undecodable::Garbage(why)) => garbage(why),
@@ -58,10 +61,12 @@ impl From<StreamId> for Entry {
     }
 }
 
+/// Only what may be a batch's: the database is asked about it before anybody has read the text.
 fn parse(id: &str) -> Option<BatchId> {
     let (producer, seq) = id.split_once('/')?;
-    Some(BatchId {
+    let id = BatchId {
         producer: producer.parse().ok()?,
         seq: seq.parse().ok()?,
-    })
+    };
+    id.is_possible().then_some(id)
 }

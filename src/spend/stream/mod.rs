@@ -19,7 +19,7 @@ use redis::{FromRedisValue, RedisError, Script, cmd, pipe};
 use tokio::time::timeout;
 
 use super::payload::{VERSION, encode, timed_rows};
-use crate::store::{BatchId, SealedBatch};
+use crate::store::{BatchId, SealedBatch, aside};
 
 pub(super) use entry::{Content, Entry};
 
@@ -81,12 +81,13 @@ pub struct Stream<C> {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Stream<C> {
-    /// The stream of the routers that share `prefix`.
+    /// The stream of the routers that share `prefix`. Both keys are in one slot of a cluster: a script
+    /// takes no others together.
     pub fn new(connection: C, prefix: &str, limits: StreamLimits) -> Self {
         Self {
             connection,
-            stream: format!("{prefix}:spend:batches").into(),
-            backlog: format!("{prefix}:spend:backlog").into(),
+            stream: format!("{{{prefix}:spend}}:batches").into(),
+            backlog: format!("{{{prefix}:spend}}:backlog").into(),
             limits,
         }
     }
@@ -101,11 +102,16 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Stream<C> {
         call.key(&*self.backlog)
             .arg(self.limits.entries)
             .arg(self.limits.bytes);
-        for batch in batches {
+        let rows = batches.iter().map(|batch| batch.row_count()).sum();
+        let texts = aside(rows, || {
+            let texts = batches.iter().map(|batch| encode(batch));
+            texts.collect::<Vec<_>>()
+        });
+        for (batch, text) in batches.iter().zip(texts) {
             call.arg(batch.id.to_string())
                 .arg(VERSION)
                 .arg(timed_rows(batch))
-                .arg(encode(batch));
+                .arg(text);
         }
         answered(call.invoke_async(&mut self.connection.clone())).await
     }

@@ -152,6 +152,12 @@ on_every_database! {
         assert!(new.applied(&[two.id]).await.unwrap().is_empty());
         assert_eq!(input_total(&new).await, 1);
         assert_eq!(new.last_leader().await.unwrap(), fence(8));
+        // Another one with the same number has it from a Redis that knew nothing of the first.
+        let twin = Fence { epoch: 8, leader: "router-9".to_owned() };
+        let flush = Flush { batches: std::slice::from_ref(&two), fence: Some(&twin), letters: &[] };
+        let refused = old.apply(flush).await.unwrap_err();
+        assert!(matches!(refused, Error::Fenced { epoch: 8 }), "{refused}");
+        assert_eq!(new.last_leader().await.unwrap(), fence(8));
         // Who writes only his own needs no lease, and harms no one.
         assert_eq!(apply(&old, std::slice::from_ref(&two)).await.unwrap().fresh, 1);
         assert_eq!(lead(&new, 8, &[two]).await.unwrap().known, 1);

@@ -1,5 +1,6 @@
 //! A migrated database of one test's own.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -98,12 +99,21 @@ impl Database {
     }
 
     async fn open(&self, port: Option<u16>) -> Store {
-        let url = match &self.place {
+        Store::open(&self.url(port), self.dir.path()).await.unwrap()
+    }
+
+    fn url(&self, port: Option<u16>) -> String {
+        match &self.place {
             Place::File => String::new(),
             Place::Shared(server, name) => server.url_through(port.unwrap(), name),
             Place::Own(server, name) => server.url_through(port.unwrap(), name),
-        };
-        Store::open(&url, self.dir.path()).await.unwrap()
+        }
+    }
+
+    /// Where routers in processes of their own find it: an address, and a folder.
+    pub fn place_of_routers(&self) -> (String, PathBuf) {
+        let port = self.network.as_ref().map(Chaos::port);
+        (self.url(port), self.dir.path().to_owned())
     }
 
     pub fn network(&self) -> &Chaos {
@@ -123,14 +133,6 @@ impl Database {
         match &mut self.place {
             Place::Own(server, _) => server,
             _ => panic!("nobody may kill what is shared"),
-        }
-    }
-
-    /// What it is called on its server.
-    pub fn sql_name(&self) -> String {
-        match &self.place {
-            Place::File => panic!("a file has no server"),
-            Place::Shared(_, name) | Place::Own(_, name) => name.clone(),
         }
     }
 

@@ -3,11 +3,13 @@
 
 mod bill;
 mod database;
+mod process;
 mod router;
 mod stage;
 
 pub use bill::{Books, record};
 pub use database::{Database, On};
+pub use process::{OF_A_LIFE, Process, be_a_router};
 pub use router::{Plan, Router};
 pub use stage::Stage;
 
@@ -24,11 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `holds`. For what can only be seen by asking again.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let began = Instant::now();
     while !holds().await {
-        assert!(Instant::now() < deadline, "never happened: {what}");
+        assert!(began.elapsed() < PATIENCE, "never happened: {what}");
         sleep(Duration::from_millis(5)).await;
     }
+    // Where a slow test spends its time is seen without a debugger.
+    println!("{what}: after {:?}", began.elapsed());
 }
 
 /// What the test itself asks a database is asked until it answers: the product has bounds on how long

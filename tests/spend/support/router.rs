@@ -21,12 +21,16 @@ pub struct Plan {
     pub dir: PathBuf,
     /// The heaviest first; none: in one process.
     pub redis: Vec<String>,
+    /// They are nodes of one cluster.
+    pub cluster: bool,
     pub durability: Durability,
     pub lease_ttl: Duration,
     pub patience: Duration,
+    pub give_up: Duration,
     pub seal_interval: Duration,
     pub flush_interval: Duration,
     pub limits: StreamLimits,
+    pub journal_bytes: u64,
 }
 
 /// Running until it is stopped or crashes. Dropped, it crashes.
@@ -43,12 +47,15 @@ impl Plan {
             name: name.to_owned(),
             dir: dir.join(name),
             redis,
+            cluster: false,
             durability: Durability::Journal,
             lease_ttl: Duration::from_secs(2),
             patience: Duration::from_secs(60),
+            give_up: Duration::from_secs(60),
             seal_interval: Duration::from_millis(10),
             flush_interval: Duration::from_millis(20),
             limits: StreamLimits::default(),
+            journal_bytes: 1 << 30,
         }
     }
 
@@ -77,6 +84,7 @@ impl Plan {
             durability: self.durability,
             seal_interval: self.seal_interval,
             flush_interval: self.flush_interval,
+            journal_bytes: self.journal_bytes,
         };
         std::fs::create_dir_all(&self.dir).unwrap();
         let tracker = TaskTracker::new();
@@ -84,13 +92,15 @@ impl Plan {
             return Spend::start(options, store, tracker).await.unwrap();
         }
         let (urls, mut weight) = (self.redis.clone(), 1.0);
-        let databases: Vec<_> = urls
-            .into_iter()
-            .map(|url| {
+        let databases: Vec<_> = if self.cluster {
+            vec![DatabaseConfig::cluster(urls)]
+        } else {
+            let single = urls.into_iter().map(|url| {
                 weight /= 2.0;
                 DatabaseConfig::from_url(url).weight(weight)
-            })
-            .collect();
+            });
+            single.collect()
+        };
         let connection = Late::connect(&tracker, move || {
             let config = MultiDbConfig::new(databases.clone())
                 .response_timeout(Duration::from_millis(700))
@@ -105,6 +115,7 @@ impl Plan {
         let redis = Redis {
             lease_ttl: self.lease_ttl,
             patience: self.patience,
+            give_up: self.give_up,
             limits: self.limits,
             ..Redis::new(connection, "test", self.name)
         };

@@ -77,7 +77,7 @@ impl Stage {
 
     /// Entries in the stream.
     pub async fn depth(&self) -> i64 {
-        self.redis.ask("XLEN test:spend:batches").await.unwrap()
+        self.redis.ask("XLEN {test:spend}:batches").await.unwrap()
     }
 
     /// Who wrote last as a leader.
@@ -86,11 +86,17 @@ impl Stage {
         looked(async || store.last_leader().await).await
     }
 
+    /// The same, unless the database does not say.
+    pub async fn try_last_leader(&self) -> Option<Fence> {
+        let store = self.database.directly().await;
+        store.last_leader().await.ok()
+    }
+
     /// Entries that are there although another one has the same batch.
     pub async fn duplicates(&self) -> usize {
         let there: StreamRangeReply = self
             .redis
-            .ask("XRANGE test:spend:batches - +")
+            .ask("XRANGE {test:spend}:batches - +")
             .await
             .unwrap();
         let ids = there.ids.iter().map(|entry| entry.get::<String>("id"));
@@ -102,7 +108,7 @@ impl Stage {
     pub async fn read_and_there(&self) -> i64 {
         let pending: redis::Value = self
             .redis
-            .ask("XPENDING test:spend:batches flush")
+            .ask("XPENDING {test:spend}:batches flush")
             .await
             .unwrap_or(redis::Value::Nil);
         match pending {

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::domain::{EntityKind, Payer};
-use crate::spend::journal::disk::Disk as _;
 
 fn answers(answers: Vec<Answer>) -> Vec<Result<(), NotRecorded>> {
     answers
@@ -185,6 +184,24 @@ fn a_failed_sync_refuses_and_goes_on_in_another_file() {
 }
 
 #[test]
+fn what_was_written_while_a_sync_failed_is_refused_with_it() {
+    let disk = SimulatedDisk::default();
+    let mut process = Process::start(&disk, Durability::Fsync);
+    let before = process.record(0..2);
+    let file = process.writer.next_sync().unwrap();
+    let meanwhile = process.record(2..4);
+    disk.fail_sync(true);
+    process.writer.synced(file.sync());
+    disk.heal();
+    // A sync of the same file that works says nothing about what the first one lost.
+    process.sync();
+    for answer in answers(before).into_iter().chain(answers(meanwhile)) {
+        assert!(matches!(answer, Err(NotRecorded::Write(_))), "{answer:?}");
+    }
+    assert_eq!(numbers(&process.sealed()), [0, 1, 2, 3]);
+}
+
+#[test]
 fn at_its_limit_the_journal_refuses_until_something_is_settled() {
     let disk = SimulatedDisk::default();
     let limits = Limits {
@@ -201,6 +218,129 @@ fn at_its_limit_the_journal_refuses_until_something_is_settled() {
     let sealed = process.sealed();
     process.forget(&ids(&sealed));
     assert_eq!(answers(process.record([999])), [Ok(())]);
+}
+
+/// Room for one batch of two rows at a time.
+const NARROW: Limits = Limits {
+    out_rows: 2,
+    ..LIMITS
+};
+
+#[test]
+fn what_finds_no_room_waits_in_its_segment_and_is_read_again_in_order() {
+    let disk = SimulatedDisk::default();
+    let mut process = Process::with_limits(&disk, Durability::Journal, NARROW);
+    for number in 0..20 {
+        process.record([number]);
+        process.writer.seal();
+        process.sync();
+        process.load();
+    }
+    let mut told = Vec::new();
+    let (tell, heard) = channel();
+    process
+        .writer
+        .when_settled(Box::new(move || tell.send(()).unwrap()));
+    for _ in 0..30 {
+        let sealed = process.sealed();
+        assert!(sealed.len() < 8, "of {} rows", sealed.len());
+        told.extend(numbers(&sealed));
+        assert_eq!(
+            heard.try_recv().is_ok(),
+            told.len() == 20 && !sealed.is_empty()
+        );
+        process.forget(&ids(&sealed));
+        process.load();
+    }
+    assert_eq!(told, (0..20).collect::<Vec<_>>());
+    process.writer.close();
+    assert_eq!(disk.names(), []);
+}
+
+#[test]
+fn a_start_after_a_long_outage_hands_out_no_more_than_there_is_room_for() {
+    let disk = SimulatedDisk::default();
+    let mut first = Process::start(&disk, Durability::Journal);
+    for number in 0..40 {
+        first.record([number]);
+        first.writer.seal();
+    }
+    let mut second = Process::with_limits(&disk, Durability::Journal, NARROW);
+    let at_once = second.sealed();
+    assert_eq!(numbers(&at_once), [0, 1]);
+    assert_eq!((second.stats.recorded(), second.stats.owed()), (40, 40));
+    second.load();
+    assert!(second.sealed().is_empty(), "there is no room yet");
+    // Redis holds the first ones, and bounds what it holds.
+    second.writer.held(&ids(&at_once));
+    second.load();
+    assert!(numbers(&second.sealed()).contains(&2));
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_again_is_tried_when_something_has_happened() {
+    let disk = SimulatedDisk::default();
+    let mut process = Process::with_limits(&disk, Durability::Journal, NARROW);
+    for number in 0..4 {
+        process.record([number]);
+        process.writer.seal();
+    }
+    process.sync();
+    let first = process.sealed();
+    assert_eq!(numbers(&first), [0, 1]);
+    disk.fail_read(true);
+    process.forget(&ids(&first));
+    process.load();
+    assert!(process.writer.next_load().is_none(), "not over and over");
+    disk.heal();
+    process.record([9]);
+    process.writer.seal();
+    process.load();
+    assert_eq!(numbers(&process.sealed())[..2], [2, 3]);
+}
+
+#[test]
+fn what_is_damaged_while_it_waits_is_set_aside_and_said() {
+    let disk = SimulatedDisk::default();
+    let mut process = Process::with_limits(&disk, Durability::Journal, NARROW);
+    for number in 0..4 {
+        process.record([number]);
+        process.writer.seal();
+    }
+    process.sync();
+    let first = process.sealed();
+    let name = disk.names()[0];
+    disk.damage(name, |bytes| {
+        let at = bytes.windows(8).position(|w| w == b"\"t\":127,").unwrap();
+        bytes[at] = b'!';
+    });
+    process.forget(&ids(&first));
+    process.load();
+    let rest = process.sealed();
+    assert_eq!(numbers(&rest), [3]);
+    process.forget(&ids(&rest));
+    process.writer.close();
+    let stats = &process.stats;
+    let counts = (stats.recorded(), stats.committed(), stats.dead_lettered());
+    assert_eq!((counts, stats.owed()), ((4, 3, 1), 0));
+    assert_eq!((disk.names(), disk.names_aside()), (vec![], vec![name]));
+}
+
+#[test]
+fn a_batch_of_many_rows_is_sealed_before_it_is_too_many() {
+    let disk = SimulatedDisk::default();
+    let limits = Limits {
+        batch_rows: 3,
+        segment_bytes: 1 << 20,
+        ..LIMITS
+    };
+    let mut process = Process::with_limits(&disk, Durability::Journal, limits);
+    for number in 0..7 {
+        process.record([number]);
+    }
+    process.sync();
+    let sealed = process.sealed();
+    assert_eq!(sealed.iter().map(|b| b.records).collect::<Vec<_>>(), [3, 3]);
 }
 
 #[test]
@@ -249,7 +389,7 @@ fn a_segment_of_a_later_version_is_left_alone() {
     let mut process = Process::start(&disk, Durability::Journal);
     process.record([0]);
     let name = disk.names()[0];
-    let bytes = disk.read(name).unwrap();
+    let bytes = disk.bytes(name);
     let mut later = Vec::new();
     crate::spend::journal::frame::append(&mut later, 1, 0, |buffer| {
         buffer.extend_from_slice(br#"{"format":3,"producer":"?"}"#);
@@ -285,7 +425,7 @@ fn only_segments_with_charges_are_beyond_the_version_before_them() {
         .names()
         .into_iter()
         .map(|name| {
-            let bytes = disk.read(name).unwrap();
+            let bytes = disk.bytes(name);
             let header = br#"{"format":2"#;
             bytes.windows(header.len()).any(|window| window == header)
         })

@@ -7,6 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::BatchId;
 
+/// A few rows are on their way, and all others wait in their segments.
+const NARROW: Limits = Limits {
+    out_rows: 6,
+    ..LIMITS
+};
+
 #[derive(Clone, Debug)]
 enum Step {
     Record(u8),
@@ -22,6 +28,8 @@ enum Step {
     },
     /// The forward actor dies: its successor attaches.
     Attach,
+    /// The other thread reads a segment again.
+    Load,
     /// The flush actor dies, with all it had.
     LoseCarried,
     /// `kill -9`, perhaps in the middle of a write.
@@ -45,6 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<u8>(), any::<bool>())
             .prop_map(|(take, reply_lost)| Step::Commit { take, reply_lost }),
         1 => Just(Step::Attach),
+        3 => Just(Step::Load),
         1 => Just(Step::LoseCarried),
         1 => proptest::option::of(any::<u8>()).prop_map(|torn| Step::Kill { torn }),
         1 => any::<u8>().prop_map(|keep| Step::LosePower { keep }),
@@ -87,7 +96,7 @@ impl World {
         let disk = SimulatedDisk::default();
         Self {
             durability,
-            process: Process::start(&disk, durability),
+            process: Process::with_limits(&disk, durability, NARROW),
             disk,
             database: Database::default(),
             carried: Vec::new(),
@@ -104,6 +113,12 @@ impl World {
             Step::Sync { fails } => self.sync(fails),
             Step::Commit { take, reply_lost } => self.commit(take, reply_lost),
             Step::Attach => self.process.attach(),
+            Step::Load => {
+                if let Some((name, reading)) = self.process.writer.next_load() {
+                    let found = reload(name, reading);
+                    self.process.writer.loaded(name, found);
+                }
+            }
             Step::LoseCarried => {
                 self.carried.clear();
                 self.process.attach();
@@ -168,7 +183,7 @@ impl World {
         self.unanswered.clear();
         self.carried.clear();
         self.disk.heal();
-        self.process = Process::start(&self.disk, self.durability);
+        self.process = Process::with_limits(&self.disk, self.durability, NARROW);
     }
 
     fn hear_answers(&mut self) {
@@ -187,9 +202,15 @@ impl World {
     fn settle(mut self) -> Self {
         self.restart();
         self.process.attach();
-        self.carried = self.process.sealed();
-        self.commit(0, false);
-        self
+        loop {
+            self.process.load();
+            self.carried = self.process.sealed();
+            if self.carried.is_empty() {
+                return self;
+            }
+            self.commit(0, false);
+            self.carried.clear();
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use tokio::sync::oneshot;
 
 use super::ledger::Ledger;
-use super::recover::recover;
+use super::recover::{recover, reload};
 use super::writer::Writer;
 use super::{Limits, Notice};
 use crate::domain::{Charge, ModelName, TokenCounts, UsageRecord};
@@ -23,6 +23,8 @@ use simulated_disk::SimulatedDisk;
 const LIMITS: Limits = Limits {
     segment_bytes: 600,
     journal_bytes: 100_000,
+    batch_rows: 20_000,
+    out_rows: 1_000_000,
 };
 
 /// A record that can be told from all others: each number has its own minute.
@@ -67,7 +69,7 @@ impl Process {
 
     fn with_limits(disk: &SimulatedDisk, durability: Durability, limits: Limits) -> Self {
         let stats = Arc::new(SpendStats::default());
-        let ledger: Ledger = recover(disk, &stats).unwrap();
+        let ledger: Ledger = recover(disk, limits, &stats).unwrap();
         let disk = Box::new(disk.clone());
         let writer = Writer::new(disk, durability, limits, ledger, Arc::clone(&stats));
         let mut process = Self {
@@ -111,11 +113,19 @@ impl Process {
         }
     }
 
+    /// Reads what waits in its segment until there is no room for more.
+    fn load(&mut self) {
+        while let Some((name, reading)) = self.writer.next_load() {
+            let found = reload(name, reading);
+            self.writer.loaded(name, found);
+        }
+    }
+
     /// The batches told of since the last time.
     fn sealed(&mut self) -> Vec<Arc<SealedBatch>> {
         let sealed = |notice| match notice {
             Notice::Sealed(batch) => Some(batch),
-            Notice::Unsealed => None,
+            Notice::Unsealed { .. } => None,
         };
         self.notices.try_iter().filter_map(sealed).collect()
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use dashmap::DashMap;
 
-use crate::spend::journal::disk::{Disk, Segment, SegmentName};
+use crate::spend::journal::disk::{Disk, Reading, Segment, SegmentName};
 
 #[derive(Clone, Default)]
 pub(super) struct SimulatedDisk {
@@ -25,6 +25,7 @@ struct Faults {
     room: AtomicUsize,
     truncate: AtomicBool,
     sync: AtomicBool,
+    read: AtomicBool,
 }
 
 impl Default for Faults {
@@ -33,6 +34,7 @@ impl Default for Faults {
             room: AtomicUsize::new(usize::MAX),
             truncate: AtomicBool::new(false),
             sync: AtomicBool::new(false),
+            read: AtomicBool::new(false),
         }
     }
 }
@@ -51,7 +53,16 @@ impl SimulatedDisk {
         self.faults.sync.store(fails, Relaxed);
     }
 
+    pub(super) fn fail_read(&self, fails: bool) {
+        self.faults.read.store(fails, Relaxed);
+    }
+
+    pub(super) fn bytes(&self, name: SegmentName) -> Vec<u8> {
+        self.files.get(&name).unwrap().bytes.clone()
+    }
+
     pub(super) fn heal(&self) {
+        self.fail_read(false);
         self.leave_room(usize::MAX);
         self.fail_truncate(false);
         self.fail_sync(false);
@@ -88,8 +99,11 @@ impl Disk for SimulatedDisk {
         Ok(self.names())
     }
 
-    fn read(&self, name: SegmentName) -> io::Result<Vec<u8>> {
-        Ok(self.files.get(&name).unwrap().bytes.clone())
+    fn open(&self, name: SegmentName) -> io::Result<Reading> {
+        if self.faults.read.load(Relaxed) {
+            return Err(io::Error::other("read failed"));
+        }
+        Ok(Box::new(io::Cursor::new(self.bytes(name))))
     }
 
     fn create(&self, name: SegmentName) -> io::Result<Arc<dyn Segment>> {

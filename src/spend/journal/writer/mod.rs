@@ -13,7 +13,8 @@
 //! write starts at a clean end. A seal that cannot be written is done without: the records say
 //! themselves to which batch they belong, and a full disk must not keep the database from relieving
 //! it.
-//!
+
+mod loading;
 mod syncing;
 
 use std::collections::VecDeque;
@@ -28,10 +29,10 @@ use super::aggregate::Aggregate;
 use super::current::Current;
 use super::disk::{Disk, SegmentName};
 use super::frame;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Settled};
 use super::payload::{self, Record};
 use super::waiting::{Answer, Waiting};
-use super::{Limits, Listener, Notice};
+use super::{Limits, Listener, Notice, ToldOfAll};
 use crate::domain::UsageRecord;
 use crate::spend::settlement::Settlement;
 use crate::spend::{Durability, NotRecorded, SpendStats};
@@ -63,6 +64,12 @@ pub(super) struct Writer {
     unsynced: VecDeque<Unsynced>,
     /// A sync is under way, and covers so many of them.
     syncing: usize,
+    /// A segment is being read again.
+    loading: bool,
+    /// It could not be, and nothing has happened since.
+    unreadable: bool,
+    /// Wait until what was sealed before that number has been told of.
+    settling: Vec<(u64, ToldOfAll)>,
     listener: Option<Listener>,
     buffer: Vec<u8>,
     /// A sync failed, and none has succeeded since.
@@ -94,11 +101,18 @@ impl Writer {
             waiting: Waiting::default(),
             unsynced: VecDeque::new(),
             syncing: 0,
+            loading: false,
+            unreadable: false,
+            settling: Vec::new(),
             listener: None,
             buffer: Vec::new(),
             unsyncable: false,
             crowded: false,
         };
+        writer
+            .stats
+            .journal_limit
+            .store(limits.journal_bytes, Relaxed);
         writer.remove_spent();
         writer.publish();
         writer
@@ -146,6 +160,7 @@ impl Writer {
         let began = self.open.is_empty();
         self.stats.recorded.fetch_add(group.len() as u64, Relaxed);
         for (record, answer) in group.drain(..) {
+            self.notice_absurd(&record);
             self.open.add(&Record::from(&record));
             let Some(answer) = answer else { continue };
             match (self.durability, &self.current) {
@@ -159,12 +174,34 @@ impl Writer {
             }
         }
         if began {
-            self.notify(Notice::Unsealed);
+            let owed = self.ledger.owed();
+            self.notify(Notice::Unsealed { owed });
         }
         let full = |c: &Current| c.length >= self.limits.segment_bytes;
         if self.current.as_ref().is_some_and(full) {
             self.seal();
             self.leave_segment();
+        } else if self.open.row_count() >= self.limits.batch_rows {
+            self.seal();
+        }
+    }
+
+    /// Says so once in a while, since whoever makes one such claim makes many.
+    fn notice_absurd(&self, record: &UsageRecord) {
+        if payload::is_credible(record) {
+            return;
+        }
+        if self
+            .stats
+            .capped
+            .fetch_add(1, Relaxed)
+            .is_multiple_of(1_000)
+        {
+            tracing::error!(
+                endpoint = %record.endpoint, model = record.model.as_str(), nano_usd = record.charge.nano_usd,
+                input = record.tokens.input, output = record.tokens.output,
+                "nobody believes this usage; it counts as the most that is believed",
+            );
         }
     }
 
@@ -176,6 +213,7 @@ impl Writer {
         }
         let (segment, file) = (current.name, Arc::clone(&current.file));
         let records = self.open.records();
+        self.load_again();
         self.buffer.clear();
         frame::append(&mut self.buffer, frame::SEAL, self.seq, |buffer| {
             payload::write(buffer, &payload::Seal { records });
@@ -200,32 +238,38 @@ impl Writer {
 
     /// Redis has these.
     pub(super) fn held(&mut self, ids: &[BatchId]) {
-        ids.iter().for_each(|&id| self.waiting.arrived(id));
+        for &id in ids {
+            self.ledger.held(id);
+            self.waiting.arrived(id);
+        }
     }
 
     /// These are in the database: forgets them, and the segments only they needed.
     pub(super) fn forget(&mut self, settlements: &[Settlement]) {
         for &Settlement { id, dead } in settlements {
             self.waiting.arrived(id);
-            if let Some(batch) = self.ledger.settle(id) {
-                let dead = dead.min(batch.records);
+            if let Some(Settled { records, lost }) = self.ledger.settle(id) {
+                let dead = dead.saturating_add(lost).min(records);
                 self.stats.dead_lettered.fetch_add(dead, Relaxed);
-                self.stats
-                    .committed
-                    .fetch_add(batch.records - dead, Relaxed);
+                self.stats.committed.fetch_add(records - dead, Relaxed);
             }
         }
+        // At once, and not behind the removal of files: whoever adds up looks at both.
+        self.publish();
+        self.load_again();
+        self.tell_of_all();
         self.remove_spent();
         self.publish();
     }
 
     /// From now on notices go to `listener`; at once, those about everything still owed.
     pub(super) fn attach(&mut self, listener: Listener) {
-        for batch in self.ledger.all_ready() {
+        for batch in self.ledger.all_out() {
             listener(Notice::Sealed(batch));
         }
         if !self.open.is_empty() {
-            listener(Notice::Unsealed);
+            let owed = self.ledger.owed();
+            listener(Notice::Unsealed { owed });
         }
         self.listener = Some(listener);
     }
@@ -329,9 +373,9 @@ impl Writer {
 
     fn publish(&mut self) {
         self.ledger.publish(&self.open, &self.stats);
-        let (bytes, most) = (self.ledger.bytes(), self.limits.journal_bytes);
-        let crowded = bytes > most / 5 * 4;
+        let crowded = self.stats.journal_crowded();
         if crowded && !mem::replace(&mut self.crowded, crowded) {
+            let bytes = self.ledger.bytes();
             tracing::error!(bytes, "the usage journal is more than four fifths full");
         }
         self.crowded = crowded;

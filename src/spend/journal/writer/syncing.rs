@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::super::disk::Segment;
 use super::super::waiting::Answer;
-use super::super::{Notice, Settled};
+use super::super::{Notice, ToldOfAll};
 use super::{Writer, refuse};
 use crate::store::BatchId;
 
@@ -25,17 +25,18 @@ pub(super) struct Unsynced {
 pub(super) enum Then {
     Acknowledge(Answer),
     HandOut(BatchId),
-    Settle(Settled),
+    /// All before this number.
+    Settle(u64, ToldOfAll),
 }
 
 impl Writer {
     /// Calls `settled` when everything sealed so far has been handed out.
-    pub(in crate::spend::journal) fn when_settled(&mut self, settled: Settled) {
+    pub(in crate::spend::journal) fn when_settled(&mut self, told: ToldOfAll) {
         match self.unsynced.back() {
-            None => settled(),
+            None => self.when_told_of_all(self.seq, told),
             Some(last) => {
                 let file = Arc::clone(&last.file);
-                let then = Then::Settle(settled);
+                let then = Then::Settle(self.seq, told);
                 self.unsynced.push_back(Unsynced { file, then });
             }
         }
@@ -54,18 +55,26 @@ impl Writer {
 
     /// How the sync went that [`Writer::next_sync`] asked for.
     pub(in crate::spend::journal) fn synced(&mut self, outcome: io::Result<()>) {
-        let covered: Vec<_> = self
+        let mut covered: Vec<_> = self
             .unsynced
             .drain(..mem::take(&mut self.syncing))
             .collect();
         let failure = outcome.err().map(|error| self.failed(&error));
         self.unsyncable = failure.is_some();
-        if let (Some(_), Some(first)) = (&failure, covered.first()) {
+        let file = covered.first().map(|first| Arc::clone(&first.file));
+        if let (Some(_), Some(file)) = (&failure, file) {
             let current = self.current.as_ref();
-            if current.is_some_and(|current| Arc::ptr_eq(&current.file, &first.file)) {
+            if current.is_some_and(|current| Arc::ptr_eq(&current.file, &file)) {
                 self.seal();
                 self.leave_segment();
             }
+            // What was written to it since then has no better prospects: no later sync of that file
+            // says anything.
+            let (same, others): (Vec<_>, Vec<_>) = mem::take(&mut self.unsynced)
+                .into_iter()
+                .partition(|waiting| Arc::ptr_eq(&waiting.file, &file));
+            covered.extend(same);
+            self.unsynced = others.into();
         }
         for waiting in covered {
             match (waiting.then, &failure) {
@@ -74,11 +83,11 @@ impl Writer {
                     refuse(&self.stats, Some(answer), why.clone());
                 }
                 (Then::HandOut(id), _) => {
-                    if let Some(batch) = self.ledger.ready(id) {
+                    if let Some(batch) = self.ledger.ready(id, failure.is_some()) {
                         self.notify(Notice::Sealed(batch));
                     }
                 }
-                (Then::Settle(settled), _) => settled(),
+                (Then::Settle(before, told), _) => self.when_told_of_all(before, told),
             }
         }
     }

@@ -1,0 +1,87 @@
+//! What waits in its segment until there is room for it: batches to hand out, and whoever wants to
+//! know when they are.
+//!
+//! One segment is read at a time, by the other thread. **One that cannot be read** is tried again
+//! when something else has happened. **One that has lost something since it was written** gives what
+//! is left; the rest is counted as set aside, with the file, which is kept for a human.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::super::disk::{Reading, SegmentName};
+use super::super::{Notice, ToldOfAll};
+use super::Writer;
+use crate::store::SealedBatch;
+
+impl Writer {
+    /// The next segment to read again, one at a time: [`Writer::loaded`] has to follow.
+    pub(in crate::spend::journal) fn next_load(&mut self) -> Option<(SegmentName, Reading)> {
+        if self.loading {
+            return None;
+        }
+        let name = self.ledger.next_stored()?;
+        self.loading = true;
+        match self.disk.open(name) {
+            Ok(reading) => Some((name, reading)),
+            Err(error) => {
+                self.unreadable(name, &error);
+                None
+            }
+        }
+    }
+
+    /// What was in the segment that [`Writer::next_load`] asked for.
+    pub(in crate::spend::journal) fn loaded(
+        &mut self,
+        name: SegmentName,
+        found: io::Result<Vec<SealedBatch>>,
+    ) {
+        let loaded = match found {
+            Ok(found) => self.ledger.loaded(name, found),
+            Err(error) => return self.unreadable(name, &error),
+        };
+        self.loading = false;
+        if loaded.lost > 0 {
+            self.stats.journal_errors.fetch_add(1, Relaxed);
+            self.stats.dead_lettered.fetch_add(loaded.gone, Relaxed);
+            tracing::error!(
+                segment = %name, records = loaded.lost,
+                "a journal segment was damaged after it was written; the rest of it is counted, and the file kept",
+            );
+        }
+        for batch in loaded.batches {
+            self.notify(Notice::Sealed(batch));
+        }
+        self.tell_of_all();
+        self.remove_spent();
+        self.publish();
+    }
+
+    /// Something has changed: what could not be read may be readable now.
+    pub(super) fn load_again(&mut self) {
+        if std::mem::take(&mut self.unreadable) {
+            self.loading = false;
+        }
+    }
+
+    /// Calls `told` when everything sealed so far has been handed out, for the first time at least.
+    pub(super) fn when_told_of_all(&mut self, before: u64, told: ToldOfAll) {
+        self.settling.push((before, told));
+        self.tell_of_all();
+    }
+
+    pub(super) fn tell_of_all(&mut self) {
+        let (ledger, producer) = (&self.ledger, self.producer);
+        let over = |(before, _): &mut (u64, ToldOfAll)| !ledger.stores_before(producer, *before);
+        for (_, told) in self.settling.extract_if(.., over) {
+            told();
+        }
+    }
+
+    /// Until [`Writer::load_again`] nothing more is read.
+    fn unreadable(&mut self, name: SegmentName, error: &io::Error) {
+        self.unreadable = true;
+        self.stats.journal_errors.fetch_add(1, Relaxed);
+        tracing::error!(segment = %name, %error, "cannot read a journal segment again");
+    }
+}

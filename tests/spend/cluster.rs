@@ -1,0 +1,34 @@
+//! Over a Redis Cluster, where a script may name only keys of one slot.
+
+use std::collections::BTreeSet;
+
+use crate::real_redis::Cluster;
+use crate::support::{On, Stage, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_goes_over_a_cluster_and_its_leaders_follow_one_another() {
+    let stage = Stage::on(On::Sqlite).await;
+    let cluster = Cluster::start(3).await;
+    let plan = |name| {
+        let mut plan = stage.plan(name);
+        (plan.redis, plan.cluster) = (cluster.urls(), true);
+        plan
+    };
+    let mut all = BTreeSet::new();
+    let other = stage.start(plan("other")).await;
+    for life in 0..2 {
+        let leader = stage.start(plan("leader")).await;
+        eventually("one leads", async || leader.leads() || other.leads()).await;
+        all.extend(leader.record(life * 200..life * 200 + 100).await);
+        all.extend(other.record(life * 200 + 100..life * 200 + 200).await);
+        leader.settle().await;
+        other.settle().await;
+        for router in [&leader, &other] {
+            let stats = router.spend.stats();
+            assert_eq!(stats.diverted(), 0, "nothing had to go past it");
+        }
+        leader.crash().await;
+    }
+    assert!(stage.last_leader().await.epoch > 0, "whoever led wrote");
+    stage.must_be(&all).await;
+}
