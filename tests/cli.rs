@@ -120,6 +120,24 @@ fn a_mistake_in_a_log_variable_ends_the_program() {
 }
 
 #[test]
+fn check_warns_of_a_redis_for_several_routers_beside_a_database_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let redis = "[[redis.database]]\nurl = \"redis://127.0.0.1:6379\"\n";
+    std::fs::write(folder.path().join("config.toml"), redis).unwrap();
+    let check = |more: &[&str]| {
+        let arguments = [&["check"], more].concat();
+        let ended = herdsman(folder.path(), &arguments).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    assert!(check(&[]).starts_with("# warning: [redis] without store.url"));
+    let told = json(check(&["--json"]).as_bytes());
+    assert_eq!(told["warnings"].as_array().map(Vec::len), Some(1));
+    let common = "store.url=postgres://127.0.0.1/herdsman";
+    assert!(!check(&["--set", common]).contains("# warning"));
+}
+
+#[test]
 fn check_prints_a_file_that_can_be_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let printed = herdsman(folder.path(), &["check", "--set", "routing.queue_limit=7"])
