@@ -9,7 +9,7 @@
 //! announced ([`Item::Gap`]), then what the new one sent; never a message of the old one after one of
 //! the new. That nothing is missing or doubled at the seam nobody can promise, because publishers
 //! change over at moments of their own: hence the announcement, in the stream and as
-//! [`Event::PubSubGap`](crate::multidb::Event::PubSubGap).
+//! [`Event::PubSubGap`].
 //!
 //! A connection that breaks, or stays silent when it is asked, is announced at once
 //! ([`Item::Interrupted`]), made anew with pauses that double, and announced again. A reader that
