@@ -8,7 +8,7 @@
 //! | `paced` | 1,000 records a second: CPU of each, and how long its request waits |
 //! | `herd-postgres`, `herd-mariadb` | twenty routers over Redis: 50,000 records a second of 10,000 keys |
 //!
-//! `SECONDS=n` makes the last two longer or shorter.
+//! `HERDSMAN_BENCH_SECONDS=n` makes the last two longer or shorter.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
 #![expect(clippy::panic, reason = "a bench that cannot go on ends")]
@@ -48,7 +48,8 @@ const AT_ONCE: usize = 256;
 
 /// How long the benches go on that are as long as one likes.
 fn length(unless: u64) -> Duration {
-    let asked = std::env::var_os("SECONDS").and_then(|asked| asked.to_str()?.parse().ok());
+    let asked =
+        std::env::var_os("HERDSMAN_BENCH_SECONDS").and_then(|asked| asked.to_str()?.parse().ok());
     Duration::from_secs(asked.unwrap_or(unless))
 }
 
