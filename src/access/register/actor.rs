@@ -34,16 +34,7 @@ impl Setup {
     }
 
     pub(super) fn into_child(self) -> guardian::Child {
-        guardian::Child {
-            name: "register of accounts",
-            start: Box::new(move |supervisor| {
-                let setup = self.clone();
-                Box::pin(async move {
-                    let born = RegisterActor::spawn_linked(None, RegisterActor, setup, supervisor);
-                    born.await.map(|(actor, _)| actor.get_cell())
-                })
-            }),
-        }
+        guardian::Child::of("register of accounts", || RegisterActor, self)
     }
 }
 

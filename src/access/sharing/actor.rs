@@ -35,16 +35,7 @@ impl Setup {
     }
 
     pub(super) fn into_child(self) -> guardian::Child {
-        guardian::Child {
-            name: "shares of limits",
-            start: Box::new(move |supervisor| {
-                let setup = self.clone();
-                Box::pin(async move {
-                    let born = SharingActor::spawn_linked(None, SharingActor, setup, supervisor);
-                    born.await.map(|(actor, _)| actor.get_cell())
-                })
-            }),
-        }
+        guardian::Child::of("shares of limits", || SharingActor, self)
     }
 }
 

@@ -22,8 +22,6 @@ mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use ractor::Actor as _;
 use redis::aio::ConnectionLike;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -87,19 +85,11 @@ impl Handle {
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        let handle = self.clone();
-        Child {
-            name: "cluster/lease",
-            start: Box::new(move |supervisor| {
-                let beginning = (arguments.clone(), handle.clone());
-                async move {
-                    let actor = actor::Lease::new();
-                    let started = actor::Lease::spawn_linked(None, actor, beginning, supervisor);
-                    Ok(started.await?.0.get_cell())
-                }
-                .boxed()
-            }),
-        }
+        Child::of(
+            "cluster/lease",
+            actor::Lease::new,
+            (arguments, self.clone()),
+        )
     }
 
     /// Every change of it, renewals too.

@@ -36,16 +36,7 @@ pub(in crate::fleet) struct Setup {
 impl Setup {
     /// How the registry is started, every time.
     pub(in crate::fleet) fn into_child(self) -> guardian::Child {
-        guardian::Child {
-            name: "registry",
-            start: Box::new(move |supervisor| {
-                let setup = self.clone();
-                Box::pin(async move {
-                    let born = RegistryActor::spawn_linked(None, RegistryActor, setup, supervisor);
-                    born.await.map(|(actor, _)| actor.get_cell())
-                })
-            }),
-        }
+        guardian::Child::of("registry", || RegistryActor, self)
     }
 }
 

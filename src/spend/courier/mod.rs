@@ -24,8 +24,6 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use ractor::Actor as _;
 use redis::aio::ConnectionLike;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -83,19 +81,11 @@ impl Handle {
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        let slot = self.0.clone();
-        Child {
-            name: "spend/courier",
-            start: Box::new(move |supervisor| {
-                let beginning = (arguments.clone(), slot.clone());
-                async move {
-                    let actor = actor::Courier::new();
-                    let started = actor::Courier::spawn_linked(None, actor, beginning, supervisor);
-                    Ok(started.await?.0.get_cell())
-                }
-                .boxed()
-            }),
-        }
+        Child::of(
+            "spend/courier",
+            actor::Courier::new,
+            (arguments, self.0.clone()),
+        )
     }
 
     /// A batch to bring to the database.

@@ -17,8 +17,6 @@ mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use ractor::Actor as _;
 use redis::aio::ConnectionLike;
 use tokio_util::task::TaskTracker;
 
@@ -61,19 +59,11 @@ impl Handle {
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        let slot = self.0.clone();
-        Child {
-            name: "spend/drain",
-            start: Box::new(move |supervisor| {
-                let beginning = (arguments.clone(), slot.clone());
-                async move {
-                    let actor = actor::Drain::new();
-                    let started = actor::Drain::spawn_linked(None, actor, beginning, supervisor);
-                    Ok(started.await?.0.get_cell())
-                }
-                .boxed()
-            }),
-        }
+        Child::of(
+            "spend/drain",
+            actor::Drain::new,
+            (arguments, self.0.clone()),
+        )
     }
 
     /// Ends the round under way, and begins no other.

@@ -21,8 +21,6 @@ mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use ractor::Actor as _;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -58,19 +56,7 @@ impl Handle {
 
     /// For the guardian.
     pub(super) fn child(&self, arguments: Arguments) -> Child {
-        let slot = self.0.clone();
-        Child {
-            name: "spend/flush",
-            start: Box::new(move |supervisor| {
-                let beginning = (arguments.clone(), slot.clone());
-                async move {
-                    let started =
-                        actor::Flush::spawn_linked(None, actor::Flush, beginning, supervisor);
-                    Ok(started.await?.0.get_cell())
-                }
-                .boxed()
-            }),
-        }
+        Child::of("spend/flush", || actor::Flush, (arguments, self.0.clone()))
     }
 
     /// A batch to write.

@@ -15,9 +15,6 @@ mod state;
 
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use ractor::Actor as _;
-
 use super::carrier::Carrier;
 use super::journal::Journal;
 use super::settlement::Settlement;
@@ -47,19 +44,11 @@ impl Handle {
 
     /// For the guardian.
     pub(super) fn child(&self, arguments: Arguments) -> Child {
-        let slot = self.0.clone();
-        Child {
-            name: "spend/forward",
-            start: Box::new(move |supervisor| {
-                let beginning = (arguments.clone(), slot.clone());
-                async move {
-                    let started =
-                        actor::Forward::spawn_linked(None, actor::Forward, beginning, supervisor);
-                    Ok(started.await?.0.get_cell())
-                }
-                .boxed()
-            }),
-        }
+        Child::of(
+            "spend/forward",
+            || actor::Forward,
+            (arguments, self.0.clone()),
+        )
     }
 
     /// These are in the database.

@@ -14,7 +14,7 @@ mod state;
 mod tests;
 
 use futures_util::future::BoxFuture;
-use ractor::{Actor as _, ActorCell, ActorRef, SpawnErr};
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 
 use super::RestartPolicy;
 use message::Message;
@@ -29,6 +29,30 @@ pub struct Child {
     pub name: &'static str,
     /// Starts an incarnation, linked to the supervisor.
     pub start: Start,
+}
+
+impl Child {
+    /// A child of which every incarnation is a new `actor` and begins with the same `arguments`.
+    pub fn of<A>(
+        name: &'static str,
+        actor: impl Fn() -> A + Send + Sync + 'static,
+        arguments: A::Arguments,
+    ) -> Self
+    where
+        A: Actor,
+        A::Arguments: Clone + Sync,
+    {
+        Self {
+            name,
+            start: Box::new(move |supervisor| {
+                let (actor, arguments) = (actor(), arguments.clone());
+                Box::pin(async move {
+                    let (born, _) = A::spawn_linked(None, actor, arguments, supervisor).await?;
+                    Ok(born.get_cell())
+                })
+            }),
+        }
+    }
 }
 
 /// The guardian. When the last handle is dropped, the guardian and its children end.

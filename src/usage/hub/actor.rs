@@ -27,16 +27,7 @@ pub(in crate::usage) struct Setup {
 impl Setup {
     /// How the hub is started, every time.
     pub(super) fn into_child(self) -> guardian::Child {
-        guardian::Child {
-            name: "usage hub",
-            start: Box::new(move |supervisor| {
-                let setup = self.clone();
-                Box::pin(async move {
-                    let born = HubActor::spawn_linked(None, HubActor, setup, supervisor);
-                    born.await.map(|(actor, _)| actor.get_cell())
-                })
-            }),
-        }
+        guardian::Child::of("usage hub", || HubActor, self)
     }
 }
 
