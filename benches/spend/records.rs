@@ -17,7 +17,7 @@ impl Names {
         Self {
             endpoint: "gpu-1".into(),
             model: ModelName::parse("llama3.2").unwrap(),
-            keys: (0..keys).map(|n| format!("{n:064x}").into()).collect(),
+            keys: (0..keys).map(hashed).collect(),
             users: (0..keys).map(|n| format!("user-{n}").into()).collect(),
             team: "team".into(),
         }
@@ -52,4 +52,10 @@ impl Names {
             failed: false,
         }
     }
+}
+
+/// As the hash of a key: two of them differ at their beginning.
+fn hashed(n: u64) -> Arc<str> {
+    let mut dice = fastrand::Rng::with_seed(n);
+    format!("{:032x}{:032x}", dice.u128(..), dice.u128(..)).into()
 }

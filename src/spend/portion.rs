@@ -1,15 +1,18 @@
 //! How much goes into one transaction. Pure.
 //!
-//! By rows, since that is what a transaction costs: two hundred batches may be two hundred rows or
-//! millions. A database that does not manage a portion within its bounds is given a smaller one, and
-//! more again, carefully, as it keeps up: it would otherwise be handed the same for ever.
+//! By the rows it writes, since that is what a transaction costs the database: a hundred batches in
+//! which the same thousand accounts spent something are a thousand rows, not a hundred thousand. So
+//! the further the writer is behind, the more of what waits becomes one row, and the less each
+//! record costs: that is how it catches up. A database that does not manage a portion within its
+//! bounds is given a smaller one, and more again, carefully, as it keeps up: it would otherwise be
+//! handed the same for ever.
 
 use std::sync::Arc;
 
-use crate::store::SealedBatch;
+use crate::store::{Footprint, SealedBatch, aside};
 
-/// A second of work for a small server.
-const MOST: usize = 50_000;
+/// A second or two of work for a small server.
+const MOST: usize = 100_000;
 /// Whoever does not manage this has other troubles.
 const LEAST: usize = 1_000;
 /// Batches: each has a row of its own, too.
@@ -37,19 +40,19 @@ impl Portion {
     }
 
     /// How many of `batches`, from the first on, go together: at least one.
-    pub(super) fn of<'a>(self, batches: impl IntoIterator<Item = &'a Arc<SealedBatch>>) -> usize {
-        let mut rows = 0_usize;
+    pub(super) fn of<'a>(
+        self,
+        batches: impl IntoIterator<Item = &'a Arc<SealedBatch>, IntoIter: Clone>,
+    ) -> usize {
+        let batches = batches.into_iter().take(MOST_BATCHES);
+        let rows = batches.clone().map(|batch| batch.row_count()).sum();
+        let mut written = Footprint::default();
         let fits = |batch: &&Arc<SealedBatch>| {
-            let first = rows == 0;
-            // One for its id.
-            rows = rows.saturating_add(batch.row_count() + 1);
-            first || rows <= self.0
+            let first = written.rows() == 0;
+            written.add(batch);
+            first || written.rows() <= self.0
         };
-        batches
-            .into_iter()
-            .take(MOST_BATCHES)
-            .take_while(fits)
-            .count()
+        aside(rows, || batches.take_while(fits).count())
     }
 }
 
@@ -58,22 +61,23 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::TokenCounts;
-    use crate::store::{BatchId, BatchRow};
+    use crate::domain::EntityKind;
+    use crate::store::{BatchId, SpendRow, SpendSums};
 
-    fn batch(rows: usize) -> Arc<SealedBatch> {
-        let row = BatchRow {
-            endpoint: "a".into(),
-            model: "m".into(),
-            minute: 0,
-            tokens: TokenCounts::ZERO,
+    /// So many rows, from the first of them on.
+    fn batch(first: usize, rows: usize) -> Arc<SealedBatch> {
+        let row = |number| SpendRow {
+            kind: EntityKind::Key,
+            entity: format!("{number}").into(),
+            period: 0,
+            spent: SpendSums::default(),
         };
         let id = BatchId {
             producer: Uuid::nil(),
             seq: 1,
         };
         Arc::new(SealedBatch {
-            rows: vec![row; rows],
+            spend: (first..first + rows).map(row).collect(),
             ..SealedBatch::empty(id)
         })
     }
@@ -82,10 +86,16 @@ mod tests {
     fn it_is_bounded_by_rows_and_by_batches_and_is_never_nothing() {
         let portion = Portion::default();
         assert_eq!(portion.of(&[]), 0);
-        let large = vec![batch(20_000); 5];
-        assert_eq!(portion.of(&large), 2);
-        assert_eq!(portion.of(&vec![batch(60_000); 2]), 1);
-        assert_eq!(portion.of(&vec![batch(0); 2_000]), MOST_BATCHES);
+        let different: Vec<_> = (0..5).map(|n| batch(n * 40_000, 40_000)).collect();
+        assert_eq!(portion.of(&different), 2);
+        assert_eq!(portion.of(&[batch(0, 120_000), batch(0, 1)]), 1);
+        assert_eq!(portion.of(&vec![batch(0, 0); 2_000]), MOST_BATCHES);
+    }
+
+    #[test]
+    fn what_adds_to_the_same_rows_goes_together_however_much_it_is() {
+        let same = vec![batch(0, 1_000); 500];
+        assert_eq!(Portion::default().of(&same), 500);
     }
 
     #[test]

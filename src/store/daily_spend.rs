@@ -1,6 +1,6 @@
 //! `daily_spend`: what each entity spent by day, key, model and endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -12,6 +12,9 @@ use super::pool::read;
 use super::schema::daily_spend;
 use super::sums::summed;
 use super::{Store, date};
+
+/// Seconds of it.
+const DAY: i64 = 86_400;
 
 const TABLE: Table = Table {
     name: "daily_spend",
@@ -27,11 +30,9 @@ const TABLE: Table = Table {
 
 /// The days of `rows`, by their number, as they are written.
 pub(super) fn dates<'a>(rows: impl Iterator<Item = &'a DailyRow>) -> BTreeMap<i64, String> {
-    let mut dates = BTreeMap::new();
-    for row in rows {
-        dates.entry(day(row.at)).or_insert_with(|| date::of(row.at));
-    }
-    dates
+    let days: BTreeSet<i64> = rows.map(|row| day(row.at)).collect();
+    let date = |day: i64| (day, date::of(day.saturating_mul(DAY)));
+    days.into_iter().map(date).collect()
 }
 
 /// What `rows` add. `dates` are theirs.
@@ -57,7 +58,7 @@ pub(super) fn additions<'a>(
 }
 
 fn day(at: i64) -> i64 {
-    at.div_euclid(86_400)
+    at.div_euclid(DAY)
 }
 
 /// One row.

@@ -6,14 +6,14 @@
 //! everything. Therefore a commit whose answer was lost is simply an error: whoever repeats the
 //! call either finds the ids or does the work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::aside::aside;
 use super::batch::{BatchId, SealedBatch};
 use super::dead_letters::{self, DeadLetter};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Rows};
 use super::error::Error;
 use super::flush_leader::{self, Fence};
 use super::pool::transaction;
@@ -51,8 +51,9 @@ impl Store {
     /// [`Error::Poison`] only when the content is at fault; which part of it can be found by
     /// trying parts with [`Store::rehearse`].
     pub async fn apply(&self, flush: Flush<'_>) -> Result<Applied, Error> {
-        let now = prepared(&flush)?;
-        transaction!(self, "COMMIT", |conn| write(conn, &flush, now))
+        let dates = dates(flush.batches);
+        let work = Prepared::from(&flush, &dates)?;
+        transaction!(self, "COMMIT", |conn| write(conn, &flush, &work))
     }
 
     /// Does all that [`Store::apply`] does, and takes it back.
@@ -60,28 +61,42 @@ impl Store {
     /// # Errors
     /// As [`Store::apply`].
     pub async fn rehearse(&self, flush: Flush<'_>) -> Result<Applied, Error> {
-        let now = prepared(&flush)?;
-        transaction!(self, "ROLLBACK", |conn| write(conn, &flush, now))
+        let dates = dates(flush.batches);
+        let work = Prepared::from(&flush, &dates)?;
+        transaction!(self, "ROLLBACK", |conn| write(conn, &flush, &work))
     }
 }
 
-/// Refuses what no database would take. Returns the time.
-fn prepared(flush: &Flush<'_>) -> Result<i64, Error> {
-    aside(rows_of(flush.batches), || {
-        flush
-            .batches
-            .iter()
-            .try_for_each(|batch| limits::check(batch))
-    })?;
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let seconds = since.map_or(0, |since| since.as_secs());
-    limits::number(seconds).map_err(Error::Poison)
+/// What can be done before anybody has to wait for it.
+struct Prepared<'a> {
+    /// In Unix seconds.
+    now: i64,
+    /// What all of the batches add.
+    additions: Additions<'a>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Refuses what no database would take.
+    fn from(flush: &Flush<'a>, dates: &'a Dates) -> Result<Self, Error> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since.map_or(0, |since| since.as_secs());
+        let additions = aside(rows_of(flush.batches), || {
+            for batch in flush.batches {
+                limits::check(batch)?;
+            }
+            additions(flush.batches, dates)
+        })?;
+        Ok(Self {
+            now: limits::number(seconds).map_err(Error::Poison)?,
+            additions,
+        })
+    }
 }
 
 async fn write<C: Dialect>(
     connection: &mut C,
     flush: &Flush<'_>,
-    now: i64,
+    work: &Prepared<'_>,
 ) -> Result<Applied, Error> {
     if let Some(fence) = flush.fence {
         flush_leader::pass(connection, fence).await?;
@@ -92,7 +107,7 @@ async fn write<C: Dialect>(
         return Ok(Applied::default());
     }
     let producers: BTreeSet<_> = ids.iter().map(|id| id.producer).collect();
-    let waters = spend_producers::lock(connection, &producers, now).await?;
+    let waters = spend_producers::lock(connection, &producers, work.now).await?;
     let mut seen = spend_batches::listed(connection, &ids).await?;
     seen.extend(spend_batches::below(&ids, &waters));
     // What is inserted also guards against one id twice in the same call.
@@ -102,40 +117,57 @@ async fn write<C: Dialect>(
         .filter(|batch| seen.insert(batch.id))
         .cloned()
         .collect();
-    let fresh_ids: Vec<BatchId> = fresh.iter().map(|batch| batch.id).collect();
-    spend_batches::list(connection, &fresh_ids, now).await?;
-    add(connection, &fresh).await?;
+    spend_batches::list(connection, &fresh, work.now).await?;
+    if fresh.len() == flush.batches.len() {
+        add(connection, &work.additions).await?;
+    } else {
+        let dates = dates(&fresh);
+        let additions = aside(rows_of(&fresh), || additions(&fresh, &dates))?;
+        add(connection, &additions).await?;
+    }
     // Whoever applied a batch before has written what was left of it, too.
+    let is_fresh = |id: BatchId| !seen.contains(&id) || fresh.iter().any(|batch| batch.id == id);
     let letters = flush.letters.iter();
-    let fresh_letters =
-        letters.filter(|letter| !seen.contains(&letter.batch) || fresh_ids.contains(&letter.batch));
-    dead_letters::add(connection, fresh_letters).await?;
+    dead_letters::add(connection, letters.filter(|letter| is_fresh(letter.batch))).await?;
     Ok(Applied {
         fresh: fresh.len(),
         known: flush.batches.len() - fresh.len(),
     })
 }
 
-async fn add<C: Dialect>(connection: &mut C, batches: &[Arc<SealedBatch>]) -> Result<(), Error> {
+/// Table by table.
+type Additions<'a> = [Rows<'a>; 5];
+
+/// See [`daily_spend::dates`].
+type Dates = BTreeMap<i64, String>;
+
+fn dates(batches: &[Arc<SealedBatch>]) -> Dates {
+    daily_spend::dates(batches.iter().flat_map(|batch| &batch.daily))
+}
+
+fn additions<'a>(
+    batches: &'a [Arc<SealedBatch>],
+    dates: &'a Dates,
+) -> Result<Additions<'a>, Error> {
     let tokens = || batches.iter().flat_map(|batch| &batch.rows);
     let spent = || batches.iter().flat_map(|batch| &batch.spend);
-    let days = || batches.iter().flat_map(|batch| &batch.daily);
-    let dates = daily_spend::dates(days());
-    let additions = aside(rows_of(batches), || {
-        Ok::<_, Error>([
-            token_counts::additions(tokens())?,
-            time_series::additions(tokens())?,
-            spend::totals(spent())?,
-            spend::periods(spent())?,
-            daily_spend::additions(days(), &dates)?,
-        ])
-    })?;
-    for rows in &additions {
+    let days = batches.iter().flat_map(|batch| &batch.daily);
+    Ok([
+        token_counts::additions(tokens())?,
+        time_series::additions(tokens())?,
+        spend::totals(spent())?,
+        spend::periods(spent())?,
+        daily_spend::additions(days, dates)?,
+    ])
+}
+
+async fn add<C: Dialect>(connection: &mut C, additions: &Additions<'_>) -> Result<(), Error> {
+    for rows in additions {
         connection.add(rows).await?;
     }
     Ok(())
 }
 
-fn rows_of<B: AsRef<SealedBatch>>(batches: &[B]) -> usize {
-    batches.iter().map(|batch| batch.as_ref().row_count()).sum()
+fn rows_of(batches: &[Arc<SealedBatch>]) -> usize {
+    batches.iter().map(|batch| batch.row_count()).sum()
 }

@@ -22,6 +22,7 @@ mod dialect;
 mod error;
 mod flush;
 mod flush_leader;
+mod footprint;
 mod limits;
 mod migrations;
 mod mysql;
@@ -55,6 +56,7 @@ pub use dead_letters::DeadLetter;
 pub use error::Error;
 pub use flush::{Applied, Flush};
 pub use flush_leader::Fence;
+pub use footprint::Footprint;
 pub use report::{
     Group, MAX_REPORT_ROWS, Measure, Order, OrderBy, ReportRow, Source, SpendQuery, SpendReport,
 };

@@ -1,5 +1,9 @@
 //! Many additions to the same rows as one, in the order of the key. Pure.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
 use super::batch::SpendSums;
 use super::dialect::Value;
 use super::error::Error;
@@ -9,27 +13,24 @@ use crate::domain::TokenCounts;
 /// The rows of a table: its key, and what is added to its values.
 pub(super) type Additions<'a, const K: usize, const V: usize> = Vec<([Value<'a>; K], [i64; V])>;
 
-/// `rows`, sorted, each key once. Sorting beats a map: what comes is mostly sorted already.
+/// `rows`, sorted, each key once. Added up first: the batches of a busy second name the same keys
+/// again and again, and what is sorted then is only what is written.
 pub(super) fn summed<'a, const K: usize, const V: usize>(
     rows: impl Iterator<Item = ([Value<'a>; K], [u64; V])>,
 ) -> Result<Additions<'a, K, V>, Error> {
-    let mut all: Vec<_> = rows.collect();
-    all.sort_by_key(|(key, _)| *key);
-    let mut sums: Additions<'a, K, V> = Vec::with_capacity(all.len());
-    for (key, values) in all {
-        let mut numbers = [0; V];
-        for (number, value) in numbers.iter_mut().zip(values) {
-            *number = limits::number(value).map_err(Error::Poison)?;
+    let mut places = HashMap::with_hasher(RandomState::default());
+    let mut sums: Additions<'a, K, V> = Vec::new();
+    for (key, values) in rows {
+        let place = *places.entry(key).or_insert(sums.len());
+        if place == sums.len() {
+            sums.push((key, [0; V]));
         }
-        match sums.last_mut() {
-            Some((last, sum)) if *last == key => {
-                for (sum, number) in sum.iter_mut().zip(numbers) {
-                    *sum = limits::sum(*sum, number)?;
-                }
-            }
-            _ => sums.push((key, numbers)),
+        for (sum, value) in sums[place].1.iter_mut().zip(values) {
+            let number = limits::number(value).map_err(Error::Poison)?;
+            *sum = limits::sum(*sum, number)?;
         }
     }
+    sums.sort_unstable_by_key(|(key, _)| *key);
     Ok(sums)
 }
 

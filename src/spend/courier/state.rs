@@ -12,8 +12,10 @@ use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
 use crate::supervision::Backoff;
 
-/// Batches in one call: Redis does nothing else meanwhile.
+/// Batches in one call, and their rows: Redis does nothing else meanwhile, and its answer has to come
+/// in time. Twenty thousand rows are a megabyte, and as many as the largest batch has.
 const MOST_AT_ONCE: usize = 32;
+const MOST_ROWS_AT_ONCE: usize = 20_000;
 /// Batches in one question.
 const MOST_ASKED: usize = 1_024;
 /// Entries looked at with one question.
@@ -291,9 +293,16 @@ impl State {
             return Vec::new();
         }
         let waiting = self.items.values_mut();
+        let mut rows = 0;
         let going: Vec<_> = waiting
             .filter(|item| item.place == Place::Waiting)
             .take(MOST_AT_ONCE)
+            .take_while(|item| {
+                let first = rows == 0;
+                // One for its id.
+                rows += item.batch.row_count() + 1;
+                first || rows <= MOST_ROWS_AT_ONCE
+            })
             .map(|item| {
                 item.place = Place::Going;
                 Arc::clone(&item.batch)

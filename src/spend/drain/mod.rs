@@ -13,6 +13,7 @@ mod actor;
 mod message;
 mod round;
 mod state;
+mod stride;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,16 +8,16 @@ use tokio::time::Instant;
 
 use super::Arguments;
 use super::state::Ended;
+use super::stride::Stride;
 use crate::spend::portion::Portion;
 use crate::spend::stream::{Content, Entry, StreamError};
 use crate::spend::transaction::{self, letter_about};
 use crate::store::{self, BatchId, DeadLetter, Fence, SealedBatch, aside};
 
-/// Entries in one answer of Redis.
-const MOST_READ: usize = 32;
-/// Read before anything is written: so many entries, or so many bytes of them.
+/// Read before anything is written: so many entries, or so many bytes of them, which are two to three
+/// times as many in memory.
 const MOST_ENTRIES: usize = 1_024;
-const MOST_BYTES: u64 = 16 << 20;
+const MOST_BYTES: u64 = 64 << 20;
 
 /// Of a batch's text, about.
 const BYTES_OF_A_ROW: u64 = 50;
@@ -104,12 +104,15 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
 
     /// Reads and writes until there is nothing more to read. Returns how many batches that were.
     async fn empty(&self, epoch: u64) -> Result<usize, Stop> {
-        let (mut source, mut batches) = (Source::New, 0);
+        let (mut source, mut stride, mut batches) = (Source::New, Stride::default(), 0);
         loop {
             let (mut load, mut stopped) = (Load::default(), None);
             while load.has_room() && !matches!(source, Source::Nowhere) {
-                match self.read(&mut source).await {
-                    Ok(entries) => load.take(entries),
+                match self.read(&mut source, stride).await {
+                    Ok(entries) => {
+                        stride.answered(entries.iter().map(|entry| entry.bytes).sum());
+                        load.take(entries);
+                    }
                     // What was read before is there all the same.
                     Err(stop) => stopped = Some(stop),
                 }
@@ -132,12 +135,12 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         }
     }
 
-    async fn read(&self, source: &mut Source) -> Result<Vec<Entry>, Stop> {
+    async fn read(&self, source: &mut Source, stride: Stride) -> Result<Vec<Entry>, Stop> {
         let stream = &self.0.stream;
         Ok(match source {
             Source::New => {
-                let entries = stream.read(MOST_READ).await?;
-                if entries.len() < MOST_READ {
+                let entries = stream.read(stride.entries()).await?;
+                if entries.len() < stride.entries() {
                     *source = Source::Pending;
                 }
                 entries
@@ -150,7 +153,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
                 Vec::new()
             }
             Source::Claimed(cursor) => {
-                let (entries, next) = stream.claim(cursor, MOST_READ).await?;
+                let (entries, next) = stream.claim(cursor, stride.entries()).await?;
                 *source = next.map_or(Source::Nowhere, Source::Claimed);
                 entries
             }
@@ -232,12 +235,12 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
 }
 
 impl Load {
-    fn take(&mut self, entries: Vec<Entry>) {
+    fn take(&mut self, mut entries: Vec<Entry>) {
         let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
         self.bytes += bytes;
         let rows = usize::try_from(bytes / BYTES_OF_A_ROW).unwrap_or(usize::MAX);
         let contents = aside(rows, || {
-            entries.iter().map(Entry::content).collect::<Vec<_>>()
+            entries.iter_mut().map(Entry::content).collect::<Vec<_>>()
         });
         for (entry, content) in entries.into_iter().zip(contents) {
             match content {

@@ -5,8 +5,9 @@
 //! names that are known. Its size is bounded by accounts × models × endpoints × days, however many
 //! requests there are, which is what lets a batch stay open while the database is away.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::payload::Record;
 use crate::domain::{EntityKind, TokenCounts};

@@ -29,11 +29,13 @@ pub(in crate::spend) enum Content {
 }
 
 impl Entry {
-    /// Reads it. What calls itself one batch and is another is neither.
-    pub(in crate::spend) fn content(&self) -> Content {
+    /// Reads it, once, and lets go of the text. What calls itself one batch and is another is
+    /// neither.
+    pub(in crate::spend) fn content(&mut self) -> Content {
+        let body = std::mem::take(&mut self.body);
         let garbage =
-            |why: String| Content::Garbage(why, String::from_utf8_lossy(&self.body).into_owned());
-        match payload::decode(&self.body) {
+            |why: String| Content::Garbage(why, String::from_utf8_lossy(&body).into_owned());
+        match payload::decode(&body) {
             Ok(batch) if self.batch == Some(batch.id) => Content::Batch(batch),
             Ok(batch) if !batch.id.is_possible() => {
                 garbage(format!("no batch has the number {}", batch.id.seq))

@@ -58,6 +58,8 @@ pub struct Depth {
     pub rows: u64,
     /// Bytes of their texts.
     pub bytes: u64,
+    /// It has room for a tenth more at most.
+    pub crowded: bool,
 }
 
 /// Redis did not do it, or nobody knows whether it did.
@@ -196,10 +198,16 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Stream<C> {
         let (batches, backlog): (u64, [Option<i64>; 2]) =
             answered(ask.query_async(&mut self.connection.clone())).await?;
         let [rows, bytes] = backlog.map(|n| u64::try_from(n.unwrap_or(0)).unwrap_or(0));
+        let crowds = |waiting: u64, most: u64| waiting > most - most / 10;
+        let StreamLimits {
+            entries,
+            bytes: most,
+        } = self.limits;
         Ok(Depth {
             batches,
             rows,
             bytes,
+            crowded: crowds(batches, entries) || crowds(bytes, most),
         })
     }
 

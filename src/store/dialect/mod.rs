@@ -57,7 +57,7 @@ pub(super) async fn end<C: Dialect>(connection: &mut C, how: &str) -> Result<(),
 }
 
 /// A value in a statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Value<'a> {
     Text(&'a str),
     Number(i64),
