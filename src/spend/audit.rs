@@ -2,7 +2,8 @@
 //!
 //! A router answers for its own records: written down, and since then in the database, in dead
 //! letters, or still owed, where what is owed is counted in the journal and not computed from the rest.
-//! The database answers for every producer there ever was: its batches are numbered without gaps, so
+//! And what it takes for done the database has to have, record by record, from that router's own run:
+//! a database that was set back to yesterday is found so. The database answers for every producer there ever was: its batches are numbered without gaps, so
 //! a number that is missing below one that is there is usage that some journal still holds. And each
 //! transaction writes all tables, so their sums have to agree, but for what is in dead letters: that
 //! is read, and added where it is missing, so that a letter hides nothing else.
@@ -17,7 +18,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::payload;
+use super::{SpendStats, payload};
 use crate::store::{Compared, Error, MAX_DISAGREEMENTS, Progress, SpendSums, Store};
 
 /// Dead letters read at once: they may be large.
@@ -26,7 +27,7 @@ const LETTERS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Records of one router, since it started or found in its journal then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Account {
     /// Written down.
     pub recorded: u64,
@@ -60,7 +61,9 @@ pub struct Producer {
     pub newest: u64,
     /// First and last of the batches that are missing before that.
     pub missing: Vec<(u64, u64)>,
-    /// Records in dead letters that have not been replayed.
+    /// Records in its batches that are in the database, those that were set aside included.
+    pub records: u64,
+    /// Of these, those in dead letters that have not been replayed.
     pub dead_lettered: u64,
     /// When something of it was last written, in Unix seconds.
     pub last_seen: i64,
@@ -78,6 +81,25 @@ pub enum Problem {
         first: u64,
         /// The last of them.
         last: u64,
+    },
+    /// The database has fewer records of a run than its router takes for done, or more than it ever
+    /// wrote down.
+    Records {
+        /// Whose.
+        producer: String,
+        /// What the router takes for done.
+        done: u64,
+        /// What it has written down.
+        recorded: u64,
+        /// What the database has.
+        applied: u64,
+    },
+    /// The records of a router are not all somewhere.
+    Account {
+        /// Which run; `None`: of all that are in its journal.
+        producer: Option<String>,
+        /// What it says.
+        account: Account,
     },
     /// The total of an account is not the sum of its days.
     Spend {
@@ -134,17 +156,46 @@ impl Audit {
     pub fn holds(&self) -> bool {
         self.problems.is_empty()
     }
+
+    /// Holds what is in the database against what its router says: `before` it was looked at, and now.
+    fn compare(&mut self, router: &SpendStats, producer: &str, before: Account) {
+        let (all, (_, now)) = (router.account(), router.own());
+        let of_it = |one: &&Producer| one.producer == producer;
+        let applied = self.producers.iter().find(of_it).map_or(0, |p| p.records);
+        let done = before.committed + before.dead_lettered;
+        if applied < done || applied > now.recorded {
+            self.problems.push(Problem::Records {
+                producer: producer.to_owned(),
+                done,
+                recorded: now.recorded,
+                applied,
+            });
+        }
+        for (producer, account) in [(None, all), (Some(producer.to_owned()), now)] {
+            if !account.holds() {
+                self.problems.push(Problem::Account { producer, account });
+            }
+        }
+    }
 }
 
-/// Asks the database about everything that was ever written to it. What does not hold is looked at
-/// again for as long as `patience`.
+/// Asks the database about everything that was ever written to it, and a router that is running, if
+/// there is one, about its own. What does not hold is looked at again for as long as `patience`.
 ///
 /// # Errors
-/// When it does not answer.
-pub async fn verify(store: &Store, patience: Duration) -> Result<Audit, Error> {
+/// When the database does not answer.
+pub async fn verify(
+    store: &Store,
+    router: Option<&SpendStats>,
+    patience: Duration,
+) -> Result<Audit, Error> {
     let deadline = Instant::now() + patience;
     loop {
-        let audit = look(store).await?;
+        let before = router.map(SpendStats::own);
+        let mut audit = look(store).await?;
+        if let (Some(router), Some((producer, before))) = (router, before) {
+            audit.compare(router, &producer.to_string(), before);
+        }
         if audit.holds() || Instant::now() + PAUSE > deadline {
             return Ok(audit);
         }
@@ -166,6 +217,7 @@ async fn look(store: &Store) -> Result<Audit, Error> {
     }
     let producer = |one: Progress| Producer {
         dead_lettered: letters.records.get(&one.producer).copied().unwrap_or(0),
+        records: one.records,
         through: one.through,
         newest: one.newest,
         missing: one.missing,
@@ -307,6 +359,29 @@ impl fmt::Display for Problem {
                 f,
                 "batches {first} to {last} of producer {producer} are not in the database, and later ones are"
             ),
+            Self::Records {
+                producer,
+                done,
+                recorded,
+                applied,
+            } => write!(
+                f,
+                "this router, as producer {producer}, wrote down {recorded} requests and takes {done} of \
+                 them for done; the database has {applied}"
+            ),
+            Self::Account { account, .. } => {
+                let Account {
+                    recorded,
+                    committed,
+                    dead_lettered,
+                    pending,
+                } = account;
+                write!(
+                    f,
+                    "this router recorded {recorded} requests, of which {committed} are committed, \
+                     {pending} pending and {dead_lettered} dead-lettered"
+                )
+            }
             Self::Spend {
                 kind,
                 entity,

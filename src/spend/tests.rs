@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
@@ -228,6 +229,38 @@ async fn actors_killed_under_load_lose_and_double_nothing() {
     spend.shutdown(Instant::now() + SOON).await.unwrap();
     assert_eq!(counted(&store).await, once(0..1_000));
     assert_eq!(spend.stats().pending(), 0);
+}
+
+/// Not twice a second, as a scrape is, but as often as a processor can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_looks_sees_sums_that_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spend, store) = open(dir.path()).await;
+    let (stats, over) = (Arc::clone(spend.stats()), Arc::new(AtomicBool::new(false)));
+    let told = Arc::clone(&over);
+    let looking = std::thread::spawn(move || {
+        let mut looks = 0_u64;
+        while !told.load(Relaxed) {
+            for account in [stats.account(), stats.own().1] {
+                assert!(account.holds(), "{account:?}");
+            }
+            looks += 1;
+        }
+        looks
+    });
+    for first in (0..8_000).step_by(400) {
+        let some = first..first + 400;
+        try_join_all(some.map(|number| spend.record(record(number))))
+            .await
+            .unwrap();
+        assert!(spend.stats().recorded() >= u64::from(first) + 400);
+    }
+    spend.flush_now(SOON).await.unwrap();
+    over.store(true, Relaxed);
+    assert!(looking.join().unwrap() > 1_000);
+    assert_eq!(spend.stats().own().1.committed, 8_000);
+    let audit = verify(&store, Some(spend.stats()), Duration::ZERO).await;
+    assert_eq!(audit.unwrap().problems, []);
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub struct Progress {
     pub missing: Vec<(u64, u64)>,
     /// When something of it was last written, in Unix seconds.
     pub last_seen: i64,
+    /// Requests in all that have been applied.
+    pub records: u64,
 }
 
 /// A total, and the sum of the rows it should be the total of. Numbers are money, tokens read, tokens
@@ -69,14 +71,22 @@ const TOKENS: Pair = Pair {
     values: &["input_tokens", "output_tokens", "total_tokens"],
 };
 
-const PRODUCERS: &str = "SELECT spend_producers.producer AS producer, \
-        spend_producers.high_water AS high_water, spend_producers.last_seen AS last_seen, \
-        count(spend_batches.seq) AS listed, max(spend_batches.seq) AS newest \
-    FROM spend_producers LEFT JOIN spend_batches \
-        ON spend_batches.producer = spend_producers.producer \
-        AND spend_batches.seq > spend_producers.high_water \
-    GROUP BY spend_producers.producer, spend_producers.high_water, spend_producers.last_seen \
-    ORDER BY spend_producers.producer";
+/// `text` is the type a sum is cast to.
+fn asking_for_producers(text: &str) -> String {
+    format!(
+        "SELECT spend_producers.producer AS producer, \
+            spend_producers.high_water AS high_water, spend_producers.last_seen AS last_seen, \
+            count(spend_batches.seq) AS listed, max(spend_batches.seq) AS newest, \
+            CAST(spend_producers.records + COALESCE(sum(spend_batches.records), 0) AS {text}) \
+                AS records \
+        FROM spend_producers LEFT JOIN spend_batches \
+            ON spend_batches.producer = spend_producers.producer \
+            AND spend_batches.seq > spend_producers.high_water \
+        GROUP BY spend_producers.producer, spend_producers.high_water, \
+            spend_producers.last_seen, spend_producers.records \
+        ORDER BY spend_producers.producer"
+    )
+}
 
 /// The batches listed beyond the high water, and the high water itself, negative and less one.
 const LISTED: &str = "SELECT seq AS number FROM spend_batches WHERE producer = ? \
@@ -95,6 +105,8 @@ struct ReadProducer {
     listed: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     newest: Option<i64>,
+    #[diesel(sql_type = Text)]
+    records: String,
 }
 
 #[derive(QueryableByName)]
@@ -198,23 +210,24 @@ impl Store {
         for one in read {
             let newest = one.newest.unwrap_or(one.high_water);
             // As many as there would be: nothing can be missing.
-            if newest - one.high_water == one.listed {
-                all.push(Progress {
-                    producer: one.producer,
-                    through: newest.unsigned_abs(),
-                    newest: newest.unsigned_abs(),
-                    missing: Vec::new(),
-                    last_seen: one.last_seen,
-                });
-                continue;
-            }
-            let name = [Value::Text(&one.producer); 3];
-            let mut listed = reading!(self, |conn| conn.numbers(LISTED, &name))?;
-            listed.sort_unstable();
-            // It may have been raised since we asked for it.
-            let water = listed.first().map_or(one.high_water, |first| -1 - first);
-            let listed = listed.get(1..).unwrap_or_default();
-            all.push(followed(one.producer, water, one.last_seen, listed));
+            let (through, newest, missing) = if newest - one.high_water == one.listed {
+                (newest.unsigned_abs(), newest.unsigned_abs(), Vec::new())
+            } else {
+                let name = [Value::Text(&one.producer); 3];
+                let mut listed = reading!(self, |conn| conn.numbers(LISTED, &name))?;
+                listed.sort_unstable();
+                // It may have been raised since we asked for it.
+                let water = listed.first().map_or(one.high_water, |first| -1 - first);
+                followed(water, listed.get(1..).unwrap_or_default())
+            };
+            all.push(Progress {
+                producer: one.producer,
+                through,
+                newest,
+                missing,
+                last_seen: one.last_seen,
+                records: one.records.parse().unwrap_or(u64::MAX),
+            });
         }
         Ok(all)
     }
@@ -231,7 +244,7 @@ async fn producers<C: Dialect>(connection: &mut C) -> Result<Vec<ReadProducer>, 
 where
     ReadProducer: QueryableByName<C::Backend>,
 {
-    connection.rows(PRODUCERS, &[]).await
+    connection.rows(&asking_for_producers(C::TEXT), &[]).await
 }
 
 impl From<ReadCompared> for Compared {
@@ -247,7 +260,7 @@ impl From<ReadCompared> for Compared {
 }
 
 /// From the number up to which all is there, through those that are listed beyond it.
-fn followed(producer: String, high_water: i64, last_seen: i64, listed: &[i64]) -> Progress {
+fn followed(high_water: i64, listed: &[i64]) -> (u64, u64, Vec<(u64, u64)>) {
     let (mut through, mut newest, mut missing) = (high_water, high_water, Vec::new());
     for &seq in listed {
         if seq > newest + 1 {
@@ -258,13 +271,7 @@ fn followed(producer: String, high_water: i64, last_seen: i64, listed: &[i64]) -
             through = seq;
         }
     }
-    Progress {
-        producer,
-        through: through.unsigned_abs(),
-        newest: newest.unsigned_abs(),
-        missing,
-        last_seen,
-    }
+    (through.unsigned_abs(), newest.unsigned_abs(), missing)
 }
 
 #[cfg(test)]
@@ -273,13 +280,9 @@ mod tests {
 
     #[test]
     fn what_is_missing_lies_between_what_is_there() {
-        let told = |high_water, listed: &[i64]| {
-            let one = followed(String::new(), high_water, 0, listed);
-            (one.through, one.newest, one.missing)
-        };
-        assert_eq!(told(5, &[]), (5, 5, vec![]));
-        assert_eq!(told(5, &[6, 7]), (7, 7, vec![]));
-        assert_eq!(told(0, &[2]), (0, 2, vec![(1, 1)]));
-        assert_eq!(told(3, &[4, 8, 9, 11]), (4, 11, vec![(5, 7), (10, 10)]));
+        assert_eq!(followed(5, &[]), (5, 5, vec![]));
+        assert_eq!(followed(5, &[6, 7]), (7, 7, vec![]));
+        assert_eq!(followed(0, &[2]), (0, 2, vec![(1, 1)]));
+        assert_eq!(followed(3, &[4, 8, 9, 11]), (4, 11, vec![(5, 7), (10, 10)]));
     }
 }

@@ -26,6 +26,7 @@ diesel::table! {
         producer -> Text,
         seq -> BigInt,
         applied_at -> BigInt,
+        records -> BigInt,
     }
 }
 
@@ -81,6 +82,7 @@ diesel::table! {
         producer -> Text,
         high_water -> BigInt,
         last_seen -> BigInt,
+        records -> BigInt,
     }
 }
 

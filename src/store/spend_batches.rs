@@ -6,11 +6,12 @@
 //! to find out how a lost connection ended: it asks again.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::Store;
-use super::batch::BatchId;
+use super::batch::{BatchId, SealedBatch};
 use super::dialect::{Dialect, Merge, Rows, Table, Value};
 use super::error::Error;
 use super::limits;
@@ -22,7 +23,7 @@ const TABLE: Table = Table {
     key: &["producer", "seq"],
     // Under its producer's lock nobody else can have written it since we looked. Should that ever be
     // wrong, the transaction fails, and the next attempt sees the id.
-    values: &[("applied_at", Merge::Refuse)],
+    values: &[("applied_at", Merge::Refuse), ("records", Merge::Refuse)],
 };
 
 /// Numbers asked for with one statement.
@@ -98,19 +99,21 @@ pub(super) async fn listed<C: Dialect>(
     Ok(listed)
 }
 
-/// Adds the rows of `ids`, which have none.
+/// Adds the rows of `batches`, which have none.
 pub(super) async fn list<C: Dialect>(
     connection: &mut C,
-    ids: &[BatchId],
+    batches: &[Arc<SealedBatch>],
     now: i64,
 ) -> Result<(), Error> {
-    let mut ids = ids.to_vec();
-    ids.sort_unstable();
-    let names: Vec<String> = ids.iter().map(|id| id.producer.to_string()).collect();
-    let mut rows = Vec::with_capacity(ids.len());
-    for (id, name) in ids.iter().zip(&names) {
+    let mut batches: Vec<_> = batches.iter().map(|one| (one.id, one.records)).collect();
+    batches.sort_unstable();
+    let name = |(id, _): &(BatchId, u64)| id.producer.to_string();
+    let names: Vec<String> = batches.iter().map(name).collect();
+    let mut rows = Vec::with_capacity(batches.len());
+    for ((id, records), name) in batches.into_iter().zip(&names) {
         let seq = limits::number(id.seq).map_err(Error::Poison)?;
-        rows.push(([Value::Text(name), Value::Number(seq)], [now]));
+        let records = limits::number(records).map_err(Error::Poison)?;
+        rows.push(([Value::Text(name), Value::Number(seq)], [now, records]));
     }
     connection.add(&Rows::new(&TABLE, &rows)).await
 }

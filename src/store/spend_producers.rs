@@ -27,7 +27,11 @@ pub(super) type HighWaters = BTreeMap<Uuid, u64>;
 const TABLE: Table = Table {
     name: "spend_producers",
     key: &["producer"],
-    values: &[("high_water", Merge::Keep), ("last_seen", Merge::Replace)],
+    values: &[
+        ("high_water", Merge::Keep),
+        ("last_seen", Merge::Replace),
+        ("records", Merge::Keep),
+    ],
 };
 
 /// Numbers looked at with one statement.
@@ -42,7 +46,7 @@ pub(super) async fn lock<C: Dialect>(
     let names: Vec<String> = producers.iter().map(Uuid::to_string).collect();
     let rows: Vec<_> = names
         .iter()
-        .map(|name| ([Value::Text(name)], [0, now]))
+        .map(|name| ([Value::Text(name)], [0, now, 0]))
         .collect();
     connection.add(&Rows::new(&TABLE, &rows)).await?;
     // Each has a row now, and names sort as their bytes do.
@@ -137,8 +141,12 @@ async fn prune<C: Dialect>(
     if after == before {
         return Ok(0);
     }
-    let raise = "UPDATE spend_producers SET high_water = ? WHERE producer = ?";
-    connection.run(raise, &[Value::Number(after), name]).await?;
+    let raise = "UPDATE spend_producers SET high_water = ?, records = records + \
+         (SELECT sum(spend_batches.records) FROM spend_batches \
+          WHERE spend_batches.producer = ? AND spend_batches.seq > ? AND spend_batches.seq <= ?) \
+         WHERE producer = ?";
+    let [from, to] = [before, after].map(Value::Number);
+    connection.run(raise, &[to, name, from, to, name]).await?;
     let forget = "DELETE FROM spend_batches WHERE producer = ? AND seq <= ?";
     connection.run(forget, &[name, Value::Number(after)]).await
 }

@@ -466,7 +466,41 @@ async fn what_was_tampered_with_or_lacks_is_named() {
     );
     let days = found[1]["days"]["spend_nano_usd"].as_i64().unwrap();
     assert_eq!(found[1]["total"]["spend_nano_usd"], days - 1);
-    assert_eq!(found.as_array().unwrap().len(), 2, "{broken}");
-    assert_eq!(broken["problems"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        (&found[2]["what"], &found[2]["done"], &found[2]["applied"]),
+        (&json!("records"), &json!(2), &json!(1))
+    );
+    assert_eq!(found.as_array().unwrap().len(), 3, "{broken}");
+    assert_eq!(broken["problems"].as_array().unwrap().len(), 3);
+    herd.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_was_set_back_is_found_by_what_routers_took_for_done() {
+    let herd = priced(Plan::servers(1)).await;
+    let (key, _) = key(&herd).await;
+    chat(&herd, &key, "").await;
+    herd.counted().await;
+    // As it was before the first request: in itself everything agrees.
+    for table in [
+        "spend_batches",
+        "spend_producers",
+        "spend",
+        "spend_periods",
+        "daily_spend",
+        "token_counts",
+        "token_time_series",
+    ] {
+        sql(&herd, &format!("DELETE FROM {table}"));
+    }
+    let set_back = herd.get("/admin/spend/verify").await.json();
+    assert_eq!(set_back["holds"], false);
+    assert_eq!(
+        set_back["database"]["problems"],
+        json!([{
+            "what": "records", "producer": set_back["producer"],
+            "done": 1, "recorded": 1, "applied": 0,
+        }])
+    );
     herd.finish().await;
 }

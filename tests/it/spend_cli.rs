@@ -99,16 +99,22 @@ async fn the_queue_and_the_proof_name_routers_that_did_not_answer() {
         table.contains("for itself") && table.contains("dead letters waiting: 0"),
         "{table}"
     );
-    let proof = json_of(&herd, &["spend", "verify"]).await;
+    let url = herd.url();
+    let proof = json_of(&herd, &["spend", "verify", "--address", &url]).await;
     assert_eq!(
         (
             &proof["holds"],
-            &proof["routers"][1]["records"]["committed"]
+            &proof["routers"][0]["records"]["committed"]
         ),
         (&json!(true), &json!(1))
     );
-    let table = told(&herdsman(&herd, &["spend", "verify"]).await);
+    // What nobody could be asked about is not proven.
+    let unproven = herdsman(&herd, &["spend", "verify"]).await;
+    assert_eq!(unproven.status.code(), Some(1), "{unproven:?}");
+    let table = told(&unproven);
     assert!(table.contains("not asked: http://127.0.0.1:1"), "{table}");
+    let said = String::from_utf8(unproven.stderr).unwrap();
+    assert!(said.contains("http://127.0.0.1:1 was not asked"), "{said}");
     herd.finish().await;
 }
 
@@ -152,7 +158,8 @@ async fn verify_fails_when_it_does_not_hold_with_a_router_and_without() {
         &herd,
         "UPDATE daily_spend SET output_tokens = output_tokens + 1 WHERE kind = 'team'",
     );
-    for arguments in [&["spend", "verify"][..], &offline] {
+    let online = ["spend", "verify", "--address", &herd.url()];
+    for arguments in [&online[..], &offline] {
         let ended = herdsman(&herd, arguments).await;
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
         let said = String::from_utf8(ended.stderr).unwrap();

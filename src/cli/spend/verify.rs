@@ -1,7 +1,8 @@
 //! `herdsman spend verify`: whether everything adds up. It fails when it does not.
 //!
 //! Every router of `--address` answers for its own records, the first that answers also for the
-//! database. One that cannot be reached is named: nobody knows what its journal still holds. Without
+//! database. One that cannot be reached is a problem like any other: nobody knows what its journal
+//! still holds, and what is not known does not add up. Without
 //! any router the database alone can be asked, on demand only: the configuration at hand may be
 //! about another database than that of the routers one meant.
 
@@ -25,6 +26,7 @@ pub(super) async fn run(client: &Client, output: Output) -> Result<(), Failure> 
         let verified = match answer {
             Ok(verified) => verified,
             Err(why) => {
+                problems.push(format!("{address} was not asked: {why}"));
                 routers.push(json!({ "address": address, "error": why }));
                 continue;
             }
@@ -57,7 +59,7 @@ pub(super) async fn offline(config: &Config, output: Output) -> Result<(), Failu
         return Err(Failure::to("verify the database")(text));
     }
     let store = super::database(config).await?;
-    let audit = spend::verify(&store, PATIENCE)
+    let audit = spend::verify(&store, None, PATIENCE)
         .await
         .map_err(Failure::to("verify the database"))?;
     let problems: Vec<String> = audit.problems.iter().map(ToString::to_string).collect();

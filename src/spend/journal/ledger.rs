@@ -7,13 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use uuid::Uuid;
 
-use super::aggregate::Aggregate;
 use super::disk::SegmentName;
-use crate::spend::SpendStats;
 use crate::spend::payload::timed_rows;
 use crate::store::{BatchId, SealedBatch};
 
@@ -28,6 +25,8 @@ pub(super) struct Ledger {
     out: usize,
     most_out: usize,
     records: u64,
+    /// Of these, those of former processes.
+    found: u64,
     timed_rows: u64,
     bytes: u64,
     oldest: Option<i64>,
@@ -42,6 +41,8 @@ struct Owed {
     oldest: i64,
     /// Records that its segment does not have any more.
     lost: u64,
+    /// A former process wrote it.
+    found: bool,
     place: Place,
 }
 
@@ -78,6 +79,8 @@ pub(super) struct Settled {
     pub(super) records: u64,
     /// Of these, those that were damaged on the disk before anybody had them.
     pub(super) lost: u64,
+    /// A former process wrote it.
+    pub(super) found: bool,
 }
 
 /// What a segment still had when it was read again.
@@ -85,8 +88,8 @@ pub(super) struct Settled {
 pub(super) struct Loaded {
     /// To be handed out.
     pub(super) batches: Vec<Arc<SealedBatch>>,
-    /// Records of batches of which nothing is left.
-    pub(super) gone: u64,
+    /// Batches of which nothing is left.
+    pub(super) gone: Vec<Settled>,
     /// Records that are missing, these included.
     pub(super) lost: u64,
 }
@@ -100,6 +103,7 @@ impl Ledger {
             out: 0,
             most_out,
             records: 0,
+            found: 0,
             timed_rows: 0,
             bytes: 0,
             oldest: None,
@@ -140,9 +144,9 @@ impl Ledger {
         }
     }
 
-    /// A batch that lies whole in `segment`; `ready` when the disk has it. One that is known already,
-    /// because someone copied a segment, holds no second file.
-    pub(super) fn owe(&mut self, segment: SegmentName, batch: Arc<SealedBatch>, ready: bool) {
+    /// A batch that lies whole in `segment`; `found` when a former process wrote it, and the disk has
+    /// it. One that is known already, because someone copied a segment, holds no second file.
+    pub(super) fn owe(&mut self, segment: SegmentName, batch: Arc<SealedBatch>, found: bool) {
         let id = batch.id;
         if self.batches.contains_key(&id) {
             return;
@@ -157,13 +161,16 @@ impl Ledger {
             rows: batch.row_count(),
             oldest: batch.oldest,
             lost: 0,
+            found,
             place: Place::Unsynced(batch),
         };
-        self.records += owed.records;
+        let batch_records = owed.records;
+        self.records += batch_records;
         self.timed_rows += owed.timed_rows;
         self.oldest = self.oldest.into_iter().chain([owed.oldest]).min();
         self.batches.insert(id, owed);
-        if ready {
+        if found {
+            self.found += batch_records;
             self.ready(id, false);
         }
     }
@@ -218,7 +225,7 @@ impl Ledger {
                     self.out += owed.rows;
                     owed.place = Place::Out { batch, held: false };
                 }
-                None => loaded.gone += self.settle(id).map_or(0, |settled| settled.records),
+                None => loaded.gone.extend(self.settle(id)),
             }
         }
         if loaded.lost > 0
@@ -255,6 +262,9 @@ impl Ledger {
             self.out -= owed.rows;
         }
         self.records -= owed.records;
+        if owed.found {
+            self.found -= owed.records;
+        }
         self.timed_rows -= owed.timed_rows;
         if let Some(segment) = self.segments.get_mut(&owed.segment) {
             segment.owed -= 1;
@@ -265,6 +275,7 @@ impl Ledger {
         Some(Settled {
             records: owed.records,
             lost: owed.lost,
+            found: owed.found,
         })
     }
 
@@ -300,14 +311,18 @@ impl Ledger {
         self.batches.len()
     }
 
-    /// Shows how much is owed, with what is in the batch that is still `open`.
-    pub(super) fn publish(&self, open: &Aggregate, stats: &SpendStats) {
-        let batches = self.batches.len() as u64 + u64::from(!open.is_empty());
-        stats.batches.store(batches, Relaxed);
-        stats.rows.store(self.timed_rows + open.rows(), Relaxed);
-        stats.owed.store(self.records + open.records(), Relaxed);
-        let oldest = self.oldest.into_iter().chain(open.oldest()).min();
-        stats.oldest.store(oldest.unwrap_or(i64::MAX), Relaxed);
-        stats.journal_bytes.store(self.bytes, Relaxed);
+    /// Records that are owed; of these, those of former processes.
+    pub(super) fn records(&self) -> (u64, u64) {
+        (self.records, self.found)
+    }
+
+    /// Rows that are owed and belong to a minute or a day.
+    pub(super) fn timed_rows(&self) -> u64 {
+        self.timed_rows
+    }
+
+    /// When the oldest record that is owed ended, in Unix seconds.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        self.oldest
     }
 }

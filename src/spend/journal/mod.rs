@@ -28,6 +28,7 @@
 //! read again from their segments.
 
 mod aggregate;
+mod counts;
 mod current;
 mod disk;
 mod frame;

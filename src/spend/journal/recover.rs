@@ -32,7 +32,6 @@ pub(super) fn recover(disk: &dyn Disk, limits: Limits, stats: &SpendStats) -> io
                 tell(name, &replayed, stats);
                 ledger.found(name, bytes.len() as u64, replayed.is_damaged());
                 for batch in replayed.batches {
-                    stats.recorded.fetch_add(batch.records, Relaxed);
                     ledger.owe(name, Arc::new(batch), true);
                 }
             }

@@ -1,21 +1,27 @@
-//! What can be seen of the counting pipeline: single-writer atomics, read by whoever asks.
+//! What can be seen of the counting pipeline: read by whoever asks, each part written by one.
 //!
 //! Conservation: every record is pending, committed or dead-lettered. What is shown as pending is
 //! computed from the others, so that the three always add up; and beside it the journal counts what
-//! it owes, so that anyone can see that the sum is not only made to be right.
+//! it owes, so that anyone can see that the sum is not only made to be right. All of them are of one
+//! moment ([`kept`]).
 
+mod kept;
 mod metrics;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use uuid::Uuid;
 
 use super::audit::Account;
 use super::stream::Depth;
 use crate::cluster::lease;
+
+pub(super) use kept::Kept;
 
 /// A transaction on a local file takes about a millisecond, over a network ten; from one second on
 /// it is late, and at five SQLite stops waiting for a lock.
@@ -26,29 +32,15 @@ const FLUSH_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.
 pub struct SpendStats {
     /// Who may write what all routers counted; `None` when this one writes for itself.
     lease: Option<lease::Handle>,
-    /// Records written down, since the start of the process or found in its journal.
-    pub(super) recorded: AtomicU64,
-    /// Records known to be in the database.
-    pub(super) committed: AtomicU64,
-    /// Records of which something is in dead letters.
-    pub(super) dead_lettered: AtomicU64,
+    /// What the journal last said.
+    pub(super) kept: ArcSwap<Kept>,
     /// Records that could not be written down.
     pub(super) refused: AtomicU64,
     /// Records whose tokens or price nobody believes, written down as the most that is believed.
     pub(super) capped: AtomicU64,
-    /// Records that the journal still has to bring to the database.
-    pub(super) owed: AtomicU64,
-    /// Batches not known to be in the database, the open one included.
-    pub(super) batches: AtomicU64,
-    /// Rows in these that belong to a minute or a day.
-    pub(super) rows: AtomicU64,
-    /// When the oldest pending record ended, in Unix seconds; [`i64::MAX`] when nothing is pending.
-    pub(super) oldest: AtomicI64,
-    pub(super) journal_bytes: AtomicU64,
-    /// How large it may grow.
+    /// How large the journal it may grow.
     pub(super) journal_limit: AtomicU64,
     pub(super) journal_errors: AtomicU64,
-    pub(super) journal_healthy: AtomicBool,
     pub(super) flush_errors: AtomicU64,
     pub(super) flush_seconds: Histogram,
     /// Dead letters this router wrote.
@@ -58,7 +50,7 @@ pub struct SpendStats {
     /// Batches that Redis had and lost.
     pub(super) resent: AtomicU64,
     pub(super) redis_errors: AtomicU64,
-    /// The last append found no room.
+    /// The last append found no room, and there is still little.
     pub(super) redis_full: AtomicBool,
     /// Redis answered the last question how much waits.
     pub(super) redis_seen: AtomicBool,
@@ -78,19 +70,11 @@ impl SpendStats {
     pub(super) fn new(lease: Option<lease::Handle>) -> Self {
         Self {
             lease,
-            recorded: AtomicU64::new(0),
-            committed: AtomicU64::new(0),
-            dead_lettered: AtomicU64::new(0),
+            kept: ArcSwap::from_pointee(Kept::nothing()),
             refused: AtomicU64::new(0),
             capped: AtomicU64::new(0),
-            owed: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
-            rows: AtomicU64::new(0),
-            oldest: AtomicI64::new(i64::MAX),
-            journal_bytes: AtomicU64::new(0),
             journal_limit: AtomicU64::new(0),
             journal_errors: AtomicU64::new(0),
-            journal_healthy: AtomicBool::new(true),
             flush_errors: AtomicU64::new(0),
             flush_seconds: Histogram::new(FLUSH_BUCKETS),
             dead_letters: AtomicU64::new(0),
@@ -107,46 +91,35 @@ impl SpendStats {
 
     /// Records written down.
     pub fn recorded(&self) -> u64 {
-        self.recorded.load(Relaxed)
+        self.account().recorded
     }
 
     /// Records in the database.
     pub fn committed(&self) -> u64 {
-        self.committed.load(Relaxed)
+        self.account().committed
     }
 
     /// Records on their way.
     pub fn pending(&self) -> u64 {
-        // In this order: whatever is committed by now has been recorded before.
-        let done = self.committed() + self.dead_lettered();
-        self.recorded().saturating_sub(done)
+        let account = self.account();
+        let done = account.committed + account.dead_lettered;
+        account.recorded.saturating_sub(done)
     }
 
     /// The four at one moment, as the journal counts what it owes.
     pub fn account(&self) -> Account {
-        // In this order: whatever is done by now has been recorded before.
-        let look = || Account {
-            committed: self.committed(),
-            dead_lettered: self.dead_lettered(),
-            pending: self.owed(),
-            recorded: self.recorded(),
-        };
-        // They are not read in one moment; what is the same twice in a row was so in between.
-        let mut before = look();
-        for _ in 0..100 {
-            let now = look();
-            if now == before && now.holds() {
-                break;
-            }
-            before = now;
-            std::hint::spin_loop();
-        }
-        before
+        self.kept.load().all
+    }
+
+    /// The same of this run alone, and who it is as a producer.
+    pub fn own(&self) -> (Uuid, Account) {
+        let kept = self.kept.load();
+        (kept.producer, kept.own)
     }
 
     /// Records of which no database takes everything: the rest is in dead letters.
     pub fn dead_lettered(&self) -> u64 {
-        self.dead_lettered.load(Relaxed)
+        self.account().dead_lettered
     }
 
     /// Records whose request was told [`super::NotRecorded`].
@@ -154,25 +127,24 @@ impl SpendStats {
         self.refused.load(Relaxed)
     }
 
-    /// Records that the journal still has. Equal to [`Self::pending`], but for the moment between
-    /// two changes.
+    /// Records that the journal still has: as many as [`Self::pending`].
     pub fn owed(&self) -> u64 {
-        self.owed.load(Relaxed)
+        self.account().pending
     }
 
     /// Batches on their way, the open one included.
     pub fn batches(&self) -> u64 {
-        self.batches.load(Relaxed)
+        self.kept.load().batches
     }
 
     /// Rows on their way that belong to a minute or a day.
     pub fn rows(&self) -> u64 {
-        self.rows.load(Relaxed)
+        self.kept.load().rows
     }
 
     /// How long ago the oldest record that is still on its way ended.
     pub fn oldest_age(&self) -> Duration {
-        let oldest = self.oldest.load(Relaxed);
+        let oldest = self.kept.load().oldest.unwrap_or(i64::MAX);
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| {
@@ -183,18 +155,18 @@ impl SpendStats {
 
     /// Bytes of all journal segments on disk.
     pub fn journal_bytes(&self) -> u64 {
-        self.journal_bytes.load(Relaxed)
+        self.kept.load().bytes
     }
 
-    /// Whether the last write to the journal succeeded.
+    /// Whether the journal can be written, and has room.
     pub fn journal_healthy(&self) -> bool {
-        self.journal_healthy.load(Relaxed)
+        self.kept.load().healthy
     }
 
     /// Whether the journal is more than four fifths full: the database has taken nothing for long.
     pub fn journal_crowded(&self) -> bool {
         let most = self.journal_limit.load(Relaxed);
-        most > 0 && self.journal_bytes.load(Relaxed) > most / 5 * 4
+        most > 0 && self.journal_bytes() > most / 5 * 4
     }
 
     /// Records whose tokens or price nobody believes.
@@ -225,6 +197,7 @@ impl SpendStats {
             batches: self.redis_batches.load(Relaxed),
             rows: self.redis_rows.load(Relaxed),
             bytes: self.redis_bytes.load(Relaxed),
+            crowded: self.redis_full(),
         }
     }
 
@@ -234,6 +207,9 @@ impl SpendStats {
             self.redis_batches.store(depth.batches, Relaxed);
             self.redis_rows.store(depth.rows, Relaxed);
             self.redis_bytes.store(depth.bytes, Relaxed);
+            if !depth.crowded {
+                self.redis_full.store(false, Relaxed);
+            }
         }
         self.redis_seen.store(depth.is_some(), Relaxed);
     }

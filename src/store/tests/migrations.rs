@@ -7,7 +7,7 @@ on_every_database! {
         let ground = Ground::bare(ground.on);
         let store = ground.open().await;
         let pending = store.pending_migrations().await.unwrap();
-        assert_eq!(pending.len(), 3);
+        assert_eq!(pending.len(), 4);
         assert_eq!(store.migrate().await.unwrap().len(), pending.len());
         assert!(store.pending_migrations().await.unwrap().is_empty());
         assert!(store.migrate().await.unwrap().is_empty());
@@ -27,7 +27,7 @@ on_every_database! {
         let stores = join_all((0..6).map(|_| ground.open())).await;
         let ran = join_all(stores.iter().map(Store::migrate)).await;
         let ran: Vec<_> = ran.into_iter().map(|ran| ran.unwrap().len()).collect();
-        assert_eq!(ran.iter().sum::<usize>(), 3, "{ran:?}");
+        assert_eq!(ran.iter().sum::<usize>(), 4, "{ran:?}");
         assert_eq!(ran.iter().filter(|ran| **ran > 0).count(), 1, "{ran:?}");
     }
 
@@ -44,8 +44,9 @@ on_every_database! {
         ] {
             ground.sql(&format!("DROP TABLE {table}"));
         }
-        ground.sql("DELETE FROM __diesel_schema_migrations WHERE version = '20261122000000'");
-        assert_eq!(store.migrate().await.unwrap().len(), 1);
+        ground.sql("ALTER TABLE spend_batches DROP COLUMN records");
+        ground.sql("DELETE FROM __diesel_schema_migrations WHERE version IN ('20261122000000', '20261124000000')");
+        assert_eq!(store.migrate().await.unwrap().len(), 2);
         assert_eq!(apply(&store, &[one]).await.unwrap(), Applied { fresh: 0, known: 1 });
         assert_eq!(store.prune_batches(i64::MAX).await.unwrap(), 1);
         assert_eq!(store.applied(&[id(producer, 1)]).await.unwrap().len(), 1);
@@ -71,9 +72,9 @@ on_every_database! {
         flush_leader: singleton# epoch# leader
         prices: model input_nano_usd# cached_input_nano_usd# output_nano_usd# updated_at# deleted_at#? version#
         spend: kind entity spend_nano_usd# input_tokens# output_tokens# requests#
-        spend_batches: producer seq# applied_at#
+        spend_batches: producer seq# applied_at# records#
         spend_periods: kind entity period_start# spend_nano_usd# input_tokens# output_tokens# requests#
-        spend_producers: producer high_water# last_seen#
+        spend_producers: producer high_water# last_seen# records#
         token_counts: endpoint model input_tokens# output_tokens# total_tokens#
         token_time_series: endpoint model timestamp# input_tokens# output_tokens# total_tokens#
         "); }

@@ -18,30 +18,23 @@ struct Shown {
     holds: bool,
     /// What this router has written down, and what has become of it.
     router: Account,
+    /// Who it is as a producer, and the same of this run alone.
+    producer: String,
+    run: Account,
     database: Audit,
     /// In a sentence each, what does not hold.
     problems: Vec<String>,
 }
 
 pub(super) async fn show(Shared(state): Shared<State>) -> Outcome {
-    let database = spend::verify(&state.store, PATIENCE).await?;
-    let router = state.spend.account();
-    let mut problems: Vec<_> = database.problems.iter().map(ToString::to_string).collect();
-    if !router.holds() {
-        let Account {
-            recorded,
-            committed,
-            dead_lettered,
-            pending,
-        } = router;
-        problems.push(format!(
-            "this router recorded {recorded} requests, of which {committed} are committed, {pending} \
-             pending and {dead_lettered} dead-lettered"
-        ));
-    }
+    let database = spend::verify(&state.store, Some(state.spend.stats()), PATIENCE).await?;
+    let problems: Vec<_> = database.problems.iter().map(ToString::to_string).collect();
+    let (producer, run) = state.spend.stats().own();
     let shown = Shown {
         holds: problems.is_empty(),
-        router,
+        router: state.spend.account(),
+        producer: producer.to_string(),
+        run,
         database,
         problems,
     };

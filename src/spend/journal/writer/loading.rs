@@ -43,11 +43,13 @@ impl Writer {
         self.loading = false;
         if loaded.lost > 0 {
             self.stats.journal_errors.fetch_add(1, Relaxed);
-            self.stats.dead_lettered.fetch_add(loaded.gone, Relaxed);
             tracing::error!(
                 segment = %name, records = loaded.lost,
                 "a journal segment was damaged after it was written; the rest of it is counted, and the file kept",
             );
+        }
+        for gone in loaded.gone {
+            self.counts.settled(gone, gone.records);
         }
         for batch in loaded.batches {
             self.notify(Notice::Sealed(batch));

@@ -26,15 +26,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
 
 use super::aggregate::Aggregate;
+use super::counts::Counts;
 use super::current::Current;
 use super::disk::{Disk, SegmentName};
 use super::frame;
-use super::ledger::{Ledger, Settled};
+use super::ledger::Ledger;
 use super::payload::{self, Record};
 use super::waiting::{Answer, Waiting};
 use super::{Limits, Listener, Notice, ToldOfAll};
 use crate::domain::UsageRecord;
 use crate::spend::settlement::Settlement;
+use crate::spend::stats::Kept;
 use crate::spend::{Durability, NotRecorded, SpendStats};
 use crate::store::BatchId;
 use syncing::{Then, Unsynced};
@@ -58,6 +60,7 @@ pub(super) struct Writer {
     seq: u64,
     open: Aggregate,
     ledger: Ledger,
+    counts: Counts,
     /// Waits for Redis.
     waiting: Waiting,
     /// Waits for the disk, in the order written.
@@ -72,8 +75,12 @@ pub(super) struct Writer {
     settling: Vec<(u64, ToldOfAll)>,
     listener: Option<Listener>,
     buffer: Vec<u8>,
-    /// A sync failed, and none has succeeded since.
+    /// A write failed, and none has succeeded since.
+    unwritable: bool,
+    /// The same of a sync.
     unsyncable: bool,
+    /// There was no room for a record, and there is hardly any now.
+    full: bool,
     crowded: bool,
 }
 
@@ -97,6 +104,7 @@ impl Writer {
             current: None,
             seq: 1,
             open: Aggregate::default(),
+            counts: Counts::after(ledger.records().0),
             ledger,
             waiting: Waiting::default(),
             unsynced: VecDeque::new(),
@@ -106,7 +114,9 @@ impl Writer {
             settling: Vec::new(),
             listener: None,
             buffer: Vec::new(),
+            unwritable: false,
             unsyncable: false,
+            full: false,
             crowded: false,
         };
         writer
@@ -134,11 +144,9 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        let room = self
-            .limits
-            .journal_bytes
-            .saturating_sub(self.ledger.bytes());
-        let written = if self.buffer.len() as u64 > room {
+        let written = if self.buffer.len() as u64 > self.room() {
+            self.unhealthy(&NotRecorded::Full);
+            self.full = true;
             Err(NotRecorded::Full)
         } else {
             self.write()
@@ -146,23 +154,25 @@ impl Writer {
         match written {
             Ok(()) => self.take(group),
             Err(why) => {
-                self.unhealthy(&why);
+                self.publish();
                 for (_, answer) in group.drain(..) {
                     refuse(&self.stats, answer, why.clone());
                 }
             }
         }
-        self.publish();
     }
 
     /// The records of `group` are written.
     fn take(&mut self, group: &mut Vec<Entry>) {
         let began = self.open.is_empty();
-        self.stats.recorded.fetch_add(group.len() as u64, Relaxed);
-        for (record, answer) in group.drain(..) {
-            self.notice_absurd(&record);
-            self.open.add(&Record::from(&record));
-            let Some(answer) = answer else { continue };
+        self.counts.recorded(group.len() as u64);
+        for (record, _) in &*group {
+            self.notice_absurd(record);
+            self.open.add(&Record::from(record));
+        }
+        // Whoever is told that it is written may look at once.
+        self.publish();
+        for answer in group.drain(..).filter_map(|(_, answer)| answer) {
             match (self.durability, &self.current) {
                 (Durability::Fsync, Some(current)) => self.unsynced.push_back(Unsynced {
                     file: Arc::clone(&current.file),
@@ -248,10 +258,8 @@ impl Writer {
     pub(super) fn forget(&mut self, settlements: &[Settlement]) {
         for &Settlement { id, dead } in settlements {
             self.waiting.arrived(id);
-            if let Some(Settled { records, lost }) = self.ledger.settle(id) {
-                let dead = dead.saturating_add(lost).min(records);
-                self.stats.dead_lettered.fetch_add(dead, Relaxed);
-                self.stats.committed.fetch_add(records - dead, Relaxed);
+            if let Some(settled) = self.ledger.settle(id) {
+                self.counts.settled(settled, dead);
             }
         }
         // At once, and not behind the removal of files: whoever adds up looks at both.
@@ -290,10 +298,14 @@ impl Writer {
     fn write(&mut self) -> Result<(), NotRecorded> {
         match self.try_write() {
             Ok(()) => {
-                self.stats.journal_healthy.store(!self.unsyncable, Relaxed);
+                self.unwritable = false;
                 Ok(())
             }
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => {
+                let why = self.failed(&error);
+                self.unwritable = true;
+                Err(why)
+            }
         }
     }
 
@@ -360,9 +372,18 @@ impl Writer {
 
     /// Says so once, not for every request of an outage.
     fn unhealthy(&self, why: &NotRecorded) {
-        if self.stats.journal_healthy.swap(false, Relaxed) {
+        if self.healthy() {
             tracing::error!(%why, "usage cannot be recorded");
         }
+    }
+
+    fn healthy(&self) -> bool {
+        !(self.unwritable || self.unsyncable || self.full)
+    }
+
+    fn room(&self) -> u64 {
+        let most = self.limits.journal_bytes;
+        most.saturating_sub(self.ledger.bytes())
     }
 
     fn notify(&self, notice: Notice) {
@@ -372,7 +393,28 @@ impl Writer {
     }
 
     fn publish(&mut self) {
-        self.ledger.publish(&self.open, &self.stats);
+        // Not for the first bytes that are free again: they would be taken at once.
+        self.full &= self.room() < self.limits.segment_bytes / 8;
+        let (owed, found) = self.ledger.records();
+        let [all, own] = self
+            .counts
+            .accounts(owed - found + self.open.records(), found);
+        let open = u64::from(!self.open.is_empty());
+        self.stats.kept.store(Arc::new(Kept {
+            all,
+            producer: self.producer,
+            own,
+            batches: self.ledger.owed() as u64 + open,
+            rows: self.ledger.timed_rows() + self.open.rows(),
+            oldest: self
+                .ledger
+                .oldest()
+                .into_iter()
+                .chain(self.open.oldest())
+                .min(),
+            bytes: self.ledger.bytes(),
+            healthy: self.healthy(),
+        }));
         let crowded = self.stats.journal_crowded();
         if crowded && !mem::replace(&mut self.crowded, crowded) {
             let bytes = self.ledger.bytes();

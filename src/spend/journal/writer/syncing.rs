@@ -60,7 +60,10 @@ impl Writer {
             .drain(..mem::take(&mut self.syncing))
             .collect();
         let failure = outcome.err().map(|error| self.failed(&error));
-        self.unsyncable = failure.is_some();
+        let changed = std::mem::replace(&mut self.unsyncable, failure.is_some()) != self.unsyncable;
+        if changed {
+            self.publish();
+        }
         let file = covered.first().map(|first| Arc::clone(&first.file));
         if let (Some(_), Some(file)) = (&failure, file) {
             let current = self.current.as_ref();

@@ -1,0 +1,2 @@
+ALTER TABLE spend_producers DROP COLUMN records;
+ALTER TABLE spend_batches DROP COLUMN records;
