@@ -29,6 +29,7 @@ mod misplaced;
 mod processes;
 mod recover;
 mod seen;
+mod served;
 mod starts;
 mod storm;
 mod support;
