@@ -43,11 +43,12 @@ impl Accounts {
         ] {
             let made = make("keys", json!({"user": user, "team": team})).await;
             let text = |name: &str| made[name].as_str().unwrap().to_owned();
-            let (member, org) = match (user, team) {
-                ("", _) | (_, "") => (String::new(), ""),
-                _ => (format!("{team}/{user}"), ""),
+            let member = match (user, team) {
+                ("", _) | (_, "") => String::new(),
+                _ => format!("{team}/{user}"),
             };
-            let org = if team == "blue" { "farm" } else { org };
+            // A key of a team belongs where the team does.
+            let org = if team == "blue" { "farm" } else { "" };
             let id = text("id");
             let payers = [
                 ("key", id.as_str(), 0),

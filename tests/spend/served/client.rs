@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::accounts::Accounts;
 use super::ask::{Ask, WAYS};
-use super::http::Http;
+use super::http::{Http, Missed};
 use crate::storm::CLIENTS;
 
 /// What the end of an answer said.
@@ -26,9 +26,12 @@ pub struct Told {
     pub endpoint: String,
 }
 
+/// By request.
+type Answers = BTreeMap<u64, Result<Told, Missed>>;
+
 /// All of them, at work.
 pub struct Crowd {
-    clients: Vec<JoinHandle<BTreeMap<u64, Told>>>,
+    clients: Vec<JoinHandle<Answers>>,
     running: Arc<AtomicBool>,
     next: Arc<AtomicU64>,
     keys: usize,
@@ -38,6 +41,8 @@ pub struct Crowd {
 pub struct Seen {
     /// By request: those whose end a client saw.
     pub told: BTreeMap<u64, Told>,
+    /// How many had no end. Those that began with 200 broke, or their clients left.
+    pub missed: BTreeMap<Missed, u64>,
     /// No request has this number or a higher one.
     pub asked: u64,
     keys: usize,
@@ -81,12 +86,18 @@ impl Crowd {
     /// When each has what it asked for last, or has waited long enough for it.
     pub async fn goes_home(self) -> Seen {
         self.running.store(false, Relaxed);
-        let mut told = BTreeMap::new();
+        let (mut told, mut missed) = (BTreeMap::new(), BTreeMap::new());
         for client in self.clients {
-            told.extend(client.await.unwrap());
+            for (n, answer) in client.await.unwrap() {
+                match answer {
+                    Ok(answer) => drop(told.insert(n, answer)),
+                    Err(why) => *missed.entry(why).or_default() += 1,
+                }
+            }
         }
         Seen {
             told,
+            missed,
             asked: self.next.load(Relaxed),
             keys: self.keys,
         }
@@ -94,20 +105,18 @@ impl Crowd {
 }
 
 impl Client {
-    async fn work(mut self) -> BTreeMap<u64, Told> {
-        let mut told = BTreeMap::new();
+    async fn work(mut self) -> Answers {
+        let mut answers = BTreeMap::new();
         while self.running.load(Relaxed) {
             let n = self.next.fetch_add(1, Relaxed);
             let door = self.rng.usize(..self.doors.len());
-            if let Some(answer) = self.ask(n, door).await {
-                told.insert(n, answer);
-            }
+            answers.insert(n, self.ask(n, door).await);
             sleep(Duration::from_millis(self.rng.u64(20..300))).await;
         }
-        told
+        answers
     }
 
-    async fn ask(&self, n: u64, door: usize) -> Option<Told> {
+    async fn ask(&self, n: u64, door: usize) -> Result<Told, Missed> {
         let ask = Ask::of(n, self.secrets.len());
         let request = Request::post(format!("{}{}", self.doors[door], ask.path()))
             .header("authorization", format!("Bearer {}", self.secrets[ask.key]))
@@ -116,9 +125,10 @@ impl Client {
             .body(Full::new(Bytes::from(ask.body().to_string())))
             .unwrap();
         let answer = self.http.send(request, ask.leaves).await?;
-        let told = (answer.status == 200).then(|| ask.told(&answer.bytes))?;
-        Some(Told {
-            tokens: told?,
+        let well = Some(&answer.bytes).filter(|_| answer.status == 200);
+        let tokens = well.and_then(|bytes| ask.told(bytes));
+        Ok(Told {
+            tokens: tokens.ok_or(Missed::Begun(answer.status))?,
             endpoint: answer.endpoint,
         })
     }

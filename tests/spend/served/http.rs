@@ -15,6 +15,17 @@ use tokio::time::timeout;
 /// Nobody waits longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Why no answer had its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missed {
+    /// Nobody there, or gone before it said anything.
+    Unreached,
+    /// Nothing was said in time.
+    Silent,
+    /// It began with this status.
+    Begun(u16),
+}
+
 #[derive(Clone)]
 pub struct Http(Client<HttpConnector, Full<Bytes>>);
 
@@ -33,15 +44,17 @@ impl Http {
         Self(client.build(HttpConnector::new()))
     }
 
-    /// What comes back in time; only the first piece, if `leaves`. `None` without a head.
-    pub async fn send(&self, request: Request<Full<Bytes>>, leaves: bool) -> Option<Answer> {
-        let mut answer = None;
-        // Whatever has come by then has come.
-        let _ = timeout(PATIENCE, async {
-            let response = self.0.request(request).await.ok()?;
-            let (begun, mut body) = head(response);
-            let answer = answer.insert(begun);
-            while let Some(Ok(frame)) = body.frame().await {
+    /// What comes back in time; only the first piece, if `leaves`.
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        leaves: bool,
+    ) -> Result<Answer, Missed> {
+        let mut answer = Err(Missed::Silent);
+        let asked = timeout(PATIENCE, async {
+            let (begun, mut body) = head(self.0.request(request).await.ok()?);
+            answer = Ok(begun);
+            while let (Ok(answer), Some(Ok(frame))) = (&mut answer, body.frame().await) {
                 let piece = frame.into_data().unwrap_or_default();
                 answer.bytes.extend_from_slice(&piece);
                 if leaves && !piece.is_empty() {
@@ -49,21 +62,24 @@ impl Http {
                 }
             }
             Some(())
-        })
-        .await;
-        answer
+        });
+        // Whatever has come by then has come.
+        match asked.await {
+            Ok(None) => Err(Missed::Unreached),
+            _ => answer,
+        }
     }
 
     pub async fn get(&self, url: &str) -> Option<Bytes> {
         let request = Request::get(url).body(Full::default()).unwrap();
-        let answer = self.send(request, false).await?;
+        let answer = self.send(request, false).await.ok()?;
         (answer.status == 200).then(|| answer.bytes.freeze())
     }
 
     pub async fn post(&self, url: &str, body: &Value) -> Option<Value> {
         let body = Full::from(body.to_string());
         let request = Request::post(url).header("content-type", "application/json");
-        let answer = self.send(request.body(body).unwrap(), false).await?;
+        let answer = self.send(request.body(body).unwrap(), false).await.ok()?;
         let well = (200..300).contains(&answer.status);
         serde_json::from_slice(&answer.bytes).ok().filter(|_| well)
     }

@@ -71,10 +71,10 @@ async fn storm(on: On) {
     let books = storm.stage.books().await;
     let counted = ledger::must_hold(books, &seen, &accounts);
     println!(
-        "{} asked, {} seen to their end, {} not, {counted} counted, settled in {:?}",
+        "{} asked, {} seen to their end, not {:?}, {counted} counted, settled in {:?}",
         seen.asked,
         seen.told.len(),
-        seen.asked - seen.told.len() as u64,
+        seen.missed,
         began.elapsed()
     );
     seen.must_be_a_storm(seconds);

@@ -68,7 +68,7 @@ impl Routers {
                         .body(json!({"model": "ewe"}).to_string().into())
                         .unwrap();
                     let answer = self.http.send(ask, false).await;
-                    answer.is_some_and(|answer| answer.status == 200)
+                    answer.is_ok_and(|answer| answer.status == 200)
                 })
                 .await;
             }
