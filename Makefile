@@ -57,10 +57,15 @@ test: tools ## unit, integration and documentation tests
 	cargo test --locked --doc
 
 # By seed: `make storm SEED=n` repeats one. Not with nextest, which ends what takes minutes.
-storm: tools ## counting in a storm: router processes killed for minutes, on each database
-	for on in sqlite postgres mariadb; do \
+STORMS := storm::sqlite_is_exact_after_a_storm storm::postgres_is_exact_after_a_storm \
+	storm::mariadb_is_exact_after_a_storm served::what_clients_were_told_is_counted_on_sqlite \
+	served::what_clients_were_told_is_counted_on_postgres \
+	served::what_clients_were_told_is_counted_on_mariadb
+
+storm: tools ## counting in a storm: routers killed for minutes, on each database, and so over HTTP
+	for storm in $(STORMS); do \
 		HERDSMAN_STORM_PROCESSES=1 HERDSMAN_STORM_SECONDS=$(STORM_SECONDS) $(if $(SEED),HERDSMAN_SEED=$(SEED)) \
-			cargo test --locked --test spend -- --exact --nocapture storm::$${on}_is_exact_after_a_storm; \
+			cargo test --locked --test spend -- --exact --nocapture $$storm; \
 	done
 
 bench: bench-tools ## what a request costs, beside HAProxy and nginx in the same run

@@ -136,6 +136,10 @@ struct ReadCompared {
 impl Pair {
     /// What disagrees: totals that are not the sum of their rows, and rows without a total. `text` is
     /// the type a number is cast to.
+    ///
+    /// Each total looks its rows up by their key, and each row its total. A join with the summed rows
+    /// would say the same, but MariaDB gives them no index when the key is as long as ours, and
+    /// compares each with each: eight thousand accounts took it half a minute.
     fn statement(&self, text: &str) -> String {
         let Self {
             total,
@@ -143,41 +147,37 @@ impl Pair {
             key: [one, two],
             values,
         } = self;
-        let sums: Vec<_> = values.iter().map(|v| format!("sum({v}) AS {v}")).collect();
-        let summed = format!(
-            "(SELECT {one}, {two}, {} FROM {rows} GROUP BY {one}, {two}) summed",
-            sums.join(", ")
-        );
-        let on = format!("ON summed.{one} = {total}.{one} AND summed.{two} = {total}.{two}");
-        let side = |table: &str, name: &str| -> Vec<String> {
-            (0..4)
-                .map(|at| match values.get(at) {
-                    Some(value) => {
-                        format!("CAST(COALESCE({table}.{value}, 0) AS {text}) AS {name}_{at}")
-                    }
-                    None => format!("'0' AS {name}_{at}"),
-                })
-                .collect()
-        };
-        let keys = |table: &str| vec![format!("{table}.{one} AS key_0, {table}.{two} AS key_1")];
-        let columns = |keyed: &str| {
-            [keys(keyed), side(total, "total"), side("summed", "rows")]
-                .concat()
-                .join(", ")
-        };
-        let differ: Vec<_> = values
+        let same = format!("{rows}.{one} = {total}.{one} AND {rows}.{two} = {total}.{two}");
+        let own: Vec<_> = values.iter().map(|v| format!("{total}.{v}")).collect();
+        let sums: Vec<_> = values
             .iter()
-            .map(|value| format!("{total}.{value} <> COALESCE(summed.{value}, 0)"))
+            .map(|v| format!("COALESCE(sum({rows}.{v}), 0)"))
             .collect();
+        let looked_up = |what: &str| format!("(SELECT {what} FROM {rows} WHERE {same})");
+        let each: Vec<_> = sums.iter().map(|sum| looked_up(sum)).collect();
         format!(
-            "SELECT {} FROM {total} LEFT JOIN {summed} {on} WHERE {} \
-             UNION ALL SELECT {} FROM {summed} LEFT JOIN {total} {on} WHERE {total}.{one} IS NULL \
-             LIMIT {MAX_DISAGREEMENTS}",
-            columns(total),
-            differ.join(" OR "),
-            columns("summed"),
+            "SELECT {total}.{one} AS key_0, {total}.{two} AS key_1, {}, {} \
+             FROM {total} WHERE ({}) <> {} \
+             UNION ALL SELECT {rows}.{one}, {rows}.{two}, {}, {} \
+             FROM {rows} WHERE NOT EXISTS (SELECT 1 FROM {total} WHERE {same}) \
+             GROUP BY {rows}.{one}, {rows}.{two} LIMIT {MAX_DISAGREEMENTS}",
+            four("total", &own, text),
+            four("rows", &each, text),
+            own.join(", "),
+            looked_up(&sums.join(", ")),
+            four("total", &[], text),
+            four("rows", &sums, text),
         )
     }
+}
+
+/// Four columns of text, `0` where there is no number for one.
+fn four(name: &str, numbers: &[String], text: &str) -> String {
+    let column = |at| {
+        let number = numbers.get(at).map_or("0", String::as_str);
+        format!("CAST({number} AS {text}) AS {name}_{at}")
+    };
+    (0..4).map(column).collect::<Vec<_>>().join(", ")
 }
 
 impl Store {

@@ -1,5 +1,5 @@
-//! The counting pipelines of several routers, over real Redis and real databases that are killed,
-//! stopped, emptied and cut off.
+//! The counting pipelines of several routers, and the routers themselves, over real Redis and real
+//! databases that are killed, stopped, emptied and cut off.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
@@ -29,6 +29,7 @@ mod misplaced;
 mod processes;
 mod recover;
 mod seen;
+mod served;
 mod starts;
 mod storm;
 mod support;

@@ -47,6 +47,33 @@ on_every_database! {
         }]);
     }
 
+    /// Were each compared with each, the server would end the statement.
+    async fn twenty_thousand_accounts_are_looked_at_one_by_one(ground: &Ground) {
+        let store = ground.open().await;
+        let one = charge(Uuid::now_v7(), 1, "k", 100);
+        let (spend, daily) = (&one.spend[1], &one.daily[1]);
+        let name = |n: u32| format!("shepherds-{n}");
+        let (accounts, batch) = (20_000, SealedBatch::empty(one.id));
+        let batch = SealedBatch {
+            spend: (0..accounts)
+                .map(|n| SpendRow { entity: name(n).into(), ..spend.clone() })
+                .collect(),
+            daily: (0..accounts)
+                .map(|n| DailyRow { entity: name(n).into(), ..daily.clone() })
+                .collect(),
+            records: 1,
+            ..batch
+        };
+        apply(&store, &[Arc::new(batch)]).await.unwrap();
+        ground.sql("UPDATE daily_spend SET requests = 7 WHERE entity = 'shepherds-19999'");
+        let found = store.accounts_that_disagree().await.unwrap();
+        assert_eq!(found, [Compared {
+            of: ["team".to_owned(), name(19_999)],
+            total: [100, 10, 1, 1],
+            rows: [100, 10, 1, 7],
+        }]);
+    }
+
     async fn a_batch_that_lacks_is_known_by_its_number_pruned_or_not(ground: &Ground) {
         let store = ground.open().await;
         let (whole, holed) = (Uuid::from_u128(1), Uuid::from_u128(2));

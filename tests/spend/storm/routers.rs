@@ -15,10 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
+use super::{CLIENTS, COUNT, Fleet};
 use crate::support::{OF_A_LIFE, Plan, Process, Router, Stage, eventually, record};
-
-pub const COUNT: usize = 3;
-const CLIENTS: u64 = 64;
 
 pub enum Routers {
     Here(Here),
@@ -88,8 +86,17 @@ impl Routers {
         Self::Apart(apart)
     }
 
-    /// Which of them writes, as far as anybody can tell.
-    pub async fn leader(&self, stage: &Stage) -> Option<usize> {
+    /// The clients go home, and all that was recorded arrives. The routers go on.
+    pub async fn settle(&mut self) -> End {
+        match self {
+            Self::Here(here) => here.settle().await,
+            Self::Apart(apart) => apart.settle().await,
+        }
+    }
+}
+
+impl Fleet for Routers {
+    async fn leader(&self, stage: &Stage) -> Option<usize> {
         match self {
             Self::Here(here) => {
                 let leads = |router: &Option<Router>| router.as_ref().is_some_and(Router::leads);
@@ -108,8 +115,7 @@ impl Routers {
         }
     }
 
-    /// `kill -9`, and after `pause` a new life on the same folder.
-    pub async fn kill(&mut self, stage: &Stage, which: usize, pause: Duration) {
+    async fn kill(&mut self, stage: &Stage, which: usize, pause: Duration) {
         match self {
             Self::Here(here) => {
                 let plan = here.routers[which].take().unwrap().crash().await;
@@ -126,8 +132,7 @@ impl Routers {
         }
     }
 
-    /// An end in order, within so much time, and a new life.
-    pub async fn restart(&mut self, stage: &Stage, which: usize, within: Duration) {
+    async fn restart(&mut self, stage: &Stage, which: usize, within: Duration) {
         match self {
             Self::Here(here) => {
                 let router = here.routers[which].take().unwrap();
@@ -146,7 +151,7 @@ impl Routers {
         }
     }
 
-    pub fn kill_actors(&mut self, which: usize) {
+    fn kill_actors(&mut self, which: usize) {
         match self {
             Self::Here(here) => {
                 let spend = here.doors[which].load();
@@ -158,21 +163,13 @@ impl Routers {
         }
     }
 
-    /// It does not run for a while, and does not know. Only a process can be stopped so.
-    pub async fn freeze(&mut self, which: usize, pause: Duration) {
+    /// Only a process can be stopped so.
+    async fn freeze(&mut self, which: usize, pause: Duration) {
         if let Self::Apart(apart) = self {
             let router = apart.routers[which].as_ref().unwrap();
             router.signal(Signal::STOP);
             sleep(pause).await;
             router.signal(Signal::CONT);
-        }
-    }
-
-    /// The clients go home, and all that was recorded arrives. The routers go on.
-    pub async fn settle(&mut self) -> End {
-        match self {
-            Self::Here(here) => here.settle().await,
-            Self::Apart(apart) => apart.settle().await,
         }
     }
 }

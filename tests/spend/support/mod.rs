@@ -2,12 +2,14 @@
 //! so that it can be ended as a process is.
 
 mod bill;
+mod books;
 mod database;
 mod process;
 mod router;
 mod stage;
 
-pub use bill::{Books, record};
+pub use bill::record;
+pub use books::{Books, DaySums, Posting};
 pub use database::{Database, On};
 pub use process::{OF_A_LIFE, Process, be_a_router};
 pub use router::{Plan, Router};

@@ -1,0 +1,148 @@
+//! Clients: each asks one router after the other, tries nothing twice, and remembers what it was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use http::Request;
+use http_body_util::Full;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+use super::accounts::Accounts;
+use super::ask::{Ask, WAYS};
+use super::http::{Http, Missed};
+use crate::storm::CLIENTS;
+
+/// What the end of an answer said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Read, written.
+    pub tokens: [i64; 2],
+    pub endpoint: String,
+}
+
+/// By request.
+type Answers = BTreeMap<u64, Result<Told, Missed>>;
+
+/// All of them, at work.
+pub struct Crowd {
+    clients: Vec<JoinHandle<Answers>>,
+    running: Arc<AtomicBool>,
+    next: Arc<AtomicU64>,
+    keys: usize,
+}
+
+/// What all clients know in the end.
+pub struct Seen {
+    /// By request: those whose end a client saw.
+    pub told: BTreeMap<u64, Told>,
+    /// How many had no end. Those that began with 200 broke, or their clients left.
+    pub missed: BTreeMap<Missed, u64>,
+    /// No request has this number or a higher one.
+    pub asked: u64,
+    keys: usize,
+}
+
+/// What one client has at hand.
+struct Client {
+    http: Http,
+    doors: Arc<[String]>,
+    secrets: Arc<[String]>,
+    running: Arc<AtomicBool>,
+    next: Arc<AtomicU64>,
+    rng: Rng,
+}
+
+impl Crowd {
+    pub fn gather(doors: Arc<[String]>, accounts: &Accounts, seed: u64) -> Self {
+        let running = Arc::new(AtomicBool::new(true));
+        let next = Arc::new(AtomicU64::new(0));
+        let secrets: Arc<[String]> = accounts.0.iter().map(|key| key.secret.clone()).collect();
+        let tasks = TaskTracker::new();
+        let clients = (0..CLIENTS).map(|client| {
+            let client = Client {
+                http: Http::new(),
+                doors: Arc::clone(&doors),
+                secrets: Arc::clone(&secrets),
+                running: Arc::clone(&running),
+                next: Arc::clone(&next),
+                rng: Rng::with_seed(seed ^ client.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            };
+            tasks.spawn(client.work())
+        });
+        Self {
+            clients: clients.collect(),
+            running,
+            next,
+            keys: secrets.len(),
+        }
+    }
+
+    /// When each has what it asked for last, or has waited long enough for it.
+    pub async fn goes_home(self) -> Seen {
+        self.running.store(false, Relaxed);
+        let (mut told, mut missed) = (BTreeMap::new(), BTreeMap::new());
+        for client in self.clients {
+            for (n, answer) in client.await.unwrap() {
+                match answer {
+                    Ok(answer) => drop(told.insert(n, answer)),
+                    Err(why) => *missed.entry(why).or_default() += 1,
+                }
+            }
+        }
+        Seen {
+            told,
+            missed,
+            asked: self.next.load(Relaxed),
+            keys: self.keys,
+        }
+    }
+}
+
+impl Client {
+    async fn work(mut self) -> Answers {
+        let mut answers = BTreeMap::new();
+        while self.running.load(Relaxed) {
+            let n = self.next.fetch_add(1, Relaxed);
+            let door = self.rng.usize(..self.doors.len());
+            answers.insert(n, self.ask(n, door).await);
+            sleep(Duration::from_millis(self.rng.u64(20..300))).await;
+        }
+        answers
+    }
+
+    async fn ask(&self, n: u64, door: usize) -> Result<Told, Missed> {
+        let ask = Ask::of(n, self.secrets.len());
+        let request = Request::post(format!("{}{}", self.doors[door], ask.path()))
+            .header("authorization", format!("Bearer {}", self.secrets[ask.key]))
+            .header("content-type", "application/json")
+            .header("x-herdsman-tags", ask.tags())
+            .body(Full::new(Bytes::from(ask.body().to_string())))
+            .unwrap();
+        let answer = self.http.send(request, ask.leaves).await?;
+        let well = Some(&answer.bytes).filter(|_| answer.status == 200);
+        let tokens = well.and_then(|bytes| ask.told(bytes));
+        Ok(Told {
+            tokens: tokens.ok_or(Missed::Begun(answer.status))?,
+            endpoint: answer.endpoint,
+        })
+    }
+}
+
+impl Seen {
+    /// Enough of every sort came to its end, whatever was broken.
+    pub fn must_be_a_storm(&self, seconds: u64) {
+        let ends = self.told.len() as u64;
+        assert!(ends > 20 * seconds, "{ends} in {seconds} s is no storm");
+        let asks = || self.told.keys().map(|&n| Ask::of(n, self.keys));
+        let ways: BTreeSet<_> = asks().map(|ask| ask.way).collect();
+        assert_eq!(ways.len(), WAYS.len(), "{ways:?}");
+        let keys: BTreeSet<_> = asks().map(|ask| ask.key).collect();
+        assert_eq!(keys.len(), self.keys, "{keys:?}");
+    }
+}
