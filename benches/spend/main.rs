@@ -38,6 +38,10 @@ mod real_redis;
 #[path = "../../tests/sql/server/mod.rs"]
 mod real_sql;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use process::cpu;
 use real_sql::{Flavor, Server, Setup};
 use records::Names;

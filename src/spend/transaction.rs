@@ -65,7 +65,7 @@ pub(super) async fn settled(store: &Store, ids: &[BatchId]) -> Result<Vec<Settle
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let applied = store.applied(ids).await?;
+    let applied = store.applied_for_good(ids).await?;
     let mut dead: BTreeMap<BatchId, u64> = BTreeMap::new();
     if !applied.is_empty() {
         let ids: Vec<Uuid> = applied.iter().map(|&id| letter_id(id)).collect();

@@ -53,7 +53,17 @@ impl Store {
     pub async fn apply(&self, flush: Flush<'_>) -> Result<Applied, Error> {
         let dates = dates(flush.batches);
         let work = Prepared::from(&flush, &dates)?;
-        transaction!(self, "COMMIT", |conn| write(conn, &flush, &work))
+        let applied = transaction!(self, "COMMIT", |conn| write(conn, &flush, &work))?;
+        if applied.known > 0 && self.pool.shows_commits_early() {
+            // Nothing of those was ours to commit.
+            let ids: Vec<BatchId> = flush.batches.iter().map(|batch| batch.id).collect();
+            let there = self.applied_for_good(&ids).await?;
+            if ids.iter().any(|id| !there.contains(id)) {
+                let why = "what somebody else had written is gone again";
+                return Err(Error::Contended(why.to_owned()));
+            }
+        }
+        Ok(applied)
     }
 
     /// Does all that [`Store::apply`] does, and takes it back.

@@ -41,6 +41,17 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Whether others see what was committed before a crash would leave it there.
+    pub(super) fn shows_commits_early(&self) -> bool {
+        match self {
+            Self::Mysql(_) => true,
+            // The log is synced first: by the writer of a file, and before a transaction ends.
+            Self::Sqlite(_) | Self::Postgres(_) => false,
+        }
+    }
+}
+
 /// Runs one query of diesel's that reads: `read!(store, |conn| query.load(conn))`.
 macro_rules! read {
     ($store:expr, |$conn:ident| $query:expr) => {

@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Store;
@@ -29,6 +31,9 @@ const TABLE: Table = Table {
 /// Numbers asked for with one statement.
 const MOST: usize = 500;
 
+/// InnoDB writes its log with each commit, and in any case once a second.
+const ON_DISK: Duration = Duration::from_millis(1_500);
+
 impl Store {
     /// Which of `ids` have been applied.
     ///
@@ -36,6 +41,24 @@ impl Store {
     /// When the database cannot be read.
     pub async fn applied(&self, ids: &[BatchId]) -> Result<HashSet<BatchId>, Error> {
         reading!(self, |conn| applied(conn, ids))
+    }
+
+    /// Which of `ids` have been applied, and will have been after the database dies at this moment:
+    /// only then may what is known of them elsewhere be forgotten.
+    ///
+    /// InnoDB shows a commit to others a little before its log is on the disk, so there what is seen
+    /// once is looked at again when that has long been done.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn applied_for_good(&self, ids: &[BatchId]) -> Result<HashSet<BatchId>, Error> {
+        let seen = self.applied(ids).await?;
+        if seen.is_empty() || !self.pool.shows_commits_early() {
+            return Ok(seen);
+        }
+        sleep(ON_DISK).await;
+        let seen: Vec<BatchId> = seen.into_iter().collect();
+        self.applied(&seen).await
     }
 }
 

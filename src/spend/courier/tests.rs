@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::Rules;
 use super::state::{Alarm, Answer, Effect, Question, State};
+use crate::domain::EntityKind;
 use crate::spend::settlement::Settlement;
-use crate::store::{BatchId, SealedBatch};
+use crate::store::{BatchId, SealedBatch, SpendRow, SpendSums};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -74,6 +75,30 @@ fn what_comes_while_others_are_on_their_way_goes_next_and_in_order() {
     assert_eq!(state.carry(batch(2), now), [], "it is here already");
     let effects = state.sent(&[id(1)], vec!["7-0".to_owned()], now, 0.0);
     let next = Effect::Append(vec![batch(2), batch(3)]);
+    assert_eq!(effects.last(), Some(&next));
+}
+
+#[test]
+fn a_call_is_bounded_by_what_is_in_its_batches() {
+    let large = |seq| {
+        let row = SpendRow {
+            kind: EntityKind::Key,
+            entity: "k".into(),
+            period: 0,
+            spent: SpendSums::default(),
+        };
+        Arc::new(SealedBatch {
+            spend: vec![row; 9_000],
+            ..SealedBatch::empty(id(seq))
+        })
+    };
+    let (mut state, now) = (State::new(RULES), Instant::now());
+    state.carry(batch(1), now);
+    for seq in 2..=5 {
+        state.carry(large(seq), now);
+    }
+    let effects = state.sent(&[id(1)], vec!["7-0".to_owned()], now, 0.0);
+    let next = Effect::Append(vec![large(2), large(3)]);
     assert_eq!(effects.last(), Some(&next));
 }
 

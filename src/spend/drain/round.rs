@@ -216,7 +216,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let applied = self.0.store.applied(&ids).await?;
+        let applied = self.0.store.applied_for_good(&ids).await?;
         let done = |entry: &Entry| entry.batch.is_some_and(|id| applied.contains(&id));
         Ok(later.into_iter().filter(done).collect())
     }
