@@ -38,6 +38,7 @@ pub struct Ask<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Party {
     pub(super) kind: EntityKind,
+    account: AccountKind,
     pub(super) id: Arc<str>,
     pub(super) entry: Option<Arc<Entry>>,
 }
@@ -51,9 +52,7 @@ impl Caller {
 
     /// Whoever has this key, if it is still one.
     pub(super) fn with(key: Arc<Entry>, unix: i64) -> Result<Self, Refused> {
-        if key.account.blocked {
-            return Err(Refused::BlockedKey);
-        }
+        key.is_open()?;
         if key.account.expires_at.is_some_and(|at| at <= unix) {
             return Err(Refused::ExpiredKey);
         }
@@ -82,6 +81,7 @@ impl Caller {
                 .map_or_else(|| Arc::from(id), |entry| Arc::clone(&entry.account.id));
             parties.push(Party {
                 kind: entity,
+                account: kind,
                 id,
                 entry: entry.clone(),
             });
@@ -127,24 +127,29 @@ impl Party {
     /// Refuses what the account itself does not allow.
     pub(super) fn permits(&self, model: &ModelName) -> Result<(), Refused> {
         let Some(entry) = &self.entry else {
-            return Ok(());
+            // To whom an operator said that somebody belongs has to be there; whom the request alone
+            // names may be anybody.
+            return match self.account {
+                AccountKind::User | AccountKind::Team | AccountKind::Org => {
+                    Err(Refused::Missing(self.owner()))
+                }
+                AccountKind::Key if *self.id != *UNATTRIBUTED => Err(Refused::UnknownKey),
+                _ => Ok(()),
+            };
         };
-        let account = &entry.account;
-        let owner = || Owner {
-            kind: account.kind,
-            id: Arc::clone(&account.id),
-            model: None,
-        };
-        if account.blocked && account.kind == AccountKind::Key {
-            return Err(Refused::BlockedKey);
-        }
-        if account.blocked {
-            return Err(Refused::Blocked(owner()));
-        }
-        if !account.allows(model) {
-            return Err(Refused::Model(owner(), model.to_string()));
+        entry.is_open()?;
+        if !entry.account.allows(model) {
+            return Err(Refused::Model(self.owner(), model.to_string()));
         }
         Ok(())
+    }
+
+    fn owner(&self) -> Owner {
+        Owner {
+            kind: self.account,
+            id: Arc::clone(&self.id),
+            model: None,
+        }
     }
 }
 
@@ -246,11 +251,50 @@ mod tests {
             Caller::with(entry(blocked), 0).unwrap_err(),
             Refused::BlockedKey
         );
+        let mut newer = key();
+        newer.understood = false;
+        assert!(matches!(
+            Caller::with(entry(newer), 0),
+            Err(Refused::NotUnderstood(_))
+        ));
         assert!(Caller::with(entry(over.clone()), 49).is_ok());
         assert_eq!(
             Caller::with(entry(over), 50).unwrap_err(),
             Refused::ExpiredKey
         );
+    }
+
+    /// Whoever let a request in by a view in which a name means nothing would let it in without the
+    /// limits of whoever it meant.
+    #[test]
+    fn whoever_belongs_to_somebody_who_is_not_there_is_not_let_in() {
+        let model = ModelName::parse("m").unwrap();
+        let refused = |view: &View| {
+            let ask = Ask {
+                model: &model,
+                input: 0,
+                max_output: None,
+                computes: false,
+                user: Some("customer 7"),
+                tags: &[Arc::from("night")],
+            };
+            let parties = caller(view).parties(view, &ask);
+            let told = parties
+                .iter()
+                .filter_map(|party| party.permits(&model).err());
+            told.map(|refused| refused.to_string()).collect::<Vec<_>>()
+        };
+        let user = Account::new(AccountKind::User, "ann", 0);
+        let mut team = Account::new(AccountKind::Team, "blue", 0);
+        let all = view([key(), user.clone(), team.clone()]);
+        assert!(refused(&all).is_empty());
+        team.org = "acme".to_owned();
+        let told = refused(&view([key(), user, team]));
+        assert_eq!(
+            told,
+            ["org 'acme' does not exist, and whoever names it is not let in"]
+        );
+        assert_eq!(refused(&view([key()])).len(), 2, "neither user nor team");
     }
 
     #[test]

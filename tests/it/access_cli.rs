@@ -98,7 +98,19 @@ async fn accounts_are_made_shown_changed_and_deleted_through_any_router() {
         json_of(&herd, &["key", "unblock", key]).await["blocked"],
         false
     );
+    let refused = herdsman(Some(&herd), &["team", "join", "blue", "ann"]).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        told.contains("there is no user 'ann'; make it first"),
+        "{told}"
+    );
+    json_of(&herd, &["user", "create", "ann"]).await;
     json_of(&herd, &["team", "join", "blue", "ann", "--limit", "1"]).await;
+    let refused = herdsman(Some(&herd), &["budget", "delete", "small"]).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("is named by another account"), "{told}");
     let members = json_of(&herd, &["team", "members", "blue"]).await;
     assert_eq!(members["items"][0]["id"], "blue/ann");
     json_of(&herd, &["team", "leave", "blue", "ann"]).await;

@@ -55,6 +55,9 @@ pub(super) struct Shown {
     draft: Draft,
     created_at: i64,
     version: i64,
+    /// False: it says something this version does not know, lets nobody in and cannot be changed here.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    understood: bool,
     /// When the running period of the budget began, and what the database knows to be spent in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     period_start: Option<i64>,
@@ -219,6 +222,7 @@ impl Draft {
             models,
             metadata,
             blocked: self.blocked,
+            understood: true,
             expires_at: self.expires_at,
             created_at,
         })
@@ -242,6 +246,7 @@ impl Shown {
             draft: Draft::of(account),
             created_at: account.created_at,
             version,
+            understood: account.understood,
             period_start: None,
             spent_nano_usd: None,
             key: None,

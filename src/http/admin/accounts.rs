@@ -13,7 +13,7 @@ use super::{Object, Outcome, Problem, Route, answer, patch};
 use crate::access::{is_tag, key_id, new_key};
 use crate::domain::{Account, AccountKind, is_account_id};
 use crate::http::State;
-use crate::store::{Saved, Stored, Upon};
+use crate::store::{Deleted, Saved, Stored, Upon};
 
 /// How many a page shows unless told otherwise, and at most.
 const PAGE: u32 = 100;
@@ -160,15 +160,13 @@ async fn create(
             (uuid::Uuid::now_v7().to_string(), None)
         }
         _ => {
-            let text = "id: must be 1 to 128 letters, digits or any of . _ @ : + -";
+            let text = "id: must be 1 to 127 letters, digits or any of . _ @ : + -";
             return Err(Problem::wrong(text));
         }
     };
     let account = Draft::read(object)?.account(kind, &id, unix_now())?;
-    let version = match save(&state, account.clone(), Upon::Nothing).await? {
-        Saved::As(version) => version,
-        Saved::Stale => return Err(Problem::conflict(format!("{kind} '{id}' exists"))),
-    };
+    let saved = save(&state, account.clone(), Upon::Nothing).await?;
+    let version = saved.ok_or_else(|| Problem::conflict(format!("{kind} '{id}' exists")))?;
     let shown = Shown::new(&account, version);
     Ok(answer(
         StatusCode::CREATED,
@@ -188,7 +186,7 @@ async fn update(
     for _ in 0..ATTEMPTS {
         let Stored { account, version } = find(&state, kind, &id).await?;
         let changed = changed(&account, object.clone())?;
-        if let Saved::As(version) = save(&state, changed.clone(), Upon::Version(version)).await? {
+        if let Some(version) = save(&state, changed.clone(), Upon::Version(version)).await? {
             return Ok(answer(StatusCode::OK, &Shown::new(&changed, version)));
         }
     }
@@ -201,19 +199,32 @@ pub(super) async fn delete(Shared(state): Shared<State>, kind: AccountKind, id: 
     let (store, gone) = (state.store.clone(), id.clone());
     let work = async move { store.delete_account(kind, &gone, unix_now()).await };
     match state.in_background(work).await?? {
-        Saved::As(_) => {
+        Deleted::As(_) => {
             seen(&state).await;
             Ok(answer(
                 StatusCode::OK,
                 &serde_json::json!({ "deleted": id }),
             ))
         }
-        Saved::Stale => Err(missing(kind, &id)),
+        Deleted::Missing => Err(missing(kind, &id)),
+        Deleted::Named(1) => Err(Problem::conflict(format!(
+            "{kind} '{id}' is named by another account: change or delete that one first"
+        ))),
+        Deleted::Named(many) => Err(Problem::conflict(format!(
+            "{kind} '{id}' is named by {many} other accounts: change or delete those first"
+        ))),
     }
 }
 
 /// The account with what a client says laid over it.
 pub(super) fn changed(account: &Account, patch: Map<String, Value>) -> Result<Account, Problem> {
+    if !account.understood {
+        return Err(Problem::conflict(format!(
+            "{} '{}' says something this version of the router does not understand, and would lose it: \
+             change it through a newer one",
+            account.kind, account.id
+        )));
+    }
     let Ok(Value::Object(mut now)) = serde_json::to_value(Draft::of(account)) else {
         return Err(Problem::wrong("the account cannot be written as JSON"));
     };
@@ -227,14 +238,24 @@ async fn find(state: &State, kind: AccountKind, id: &str) -> Result<Stored, Prob
 }
 
 /// A write goes on when its client leaves: half of a transaction is nobody's wish.
-pub(super) async fn save(state: &State, account: Account, upon: Upon) -> Result<Saved, Problem> {
+/// Nothing when what it builds upon is not so any more.
+pub(super) async fn save(
+    state: &State,
+    account: Account,
+    upon: Upon,
+) -> Result<Option<i64>, Problem> {
     let store = state.store.clone();
     let work = async move { store.save_account(&account, upon).await };
-    let saved = state.in_background(work).await??;
-    if matches!(saved, Saved::As(_)) {
-        seen(state).await;
+    match state.in_background(work).await?? {
+        Saved::As(version) => {
+            seen(state).await;
+            Ok(Some(version))
+        }
+        Saved::Stale => Ok(None),
+        Saved::Lacks(kind, id) => Err(Problem::wrong(format!(
+            "{kind}: there is no {kind} '{id}'; make it first"
+        ))),
     }
-    Ok(saved)
 }
 
 /// Waits until this router's own requests see it; that they cannot yet is no failure of the change.

@@ -8,7 +8,7 @@ use super::accounts::{ATTEMPTS, Page, changed, delete, list, save, show, unix_no
 use super::{Object, Outcome, Problem, Route, answer};
 use crate::domain::{Account, AccountKind, is_account_id, member_id};
 use crate::http::State;
-use crate::store::{Saved, Upon};
+use crate::store::Upon;
 
 const ALL: &str = "/admin/teams/{id}/members";
 const ONE: &str = "/admin/teams/{id}/members/{user}";
@@ -54,7 +54,7 @@ async fn join(Shared(state): Here, Path((team, user)): At, Object(object): Objec
             None => (Account::new(KIND, id.as_str(), unix_now()), Upon::Nothing),
         };
         let changed = changed(&account, object.clone())?;
-        if let Saved::As(version) = save(&state, changed.clone(), upon).await? {
+        if let Some(version) = save(&state, changed.clone(), upon).await? {
             return Ok(answer(StatusCode::OK, &Shown::new(&changed, version)));
         }
     }

@@ -87,7 +87,7 @@ async fn unset(Shared(state): Shared<State>, Path(named): Path<String>) -> Outco
             StatusCode::OK,
             &serde_json::json!({ "deleted": model.as_str() }),
         )),
-        Saved::Stale => Err(Problem::missing(format!("no price of '{model}' is set"))),
+        _ => Err(Problem::missing(format!("no price of '{model}' is set"))),
     }
 }
 
