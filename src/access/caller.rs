@@ -92,29 +92,32 @@ impl Caller {
             join(AccountKind::Key, &account.id);
             let user = join(AccountKind::User, &account.user);
             let team = join(AccountKind::Team, &account.team);
-            if !account.user.is_empty() && !account.team.is_empty() {
-                let member = member_id(&account.team, &account.user);
-                join(AccountKind::TeamMember, &member);
-            }
+            let member = (!account.user.is_empty() && !account.team.is_empty())
+                .then(|| member_id(&account.team, &account.user))
+                .and_then(|member| join(AccountKind::TeamMember, &member));
             // The nearest one: a key of a team belongs where the team does.
             let orgs = [Some(key), team.as_ref(), user.as_ref()];
             let org = orgs
                 .into_iter()
                 .flatten()
                 .map(|entry| entry.account.org.as_str())
-                .find(|org| !org.is_empty());
-            if let Some(org) = org {
-                join(AccountKind::Org, org);
-            }
-            for tag in &key.tags {
-                join(AccountKind::Tag, tag);
+                .find(|org| !org.is_empty())
+                .and_then(|org| join(AccountKind::Org, org));
+            let tagged = [Some(Arc::clone(key)), user, team, member, org];
+            for entry in tagged.iter().flatten() {
+                for tag in &entry.tags {
+                    join(AccountKind::Tag, tag);
+                }
             }
         } else {
             // So that all keys together have paid for everything.
             join(AccountKind::Key, UNATTRIBUTED);
         }
-        if let Some(user) = ask.user {
-            join(AccountKind::EndUser, &end_user(user));
+        let user = ask
+            .user
+            .and_then(|user| join(AccountKind::EndUser, &end_user(user)));
+        for tag in user.iter().flat_map(|user| &user.tags) {
+            join(AccountKind::Tag, tag);
         }
         for tag in ask.tags {
             join(AccountKind::Tag, tag);
@@ -190,9 +193,20 @@ mod tests {
 
     #[test]
     fn a_request_concerns_everyone_its_key_and_itself_name_each_once() {
-        let mut team = Account::new(AccountKind::Team, "blue", 0);
+        let tagged = |kind, id, tags: &str| {
+            let mut account = Account::new(kind, id, 0);
+            account.metadata = format!(r#"{{"tags":[{tags}]}}"#);
+            account
+        };
+        let mut team = tagged(AccountKind::Team, "blue", r#""sales""#);
         team.org = "acme".to_owned();
-        let view = view([key(), team]);
+        let view = view([
+            key(),
+            team,
+            tagged(AccountKind::Org, "acme", r#""batch","eu""#),
+            tagged(AccountKind::TeamMember, "blue/ann", r#""new""#),
+            tagged(AccountKind::EndUser, "customer 7", r#""paying""#),
+        ]);
         let tags = [Arc::from("batch"), Arc::from("night")];
         let ask = Ask {
             model: &ModelName::parse("m").unwrap(),
@@ -211,10 +225,14 @@ mod tests {
         key k true
         user ann false
         team blue true
-        team_member blue/ann false
-        org acme false
+        team_member blue/ann true
+        org acme true
         tag batch false
-        end_user customer 7 false
+        tag sales false
+        tag new false
+        tag eu false
+        end_user customer 7 true
+        tag paying false
         tag night false
         ");
     }

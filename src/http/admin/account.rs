@@ -170,8 +170,14 @@ impl Draft {
         if self.name.len() > LONGEST || metadata.len() > LONGEST {
             return wrong("metadata", "name and metadata may have 64 KiB each");
         }
-        if let Err(problem) = tags_of(&Value::Object(self.metadata.clone())) {
-            return wrong("metadata", &format!("tags: {problem}"));
+        match tags_of(&Value::Object(self.metadata.clone())) {
+            Err(problem) => return wrong("metadata", &format!("tags: {problem}")),
+            Ok(tags)
+                if !tags.is_empty() && matches!(kind, AccountKind::Tag | AccountKind::Budget) =>
+            {
+                return wrong("metadata", &format!("tags: a {kind} has none"));
+            }
+            Ok(_) => {}
         }
         let mut models = Vec::with_capacity(self.models.len());
         for written in &self.models {
@@ -196,7 +202,9 @@ impl Draft {
                 tpm: speed.tpm,
                 parallel: speed.parallel,
             };
-            by_model.insert(model.to_string(), limits);
+            if limits != Limits::default() {
+                by_model.insert(model.to_string(), limits);
+            }
         }
         Ok(Account {
             kind,
