@@ -136,6 +136,8 @@ impl Shell {
         if read.version != self.state.version || board.read_ms.load(Ordering::Acquire) < 0 {
             let (view, cells) = self.state.read(&board.view.load(), read);
             board.view.store(Arc::new(view));
+            let unreadable = self.state.unreadable_prices();
+            board.unreadable_prices.store(unreadable, Ordering::Relaxed);
             asked = State::question(cells.iter().cloned(), unix);
             self.setup.plan.sharing.changed(cells);
         }

@@ -17,7 +17,7 @@ mod message;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -47,6 +47,8 @@ pub(super) struct Board {
     pub(super) read_ms: AtomicI64,
     /// Budgets found above their soft limit, each once a period.
     pub(super) soft: AtomicU64,
+    /// Prices in the database that are none.
+    pub(super) unreadable_prices: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -77,6 +79,7 @@ impl Handle {
             view: ArcSwap::from_pointee(View::empty()),
             read_ms: AtomicI64::new(-1),
             soft: AtomicU64::new(0),
+            unreadable_prices: AtomicUsize::new(0),
         });
         let mailbox = Slot::empty();
         let setup = Setup::new(plan, Arc::clone(&board), mailbox.clone());

@@ -1,13 +1,13 @@
 //! What a read of the database changes in the view: pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::access::meter::{Base, Cell};
 use crate::access::rule::Window;
 use crate::access::view::{Change, View};
 use crate::domain::{ModelName, Price};
-use crate::store::BudgetKey;
+use crate::store::{BudgetKey, PriceChange};
 
 /// What the database has changed since it was last asked.
 #[derive(Debug)]
@@ -15,8 +15,7 @@ pub struct Read {
     /// Up to this number.
     pub version: i64,
     pub changes: Vec<Change>,
-    /// Prices set, and those taken back.
-    pub prices: Vec<(ModelName, Option<Price>)>,
+    pub prices: Vec<PriceChange>,
     /// When the question was asked, by the local clock.
     pub asked_ms: i64,
 }
@@ -36,6 +35,8 @@ pub struct State {
     pub version: i64,
     configured: HashMap<ModelName, Price>,
     set: HashMap<ModelName, Price>,
+    /// Rows that are no price this version understands.
+    unreadable: BTreeSet<String>,
     /// Soft limits that were said aloud, by the period they were exceeded in.
     told: HashMap<Arc<str>, i64>,
 }
@@ -52,14 +53,30 @@ impl State {
     pub fn read(&mut self, view: &View, read: Read) -> (View, Vec<Arc<Cell>>) {
         self.version = self.version.max(read.version);
         let (mut view, cells) = view.with(read.changes);
-        for (model, price) in read.prices {
-            match price {
-                Some(price) => self.set.insert(model, price),
-                None => self.set.remove(&model),
-            };
+        for PriceChange { row, says } in read.prices {
+            match says {
+                // The price before it goes on. After a restart it is the configuration's, or none: a model
+                // is not to be switched off by a slip of an operator's hand, but he is to hear of it.
+                None => {
+                    tracing::error!(model = row, "price is not understood and does not count");
+                    self.unreadable.insert(row);
+                }
+                Some((model, price)) => {
+                    self.unreadable.remove(&row);
+                    match price {
+                        Some(price) => self.set.insert(model, price),
+                        None => self.set.remove(&model),
+                    };
+                }
+            }
         }
         view.prices = Arc::new(self.prices());
         (view, cells)
+    }
+
+    /// How many rows are no price.
+    pub fn unreadable_prices(&self) -> usize {
+        self.unreadable.len()
     }
 
     /// The configuration's prices have changed.
@@ -115,5 +132,40 @@ impl State {
             }
         }
         loud
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Account, AccountKind, Period};
+
+    #[test]
+    fn a_soft_limit_is_said_once_a_period() {
+        let mut key = Account::new(AccountKind::Key, "k", 100);
+        key.allowance.budget.soft = Some(10);
+        key.allowance.budget.period = Period::Every(60);
+        let changes = vec![Change::Put(Box::new(key))];
+        let (view, cells) = View::empty().with(changes);
+        let mut state = State::default();
+        let mut swept = |unix: i64, amount: i64| {
+            let of = State::question(cells.iter().cloned(), unix);
+            let spent = of.iter().map(|(_, key)| (key.clone(), amount)).collect();
+            let asked_ms = unix * 1_000;
+            let loud = state.swept(
+                &view,
+                Bases {
+                    of,
+                    spent,
+                    asked_ms,
+                },
+            );
+            loud.iter().map(|(_, amount)| *amount).collect::<Vec<_>>()
+        };
+        assert!(swept(110, 9).is_empty());
+        assert_eq!(swept(120, 10), [10]);
+        assert!(swept(130, 11).is_empty(), "it has been said");
+        assert!(swept(165, 3).is_empty(), "another period");
+        assert_eq!(swept(170, 12), [12]);
     }
 }

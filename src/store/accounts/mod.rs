@@ -33,7 +33,16 @@ pub struct AccountChanges {
     /// Accounts, as they are now.
     pub accounts: Vec<AccountChange>,
     /// Prices, as they are now.
-    pub prices: Vec<(ModelName, Option<Price>)>,
+    pub prices: Vec<PriceChange>,
+}
+
+/// A price as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriceChange {
+    /// The model, as it stands in the database.
+    pub row: String,
+    /// What it says: a price, or that there is none any more. Nothing, if it is not understood.
+    pub says: Option<(ModelName, Option<Price>)>,
 }
 
 /// An account as it is now.

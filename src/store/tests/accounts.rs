@@ -160,8 +160,12 @@ on_every_database! {
         store.save_price(&model("m"), None, 2).await.unwrap();
         assert_eq!(store.save_price(&model("m"), None, 2).await.unwrap(), Saved::Stale);
         let since = store.account_changes(since.version).await.unwrap();
-        assert_eq!(since.prices, [(model("m"), None)]);
+        assert_eq!(since.prices, [PriceChange { row: "m:latest".to_owned(), says: Some((model("m"), None)) }]);
         assert_eq!(store.prices().await.unwrap().len(), 1);
+        // A hand's mistake is no price, and no price of nothing either.
+        ground.sql("UPDATE prices SET output_nano_usd = -1 WHERE deleted_at IS NULL");
+        let all = store.account_changes(0).await.unwrap();
+        assert!(all.prices.contains(&PriceChange { row: "n:latest".to_owned(), says: None }), "{all:?}");
     }
 
     async fn what_is_spent_of_a_budget_is_found_by_its_period(ground: &Ground) {
