@@ -6,7 +6,8 @@
 //! the log, each time, until a restart or until it is as it was. Values are never logged.
 //!
 //! A file that is being written may be whole TOML and half of what was meant, so a file that changed is
-//! read once it has been the same for a while.
+//! read once it has been the same for a while. One that is gone or empty is not what was meant either: without
+//! it nobody would need a key, and the admin calls would need none.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -61,7 +62,8 @@ impl Reload {
             let print = print_of(&self.source);
             let same = self.seen == print;
             self.seen = print;
-            if same && print != self.read {
+            let there = print.is_some_and(|(_, bytes)| bytes > 0);
+            if same && there && print != self.read {
                 return;
             }
         }
@@ -70,8 +72,13 @@ impl Reload {
     /// Reads it, and does what can be done about it. A file is read in less time than a request takes to
     /// be answered, and seldom.
     pub(super) fn now(&mut self, app: &App) {
-        self.read = print_of(&self.source);
-        self.seen = self.read;
+        let print = print_of(&self.source);
+        if self.read.is_some() && print.is_none() {
+            let file = self.source.file.display();
+            tracing::error!(%file, "configuration not reloaded: the file is gone");
+            return;
+        }
+        (self.read, self.seen) = (print, print);
         let config = match (self.source.read)() {
             Ok(config) => config,
             Err(problems) => {
@@ -210,5 +217,12 @@ mod tests {
         }
         assert!(start.elapsed() > 10 * LOOK, "{:?}", start.elapsed());
         assert_eq!(reload.seen.unwrap().1, 10);
+        // Neither is what anybody meant, however long it lasts.
+        reload.read = reload.seen;
+        fs::write(&file, "").unwrap();
+        let emptied = tokio::time::timeout(quiet, reload.changed()).await;
+        fs::remove_file(&file).unwrap();
+        let removed = tokio::time::timeout(quiet, reload.changed()).await;
+        assert!(emptied.is_err() && removed.is_err());
     }
 }

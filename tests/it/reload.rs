@@ -20,9 +20,10 @@ struct Router {
 }
 
 impl Router {
+    /// In the folder of this file, which is the one it reads unless told otherwise.
     fn start(config: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_herdsman"))
-            .args(["serve", "--config", config.to_str().unwrap()])
+            .current_dir(config.parent().unwrap())
             .env("HERDSMAN_LOG_FORMAT", "json")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -179,6 +180,16 @@ async fn a_running_router_takes_new_prices_and_keys_and_says_what_it_cannot_take
     // Without a signal, too.
     write(&dir, &url, 5.0, "new", "");
     router.says("configuration reloaded");
+    assert_eq!(cost(&router, "new").await, 20_000);
+
+    // Without a file everything has a default, and nobody would need the admin key any more.
+    std::fs::remove_file(dir.path().join("config.toml")).unwrap();
+    router.hang_up();
+    router.says("the file is gone");
+    let refused = router
+        .call(http::Method::GET, "/admin/keys", "", Value::Null)
+        .await;
+    assert_eq!(refused.0, 401);
     assert_eq!(cost(&router, "new").await, 20_000);
     drop(router);
     server.stop().await;

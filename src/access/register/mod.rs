@@ -7,7 +7,8 @@
 //! [`POLL`] and the time of one read, and not later, unless the database cannot be read.
 //!
 //! It also asks, every [`SWEEP`] or so, what the database knows to be spent of each budget: the base upon
-//! which routers add what is not there yet.
+//! which routers add what is not there yet. It asks about a few at each look, so that a change does not
+//! wait until a hundred thousand have been asked about.
 //!
 //! It must not know requests, nor what a limit does. It fails by serving the view it has, and by
 //! saying how old it is; what that means for a key is decided by who asks.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::access::meter::{Base, Cell};
+use crate::access::meter::{Base, Cell, What};
 use crate::access::rule::Window;
 use crate::access::view::{Change, View};
 use crate::domain::{ModelName, Price};
@@ -30,6 +30,14 @@ pub struct Bases {
     pub asked_ms: i64,
 }
 
+/// What is still to be asked about in this round, a slice at a time: of all budgets at once, whoever
+/// changed something would have to wait for the answer.
+#[derive(Debug, Default)]
+pub struct Round {
+    left: Vec<Arc<Cell>>,
+    slice: usize,
+}
+
 #[derive(Debug, Default)]
 pub struct State {
     pub version: i64,
@@ -39,6 +47,28 @@ pub struct State {
     unreadable: BTreeSet<String>,
     /// Soft limits that were said aloud, by the period they were exceeded in.
     told: HashMap<Arc<str>, i64>,
+}
+
+impl Round {
+    /// A round over these limits, in so many slices.
+    pub fn new(limits: impl Iterator<Item = Arc<Cell>>, slices: usize) -> Self {
+        let is_money = |cell: &Arc<Cell>| matches!(cell.what(), What::Money { .. });
+        let left: Vec<_> = limits.filter(is_money).collect();
+        Self {
+            slice: left.len().div_ceil(slices.max(1)),
+            left,
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// The next slice.
+    pub fn next(&mut self) -> Vec<Arc<Cell>> {
+        let rest = self.left.len().saturating_sub(self.slice);
+        self.left.split_off(rest)
+    }
 }
 
 impl State {
@@ -124,7 +154,10 @@ impl State {
                 amount,
                 at_ms: bases.asked_ms,
             });
-            let soft = view.get(kind, id).and_then(|entry| entry.soft());
+            let entry = view.get(kind, id);
+            // Its limits may have become others since it was asked.
+            let entry = entry.filter(|entry| entry.cells.iter().any(|own| Arc::ptr_eq(own, &cell)));
+            let soft = entry.and_then(|entry| entry.soft());
             if soft.is_some_and(|soft| amount >= soft)
                 && self.told.insert(Arc::clone(cell.key()), window) != Some(window)
             {
@@ -139,6 +172,28 @@ impl State {
 mod tests {
     use super::*;
     use crate::domain::{Account, AccountKind, Period};
+
+    #[test]
+    fn a_round_asks_about_every_budget_once_and_never_about_all_at_once() {
+        let key = |n: usize| {
+            let mut key = Account::new(AccountKind::Key, format!("k{n}"), 100);
+            key.allowance.budget.limit = Some(10);
+            key.allowance.limits.rpm = Some(10);
+            Change::Put(Box::new(key))
+        };
+        let (_, cells) = View::empty().with((0..1_000).map(key).collect());
+        let mut round = Round::new(cells.iter().cloned(), 15);
+        let mut asked = Vec::new();
+        while !round.is_over() {
+            let slice = round.next();
+            assert!((1..=67).contains(&slice.len()), "{}", slice.len());
+            asked.extend(slice.iter().map(|cell| Arc::clone(&cell.owner().id)));
+        }
+        asked.sort_unstable();
+        asked.dedup();
+        assert_eq!(asked.len(), 1_000);
+        assert!(Round::new(std::iter::empty(), 0).next().is_empty());
+    }
 
     #[test]
     fn a_soft_limit_is_said_once_a_period() {
