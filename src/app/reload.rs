@@ -206,8 +206,9 @@ mod tests {
         let start = Instant::now();
         let writer = async {
             for n in 1..=10 {
+                tokio::time::sleep(LOOK / 2).await;
                 fs::write(&file, "#".repeat(n)).unwrap();
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(LOOK / 2).await;
             }
             future::pending::<()>().await;
         };
