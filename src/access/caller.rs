@@ -38,6 +38,7 @@ pub struct Ask<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Party {
     pub(super) kind: EntityKind,
+    account: AccountKind,
     pub(super) id: Arc<str>,
     pub(super) entry: Option<Arc<Entry>>,
 }
@@ -51,9 +52,7 @@ impl Caller {
 
     /// Whoever has this key, if it is still one.
     pub(super) fn with(key: Arc<Entry>, unix: i64) -> Result<Self, Refused> {
-        if key.account.blocked {
-            return Err(Refused::BlockedKey);
-        }
+        key.is_open()?;
         if key.account.expires_at.is_some_and(|at| at <= unix) {
             return Err(Refused::ExpiredKey);
         }
@@ -82,6 +81,7 @@ impl Caller {
                 .map_or_else(|| Arc::from(id), |entry| Arc::clone(&entry.account.id));
             parties.push(Party {
                 kind: entity,
+                account: kind,
                 id,
                 entry: entry.clone(),
             });
@@ -92,29 +92,32 @@ impl Caller {
             join(AccountKind::Key, &account.id);
             let user = join(AccountKind::User, &account.user);
             let team = join(AccountKind::Team, &account.team);
-            if !account.user.is_empty() && !account.team.is_empty() {
-                let member = member_id(&account.team, &account.user);
-                join(AccountKind::TeamMember, &member);
-            }
+            let member = (!account.user.is_empty() && !account.team.is_empty())
+                .then(|| member_id(&account.team, &account.user))
+                .and_then(|member| join(AccountKind::TeamMember, &member));
             // The nearest one: a key of a team belongs where the team does.
             let orgs = [Some(key), team.as_ref(), user.as_ref()];
             let org = orgs
                 .into_iter()
                 .flatten()
                 .map(|entry| entry.account.org.as_str())
-                .find(|org| !org.is_empty());
-            if let Some(org) = org {
-                join(AccountKind::Org, org);
-            }
-            for tag in &key.tags {
-                join(AccountKind::Tag, tag);
+                .find(|org| !org.is_empty())
+                .and_then(|org| join(AccountKind::Org, org));
+            let tagged = [Some(Arc::clone(key)), user, team, member, org];
+            for entry in tagged.iter().flatten() {
+                for tag in &entry.tags {
+                    join(AccountKind::Tag, tag);
+                }
             }
         } else {
             // So that all keys together have paid for everything.
             join(AccountKind::Key, UNATTRIBUTED);
         }
-        if let Some(user) = ask.user {
-            join(AccountKind::EndUser, &end_user(user));
+        let user = ask
+            .user
+            .and_then(|user| join(AccountKind::EndUser, &end_user(user)));
+        for tag in user.iter().flat_map(|user| &user.tags) {
+            join(AccountKind::Tag, tag);
         }
         for tag in ask.tags {
             join(AccountKind::Tag, tag);
@@ -127,24 +130,29 @@ impl Party {
     /// Refuses what the account itself does not allow.
     pub(super) fn permits(&self, model: &ModelName) -> Result<(), Refused> {
         let Some(entry) = &self.entry else {
-            return Ok(());
+            // To whom an operator said that somebody belongs has to be there; whom the request alone
+            // names may be anybody.
+            return match self.account {
+                AccountKind::User | AccountKind::Team | AccountKind::Org => {
+                    Err(Refused::Missing(self.owner()))
+                }
+                AccountKind::Key if *self.id != *UNATTRIBUTED => Err(Refused::UnknownKey),
+                _ => Ok(()),
+            };
         };
-        let account = &entry.account;
-        let owner = || Owner {
-            kind: account.kind,
-            id: Arc::clone(&account.id),
-            model: None,
-        };
-        if account.blocked && account.kind == AccountKind::Key {
-            return Err(Refused::BlockedKey);
-        }
-        if account.blocked {
-            return Err(Refused::Blocked(owner()));
-        }
-        if !account.allows(model) {
-            return Err(Refused::Model(owner(), model.to_string()));
+        entry.is_open()?;
+        if !entry.account.allows(model) {
+            return Err(Refused::Model(self.owner(), model.to_string()));
         }
         Ok(())
+    }
+
+    fn owner(&self) -> Owner {
+        Owner {
+            kind: self.account,
+            id: Arc::clone(&self.id),
+            model: None,
+        }
     }
 }
 
@@ -185,9 +193,20 @@ mod tests {
 
     #[test]
     fn a_request_concerns_everyone_its_key_and_itself_name_each_once() {
-        let mut team = Account::new(AccountKind::Team, "blue", 0);
+        let tagged = |kind, id, tags: &str| {
+            let mut account = Account::new(kind, id, 0);
+            account.metadata = format!(r#"{{"tags":[{tags}]}}"#);
+            account
+        };
+        let mut team = tagged(AccountKind::Team, "blue", r#""sales""#);
         team.org = "acme".to_owned();
-        let view = view([key(), team]);
+        let view = view([
+            key(),
+            team,
+            tagged(AccountKind::Org, "acme", r#""batch","eu""#),
+            tagged(AccountKind::TeamMember, "blue/ann", r#""new""#),
+            tagged(AccountKind::EndUser, "customer 7", r#""paying""#),
+        ]);
         let tags = [Arc::from("batch"), Arc::from("night")];
         let ask = Ask {
             model: &ModelName::parse("m").unwrap(),
@@ -206,10 +225,14 @@ mod tests {
         key k true
         user ann false
         team blue true
-        team_member blue/ann false
-        org acme false
+        team_member blue/ann true
+        org acme true
         tag batch false
-        end_user customer 7 false
+        tag sales false
+        tag new false
+        tag eu false
+        end_user customer 7 true
+        tag paying false
         tag night false
         ");
     }
@@ -246,11 +269,50 @@ mod tests {
             Caller::with(entry(blocked), 0).unwrap_err(),
             Refused::BlockedKey
         );
+        let mut newer = key();
+        newer.understood = false;
+        assert!(matches!(
+            Caller::with(entry(newer), 0),
+            Err(Refused::NotUnderstood(_))
+        ));
         assert!(Caller::with(entry(over.clone()), 49).is_ok());
         assert_eq!(
             Caller::with(entry(over), 50).unwrap_err(),
             Refused::ExpiredKey
         );
+    }
+
+    /// Whoever let a request in by a view in which a name means nothing would let it in without the
+    /// limits of whoever it meant.
+    #[test]
+    fn whoever_belongs_to_somebody_who_is_not_there_is_not_let_in() {
+        let model = ModelName::parse("m").unwrap();
+        let refused = |view: &View| {
+            let ask = Ask {
+                model: &model,
+                input: 0,
+                max_output: None,
+                computes: false,
+                user: Some("customer 7"),
+                tags: &[Arc::from("night")],
+            };
+            let parties = caller(view).parties(view, &ask);
+            let told = parties
+                .iter()
+                .filter_map(|party| party.permits(&model).err());
+            told.map(|refused| refused.to_string()).collect::<Vec<_>>()
+        };
+        let user = Account::new(AccountKind::User, "ann", 0);
+        let mut team = Account::new(AccountKind::Team, "blue", 0);
+        let all = view([key(), user.clone(), team.clone()]);
+        assert!(refused(&all).is_empty());
+        team.org = "acme".to_owned();
+        let told = refused(&view([key(), user, team]));
+        assert_eq!(
+            told,
+            ["org 'acme' does not exist, and whoever names it is not let in"]
+        );
+        assert_eq!(refused(&view([key()])).len(), 2, "neither user nor team");
     }
 
     #[test]

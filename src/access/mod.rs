@@ -32,6 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ractor::SpawnErr;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -74,11 +75,19 @@ pub struct Access(Arc<Inner>);
 
 struct Inner {
     options: Options,
+    rule: ArcSwap<Rule>,
     clock: Clock,
     register: register::Handle,
     sharing: sharing::Handle,
     outputs: Outputs,
     stats: AccessStats,
+}
+
+/// Whom a key is asked of; changes while running.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    require_key: bool,
+    outage_grace: Duration,
 }
 
 impl Access {
@@ -125,6 +134,10 @@ impl Access {
         }
         Ok(Self(Arc::new(Inner {
             stats: AccessStats::new(Arc::clone(register.board()), sharing.sharers()),
+            rule: ArcSwap::from_pointee(Rule {
+                require_key: options.require_key,
+                outage_grace: options.outage_grace,
+            }),
             options,
             clock,
             register,
@@ -143,7 +156,10 @@ impl Access {
     }
 
     fn known(&self, key: Option<&str>) -> Result<Caller, Refused> {
-        let required = self.0.options.require_key;
+        let Rule {
+            require_key: required,
+            outage_grace,
+        } = **self.0.rule.load();
         let Some(key) = key else {
             return if required {
                 Err(Refused::NoKey)
@@ -161,7 +177,7 @@ impl Access {
                 _ => Err(Refused::KeysAway),
             };
         };
-        let grace_ms = i64::try_from(self.0.options.outage_grace.as_millis()).unwrap_or(i64::MAX);
+        let grace_ms = i64::try_from(outage_grace.as_millis()).unwrap_or(i64::MAX);
         if required && age_ms.is_none_or(|age_ms| age_ms > grace_ms.max(SURE_MS)) {
             return Err(Refused::KeysAway);
         }
@@ -196,6 +212,15 @@ impl Access {
         self.0.register.reprice(prices);
     }
 
+    /// Whether every inference call needs a key, and how long known ones outlive the database, from this
+    /// moment on.
+    pub fn require(&self, require_key: bool, outage_grace: Duration) {
+        self.0.rule.store(Arc::new(Rule {
+            require_key,
+            outage_grace,
+        }));
+    }
+
     /// The metrics.
     #[must_use]
     pub fn stats(&self) -> &AccessStats {
@@ -213,6 +238,7 @@ impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access")
             .field("options", &self.0.options)
+            .field("rule", &self.0.rule)
             .finish_non_exhaustive()
     }
 }

@@ -24,6 +24,12 @@ pub enum Refused {
     /// An operator switched off somebody else that it belongs to, or that the request names.
     #[error("{} is blocked", name(.0))]
     Blocked(Owner),
+    /// It says something that may be a limit, and that this version does not know.
+    #[error("{} says something this version of the router does not understand", name(.0))]
+    NotUnderstood(Owner),
+    /// Somebody it belongs to, or whose limits it follows, is not there: nobody knows what it may.
+    #[error("{} does not exist, and whoever names it is not let in", name(.0))]
+    Missing(Owner),
     /// Not for this model.
     #[error("{} may not use model '{}'", name(.0), .1)]
     Model(Owner, String),
@@ -68,7 +74,9 @@ impl Refused {
             Self::NoKey | Self::UnknownKey | Self::ExpiredKey | Self::BlockedKey => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Blocked(_) | Self::Model(..) => StatusCode::FORBIDDEN,
+            Self::Blocked(_) | Self::NotUnderstood(_) | Self::Missing(_) | Self::Model(..) => {
+                StatusCode::FORBIDDEN
+            }
             Self::Tags(..) => StatusCode::BAD_REQUEST,
             Self::Limited { .. } | Self::Budget { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::KeysAway | Self::LimitsAway => StatusCode::SERVICE_UNAVAILABLE,
@@ -102,6 +110,8 @@ impl Refused {
             Self::ExpiredKey => "expired_key",
             Self::BlockedKey => "blocked_key",
             Self::Blocked(_) => "blocked",
+            Self::NotUnderstood(_) => "not_understood",
+            Self::Missing(_) => "missing",
             Self::Model(..) => "model",
             Self::Tags(..) => "tags",
             Self::Limited { what, .. } => match what {
@@ -155,6 +165,8 @@ mod tests {
     fn every_refusal_says_who_and_never_which_key() {
         let refusals = [
             Refused::Blocked(owner(AccountKind::Team, "blue")),
+            Refused::Missing(owner(AccountKind::Budget, "small")),
+            Refused::NotUnderstood(owner(AccountKind::Key, "0123abcd")),
             Refused::Model(owner(AccountKind::Key, "0123abcd"), "llama3.2".to_owned()),
             Refused::Limited {
                 owner: owner(AccountKind::EndUser, "ann"),
@@ -171,6 +183,8 @@ mod tests {
         let told = refusals.map(|refused| format!("{} {refused}", refused.status().as_u16()));
         insta::assert_snapshot!(told.join("\n"), @r"
         403 team 'blue' is blocked
+        403 budget 'small' does not exist, and whoever names it is not let in
+        403 the API key says something this version of the router does not understand
         403 the API key may not use model 'llama3.2'
         429 end user 'ann' is limited to 1000 tokens per minute
         429 the API key has spent its budget of 2.5 USD

@@ -46,6 +46,12 @@ impl AccessStats {
         self.sharers.load(Ordering::Relaxed)
     }
 
+    /// Budgets that were found above their soft limit, each once a period.
+    #[must_use]
+    pub fn soft_limits_exceeded(&self) -> u64 {
+        self.board.soft.load(Ordering::Relaxed)
+    }
+
     /// Makes the metrics known.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
@@ -92,6 +98,15 @@ impl Collector for Accounts {
             None,
             soft.metric_type(),
         )?;
-        soft.encode(family)
+        soft.encode(family)?;
+        let unreadable = self.0.unreadable_prices.load(Ordering::Relaxed);
+        let unreadable = ConstGauge::new(i64::try_from(unreadable).unwrap_or(i64::MAX));
+        let family = encoder.encode_descriptor(
+            "access_prices_not_understood",
+            "Prices in the database that are none and do not count",
+            None,
+            unreadable.metric_type(),
+        )?;
+        unreadable.encode(family)
     }
 }

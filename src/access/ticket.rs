@@ -132,12 +132,10 @@ impl fmt::Debug for Ticket {
 
 impl Debtor {
     fn of(party: &Party) -> Self {
-        let money = party.entry.iter().flat_map(|entry| &entry.cells);
-        let mut money = money.filter_map(|cell| match cell.what() {
-            What::Money { created, period } => Some((created, period)),
-            _ => None,
-        });
-        let (created, period) = money.next().unwrap_or_default();
+        let entry = party.entry.as_ref();
+        let (created, period) = entry
+            .map(|entry| (entry.account.created_at, entry.period))
+            .unwrap_or_default();
         Self {
             kind: party.kind,
             entity: Arc::clone(&party.id),

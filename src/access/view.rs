@@ -7,9 +7,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Refused;
 use super::meter::{Cell, Owner, What};
 use super::tag::tags_of;
-use crate::domain::{Account, AccountKind, Allowance, Limits, MOST_NANO_USD, ModelName, Price};
+use crate::domain::{
+    Account, AccountKind, Allowance, Limits, MOST_NANO_USD, ModelName, Period, Price,
+};
 
 const SHARDS: usize = 256;
 
@@ -33,6 +36,11 @@ pub struct Entry {
     pub(super) account: Account,
     /// Tags that come with it: those of its metadata.
     pub(super) tags: Vec<Arc<str>>,
+    /// Why it lets nobody in, if it does not.
+    shut: Option<Refused>,
+    /// How what it spends is booked, whether or not it is limited: a limit that is set later counts from
+    /// the beginning of its period.
+    pub(super) period: Period,
     soft: Option<i64>,
     /// Limits over all models.
     pub(super) cells: Vec<Arc<Cell>>,
@@ -126,15 +134,23 @@ impl View {
     }
 
     fn put(&mut self, account: Account, cells: &mut Vec<Arc<Cell>>) {
-        let plan = self
-            .get(AccountKind::Budget, &account.budget)
-            .map(|plan| plan.account.allowance.clone());
+        let plan = self.get(AccountKind::Budget, &account.budget);
         let allowance = match plan {
-            Some(plan) => account.allowance.or(&plan),
+            Some(plan) => account.allowance.or(&plan.account.allowance),
             None => account.allowance.clone(),
         };
+        // Without its plan nobody knows what it may.
+        let shut = shut_by_itself(&account).or_else(|| match plan {
+            Some(plan) => plan.shut.clone(),
+            None if account.budget.is_empty() => None,
+            None => Some(Refused::Missing(Owner {
+                kind: AccountKind::Budget,
+                id: account.budget.as_str().into(),
+                model: None,
+            })),
+        });
         let former = self.get(account.kind, &account.id).cloned();
-        let entry = Entry::new(account, &allowance, former.as_deref());
+        let entry = Entry::new(account, &allowance, shut, former.as_deref());
         cells.extend(entry.all_cells().cloned());
         let (kind, id) = (entry.account.kind, Arc::clone(&entry.account.id));
         self.set(kind, &id, Some(Arc::new(entry)));
@@ -150,7 +166,12 @@ impl View {
 }
 
 impl Entry {
-    fn new(account: Account, allowance: &Allowance, former: Option<&Self>) -> Self {
+    fn new(
+        account: Account,
+        allowance: &Allowance,
+        shut: Option<Refused>,
+        former: Option<&Self>,
+    ) -> Self {
         let former: Vec<&Arc<Cell>> = former.iter().flat_map(|entry| entry.all_cells()).collect();
         // A plan limits those who follow it, and nobody by itself.
         let counts = account.kind != AccountKind::Budget;
@@ -197,11 +218,18 @@ impl Entry {
             .collect();
         Self {
             tags: own_tags(&account.metadata),
+            shut,
+            period: allowance.budget.period,
             soft: allowance.budget.soft,
             cells,
             by_model,
             account,
         }
+    }
+
+    /// Refuses what it lets in nobody for.
+    pub(super) fn is_open(&self) -> Result<(), Refused> {
+        self.shut.clone().map_or(Ok(()), Err)
     }
 
     /// The limits a request for this model meets.
@@ -227,6 +255,20 @@ fn speeds(limits: Limits) -> [(What, Option<i64>); 3] {
         (What::Tokens, limits.tpm),
         (What::Parallel, limits.parallel),
     ]
+}
+
+fn shut_by_itself(account: &Account) -> Option<Refused> {
+    let owner = || Owner {
+        kind: account.kind,
+        id: Arc::clone(&account.id),
+        model: None,
+    };
+    match (account.blocked, account.understood) {
+        (true, _) if account.kind == AccountKind::Key => Some(Refused::BlockedKey),
+        (true, _) => Some(Refused::Blocked(owner())),
+        (false, false) => Some(Refused::NotUnderstood(owner())),
+        (false, true) => None,
+    }
 }
 
 /// What is written by the admin calls has been checked; what a hand wrote into the table and is no list
@@ -293,8 +335,27 @@ mod tests {
         );
         let (view, _) = view.with(vec![put(with_rpm(AccountKind::Budget, "free", 4))]);
         assert_eq!(limit(&view), Some(4));
+        // Without it nobody knows what its followers may: they may nothing, until there is one again.
+        let open = |view: &View| view.get(AccountKind::Key, "k").unwrap().is_open();
+        assert_eq!(open(&view), Ok(()));
+        let plan = Owner {
+            kind: AccountKind::Budget,
+            id: "free".into(),
+            model: None,
+        };
         let (view, _) = view.with(vec![Change::Gone(AccountKind::Budget, "free".into())]);
         assert_eq!(limit(&view), None);
+        assert_eq!(open(&view), Err(Refused::Missing(plan.clone())));
+        let mut blocked = with_rpm(AccountKind::Budget, "free", 4);
+        blocked.blocked = true;
+        let (view, _) = view.with(vec![put(blocked)]);
+        assert_eq!(open(&view), Err(Refused::Blocked(plan.clone())));
+        let mut newer = with_rpm(AccountKind::Budget, "free", 4);
+        newer.understood = false;
+        let (view, _) = view.with(vec![put(newer)]);
+        assert_eq!(open(&view), Err(Refused::NotUnderstood(plan)));
+        let (view, _) = view.with(vec![put(with_rpm(AccountKind::Budget, "free", 5))]);
+        assert_eq!((open(&view), limit(&view)), (Ok(()), Some(5)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::redis::RedisGauges;
 use super::{App, DirLock, Error, redis};
 use crate::access::{self, Access, RedisLedger};
 use crate::config::{Config, Durability, Slots};
+use crate::domain::{ModelName, Price};
 use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
 use crate::gateway::{self, Gateway, Meters};
 use crate::http::{self, Admin, Front, Limits, Origins, State};
@@ -111,14 +112,15 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     );
     fleet.first_look(FIRST_LOOK).await;
 
+    let admin = Admin::new(config.access.admin_key.expose());
     let state = State {
         gateway: Arc::clone(&gateway),
         store,
         spend: spend.clone(),
-        access,
+        access: access.clone(),
         redis: redis.clone(),
         tasks: tracker.clone(),
-        admin: Admin::new(config.access.admin_key.expose()),
+        admin: admin.clone(),
         registry: Arc::new(all),
         limits: Limits {
             max_body: config.server.max_body,
@@ -135,6 +137,8 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         gateway,
         fleet,
         spend,
+        access,
+        admin,
         redis,
         grace: config.server.grace,
         tracker,
@@ -186,13 +190,17 @@ fn herd(config: &Config) -> Result<Vec<Identity>, Error> {
     config.endpoint.iter().enumerate().map(identity).collect()
 }
 
-fn limits(config: &Config, router: &Arc<str>) -> access::Options {
+pub(super) fn prices(config: &Config) -> Vec<(ModelName, Price)> {
     let price = |price: &crate::config::Price| (price.model.clone(), price.rates());
+    config.price.iter().map(price).collect()
+}
+
+fn limits(config: &Config, router: &Arc<str>) -> access::Options {
     access::Options {
         require_key: config.access.require_key,
         outage_grace: config.access.outage_grace,
         when_redis_away: config.access.when_redis_away,
-        prices: config.price.iter().map(price).collect(),
+        prices: prices(config),
         sweep: access::SWEEP,
         router: Arc::clone(router),
     }

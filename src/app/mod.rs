@@ -8,9 +8,12 @@ mod error;
 mod files;
 mod lock;
 mod redis;
+mod reload;
 mod signals;
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +22,15 @@ use tokio_util::task::TaskTracker;
 
 pub use error::Error;
 
-use crate::config::Config;
+use crate::access::Access;
+use crate::config::{Config, Problem};
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
-use crate::http::Server;
+use crate::http::{Admin, Server};
 use crate::multidb::MultiDb;
 use crate::spend::Spend;
 use lock::DirLock;
+use signals::Told;
 
 /// How long what is owed may take to reach the database at the end. What does not is in the
 /// journal, and goes there at the next start.
@@ -42,28 +47,56 @@ pub struct App {
     gateway: Arc<Gateway>,
     fleet: Fleet,
     spend: Spend,
+    access: Access,
+    admin: Admin,
     redis: Option<MultiDb>,
     grace: Duration,
     tracker: TaskTracker,
     _lock: DirLock,
 }
 
-/// Serves until the process is told to stop.
+/// Where the configuration comes from, to be read again while running.
+pub struct Source {
+    /// Reads and validates all of it.
+    pub read: Box<dyn Fn() -> Result<Config, Vec<Problem>> + Send>,
+    /// The file that is part of it; it need not be there.
+    pub file: PathBuf,
+}
+
+/// Serves until the process is told to stop. What can change while running does so when the process is
+/// told to look, or when the file has changed.
 ///
 /// # Errors
 /// [`Error`] when it cannot start.
-pub async fn run(config: Config) -> Result<(), Error> {
+pub async fn run(config: Config, source: Source) -> Result<(), Error> {
     files::raise_limit();
     let mut signals = signals::Signals::listen()?;
+    let mut reload = reload::Reload::new(config.clone(), source);
     let app = App::start(config).await?;
     tracing::info!(address = %app.addr(), "listening");
-    signals.stop().await;
+    loop {
+        tokio::select! {
+            told = signals.next() => match told {
+                Told::Stop => break,
+                Told::ReadAgain => reload.now(&app),
+            },
+            () = reload.changed() => reload.now(&app),
+        }
+    }
     tracing::info!("stopping; a second signal stops at once");
     tokio::select! {
         () = app.shutdown() => {}
         () = signals.stop() => tracing::warn!("stopped at once; the journal keeps what is owed"),
     }
     Ok(())
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
 }
 
 impl App {

@@ -1,8 +1,17 @@
-//! Being told to stop.
+//! Being told to stop, or to read the configuration again.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What the process was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGHUP.
+    ReadAgain,
+}
 
 pub(super) struct Signals {
     terminate: Signal,
@@ -20,17 +29,17 @@ impl Signals {
         })
     }
 
-    /// The next SIGTERM or SIGINT. SIGHUP, which asks for the configuration to be read again, is
-    /// answered in the log: nothing can change while running yet.
-    pub(super) async fn stop(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("configuration not reloaded: restart to change it");
-                }
-            }
+    /// What comes next.
+    pub(super) async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::ReadAgain,
         }
+    }
+
+    /// The next SIGTERM or SIGINT.
+    pub(super) async fn stop(&mut self) {
+        while self.next().await != Told::Stop {}
     }
 }

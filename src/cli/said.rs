@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::domain::parse_usd;
+use crate::domain::{ModelName, parse_usd};
 
 /// What can be said of an account. A limit of `none` is taken away.
 #[derive(Args, Debug, Default)]
@@ -43,6 +43,10 @@ pub(super) struct Said {
     /// Requests at once
     #[arg(long, value_name = "N", value_parser = whole)]
     parallel: Option<Amount>,
+    /// Limits with one model, besides: `MODEL:rpm=5,tpm=1000,parallel=2`, each a number or none, or
+    /// `MODEL:none` for no limits of its own; repeatable
+    #[arg(long = "model-limit", value_name = "MODEL:LIMITS", value_parser = model_limit)]
+    model_limits: Vec<ModelLimit>,
     /// A model it may use, a beginning with `*`, or `all`; repeatable
     #[arg(long = "model", value_name = "MODEL")]
     models: Vec<String>,
@@ -57,6 +61,13 @@ pub(super) struct Said {
 /// A number, or none.
 #[derive(Clone, Copy, Debug)]
 struct Amount(Option<i64>);
+
+/// A model, and what is said of its limits.
+#[derive(Clone, Debug)]
+struct ModelLimit {
+    model: String,
+    limits: Value,
+}
 
 impl Said {
     /// What the admin calls take: only what was said.
@@ -86,6 +97,11 @@ impl Said {
             if let Some(Amount(amount)) = amount {
                 object.insert(key.to_owned(), amount.into());
             }
+        }
+        if !self.model_limits.is_empty() {
+            let each = self.model_limits.into_iter();
+            let limits: Map<_, _> = each.map(|each| (each.model, each.limits)).collect();
+            object.insert("model_limits".to_owned(), limits.into());
         }
         if !self.models.is_empty() {
             let all = self.models.iter().any(|model| model == "all");
@@ -124,6 +140,37 @@ fn whole(written: &str) -> Result<Amount, String> {
         Ok(number) if number >= 0 => Ok(Amount(Some(number))),
         _ => Err("must be none or a whole number from 0".to_owned()),
     }
+}
+
+/// Models have colons in their names, and limits have none.
+fn model_limit(written: &str) -> Result<ModelLimit, String> {
+    let form = || {
+        "must be MODEL:LIMITS such as llama3.2:rpm=5,tpm=1000,parallel=2 or llama3.2:none"
+            .to_owned()
+    };
+    let (model, limits) = written.rsplit_once(':').ok_or_else(form)?;
+    let model =
+        ModelName::parse(model).map_err(|_| format!("\"{model}\" is not a model's name"))?;
+    let model = model.to_string();
+    if limits == "none" {
+        return Ok(ModelLimit {
+            model,
+            limits: Value::Null,
+        });
+    }
+    let mut said = Map::new();
+    for limit in limits.split(',') {
+        let (name, amount) = limit.split_once('=').ok_or_else(form)?;
+        if !["rpm", "tpm", "parallel"].contains(&name) || said.contains_key(name) {
+            return Err(form());
+        }
+        let Amount(amount) = whole(amount)?;
+        said.insert(name.to_owned(), amount.into());
+    }
+    Ok(ModelLimit {
+        model,
+        limits: said.into(),
+    })
 }
 
 fn object(written: &str) -> Result<Map<String, Value>, String> {

@@ -13,8 +13,13 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn run(self, before: Settings, env: Environment) -> Result<(), Failure> {
-        let config = before.load(self.settings, env)?;
-        app::run(config)
+        let settings = before.join(self.settings)?;
+        let config = settings.load_again(&env).map_err(Failure::Configuration)?;
+        let source = app::Source {
+            file: settings.file(),
+            read: Box::new(move || settings.load_again(&env)),
+        };
+        app::run(config, source)
             .await
             .map_err(Failure::to("run the router"))
     }

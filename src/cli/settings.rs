@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Environment, Failure};
-use crate::config::{self, Config, LoadArgs};
+use crate::config::{self, Config, DEFAULT_FILE, LoadArgs, Problem};
 
 /// Where the configuration comes from.
 ///
@@ -23,7 +23,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// These, and then those that stand behind the command.
-    fn join(mut self, later: Self) -> Result<Self, Failure> {
+    pub(super) fn join(mut self, later: Self) -> Result<Self, Failure> {
         if self.config.is_some() && later.config.is_some() {
             return Err(Failure::Usage("--config is given twice".into()));
         }
@@ -34,13 +34,23 @@ impl Settings {
 
     /// The configuration these, `later` and the environment make.
     pub(super) fn load(self, later: Self, env: Environment) -> Result<Config, Failure> {
-        let Self { config, set } = self.join(later)?;
+        let settings = self.join(later)?;
+        settings.load_again(&env).map_err(Failure::Configuration)
+    }
+
+    /// The configuration these and the environment make now.
+    pub(super) fn load_again(&self, env: &Environment) -> Result<Config, Vec<Problem>> {
         config::load(LoadArgs {
-            file: config,
-            env,
-            set,
+            file: self.config.clone(),
+            env: env.clone(),
+            set: self.set.clone(),
         })
-        .map_err(Failure::Configuration)
+    }
+
+    /// The file that is part of it, if it is there.
+    pub(super) fn file(&self) -> PathBuf {
+        let named = self.config.clone();
+        named.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
     }
 
     /// For commands without a configuration: an argument without effect is a mistake.

@@ -25,7 +25,8 @@ pub struct Access {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenRedisAway {
-    /// Each router goes on with its part of what was left when Redis was last heard.
+    /// Each router goes on with its part of what was left when Redis was last heard; one that has never
+    /// heard it refuses.
     #[default]
     LocalShare,
     /// What a router was not given before is refused.

@@ -56,6 +56,9 @@ pub struct Account {
     pub metadata: String,
     /// Lets nobody in.
     pub blocked: bool,
+    /// Whether this version of the program knows all that is said of it. Who says something else may be
+    /// limited by it: lets nobody in, and cannot be changed by a version that would lose it.
+    pub understood: bool,
     /// From when on a key is none, in Unix seconds.
     pub expires_at: Option<i64>,
     /// When it was made, in Unix seconds: periods count from here.
@@ -137,6 +140,7 @@ impl Account {
             models: Vec::new(),
             metadata: "{}".to_owned(),
             blocked: false,
+            understood: true,
             expires_at: None,
             created_at,
         }

@@ -54,7 +54,10 @@ impl Allowance {
     /// taken whole, with its period: half of each would be nobody's.
     #[must_use]
     pub fn or(&self, plan: &Self) -> Self {
-        let own = self.budget.limit.is_some() || self.budget.soft.is_some();
+        let limits = |budget: &Budget| budget.limit.is_some() || budget.soft.is_some();
+        // A period without a limit only says how spending is booked.
+        let periodic = self.budget.period != Period::Never;
+        let own = limits(&self.budget) || (periodic && !limits(&plan.budget));
         let mut by_model = plan.by_model.clone();
         for (model, limits) in &self.by_model {
             let planned = by_model.get(model).copied().unwrap_or_default();
@@ -117,5 +120,9 @@ mod tests {
         let model = both.by_model["a:latest"];
         assert_eq!((model.rpm, model.parallel), (Some(1), Some(3)));
         assert_eq!(Allowance::default().or(&plan), plan);
+        let mut daily = Allowance::default();
+        daily.budget.period = Period::Every(86_400);
+        assert_eq!(daily.or(&plan), plan, "a period alone lifts no limit");
+        assert_eq!(daily.or(&Allowance::default()), daily);
     }
 }

@@ -47,7 +47,9 @@ use std::sync::Arc;
 
 pub(crate) use aside::aside;
 
-pub use accounts::{AccountChange, AccountChanges, BudgetKey, Saved, Stored, Upon};
+pub use accounts::{
+    AccountChange, AccountChanges, BudgetKey, Deleted, PriceChange, Saved, Stored, Upon,
+};
 pub use audit::{Compared, MAX_DISAGREEMENTS, Progress};
 pub use batch::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums};
 pub use daily_spend::DaySpentRow;

@@ -93,6 +93,7 @@ async fn a_key_is_asked_for_shown_once_and_taken_wherever_clients_put_it() {
     assert_eq!(refused.status, 401);
     assert_eq!(refused.json()["error"]["type"], "authentication_error");
 
+    made(&herd, "/admin/users", json!({"id": "ann"})).await;
     let (key, id) = key(&herd, json!({"name": "laptop", "user": "ann"})).await;
     assert!(key.starts_with("sk-") && key.len() == 67, "{key}");
     let bearer = format!("Bearer {key}");
@@ -371,6 +372,7 @@ async fn what_nobody_known_asked_for_is_charged_to_nobody_in_particular() {
         (2 * 3 * 1_000, 2)
     );
     // A key that is deleted while its request runs has its own row all the same.
+    made(&herd, "/admin/users", json!({"id": "gone"})).await;
     let (key, id) = key(&herd, json!({"user": "gone"})).await;
     assert_eq!(ask(&herd, "/api/generate", &key, &short).await.status, 200);
     admin(
@@ -447,6 +449,7 @@ async fn what_a_request_costs_is_charged_to_everyone_it_concerns_to_the_nano_usd
         .await;
     made(&herd, "/admin/orgs", json!({"id": "acme"})).await;
     made(&herd, "/admin/teams", json!({"id": "blue", "org": "acme"})).await;
+    made(&herd, "/admin/users", json!({"id": "ann"})).await;
     let account = json!({"user": "ann", "team": "blue", "metadata": {"tags": ["batch"]}});
     let (key, id) = key(&herd, account).await;
     let bearer = format!("Bearer {key}");
@@ -730,11 +733,26 @@ async fn accounts_are_listed_by_page_changed_by_patch_and_checked() {
         ),
         ("/admin/users", json!({"id": "x".repeat(128)}), 400, "id:"),
         ("/admin/budgets", json!({}), 400, "id:"),
+        (
+            "/admin/keys",
+            json!({"budget": "smal"}),
+            400,
+            "there is no budget 'smal'",
+        ),
+        (
+            "/admin/teams",
+            json!({"id": "x", "org": "acme"}),
+            400,
+            "there is no org 'acme'",
+        ),
     ] {
         let answer = admin(&herd, Method::POST, path, body.clone()).await;
         assert_eq!(answer.status, status, "{path} {body}: {}", answer.text());
         let error = answer.json()["error"].as_str().unwrap().to_owned();
         assert!(error.contains(told), "{path} {body}: {error}");
+    }
+    for (all, id) in [("/admin/teams", "blue"), ("/admin/users", "ann")] {
+        made(&herd, all, json!({ "id": id })).await;
     }
     let joined = admin(
         &herd,
@@ -746,5 +764,302 @@ async fn accounts_are_listed_by_page_changed_by_patch_and_checked() {
     assert_eq!(joined.json()["id"], "blue/ann");
     let members = herd.get("/admin/teams/blue/members").await.json();
     assert_eq!(members["items"].as_array().unwrap().len(), 1);
+    herd.finish().await;
+}
+
+/// A name that means nothing limits nobody: neither by a typing error, nor by deleting what limited.
+#[tokio::test]
+async fn deleting_what_limits_or_blocks_a_key_does_not_let_it_in() {
+    let herd = Plan::servers(1)
+        .set("access.require_key=true")
+        .start()
+        .await;
+    for (all, body) in [
+        ("/admin/budgets", json!({"id": "none", "rpm": 0})),
+        ("/admin/teams", json!({"id": "blue", "blocked": true})),
+        ("/admin/users", json!({"id": "ann", "models": ["qwen3"]})),
+    ] {
+        made(&herd, all, body).await;
+    }
+    let (limited, _) = key(&herd, json!({"budget": "none"})).await;
+    let (blocked, id) = key(&herd, json!({"team": "blue", "user": "ann"})).await;
+    let delete = async |path: &str| admin(&herd, Method::DELETE, path, Value::Null).await;
+    for (path, told) in [
+        (
+            "/admin/budgets/none",
+            "budget 'none' is named by another account",
+        ),
+        (
+            "/admin/teams/blue",
+            "team 'blue' is named by another account",
+        ),
+        ("/admin/users/ann", "user 'ann' is named by another account"),
+    ] {
+        let refused = delete(path).await;
+        assert_eq!(refused.status, 409, "{}", refused.text());
+        let error = refused.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(told), "{error}");
+    }
+    let status = async |key: &str| ask(&herd, "/api/chat", key, &chat(false)).await.status;
+    assert_eq!(status(&limited).await, 429);
+    assert_eq!(status(&blocked).await, 403);
+    // By hand, or by a version that did not ask: whoever names them is still not let in.
+    crate::spend::sql(
+        &herd,
+        "UPDATE access_version SET version = version + 1; \
+         UPDATE accounts SET deleted_at = 1, version = (SELECT version FROM access_version) \
+         WHERE kind IN ('budget', 'team', 'user')",
+    );
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    for (key, told) in [
+        (&limited, "budget 'none' does not exist"),
+        (
+            &blocked,
+            "does not exist, and whoever names it is not let in",
+        ),
+    ] {
+        loop {
+            let refused = ask(&herd, "/api/chat", key, &chat(false)).await;
+            assert!(
+                refused.status == 403 || refused.status == 429,
+                "{}",
+                refused.text()
+            );
+            if refused.text().contains(told) {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{}", refused.text());
+        }
+    }
+    // Whoever changes the key is told what it lacks, and may name somebody else.
+    let path = format!("/admin/keys/{id}");
+    let patch = async |body: Value| admin(&herd, Method::PATCH, &path, body).await;
+    let refused = patch(json!({"rpm": 5})).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.text().contains("there is no user 'ann'"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(patch(json!({"user": null, "team": null})).await.status, 200);
+    assert_eq!(status(&blocked).await, 200);
+    herd.finish().await;
+}
+
+/// What a newer version says of an account is not understood by this one, and not lost by it either.
+#[tokio::test]
+async fn an_account_of_a_newer_version_is_neither_let_in_nor_written_over() {
+    let herd = Plan::servers(1)
+        .set("access.require_key=true")
+        .start()
+        .await;
+    let (key, id) = key(&herd, json!({"rpm": 1000})).await;
+    assert_eq!(
+        ask(&herd, "/api/chat", &key, &chat(false)).await.status,
+        200
+    );
+    let newer = r#"{"rpm":1000,"requests_per_fortnight":3}"#;
+    crate::spend::sql(
+        &herd,
+        &format!(
+            "UPDATE access_version SET version = version + 1; \
+             UPDATE accounts SET rules = '{newer}', version = (SELECT version FROM access_version)"
+        ),
+    );
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let refused = loop {
+        let answer = ask(&herd, "/api/chat", &key, &chat(false)).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline);
+    };
+    assert_eq!(refused.status, 403);
+    assert!(
+        refused.text().contains("does not understand"),
+        "{}",
+        refused.text()
+    );
+    let path = format!("/admin/keys/{id}");
+    let shown = admin(&herd, Method::GET, &path, Value::Null).await.json();
+    assert_eq!(
+        (&shown["understood"], &shown["blocked"]),
+        (&json!(false), &json!(false))
+    );
+    for patch in [json!({"blocked": true}), json!({"rpm": 1})] {
+        let refused = admin(&herd, Method::PATCH, &path, patch).await;
+        assert_eq!(refused.status, 409, "{}", refused.text());
+        assert!(refused.text().contains("newer"), "{}", refused.text());
+    }
+    let after = admin(&herd, Method::GET, &path, Value::Null).await.json();
+    assert_eq!(after["version"], shown["version"], "nothing was written");
+    assert_eq!(
+        admin(&herd, Method::DELETE, &path, Value::Null)
+            .await
+            .status,
+        200
+    );
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_an_admin_call_is_said_in_json() {
+    let herd = Plan::servers(1).start().await;
+    for (method, path, status) in [
+        (Method::GET, "/admin/keys?limit=x", 400),
+        (Method::GET, "/admin/keys?limt=5", 400),
+        (Method::GET, "/admin/keys/%ff", 400),
+        (Method::GET, "/admin/teams/blue/members?limit=-1", 400),
+        (Method::GET, "/admin/teams/%ff/members/ann", 400),
+        (Method::PUT, "/admin/prices/%ff", 400),
+        (Method::PUT, "/admin/redis/one/weight", 400),
+        (Method::GET, "/admin/spend?kind=nobody", 400),
+        (Method::GET, "/admin/spend/dead-letters?limit=x", 400),
+        (Method::GET, "/admin/spend/dead-letters/%ff", 400),
+        (Method::GET, "/admin/keys/nobody", 404),
+        (Method::GET, "/admin/nothing", 404),
+        (Method::GET, "/admin/keys/", 404),
+        (Method::PUT, "/admin/keys", 405),
+    ] {
+        let answer = admin(&herd, method.clone(), path, Value::Null).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        assert!(
+            answer
+                .header("content-type")
+                .starts_with("application/json"),
+            "{method} {path}"
+        );
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(!error.is_empty(), "{method} {path}");
+        if status == 405 {
+            assert_eq!(answer.header("allow"), "GET,HEAD,POST");
+        }
+    }
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn tags_of_everyone_count_and_neither_tags_nor_budgets_have_any() {
+    let herd = Plan::servers(1)
+        .set("price=[{ model = \"llama3.2\", output = 1.0 }]")
+        .start()
+        .await;
+    let tagged = |id: &str, tag: &str| json!({"id": id, "metadata": {"tags": [tag]}});
+    made(&herd, "/admin/orgs", tagged("acme", "of-the-org")).await;
+    made(&herd, "/admin/users", tagged("ann", "of-the-user")).await;
+    made(
+        &herd,
+        "/admin/end-users",
+        tagged("customer", "of-the-customer"),
+    )
+    .await;
+    let mut team = tagged("blue", "of-the-team");
+    team["org"] = "acme".into();
+    made(&herd, "/admin/teams", team).await;
+    for all in ["/admin/tags", "/admin/budgets"] {
+        let refused = admin(&herd, Method::POST, all, tagged("x", "a")).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.text().contains("has none"), "{}", refused.text());
+    }
+    let (key, _) = key(&herd, json!({"user": "ann", "team": "blue"})).await;
+    let body = json!({"model": "llama3.2", "stream": false, "prompt": "hi", "max_tokens": 3, "user": "customer"});
+    assert_eq!(ask(&herd, "/v1/completions", &key, &body).await.status, 200);
+    for tag in [
+        "of-the-org",
+        "of-the-user",
+        "of-the-team",
+        "of-the-customer",
+    ] {
+        assert_eq!(
+            charged(&herd, EntityKind::Tag, tag).await,
+            (3_000, 1),
+            "{tag}"
+        );
+    }
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn spending_is_booked_by_period_before_there_is_a_limit() {
+    let herd = Plan::servers(1)
+        .set("price=[{ model = \"llama3.2\", output = 1.0 }]")
+        .start()
+        .await;
+    let (key, id) = key(&herd, json!({"period": "30d"})).await;
+    let three = json!({"model": "llama3.2", "stream": false, "prompt": "hi", "max_tokens": 3});
+    assert_eq!(
+        ask(&herd, "/v1/completions", &key, &three).await.status,
+        200
+    );
+    assert_eq!(charged(&herd, EntityKind::Key, &id).await, (3_000, 1));
+    let path = format!("/admin/keys/{id}");
+    let shown = admin(&herd, Method::GET, &path, Value::Null).await.json();
+    assert_eq!(shown["spent_nano_usd"], 3_000);
+    assert_eq!(shown["period_start"], shown["created_at"]);
+    // Of a limit that is set now, that much is spent.
+    let limit = json!({"limit_nano_usd": 5_999});
+    assert_eq!(admin(&herd, Method::PATCH, &path, limit).await.status, 200);
+    let refused = ask(&herd, "/v1/completions", &key, &three).await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    let limit = json!({"limit_nano_usd": 6_000});
+    admin(&herd, Method::PATCH, &path, limit).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while ask(&herd, "/v1/completions", &key, &three).await.status != 200 {
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    assert_eq!(
+        ask(&herd, "/v1/completions", &key, &three).await.status,
+        429
+    );
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_models_limits_are_changed_under_any_spelling_of_its_name() {
+    let herd = Plan::servers(1).start().await;
+    let limits = json!({"model_limits": {"Llama3.2": {"rpm": 5, "tpm": 100}, "qwen3": null}});
+    let (_, id) = key(&herd, limits).await;
+    let path = format!("/admin/keys/{id}");
+    let patch = async |limits: Value| {
+        let changed = admin(
+            &herd,
+            Method::PATCH,
+            &path,
+            json!({ "model_limits": limits }),
+        )
+        .await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+        changed.json()["model_limits"].clone()
+    };
+    let now = patch(json!({"llama3.2": {"rpm": 7, "tpm": null}})).await;
+    assert_eq!(now["llama3.2:latest"]["rpm"], 7);
+    assert_eq!(now["llama3.2:latest"]["tpm"], Value::Null);
+    assert_eq!(now.as_object().unwrap().len(), 1);
+    assert_eq!(patch(json!({"library/llama3.2": null})).await, json!({}));
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_price_that_is_none_is_seen_in_the_metrics_until_it_is_one() {
+    let herd = Plan::servers(1).start().await;
+    let price = json!({"output_nano_usd": 1_000_000});
+    let set = async || admin(&herd, Method::PUT, "/admin/prices/llama3.2", price.clone()).await;
+    assert_eq!(set().await.status, 200);
+    let seen = async |count: u32| {
+        let line = format!("herdsman_access_prices_not_understood {count}\n");
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !herd.get("/metrics").await.text().contains(&line) {
+            assert!(tokio::time::Instant::now() < deadline, "{line}");
+        }
+    };
+    seen(0).await;
+    crate::spend::sql(
+        &herd,
+        "UPDATE access_version SET version = version + 1; \
+         UPDATE prices SET output_nano_usd = -1, version = (SELECT version FROM access_version)",
+    );
+    seen(1).await;
+    assert_eq!(set().await.status, 200);
+    seen(0).await;
     herd.finish().await;
 }

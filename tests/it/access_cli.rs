@@ -90,6 +90,21 @@ async fn accounts_are_made_shown_changed_and_deleted_through_any_router() {
     );
     let changed = json_of(&herd, &["key", "update", key, "--limit", "none"]).await;
     assert_eq!(changed["limit_nano_usd"], Value::Null);
+    let limit = async |said: &str| {
+        let changed = json_of(&herd, &["key", "update", key, "--model-limit", said]).await;
+        changed["model_limits"].clone()
+    };
+    let limits = limit("llama3.2:rpm=5,tpm=1000").await;
+    assert_eq!(
+        limits,
+        json!({"llama3.2:latest": {"rpm": 5, "tpm": 1000, "parallel": null}})
+    );
+    let limits = limit("llama3.2:latest:rpm=none,parallel=2").await;
+    assert_eq!(
+        limits,
+        json!({"llama3.2:latest": {"rpm": null, "tpm": 1000, "parallel": 2}})
+    );
+    assert_eq!(limit("llama3.2:none").await, json!({}));
     assert_eq!(
         json_of(&herd, &["key", "block", key]).await["blocked"],
         true
@@ -98,7 +113,19 @@ async fn accounts_are_made_shown_changed_and_deleted_through_any_router() {
         json_of(&herd, &["key", "unblock", key]).await["blocked"],
         false
     );
+    let refused = herdsman(Some(&herd), &["team", "join", "blue", "ann"]).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        told.contains("there is no user 'ann'; make it first"),
+        "{told}"
+    );
+    json_of(&herd, &["user", "create", "ann"]).await;
     json_of(&herd, &["team", "join", "blue", "ann", "--limit", "1"]).await;
+    let refused = herdsman(Some(&herd), &["budget", "delete", "small"]).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("is named by another account"), "{told}");
     let members = json_of(&herd, &["team", "members", "blue"]).await;
     assert_eq!(members["items"][0]["id"], "blue/ann");
     json_of(&herd, &["team", "leave", "blue", "ann"]).await;
@@ -128,6 +155,16 @@ async fn exit_codes_tell_what_went_wrong() {
         (with(&["user", "members", "x"]), 2),
         (with(&["key", "create", "--limit", "1.2.3"]), 2),
         (with(&["key", "create", "--metadata", "[]"]), 2),
+        (with(&["key", "create", "--model-limit", "llama3.2"]), 2),
+        (
+            with(&["key", "create", "--model-limit", "llama3.2:rps=1"]),
+            2,
+        ),
+        (
+            with(&["key", "create", "--model-limit", "llama3.2:rpm=-1"]),
+            2,
+        ),
+        (with(&["key", "create", "--model-limit", "a b:rpm=1"]), 2),
         (vec!["key", "list", "--address", "nonsense"], 2),
         (vec!["--set", "a=b", "key", "list"], 2),
     ] {

@@ -26,17 +26,43 @@ use tokio_util::task::TaskTracker;
 use crate::redis_process::Server;
 use crate::support::{PATIENCE, eventually};
 
-const KEY: &str = "sk-one-key-of-several-routers";
+pub const KEY: &str = "sk-one-key-of-several-routers";
 
 /// Routers that share accounts and a Redis.
-struct Fleet {
-    routers: Vec<Access>,
+pub struct Fleet {
+    pub routers: Vec<Access>,
     /// What each of them has spent, on its way to the database; empty where nothing ever gets there.
-    spends: Vec<Spend>,
-    store: Store,
+    pub spends: Vec<Spend>,
+    pub store: Store,
     /// Which of the Redis servers all of them use.
     used: Arc<AtomicUsize>,
     _dir: TempDir,
+}
+
+/// What a fleet is made of.
+pub struct Plan<'a> {
+    pub redis: &'a [&'a Server],
+    pub routers: usize,
+    pub policy: WhenRedisAway,
+    pub accounts: Vec<Account>,
+    /// What is spent goes to the database, through a pipeline of each router's own, which asks for it
+    /// every second.
+    pub spending: bool,
+    /// Redis stands still when the routers start.
+    pub asleep: bool,
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Self {
+            redis: &[],
+            routers: 1,
+            policy: WhenRedisAway::LocalShare,
+            accounts: Vec::new(),
+            spending: false,
+            asleep: false,
+        }
+    }
 }
 
 /// Several Redis servers, of which one is used: all routers change over at the same moment.
@@ -51,7 +77,7 @@ impl Shared for Switch {
     }
 }
 
-fn unix_now() -> i64 {
+pub fn unix_now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     i64::try_from(now.as_secs()).unwrap()
 }
@@ -83,7 +109,6 @@ impl Fleet {
         Self::open(redis, routers, policy, allowance, false).await
     }
 
-    /// `spending`: what is spent goes to the database, through a pipeline of each router's own.
     async fn open(
         redis: &[&Server],
         routers: usize,
@@ -91,13 +116,27 @@ impl Fleet {
         allowance: Allowance,
         spending: bool,
     ) -> Self {
+        let mut key = Account::new(AccountKind::Key, key_id(KEY), unix_now());
+        key.allowance = allowance;
+        Self::of(Plan {
+            redis,
+            routers,
+            policy,
+            accounts: vec![key],
+            spending,
+            asleep: false,
+        })
+        .await
+    }
+
+    pub async fn of(plan: Plan<'_>) -> Self {
         let dir = TempDir::new().unwrap();
         let store = Store::open("", dir.path()).await.unwrap();
         store.migrate().await.unwrap();
-        let mut key = Account::new(AccountKind::Key, key_id(KEY), unix_now());
-        key.allowance = allowance;
-        let saved = store.save_account(&key, Upon::Nothing).await.unwrap();
-        assert!(matches!(saved, Saved::As(_)));
+        for account in &plan.accounts {
+            let saved = store.save_account(account, Upon::Nothing).await.unwrap();
+            assert!(matches!(saved, Saved::As(_)), "{saved:?}");
+        }
         let mut fleet = Self {
             routers: Vec::new(),
             spends: Vec::new(),
@@ -105,13 +144,20 @@ impl Fleet {
             used: Arc::default(),
             _dir: dir,
         };
-        for n in 0..routers {
+        let mut all = Vec::new();
+        for n in 0..plan.routers {
             let me: Arc<str> = format!("router-{n}").into();
             let mut ledgers = Vec::new();
-            for redis in redis {
+            for redis in plan.redis {
                 let connection = connect(redis).await;
                 ledgers.push(RedisLedger::new(connection, "test", Arc::clone(&me), TERMS));
             }
+            all.push((me, ledgers));
+        }
+        if plan.asleep {
+            plan.redis.iter().for_each(|redis| redis.pause());
+        }
+        for (n, (me, ledgers)) in all.into_iter().enumerate() {
             let shared = (!ledgers.is_empty()).then(|| {
                 let used = Arc::clone(&fleet.used);
                 Arc::new(Switch { ledgers, used }) as Arc<dyn Shared>
@@ -119,9 +165,9 @@ impl Fleet {
             let options = Options {
                 require_key: true,
                 outage_grace: Duration::from_secs(3_600),
-                when_redis_away: policy,
+                when_redis_away: plan.policy,
                 prices: vec![(model(), price())],
-                sweep: if spending {
+                sweep: if plan.spending {
                     Duration::from_secs(1)
                 } else {
                     SWEEP
@@ -131,7 +177,7 @@ impl Fleet {
             let tracker = TaskTracker::new();
             // Where nothing is ever flushed, nothing that was spent is in the database.
             let mut applied: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(|| 0);
-            if spending {
+            if plan.spending {
                 let spend = fleet.pipeline(n, tracker.clone()).await;
                 let stats = Arc::clone(spend.stats());
                 applied = Arc::new(move || {
@@ -162,7 +208,7 @@ impl Fleet {
     }
 
     /// Writes down what a request cost, as the gateway does before the client sees the last of it.
-    async fn record(&self, router: usize, tokens: TokenCounts, charge: Charge) {
+    pub async fn record(&self, router: usize, tokens: TokenCounts, charge: Charge) {
         if let Some(spend) = self.spends.get(router) {
             let record = UsageRecord {
                 endpoint: "one".into(),
@@ -178,18 +224,42 @@ impl Fleet {
     }
 
     async fn admit(&self, router: usize, max_output: Option<u64>) -> Result<Ticket, Refused> {
+        self.admit_for(router, KEY, max_output, None, &[]).await
+    }
+
+    /// A request with this key, for this end user and with these tags.
+    pub async fn admit_for(
+        &self,
+        router: usize,
+        key: &str,
+        max_output: Option<u64>,
+        user: Option<&str>,
+        tags: &[Arc<str>],
+    ) -> Result<Ticket, Refused> {
         let access = &self.routers[router];
-        let caller: Caller = access.identify(Some(KEY))?;
+        let caller: Caller = access.identify(Some(key))?;
         let model = model();
         let ask = Ask {
             model: &model,
             input: 0,
             max_output,
             computes: true,
-            user: None,
-            tags: &[],
+            user,
+            tags,
         };
         access.admit(&caller, &ask).await
+    }
+
+    /// Changes an account through the database, and waits until every router sees it.
+    pub async fn change(&self, kind: AccountKind, id: &str, change: impl FnOnce(&mut Account)) {
+        let stored = self.store.account(kind, id).await.unwrap().unwrap();
+        let (mut account, upon) = (stored.account, Upon::Version(stored.version));
+        change(&mut account);
+        let saved = self.store.save_account(&account, upon).await.unwrap();
+        assert!(matches!(saved, Saved::As(_)), "{saved:?}");
+        for router in &self.routers {
+            router.refresh().await.unwrap();
+        }
     }
 
     /// Waits until each router knows of all, and the ledger is old enough to give.
@@ -224,7 +294,7 @@ impl Fleet {
     }
 }
 
-fn budget(limit: i64) -> Allowance {
+pub fn budget(limit: i64) -> Allowance {
     Allowance {
         budget: Budget {
             limit: Some(limit),
@@ -234,7 +304,7 @@ fn budget(limit: i64) -> Allowance {
     }
 }
 
-fn wrote(tokens: u64) -> TokenCounts {
+pub fn wrote(tokens: u64) -> TokenCounts {
     TokenCounts {
         input: 0,
         output: tokens,

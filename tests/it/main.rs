@@ -5,6 +5,7 @@
 
 mod access;
 mod access_cli;
+mod access_limits;
 mod access_shared;
 mod bad_input;
 mod choice;
@@ -22,6 +23,7 @@ mod redis;
     reason = "written for more than these tests"
 )]
 mod redis_process;
+mod reload;
 mod serving;
 mod spend;
 mod spend_cli;

@@ -1,10 +1,15 @@
 //! The alert rules that are shipped name only metrics that exist.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
+use herdsman::access::{Access, Options, SWEEP};
+use herdsman::config::WhenRedisAway;
 use herdsman::metrics::PREFIX;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tokio_util::task::TaskTracker;
 
 use crate::support::{On, Stage};
 
@@ -60,6 +65,17 @@ async fn every_alert_asks_for_metrics_there_are() {
     let router = stage.leader("a").await;
     let mut registry = Registry::with_prefix(PREFIX);
     router.spend.stats().register(&mut registry);
+    let options = Options {
+        require_key: false,
+        outage_grace: Duration::from_secs(60),
+        when_redis_away: WhenRedisAway::LocalShare,
+        prices: Vec::new(),
+        sweep: SWEEP,
+        router: "a".into(),
+    };
+    let store = stage.database.directly().await;
+    let access = Access::start(options, store, None, Arc::new(|| 0), TaskTracker::new());
+    access.await.unwrap().stats().register(&mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).unwrap();
     let names: BTreeSet<&str> = text

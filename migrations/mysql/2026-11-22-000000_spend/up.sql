@@ -57,7 +57,7 @@ CREATE TABLE IF NOT EXISTS daily_spend (
     CONSTRAINT daily_spend_failed_requests_range CHECK (failed_requests BETWEEN 0 AND 4611686018427387903)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE /*M! utf8mb4_nopad_bin */ /*!80017 utf8mb4_0900_bin */;
 
--- Who may write as a leader: only an epoch that is not smaller than the one here.
+-- Who may write as a leader: whoever stands here, or somebody with a greater epoch.
 CREATE TABLE IF NOT EXISTS flush_leader (
     singleton BIGINT NOT NULL,
     epoch     BIGINT NOT NULL,

@@ -57,7 +57,7 @@ CREATE TABLE daily_spend (
 
 CREATE INDEX daily_spend_date ON daily_spend (date);
 
--- Who may write as a leader: only an epoch that is not smaller than the one here.
+-- Who may write as a leader: whoever stands here, or somebody with a greater epoch.
 CREATE TABLE flush_leader (
     singleton BIGINT NOT NULL,
     epoch     BIGINT NOT NULL,

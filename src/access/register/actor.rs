@@ -9,7 +9,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
 use super::message::{Message, Waiter};
-use super::state::{Bases, Read, State};
+use super::state::{Bases, Read, Round, State};
 use super::{Board, POLL, Plan, Unreadable};
 use crate::access::meter::Cell;
 use crate::access::view::Change;
@@ -49,6 +49,7 @@ pub(super) struct Shell {
     served: Vec<Waiter>,
     again: bool,
     swept: Instant,
+    round: Round,
 }
 
 impl Actor for RegisterActor {
@@ -71,6 +72,7 @@ impl Actor for RegisterActor {
             served: Vec::new(),
             again: false,
             swept: Instant::now(),
+            round: Round::default(),
         })
     }
 
@@ -136,16 +138,20 @@ impl Shell {
         if read.version != self.state.version || board.read_ms.load(Ordering::Acquire) < 0 {
             let (view, cells) = self.state.read(&board.view.load(), read);
             board.view.store(Arc::new(view));
+            let unreadable = self.state.unreadable_prices();
+            board.unreadable_prices.store(unreadable, Ordering::Relaxed);
             asked = State::question(cells.iter().cloned(), unix);
             self.setup.plan.sharing.changed(cells);
         }
         board.read_ms.store(asked_ms, Ordering::Release);
-        if self.swept.elapsed() >= self.setup.plan.sweep {
+        if self.round.is_over() && self.swept.elapsed() >= self.setup.plan.sweep {
             self.swept = Instant::now();
             let view = board.view.load();
             let cells = view.all().flat_map(|entry| &entry.cells).cloned();
-            asked = State::question(cells, unix);
+            let looks = self.setup.plan.sweep.as_secs() / POLL.as_secs();
+            self.round = Round::new(cells, usize::try_from(looks).unwrap_or(1));
         }
+        asked.extend(State::question(self.round.next().into_iter(), unix));
         if asked.is_empty() {
             self.done(Ok(()), myself);
         } else {

@@ -7,7 +7,8 @@
 //! [`POLL`] and the time of one read, and not later, unless the database cannot be read.
 //!
 //! It also asks, every [`SWEEP`] or so, what the database knows to be spent of each budget: the base upon
-//! which routers add what is not there yet.
+//! which routers add what is not there yet. It asks about a few at each look, so that a change does not
+//! wait until a hundred thousand have been asked about.
 //!
 //! It must not know requests, nor what a limit does. It fails by serving the view it has, and by
 //! saying how old it is; what that means for a key is decided by who asks.
@@ -17,7 +18,7 @@ mod message;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -47,6 +48,8 @@ pub(super) struct Board {
     pub(super) read_ms: AtomicI64,
     /// Budgets found above their soft limit, each once a period.
     pub(super) soft: AtomicU64,
+    /// Prices in the database that are none.
+    pub(super) unreadable_prices: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -77,6 +80,7 @@ impl Handle {
             view: ArcSwap::from_pointee(View::empty()),
             read_ms: AtomicI64::new(-1),
             soft: AtomicU64::new(0),
+            unreadable_prices: AtomicUsize::new(0),
         });
         let mailbox = Slot::empty();
         let setup = Setup::new(plan, Arc::clone(&board), mailbox.clone());

@@ -55,6 +55,9 @@ pub(super) struct Shown {
     draft: Draft,
     created_at: i64,
     version: i64,
+    /// False: it says something this version does not know, lets nobody in and cannot be changed here.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    understood: bool,
     /// When the running period of the budget began, and what the database knows to be spent in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     period_start: Option<i64>,
@@ -167,8 +170,14 @@ impl Draft {
         if self.name.len() > LONGEST || metadata.len() > LONGEST {
             return wrong("metadata", "name and metadata may have 64 KiB each");
         }
-        if let Err(problem) = tags_of(&Value::Object(self.metadata.clone())) {
-            return wrong("metadata", &format!("tags: {problem}"));
+        match tags_of(&Value::Object(self.metadata.clone())) {
+            Err(problem) => return wrong("metadata", &format!("tags: {problem}")),
+            Ok(tags)
+                if !tags.is_empty() && matches!(kind, AccountKind::Tag | AccountKind::Budget) =>
+            {
+                return wrong("metadata", &format!("tags: a {kind} has none"));
+            }
+            Ok(_) => {}
         }
         let mut models = Vec::with_capacity(self.models.len());
         for written in &self.models {
@@ -193,7 +202,9 @@ impl Draft {
                 tpm: speed.tpm,
                 parallel: speed.parallel,
             };
-            by_model.insert(model.to_string(), limits);
+            if limits != Limits::default() {
+                by_model.insert(model.to_string(), limits);
+            }
         }
         Ok(Account {
             kind,
@@ -219,6 +230,7 @@ impl Draft {
             models,
             metadata,
             blocked: self.blocked,
+            understood: true,
             expires_at: self.expires_at,
             created_at,
         })
@@ -242,6 +254,7 @@ impl Shown {
             draft: Draft::of(account),
             created_at: account.created_at,
             version,
+            understood: account.understood,
             period_start: None,
             spent_nano_usd: None,
             key: None,

@@ -1,19 +1,20 @@
 //! Keys, users, teams, organisations, end users, tags and budgets: one set of calls for all of them,
 //! since they are one table.
 
+use std::mem;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::State as Shared;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::account::{Draft, Shown};
-use super::{Object, Outcome, Problem, Route, answer, patch};
+use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer, patch};
 use crate::access::{is_tag, key_id, new_key};
-use crate::domain::{Account, AccountKind, is_account_id};
+use crate::domain::{Account, AccountKind, ModelName, is_account_id};
 use crate::http::State;
-use crate::store::{Saved, Stored, Upon};
+use crate::store::{Deleted, Saved, Stored, Upon};
 
 /// How many a page shows unless told otherwise, and at most.
 const PAGE: u32 = 100;
@@ -37,6 +38,7 @@ const KINDS: [(AccountKind, &str, &str); 7] = [
 ];
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Page {
     limit: Option<u32>,
     after: Option<String>,
@@ -54,11 +56,11 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Route; 5] {
-    type At = Path<String>;
+    type At = InPath<String>;
     type Here = Shared<State>;
     [
         Route::get(all, "Lists them by id, a page at a time", {
-            move |here: Here, page: Query<Page>| list(here, kind, String::new(), page)
+            move |here: Here, page: InQuery<Page>| list(here, kind, String::new(), page)
         })
         .query(&["limit", "after"])
         .gives("AccountList"),
@@ -70,18 +72,18 @@ fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Ro
         .takes("NewAccount")
         .gives("Account"),
         Route::get(one, "Shows one, with what is spent of its budget", {
-            move |here: Here, Path(id): At| show(here, kind, id)
+            move |here: Here, InPath(id): At| show(here, kind, id)
         })
         .gives("Account"),
         Route::patch(
             one,
             "Changes what is said, keeps the rest, takes away what is null",
-            move |here: Here, Path(id): At, object: Object| update(here, kind, id, object),
+            move |here: Here, InPath(id): At, object: Object| update(here, kind, id, object),
         )
         .takes("Draft")
         .gives("Account"),
         Route::delete(one, "Deletes one; what it spent stays in the reports", {
-            move |here: Here, Path(id): At| delete(here, kind, id)
+            move |here: Here, InPath(id): At| delete(here, kind, id)
         }),
     ]
 }
@@ -90,7 +92,7 @@ pub(super) async fn list(
     Shared(state): Shared<State>,
     kind: AccountKind,
     within: String,
-    Query(page): Query<Page>,
+    InQuery(page): InQuery<Page>,
 ) -> Outcome {
     let limit = page.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
     let after = page.after.map_or_else(
@@ -160,15 +162,15 @@ async fn create(
             (uuid::Uuid::now_v7().to_string(), None)
         }
         _ => {
-            let text = "id: must be 1 to 128 letters, digits or any of . _ @ : + -";
+            let text = "id: must be 1 to 127 letters, digits or any of . _ @ : + -";
             return Err(Problem::wrong(text));
         }
     };
-    let account = Draft::read(object)?.account(kind, &id, unix_now())?;
-    let version = match save(&state, account.clone(), Upon::Nothing).await? {
-        Saved::As(version) => version,
-        Saved::Stale => return Err(Problem::conflict(format!("{kind} '{id}' exists"))),
-    };
+    let mut said = Map::new();
+    merge(&mut said, object);
+    let account = Draft::read(said)?.account(kind, &id, unix_now())?;
+    let saved = save(&state, account.clone(), Upon::Nothing).await?;
+    let version = saved.ok_or_else(|| Problem::conflict(format!("{kind} '{id}' exists")))?;
     let shown = Shown::new(&account, version);
     Ok(answer(
         StatusCode::CREATED,
@@ -188,7 +190,7 @@ async fn update(
     for _ in 0..ATTEMPTS {
         let Stored { account, version } = find(&state, kind, &id).await?;
         let changed = changed(&account, object.clone())?;
-        if let Saved::As(version) = save(&state, changed.clone(), Upon::Version(version)).await? {
+        if let Some(version) = save(&state, changed.clone(), Upon::Version(version)).await? {
             return Ok(answer(StatusCode::OK, &Shown::new(&changed, version)));
         }
     }
@@ -201,24 +203,49 @@ pub(super) async fn delete(Shared(state): Shared<State>, kind: AccountKind, id: 
     let (store, gone) = (state.store.clone(), id.clone());
     let work = async move { store.delete_account(kind, &gone, unix_now()).await };
     match state.in_background(work).await?? {
-        Saved::As(_) => {
+        Deleted::As(_) => {
             seen(&state).await;
             Ok(answer(
                 StatusCode::OK,
                 &serde_json::json!({ "deleted": id }),
             ))
         }
-        Saved::Stale => Err(missing(kind, &id)),
+        Deleted::Missing => Err(missing(kind, &id)),
+        Deleted::Named(1) => Err(Problem::conflict(format!(
+            "{kind} '{id}' is named by another account: change or delete that one first"
+        ))),
+        Deleted::Named(many) => Err(Problem::conflict(format!(
+            "{kind} '{id}' is named by {many} other accounts: change or delete those first"
+        ))),
     }
 }
 
 /// The account with what a client says laid over it.
 pub(super) fn changed(account: &Account, patch: Map<String, Value>) -> Result<Account, Problem> {
+    if !account.understood {
+        return Err(Problem::conflict(format!(
+            "{} '{}' says something this version of the router does not understand, and would lose it: \
+             change it through a newer one",
+            account.kind, account.id
+        )));
+    }
     let Ok(Value::Object(mut now)) = serde_json::to_value(Draft::of(account)) else {
         return Err(Problem::wrong("the account cannot be written as JSON"));
     };
-    patch::merge(&mut now, patch);
+    merge(&mut now, patch);
     Draft::read(now)?.account(account.kind, &account.id, account.created_at)
+}
+
+/// A model's limits are kept under its canonical name, so that is where a change has to find them.
+fn merge(target: &mut Map<String, Value>, mut patch: Map<String, Value>) {
+    if let Some(Value::Object(limits)) = patch.get_mut("model_limits") {
+        let canonical = |(written, limits): (String, Value)| match ModelName::parse(&written) {
+            Ok(model) => (model.to_string(), limits),
+            Err(_) => (written, limits),
+        };
+        *limits = mem::take(limits).into_iter().map(canonical).collect();
+    }
+    patch::merge(target, patch);
 }
 
 async fn find(state: &State, kind: AccountKind, id: &str) -> Result<Stored, Problem> {
@@ -227,14 +254,24 @@ async fn find(state: &State, kind: AccountKind, id: &str) -> Result<Stored, Prob
 }
 
 /// A write goes on when its client leaves: half of a transaction is nobody's wish.
-pub(super) async fn save(state: &State, account: Account, upon: Upon) -> Result<Saved, Problem> {
+/// Nothing when what it builds upon is not so any more.
+pub(super) async fn save(
+    state: &State,
+    account: Account,
+    upon: Upon,
+) -> Result<Option<i64>, Problem> {
     let store = state.store.clone();
     let work = async move { store.save_account(&account, upon).await };
-    let saved = state.in_background(work).await??;
-    if matches!(saved, Saved::As(_)) {
-        seen(state).await;
+    match state.in_background(work).await?? {
+        Saved::As(version) => {
+            seen(state).await;
+            Ok(Some(version))
+        }
+        Saved::Stale => Ok(None),
+        Saved::Lacks(kind, id) => Err(Problem::wrong(format!(
+            "{kind}: there is no {kind} '{id}'; make it first"
+        ))),
     }
-    Ok(saved)
 }
 
 /// Waits until this router's own requests see it; that they cannot yet is no failure of the change.

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use axum::extract::{Request, State as Shared};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -17,11 +18,11 @@ use sha2::{Digest as _, Sha256};
 use super::Problem;
 use crate::http::credentials;
 
-/// The rule.
+/// The rule. Clones are the same.
 #[derive(Clone)]
 pub struct Admin {
     /// SHA-256 of the key; nothing without one.
-    key: Option<Arc<[u8; 32]>>,
+    key: Arc<ArcSwapOption<[u8; 32]>>,
 }
 
 /// The other end of a connection.
@@ -32,13 +33,21 @@ impl Admin {
     /// Opens to `key`; the empty one is none.
     #[must_use]
     pub fn new(key: &str) -> Self {
-        Self {
-            key: (!key.is_empty()).then(|| Arc::new(hash(key))),
-        }
+        let admin = Self {
+            key: Arc::default(),
+        };
+        admin.open_to(key);
+        admin
+    }
+
+    /// From now on it opens to this key.
+    pub fn open_to(&self, key: &str) {
+        let key = (!key.is_empty()).then(|| Arc::new(hash(key)));
+        self.key.store(key);
     }
 
     fn judge(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<(), Problem> {
-        match &self.key {
+        match self.key.load().as_deref() {
             Some(key) => {
                 let shown = credentials::of(headers).map(hash);
                 if shown.is_some_and(|shown| same(&shown, key)) {
@@ -104,7 +113,7 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
 impl std::fmt::Debug for Admin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Admin")
-            .field("has_key", &self.key.is_some())
+            .field("has_key", &self.key.load().is_some())
             .finish()
     }
 }
@@ -154,5 +163,19 @@ mod tests {
             ("host", "localhost:11435"),
         ];
         assert_eq!(status("", HERE, &own), 200);
+    }
+
+    #[test]
+    fn another_key_counts_from_the_moment_it_is_said() {
+        let admin = Admin::new("old");
+        let served = admin.clone();
+        let may = |key: &str| {
+            let bearer = format!("Bearer {key}").parse().unwrap();
+            let headers = [("authorization".parse().unwrap(), bearer)].into_iter();
+            served.judge(&headers.collect(), Some(THERE.parse().unwrap()))
+        };
+        assert!(may("old").is_ok());
+        admin.open_to("new");
+        assert!(may("old").is_err() && may("new").is_ok());
     }
 }

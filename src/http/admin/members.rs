@@ -1,33 +1,33 @@
 //! Users within teams. A member is an account like others whose name is made of two.
 
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::State as Shared;
 use http::StatusCode;
 
 use super::account::Shown;
 use super::accounts::{ATTEMPTS, Page, changed, delete, list, save, show, unix_now};
-use super::{Object, Outcome, Problem, Route, answer};
+use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer};
 use crate::domain::{Account, AccountKind, is_account_id, member_id};
 use crate::http::State;
-use crate::store::{Saved, Upon};
+use crate::store::Upon;
 
 const ALL: &str = "/admin/teams/{id}/members";
 const ONE: &str = "/admin/teams/{id}/members/{user}";
 const KIND: AccountKind = AccountKind::TeamMember;
 
 type Here = Shared<State>;
-type At = Path<(String, String)>;
+type At = InPath<(String, String)>;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get(ALL, "Lists the members of a team", {
-            |here: Here, Path(team): Path<String>, page: Query<Page>| {
+            |here: Here, InPath(team): InPath<String>, page: InQuery<Page>| {
                 list(here, KIND, member_id(&team, ""), page)
             }
         })
         .query(&["limit", "after"])
         .gives("AccountList"),
         Route::get(ONE, "Shows a member", {
-            |here: Here, Path((team, user)): At| show(here, KIND, member_id(&team, &user))
+            |here: Here, InPath((team, user)): At| show(here, KIND, member_id(&team, &user))
         })
         .gives("Account"),
         Route::put(
@@ -38,12 +38,12 @@ pub(super) fn routes() -> Vec<Route> {
         .takes("Draft")
         .gives("Account"),
         Route::delete(ONE, "Takes a user out of a team", {
-            |here: Here, Path((team, user)): At| delete(here, KIND, member_id(&team, &user))
+            |here: Here, InPath((team, user)): At| delete(here, KIND, member_id(&team, &user))
         }),
     ]
 }
 
-async fn join(Shared(state): Here, Path((team, user)): At, Object(object): Object) -> Outcome {
+async fn join(Shared(state): Here, InPath((team, user)): At, Object(object): Object) -> Outcome {
     if !is_account_id(&team) || !is_account_id(&user) {
         return Err(Problem::wrong("team and user: must be ids"));
     }
@@ -54,7 +54,7 @@ async fn join(Shared(state): Here, Path((team, user)): At, Object(object): Objec
             None => (Account::new(KIND, id.as_str(), unix_now()), Upon::Nothing),
         };
         let changed = changed(&account, object.clone())?;
-        if let Saved::As(version) = save(&state, changed.clone(), upon).await? {
+        if let Some(version) = save(&state, changed.clone(), upon).await? {
             return Ok(answer(StatusCode::OK, &Shown::new(&changed, version)));
         }
     }

@@ -12,6 +12,7 @@ mod openapi;
 mod patch;
 mod prices;
 mod redis;
+mod said;
 mod spend;
 #[cfg(test)]
 mod tests;
@@ -19,16 +20,15 @@ mod tests;
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::FromRequest;
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use http::{Method, StatusCode};
 use serde::Serialize;
-use serde_json::Value;
 
 pub use guard::Admin;
 pub(super) use guard::Peer;
+use said::{InPath, InQuery, Object};
 
 use super::error::Refusal;
 use super::{State, json};
@@ -74,12 +74,22 @@ pub(super) fn routes(state: &State) -> Router<State> {
     paths
         .into_iter()
         .fold(router, |router, (path, methods)| {
-            router.route(path, methods)
+            router.route(path, methods.fallback(no_such_method))
         })
+        .route("/admin/{*call}", routing::any(no_such_call))
         .route_layer(axum::middleware::from_fn_with_state(
             state.admin.clone(),
             guard::check,
         ))
+}
+
+async fn no_such_method() -> Problem {
+    let text = "there is no such call: /admin/openapi.json describes what there is";
+    Problem(StatusCode::METHOD_NOT_ALLOWED, text.to_owned())
+}
+
+async fn no_such_call() -> Problem {
+    Problem::missing("there is no such call: /admin/openapi.json describes what there is")
 }
 
 impl Route {
@@ -211,27 +221,4 @@ impl State {
 /// An answer made of `value`.
 fn answer(status: StatusCode, value: &impl Serialize) -> Response {
     json(status, serde_json::to_vec(value).unwrap_or_default())
-}
-
-/// A JSON object in a body, whatever its content type says.
-struct Object(serde_json::Map<String, Value>);
-
-/// No account is larger.
-const MOST_BYTES: usize = 1 << 20;
-
-impl<S: Send + Sync> FromRequest<S> for Object {
-    type Rejection = Problem;
-
-    async fn from_request(request: axum::extract::Request, _: &S) -> Result<Self, Problem> {
-        let body = axum::body::to_bytes(request.into_body(), MOST_BYTES).await;
-        let body = body.map_err(|error| Problem::wrong(format!("body: {error}")))?;
-        if body.is_empty() {
-            return Ok(Self(serde_json::Map::new()));
-        }
-        match serde_json::from_slice(&body) {
-            Ok(Value::Object(object)) => Ok(Self(object)),
-            Ok(_) => Err(Problem::wrong("body: must be a JSON object")),
-            Err(error) => Err(Problem::wrong(format!("body: {error}"))),
-        }
-    }
 }

@@ -119,6 +119,7 @@ fn schemas() -> Value {
         "NewAccount": with(json!({ "id": text })),
         "Account": with(json!({
             "kind": text, "id": text, "created_at": whole, "version": whole,
+            "understood": { "type": "boolean", "default": true },
             "period_start": whole, "spent_nano_usd": whole, "key": text,
         })),
         "AccountList": {

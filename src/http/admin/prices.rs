@@ -1,12 +1,12 @@
 //! What tokens cost, changed while routers run: what is set here counts before the configuration's.
 
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::accounts::unix_now;
-use super::{Object, Outcome, Problem, Route, answer};
+use super::{InPath, Object, Outcome, Problem, Route, answer};
 use crate::domain::{ModelName, Price, Rate};
 use crate::http::State;
 use crate::store::Saved;
@@ -61,7 +61,7 @@ async fn list(Shared(state): Shared<State>) -> Outcome {
 
 async fn set(
     Shared(state): Shared<State>,
-    Path(named): Path<String>,
+    InPath(named): InPath<String>,
     Object(object): Object,
 ) -> Outcome {
     let model = name(&named)?;
@@ -80,14 +80,14 @@ async fn set(
     Ok(answer(StatusCode::OK, &shown(&model, &price)))
 }
 
-async fn unset(Shared(state): Shared<State>, Path(named): Path<String>) -> Outcome {
+async fn unset(Shared(state): Shared<State>, InPath(named): InPath<String>) -> Outcome {
     let model = name(&named)?;
     match save(&state, model.clone(), None).await? {
         Saved::As(_) => Ok(answer(
             StatusCode::OK,
             &serde_json::json!({ "deleted": model.as_str() }),
         )),
-        Saved::Stale => Err(Problem::missing(format!("no price of '{model}' is set"))),
+        _ => Err(Problem::missing(format!("no price of '{model}' is set"))),
     }
 }
 

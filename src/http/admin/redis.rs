@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Object, Outcome, Problem, Route, answer};
+use super::{InPath, Object, Outcome, Problem, Route, answer};
 use crate::http::State;
 use crate::multidb::{CircuitState, DatabaseId, DatabaseStatus, Error, Metrics, MultiDb};
 
@@ -99,7 +99,7 @@ async fn show(Shared(state): Shared<State>) -> Outcome {
 
 async fn activate(
     Shared(state): Shared<State>,
-    Path(id): Path<u64>,
+    InPath(id): InPath<u64>,
     Object(object): Object,
 ) -> Outcome {
     let asked: Activate = read(object)?;
@@ -114,7 +114,7 @@ async fn activate(
 
 async fn weigh(
     Shared(state): Shared<State>,
-    Path(id): Path<u64>,
+    InPath(id): InPath<u64>,
     Object(object): Object,
 ) -> Outcome {
     let Weigh { weight } = read(object)?;

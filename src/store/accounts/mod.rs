@@ -6,6 +6,7 @@
 //! and whoever has seen everything up to a number finds the rest by asking for what is above it: no
 //! change can slip in below. What is deleted stays as a row that says so, for the same reason.
 
+mod named;
 mod prices;
 mod row;
 mod schema;
@@ -32,7 +33,16 @@ pub struct AccountChanges {
     /// Accounts, as they are now.
     pub accounts: Vec<AccountChange>,
     /// Prices, as they are now.
-    pub prices: Vec<(ModelName, Option<Price>)>,
+    pub prices: Vec<PriceChange>,
+}
+
+/// A price as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriceChange {
+    /// The model, as it stands in the database.
+    pub row: String,
+    /// What it says: a price, or that there is none any more. Nothing, if it is not understood.
+    pub says: Option<(ModelName, Option<Price>)>,
 }
 
 /// An account as it is now.
@@ -64,12 +74,25 @@ pub enum Upon {
 }
 
 /// Whether a change was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saved {
     /// It was, under this number.
     As(i64),
     /// It was not: what it builds upon is not so, or not so any more.
     Stale,
+    /// It was not: the account names one that does not exist.
+    Lacks(AccountKind, String),
+}
+
+/// Whether an account was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It was, under this number.
+    As(i64),
+    /// There is none.
+    Missing,
+    /// It was not: so many others name it.
+    Named(i64),
 }
 
 impl Store {
@@ -138,7 +161,7 @@ impl Store {
         Ok(rows?.into_iter().filter_map(AccountRow::stored).collect())
     }
 
-    /// Makes or changes an account.
+    /// Makes or changes an account. What it names has to exist.
     ///
     /// Must not be cancelled half-way: run it in a task of its own.
     ///
@@ -148,7 +171,7 @@ impl Store {
         transaction!(self, "COMMIT", |conn| save(conn, account, upon))
     }
 
-    /// Deletes an account. What it spent stays. `now` is Unix seconds.
+    /// Deletes an account that no other names. What it spent stays. `now` is Unix seconds.
     ///
     /// Must not be cancelled half-way: run it in a task of its own.
     ///
@@ -159,7 +182,7 @@ impl Store {
         kind: AccountKind,
         id: &str,
         now: i64,
-    ) -> Result<Saved, Error> {
+    ) -> Result<Deleted, Error> {
         transaction!(self, "COMMIT", |conn| delete(conn, kind, id, now))
     }
 }
@@ -183,32 +206,55 @@ async fn save<C: Dialect>(
     let ask = "SELECT CASE WHEN deleted_at IS NULL THEN version ELSE -1 END AS number \
         FROM accounts WHERE kind = ? AND id = ?";
     let found = connection.numbers(ask, &key).await?.into_iter().next();
-    let fits = match upon {
-        Upon::Nothing => found.is_none_or(|version| version < 0),
-        Upon::Version(version) => found == Some(version),
-    };
+    // What was not understood would be lost.
+    let fits = account.understood
+        && match upon {
+            Upon::Nothing => found.is_none_or(|version| version < 0),
+            Upon::Version(version) => found == Some(version),
+        };
     if !fits {
         return Ok(Saved::Stale);
+    }
+    if let Some((kind, id)) = named::lacking(connection, account).await? {
+        return Ok(Saved::Lacks(kind, id));
+    }
+    let texts = row::Texts::of(account);
+    let columns = row::columns(account, &texts, version);
+    let values = columns.iter().filter_map(|(_, value)| *value);
+    // Columns that a newer version has added keep what they say.
+    if let Upon::Version(_) = upon {
+        let set: Vec<_> = columns
+            .iter()
+            .map(|(name, value)| format!("{name} = {}", mark(value.as_ref())))
+            .collect();
+        let update = format!(
+            "UPDATE accounts SET {} WHERE kind = ? AND id = ?",
+            set.join(", ")
+        );
+        let values: Vec<_> = values.chain(key).collect();
+        connection.run(&update, &values).await?;
+        return Ok(Saved::As(version));
     }
     if found.is_some() {
         let forget = "DELETE FROM accounts WHERE kind = ? AND id = ?";
         connection.run(forget, &key).await?;
     }
-    let texts = row::Texts::of(account);
-    let columns = row::columns(account, &texts, version);
     let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
     let marks: Vec<_> = columns
         .iter()
-        .map(|(_, value)| if value.is_some() { "?" } else { "NULL" })
+        .map(|(_, value)| mark(value.as_ref()))
         .collect();
     let insert = format!(
         "INSERT INTO accounts ({}) VALUES ({})",
         names.join(", "),
         marks.join(", ")
     );
-    let values: Vec<_> = columns.iter().filter_map(|(_, value)| *value).collect();
-    connection.run(&insert, &values).await?;
+    connection.run(&insert, &values.collect::<Vec<_>>()).await?;
     Ok(Saved::As(version))
+}
+
+fn mark(value: Option<&Value<'_>>) -> &'static str {
+    if value.is_some() { "?" } else { "NULL" }
 }
 
 async fn delete<C: Dialect>(
@@ -216,18 +262,22 @@ async fn delete<C: Dialect>(
     kind: AccountKind,
     id: &str,
     now: i64,
-) -> Result<Saved, Error> {
+) -> Result<Deleted, Error> {
     let version = next_version(connection).await?;
-    let mark = "UPDATE accounts SET deleted_at = ?, version = ? \
-        WHERE kind = ? AND id = ? AND deleted_at IS NULL";
+    if !named::exists(connection, kind, id).await? {
+        return Ok(Deleted::Missing);
+    }
+    let names = named::by(connection, kind, id).await?;
+    if names > 0 {
+        return Ok(Deleted::Named(names));
+    }
+    let mark = "UPDATE accounts SET deleted_at = ?, version = ? WHERE kind = ? AND id = ?";
     let values = [
         Value::Number(now),
         Value::Number(version),
         Value::Text(kind.as_str()),
         Value::Text(id),
     ];
-    Ok(match connection.run(mark, &values).await? {
-        0 => Saved::Stale,
-        _ => Saved::As(version),
-    })
+    connection.run(mark, &values).await?;
+    Ok(Deleted::As(version))
 }

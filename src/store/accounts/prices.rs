@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
 use super::schema::prices;
-use super::{Saved, Store, next_version};
+use super::{PriceChange, Saved, Store, next_version};
 use crate::domain::{ModelName, Price, Rate};
 use crate::store::dialect::{Dialect, Value};
 use crate::store::error::Error;
@@ -19,14 +19,14 @@ impl Store {
     /// When the database cannot be read.
     pub async fn prices(&self) -> Result<Vec<(ModelName, Price)>, Error> {
         let changes = self.price_changes(0).await?;
-        let there = |(model, price): (ModelName, Option<Price>)| price.map(|price| (model, price));
+        let there = |change: PriceChange| {
+            let (model, price) = change.says?;
+            Some((model, price?))
+        };
         Ok(changes.into_iter().filter_map(there).collect())
     }
 
-    pub(super) async fn price_changes(
-        &self,
-        since: i64,
-    ) -> Result<Vec<(ModelName, Option<Price>)>, Error> {
+    pub(super) async fn price_changes(&self, since: i64) -> Result<Vec<PriceChange>, Error> {
         let rows: Result<Vec<PriceRow>, Error> = read!(self, |conn| prices::table
             .select((
                 prices::model,
@@ -38,7 +38,7 @@ impl Store {
             .filter(prices::version.gt(since))
             .order(prices::model)
             .load(conn));
-        Ok(rows?.into_iter().filter_map(read_row).collect())
+        Ok(rows?.into_iter().map(read_row).collect())
     }
 
     /// Sets a model's price, or takes it back. `now` is Unix seconds.
@@ -97,11 +97,8 @@ async fn save<C: Dialect>(
     Ok(Saved::As(version))
 }
 
-fn read_row(
-    (model, input, cached, output, deleted): PriceRow,
-) -> Option<(ModelName, Option<Price>)> {
+fn read_row((row, input, cached, output, deleted): PriceRow) -> PriceChange {
     let rate = |nano: i64| Rate::from_nano_usd_per_million(u64::try_from(nano).ok()?);
-    let name = ModelName::parse(&model).ok();
     let price = || {
         Some(Price {
             input: rate(input)?,
@@ -109,12 +106,9 @@ fn read_row(
             output: rate(output)?,
         })
     };
-    match (name, deleted, price()) {
-        (Some(name), Some(_), _) => Some((name, None)),
-        (Some(name), None, Some(price)) => Some((name, Some(price))),
-        _ => {
-            tracing::warn!(model, "price is not understood and does not count");
-            None
-        }
-    }
+    let says = ModelName::parse(&row).ok().and_then(|model| match deleted {
+        Some(_) => Some((model, None)),
+        None => Some((model, Some(price()?))),
+    });
+    PriceChange { row, says }
 }

@@ -2,7 +2,8 @@
 //!
 //! Who it is and what people look for stand in columns; the rest of what it may is JSON in `rules`. A
 //! row that says something this version does not understand (an operator's hand, a newer version) is
-//! an account that is blocked: whoever it limits is not to go without limits.
+//! an account that says so: whoever it limits is not to go without limits, and what it says is not to
+//! be written over.
 
 use std::collections::BTreeMap;
 
@@ -95,7 +96,7 @@ impl AccountRow {
             tracing::warn!(
                 kind = self.kind,
                 id = self.id,
-                "account is not understood and counts as blocked"
+                "account is not understood and lets nobody in"
             );
         }
         let (rules, models) = rules.unwrap_or_default();
@@ -126,7 +127,8 @@ impl AccountRow {
             },
             models,
             metadata: self.metadata,
-            blocked: self.blocked != 0 || !understood,
+            blocked: self.blocked != 0,
+            understood,
             expires_at: self.expires_at,
             created_at: self.created_at,
         }
@@ -185,7 +187,7 @@ impl Texts {
     }
 }
 
-/// Every column of the row and its value; `None` is NULL.
+/// Every column this version knows and its value; `None` is NULL.
 pub(super) fn columns<'a>(
     account: &'a Account,
     texts: &'a Texts,

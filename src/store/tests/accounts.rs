@@ -17,9 +17,6 @@ fn account(kind: AccountKind, id: &str) -> Account {
     };
     Account {
         name: "Ann's Schlüssel".to_owned(),
-        user: "ann".to_owned(),
-        team: "blue".to_owned(),
-        budget: "small".to_owned(),
         allowance: Allowance {
             budget: Budget {
                 limit: Some(crate::domain::MOST_NANO_USD),
@@ -41,8 +38,13 @@ fn account(kind: AccountKind, id: &str) -> Account {
 fn version(saved: Saved) -> i64 {
     match saved {
         Saved::As(version) => version,
-        Saved::Stale => panic!("stale"),
+        other => panic!("{other:?}"),
     }
+}
+
+async fn make(store: &Store, kind: AccountKind, id: &str) {
+    let made = Account::new(kind, id, 1);
+    version(store.save_account(&made, Upon::Nothing).await.unwrap());
 }
 
 fn put(change: &AccountChange) -> &str {
@@ -55,7 +57,15 @@ fn put(change: &AccountChange) -> &str {
 on_every_database! {
     async fn an_account_is_read_as_it_was_written(ground: &Ground) {
         let store = ground.open().await;
-        let ours = account(AccountKind::Key, &"a".repeat(64));
+        for (kind, id) in [(AccountKind::User, "ann"), (AccountKind::Team, "blue"), (AccountKind::Budget, "small")] {
+            make(&store, kind, id).await;
+        }
+        let ours = Account {
+            user: "ann".to_owned(),
+            team: "blue".to_owned(),
+            budget: "small".to_owned(),
+            ..account(AccountKind::Key, &"a".repeat(64))
+        };
         let saved = version(store.save_account(&ours, Upon::Nothing).await.unwrap());
         let read = store.account(ours.kind, &ours.id).await.unwrap().unwrap();
         assert_eq!(read, Stored { account: ours.clone(), version: saved });
@@ -89,8 +99,10 @@ on_every_database! {
         assert_eq!(ids, ["a", "b", "c"]);
         assert!(store.account_changes(all.version).await.unwrap().accounts.is_empty());
 
-        let gone = version(store.delete_account(AccountKind::User, "b", 9).await.unwrap());
-        assert_eq!(store.delete_account(AccountKind::User, "b", 9).await.unwrap(), Saved::Stale);
+        let Deleted::As(gone) = store.delete_account(AccountKind::User, "b", 9).await.unwrap() else {
+            panic!("not deleted");
+        };
+        assert_eq!(store.delete_account(AccountKind::User, "b", 9).await.unwrap(), Deleted::Missing);
         let since = store.account_changes(all.version).await.unwrap();
         assert!(since.version >= gone);
         assert_eq!(since.accounts, [AccountChange::Gone(AccountKind::User, "b".to_owned())]);
@@ -148,8 +160,12 @@ on_every_database! {
         store.save_price(&model("m"), None, 2).await.unwrap();
         assert_eq!(store.save_price(&model("m"), None, 2).await.unwrap(), Saved::Stale);
         let since = store.account_changes(since.version).await.unwrap();
-        assert_eq!(since.prices, [(model("m"), None)]);
+        assert_eq!(since.prices, [PriceChange { row: "m:latest".to_owned(), says: Some((model("m"), None)) }]);
         assert_eq!(store.prices().await.unwrap().len(), 1);
+        // A hand's mistake is no price, and no price of nothing either.
+        ground.sql("UPDATE prices SET output_nano_usd = -1 WHERE deleted_at IS NULL");
+        let all = store.account_changes(0).await.unwrap();
+        assert!(all.prices.contains(&PriceChange { row: "n:latest".to_owned(), says: None }), "{all:?}");
     }
 
     async fn what_is_spent_of_a_budget_is_found_by_its_period(ground: &Ground) {
@@ -169,6 +185,93 @@ on_every_database! {
         store.save_account(&account(AccountKind::Key, "k"), Upon::Nothing).await.unwrap();
         ground.sql("UPDATE accounts SET rules = '{\"requests_per_fortnight\":3}' WHERE id = 'k'");
         let read = store.account(AccountKind::Key, "k").await.unwrap().unwrap();
-        assert!(read.account.blocked);
+        assert!(!read.account.understood);
+        // Nor is it written over by a version that would lose what it says.
+        let again = store.save_account(&read.account, Upon::Version(read.version)).await.unwrap();
+        assert_eq!(again, Saved::Stale);
+    }
+
+    async fn a_change_leaves_alone_what_a_newer_version_has_added(ground: &Ground) {
+        let store = ground.open().await;
+        let mut ours = account(AccountKind::User, "ann");
+        let first = version(store.save_account(&ours, Upon::Nothing).await.unwrap());
+        ground.sql("ALTER TABLE accounts ADD COLUMN shoe_size BIGINT NOT NULL DEFAULT 0");
+        ground.sql("UPDATE accounts SET shoe_size = 39");
+        ours.name = "Ann".to_owned();
+        version(store.save_account(&ours, Upon::Version(first)).await.unwrap());
+        assert_eq!(store.account(ours.kind, "ann").await.unwrap().unwrap().account, ours);
+        assert_eq!(ground.number("SELECT shoe_size AS number FROM accounts"), 39);
+    }
+
+    async fn what_an_account_names_exists_and_goes_last(ground: &Ground) {
+        use AccountKind::{Budget as Plan, EndUser, Key, Org, Team, TeamMember, User};
+        let store = ground.open().await;
+        let save = async |account: &Account| {
+            let found = store.account(account.kind, &account.id).await.unwrap();
+            let upon = found.map_or(Upon::Nothing, |found| Upon::Version(found.version));
+            store.save_account(account, upon).await.unwrap()
+        };
+        let mut key = Account::new(Key, "k", 1);
+        (key.user, key.team) = ("ann".to_owned(), "b_ue".to_owned());
+        (key.org, key.budget) = ("acme".to_owned(), "small".to_owned());
+        let mut member = Account::new(TeamMember, "b_ue/ann", 1);
+        for (kind, id) in [(User, "ann"), (Team, "b_ue"), (Org, "acme"), (Plan, "small")] {
+            assert_eq!(save(&key).await, Saved::Lacks(kind, id.to_owned()));
+            if matches!(kind, User | Team) {
+                assert_eq!(save(&member).await, Saved::Lacks(kind, id.to_owned()));
+            }
+            make(&store, kind, id).await;
+        }
+        version(save(&key).await);
+        version(save(&member).await);
+        member.budget = "large".to_owned();
+        assert_eq!(save(&member).await, Saved::Lacks(Plan, "large".to_owned()));
+        // A name that ends or begins alike, or differs in capitals, is another one.
+        for (kind, id) in [(User, "Ann"), (User, "nn"), (Team, "blue"), (Team, "b"), (EndUser, "ann")] {
+            make(&store, kind, id).await;
+            let gone = store.delete_account(kind, id, 9).await.unwrap();
+            assert!(matches!(gone, Deleted::As(_)), "{kind} {id}: {gone:?}");
+        }
+        let delete = async |kind: AccountKind, id: &str| store.delete_account(kind, id, 9).await.unwrap();
+        for (kind, id, named) in [(User, "ann", 2), (Team, "b_ue", 2), (Org, "acme", 1), (Plan, "small", 1), (TeamMember, "b_ue/ann", 1)] {
+            assert_eq!(delete(kind, id).await, Deleted::Named(named), "{kind} {id}");
+        }
+        // What is deleted names nobody.
+        for (kind, id) in [(Key, "k"), (TeamMember, "b_ue/ann"), (User, "ann"), (Team, "b_ue"), (Org, "acme"), (Plan, "small")] {
+            let gone = delete(kind, id).await;
+            assert!(matches!(gone, Deleted::As(_)), "{kind} {id}: {gone:?}");
+        }
+    }
+
+    /// Of a router that names a team and one that deletes it, at the same moment, one is refused.
+    async fn whoever_is_named_and_deleted_at_once_is_one_of_them(ground: &Ground) {
+        let (one, other) = (ground.open().await, ground.open().await);
+        for n in 0..12 {
+            let team = format!("team-{n}");
+            make(&one, AccountKind::Team, &team).await;
+            let mut key = Account::new(AccountKind::Key, format!("key-{n}"), 1);
+            key.team.clone_from(&team);
+            let (made, gone) = loop {
+                let both = tokio::join!(
+                    one.save_account(&key, Upon::Nothing),
+                    other.delete_account(AccountKind::Team, &team, 9)
+                );
+                match both {
+                    (Ok(made), Ok(gone)) => break (made, gone),
+                    // Whoever was in the way of the other is asked again, as its operator would.
+                    (Err(Error::Contended(_)), _) | (_, Err(Error::Contended(_))) => {}
+                    other => panic!("{other:?}"),
+                }
+            };
+            let made = match made {
+                Saved::As(_) | Saved::Stale => true,
+                Saved::Lacks(..) => false,
+            };
+            let deleted = match gone {
+                Deleted::As(_) | Deleted::Missing => true,
+                Deleted::Named(_) => false,
+            };
+            assert!(made != deleted, "{n}: made {made}, deleted {deleted}");
+        }
     }
 }

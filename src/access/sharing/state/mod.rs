@@ -93,6 +93,9 @@ pub struct State<R> {
     answers: Vec<Answer<R>>,
     /// Routers that share, when last heard.
     routers: i64,
+    /// Whether the shared ledger, old enough to give, has ever been heard. Before that nobody knows among
+    /// how many the limits are shared, nor what the others use of them.
+    heard: bool,
     born_ms: Option<i64>,
     /// When the shared ledger was last told anything, by the local clock.
     sent_ms: Option<i64>,
@@ -119,6 +122,7 @@ impl<R> State<R> {
             flight: None,
             answers: Vec::new(),
             routers: 1,
+            heard: false,
             born_ms: None,
             sent_ms: None,
             retry_ms: None,
@@ -234,6 +238,7 @@ impl<R> State<R> {
             self.routers = self.routers.max(reply.routers);
         } else {
             self.routers = reply.routers.max(1);
+            self.heard = true;
         }
         if was_away && !reply.young {
             self.own = Ledger::default();
@@ -258,9 +263,10 @@ impl<R> State<R> {
         news
     }
 
-    /// Decides here what cannot be asked there.
+    /// Decides here what cannot be asked there. A router that was started meanwhile has no part: were it to
+    /// take itself for the only one, each of a fleet that is restarted would give out the whole limit.
     fn deputise(&mut self, now: Moment, ledger_ms: i64) {
-        if self.policy == WhenRedisAway::Refuse {
+        if self.policy == WhenRedisAway::Refuse || !self.heard {
             for ask in self.asks.drain(..) {
                 self.answers.push((ask.reply, Err(Short::Unknown)));
             }

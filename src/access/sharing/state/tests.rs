@@ -320,14 +320,14 @@ proptest! {
         }
     }
 
-    /// With the ledger away from the first moment, each router has its part and not more.
+    /// With the ledger away from the moment it was first heard, each router has its part and not more.
     #[test]
     fn without_the_ledger_each_router_has_its_part(
         steps in prop::collection::vec(step(), 0..120), limit in 3..200_i64,
     ) {
         let mut fleet = Fleet::new(3, money(), limit, WhenRedisAway::LocalShare);
         for router in &mut fleet.routers {
-            router.state.routers = 3;
+            (router.state.routers, router.state.heard) = (3, true);
         }
         let part = (limit + 2) / 3;
         for step in steps {
@@ -577,4 +577,31 @@ fn alone_a_router_decides_by_itself_and_keeps_nothing_nobody_wants() {
         state.next(at(ms), EPOCH_MS + ms);
     }
     assert!(state.agenda.is_empty() && state.own.is_empty());
+}
+
+#[test]
+fn a_router_that_never_heard_the_ledger_gives_nothing_and_then_its_part() {
+    let mut fleet = Fleet::under(REAL, 2, What::Parallel, 4, WhenRedisAway::LocalShare);
+    let start_all = |fleet: &mut Fleet| {
+        for at in [0, 1] {
+            for _ in 0..4 {
+                fleet.step(Step::Start(at, 1));
+                fleet.pump(at);
+                fleet.exchange(at, Fate::CallLost);
+                fleet.pump(at);
+            }
+            fleet.now_ms += REAL.young_ms;
+        }
+    };
+    start_all(&mut fleet);
+    assert_eq!(fleet.in_flight(), 0, "each of them would have given four");
+    assert!(fleet.routers.iter().all(|router| router.refused > 0));
+    // Nor by a ledger that was just born, of which others may not have heard.
+    fleet.pass(1_000);
+    start_all(&mut fleet);
+    assert_eq!(fleet.in_flight(), 0);
+    // Heard once, it is a deputy for its half.
+    fleet.pass(12_000);
+    start_all(&mut fleet);
+    assert_eq!(fleet.in_flight(), 4);
 }

@@ -1,12 +1,12 @@
 //! Dead letters: listed, shown whole, and replayed.
 
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::State as Shared;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Outcome, Problem, Route, answer};
+use super::{InPath, InQuery, Outcome, Problem, Route, answer};
 use crate::http::State;
 use crate::spend::{Replayed, records_in, replay};
 use crate::store::DeadLetter;
@@ -69,11 +69,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(
-    Shared(state): Shared<State>,
-    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
-) -> Outcome {
-    let Query(page) = page.map_err(|error| Problem::wrong(error.body_text()))?;
+async fn list(Shared(state): Shared<State>, InQuery(page): InQuery<Page>) -> Outcome {
     let limit = page.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
     let last = match page.after {
         Some(id) => Some(find(&state, read(&id)?).await?),
@@ -93,11 +89,11 @@ async fn list(
     Ok(answer(StatusCode::OK, &Listed { items, next }))
 }
 
-async fn show(Shared(state): Shared<State>, Path(id): Path<String>) -> Outcome {
+async fn show(Shared(state): Shared<State>, InPath(id): InPath<String>) -> Outcome {
     Ok(whole(find(&state, read(&id)?).await?))
 }
 
-async fn again(Shared(state): Shared<State>, Path(id): Path<String>) -> Outcome {
+async fn again(Shared(state): Shared<State>, InPath(id): InPath<String>) -> Outcome {
     let letter = find(&state, read(&id)?).await?;
     let (id, store) = (letter.id, state.store.clone());
     let work = async move { replay(&store, &letter).await };

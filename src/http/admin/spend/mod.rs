@@ -11,7 +11,7 @@ mod report;
 mod schemas;
 mod verify;
 
-use super::{Outcome, Problem, Route, answer};
+use super::{InPath, InQuery, Outcome, Problem, Route, answer};
 
 pub(super) use schemas::schemas;
 

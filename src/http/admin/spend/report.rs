@@ -4,13 +4,13 @@
 //! kinds would count it several times. A question that neither says nor asks the kind is therefore
 //! about keys, and the answer says so.
 
-use axum::extract::{Query, State as Shared};
+use axum::extract::State as Shared;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, Problem, answer, csv};
+use super::{InQuery, Outcome, Problem, answer, csv};
 use crate::domain::{EntityKind, ModelName, format_usd};
 use crate::http::State;
 use crate::store::{
@@ -42,7 +42,7 @@ type Pairs = Vec<(String, String)>;
 
 pub(super) async fn show(
     Shared(state): Shared<State>,
-    Query(pairs): Query<Pairs>,
+    InQuery(pairs): InQuery<Pairs>,
     headers: HeaderMap,
 ) -> Outcome {
     let asked = read(pairs, &headers)?;

@@ -1,0 +1,229 @@
+//! The configuration, read again while running.
+//!
+//! Owns what the router runs with now. All three layers are read and validated as at the start, and either
+//! all of it is good or nothing changes. Of what is new, prices, `access.require_key`,
+//! `access.outage_grace` and `access.admin_key` count from this moment; whatever else differs is named in
+//! the log, each time, until a restart or until it is as it was. Values are never logged.
+//!
+//! A file that is being written may be whole TOML and half of what was meant, so a file that changed is
+//! read once it has been the same for a while. One that is gone or empty is not what was meant either: without
+//! it nobody would need a key, and the admin calls would need none.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep_until};
+
+use super::{App, Source, build};
+use crate::config::Config;
+
+/// How often the file is looked at. It is read when two looks in a row found the same.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub(super) struct Reload {
+    running: Config,
+    source: Source,
+    /// The file as it was when it was read.
+    read: Print,
+    /// The file as it was at the last look.
+    seen: Print,
+    next_look: Instant,
+}
+
+/// By what a file is told from what it was; nothing when it is not there.
+type Print = Option<(SystemTime, u64)>;
+
+/// What a configuration has that is new.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct News {
+    /// Counts from now on.
+    taken: Vec<&'static str>,
+    /// Needs a restart.
+    left: Vec<&'static str>,
+}
+
+impl Reload {
+    pub(super) fn new(running: Config, source: Source) -> Self {
+        let print = print_of(&source);
+        Self {
+            running,
+            source,
+            read: print,
+            seen: print,
+            next_look: Instant::now() + LOOK,
+        }
+    }
+
+    /// Waits until the file is another one than was read. Can be dropped at any moment.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            sleep_until(self.next_look).await;
+            self.next_look = Instant::now() + LOOK;
+            let print = print_of(&self.source);
+            let same = self.seen == print;
+            self.seen = print;
+            let there = print.is_some_and(|(_, bytes)| bytes > 0);
+            if same && there && print != self.read {
+                return;
+            }
+        }
+    }
+
+    /// Reads it, and does what can be done about it. A file is read in less time than a request takes to
+    /// be answered, and seldom.
+    pub(super) fn now(&mut self, app: &App) {
+        let print = print_of(&self.source);
+        if self.read.is_some() && print.is_none() {
+            let file = self.source.file.display();
+            tracing::error!(%file, "configuration not reloaded: the file is gone");
+            return;
+        }
+        (self.read, self.seen) = (print, print);
+        let config = match (self.source.read)() {
+            Ok(config) => config,
+            Err(problems) => {
+                for problem in &problems {
+                    tracing::error!("{problem}");
+                }
+                let problems = problems.len();
+                tracing::error!(problems, "configuration not reloaded: nothing is changed");
+                return;
+            }
+        };
+        let news = news(&self.running, &config);
+        app.access.reprice(build::prices(&config));
+        let access = &config.access;
+        app.access.require(access.require_key, access.outage_grace);
+        app.admin.open_to(access.admin_key.expose());
+        adopt(&mut self.running, config);
+        let changed = news.taken.join(", ");
+        tracing::info!(changed, "configuration reloaded");
+        if !news.left.is_empty() {
+            let differs = news.left.join(", ");
+            tracing::warn!(differs, "this part of the configuration needs a restart");
+        }
+    }
+}
+
+fn print_of(source: &Source) -> Print {
+    let about = fs::metadata(&source.file).ok()?;
+    Some((about.modified().ok()?, about.len()))
+}
+
+fn news(old: &Config, new: &Config) -> News {
+    let (was, is) = (&old.access, &new.access);
+    let taken = [
+        ("price", old.price != new.price),
+        ("access.require_key", was.require_key != is.require_key),
+        ("access.outage_grace", was.outage_grace != is.outage_grace),
+        ("access.admin_key", was.admin_key != is.admin_key),
+    ];
+    let left = [
+        ("server", old.server != new.server),
+        ("endpoint", old.endpoint != new.endpoint),
+        ("routing", old.routing != new.routing),
+        ("fleet", old.fleet != new.fleet),
+        ("store", old.store != new.store),
+        ("redis", old.redis != new.redis),
+        ("spend", old.spend != new.spend),
+        (
+            "access.when_redis_away",
+            was.when_redis_away != is.when_redis_away,
+        ),
+        ("metrics", old.metrics != new.metrics),
+    ];
+    let names = |all: &[(&'static str, bool)]| {
+        let new = all.iter().filter(|(_, differs)| *differs);
+        new.map(|(name, _)| *name).collect()
+    };
+    News {
+        taken: names(&taken),
+        left: names(&left),
+    }
+}
+
+/// What counts from now on is what the router runs with.
+fn adopt(running: &mut Config, new: Config) {
+    running.price = new.price;
+    running.access.require_key = new.access.require_key;
+    running.access.outage_grace = new.access.outage_grace;
+    running.access.admin_key = new.access.admin_key;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future;
+
+    use super::*;
+    use crate::config::{LoadArgs, WhenRedisAway, load};
+
+    fn config(set: &[&str]) -> Config {
+        load(LoadArgs {
+            file: None,
+            env: Vec::new(),
+            set: set.iter().map(ToString::to_string).collect(),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn what_changes_at_once_is_told_from_what_needs_a_restart_until_it_had_one() {
+        let mut running = config(&[]);
+        let new = config(&[
+            "price.0.model=llama3.2",
+            "price.0.output=1.0",
+            "access.require_key=true",
+            "access.admin_key=x",
+            "access.when_redis_away=refuse",
+            "routing.attempts=2",
+        ]);
+        let first = news(&running, &new);
+        let taken = ["price", "access.require_key", "access.admin_key"];
+        assert_eq!(first.taken, taken);
+        assert_eq!(first.left, ["routing", "access.when_redis_away"]);
+        adopt(&mut running, new.clone());
+        let again = news(&running, &new);
+        assert!(again.taken.is_empty());
+        assert_eq!(again.left, first.left, "said again");
+        assert_eq!(running.access.when_redis_away, WhenRedisAway::LocalShare);
+        assert_eq!(news(&running, &running.clone()), News::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_is_read_when_it_has_stopped_changing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        fs::write(&file, "").unwrap();
+        let source = Source {
+            read: Box::new(|| Err(Vec::new())),
+            file: file.clone(),
+        };
+        let mut reload = Reload::new(config(&[]), source);
+        let quiet = Duration::from_secs(60);
+        let changed = tokio::time::timeout(quiet, reload.changed()).await;
+        assert!(changed.is_err(), "nothing has happened");
+        // It grows between any two looks.
+        let start = Instant::now();
+        let writer = async {
+            for n in 1..=10 {
+                tokio::time::sleep(LOOK / 2).await;
+                fs::write(&file, "#".repeat(n)).unwrap();
+                tokio::time::sleep(LOOK / 2).await;
+            }
+            future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = reload.changed() => {}
+            () = writer => {}
+        }
+        assert!(start.elapsed() > 10 * LOOK, "{:?}", start.elapsed());
+        assert_eq!(reload.seen.unwrap().1, 10);
+        // Neither is what anybody meant, however long it lasts.
+        reload.read = reload.seen;
+        fs::write(&file, "").unwrap();
+        let emptied = tokio::time::timeout(quiet, reload.changed()).await;
+        fs::remove_file(&file).unwrap();
+        let removed = tokio::time::timeout(quiet, reload.changed()).await;
+        assert!(emptied.is_err() && removed.is_err());
+    }
+}

@@ -1,0 +1,369 @@
+//! Limits of everyone a request concerns, budgets that begin anew, and routers that start without
+//! Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use herdsman::access::{Refused, What, key_id};
+use herdsman::config::WhenRedisAway;
+use herdsman::domain::{
+    Account, AccountKind, Allowance, Budget, EntityKind, Limits, ModelRule, Period,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::access_shared::{Fleet, KEY, Plan, budget, unix_now, wrote};
+use crate::redis_process::Server;
+use crate::support::{PATIENCE, eventually};
+
+const CUSTOMER: &str = "customer 7";
+const TAG: &str = "night";
+
+fn account(kind: AccountKind, id: &str) -> Account {
+    Account::new(kind, id, unix_now())
+}
+
+fn limits(limits: Limits) -> Allowance {
+    Allowance {
+        limits,
+        ..Allowance::default()
+    }
+}
+
+/// Everyone a request can concern: a key of ann in team blue of acme.
+fn everyone() -> Vec<Account> {
+    let mut key = account(AccountKind::Key, &key_id(KEY));
+    (key.user, key.team) = ("ann".to_owned(), "blue".to_owned());
+    let mut team = account(AccountKind::Team, "blue");
+    team.org = "acme".to_owned();
+    vec![
+        account(AccountKind::Org, "acme"),
+        account(AccountKind::User, "ann"),
+        team,
+        account(AccountKind::TeamMember, "blue/ann"),
+        account(AccountKind::EndUser, CUSTOMER),
+        account(AccountKind::Tag, TAG),
+        key,
+    ]
+}
+
+async fn ask(fleet: &Fleet, tokens: u64) -> Result<herdsman::access::Ticket, Refused> {
+    let tags = [Arc::from(TAG)];
+    fleet
+        .admit_for(0, KEY, Some(tokens), Some(CUSTOMER), &tags)
+        .await
+}
+
+#[tokio::test]
+async fn every_limit_holds_at_every_level_and_says_whose_it_is() {
+    let accounts = everyone();
+    let names: Vec<_> = accounts
+        .iter()
+        .map(|a| (a.kind, Arc::clone(&a.id)))
+        .collect();
+    let fleet = Fleet::of(Plan {
+        accounts,
+        ..Plan::default()
+    })
+    .await;
+    let none = |what: What| {
+        let limit = Some(0);
+        limits(match what {
+            What::Requests => Limits {
+                rpm: limit,
+                ..Limits::default()
+            },
+            _ => Limits {
+                tpm: limit,
+                ..Limits::default()
+            },
+        })
+    };
+    let one = limits(Limits {
+        parallel: Some(1),
+        ..Limits::default()
+    });
+    for (kind, id) in &names {
+        let kind = *kind;
+        let set = async |allowance: Allowance| {
+            fleet
+                .change(kind, id, |account| account.allowance = allowance)
+                .await;
+        };
+        // By the minute: nothing, so that it does not matter when a minute begins.
+        for what in [What::Requests, What::Tokens] {
+            set(none(what)).await;
+            match ask(&fleet, 8).await {
+                Err(Refused::Limited {
+                    owner,
+                    what: of,
+                    limit: 0,
+                    ..
+                }) => {
+                    assert_eq!((owner.kind, &owner.id, of), (kind, id, what));
+                }
+                other => panic!("{kind} {what:?}: {other:?}"),
+            }
+        }
+        // At once.
+        set(one.clone()).await;
+        let first = ask(&fleet, 8).await.unwrap();
+        match ask(&fleet, 8).await {
+            Err(Refused::Limited {
+                owner,
+                what: What::Parallel,
+                limit: 1,
+                ..
+            }) => {
+                assert_eq!((owner.kind, &owner.id), (kind, id));
+            }
+            other => panic!("{kind} parallel: {other:?}"),
+        }
+        drop(first);
+        // Money for one request, at a thousand nano-USD a token.
+        set(budget(8_000)).await;
+        let first = ask(&fleet, 8).await.unwrap();
+        match ask(&fleet, 8).await {
+            Err(Refused::Budget {
+                owner,
+                limit: 8_000,
+                ..
+            }) => {
+                assert_eq!((owner.kind, &owner.id), (kind, id));
+            }
+            other => panic!("{kind} budget: {other:?}"),
+        }
+        drop(first);
+        set(Allowance::default()).await;
+        drop(ask(&fleet, 8).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_blocked_or_kept_to_other_models_lets_nobody_in_at_any_level() {
+    let accounts = everyone();
+    let names: Vec<_> = accounts
+        .iter()
+        .map(|a| (a.kind, Arc::clone(&a.id)))
+        .collect();
+    let fleet = Fleet::of(Plan {
+        accounts,
+        ..Plan::default()
+    })
+    .await;
+    for (kind, id) in &names {
+        let kind = *kind;
+        fleet
+            .change(kind, id, |account| account.blocked = true)
+            .await;
+        match (kind, ask(&fleet, 1).await) {
+            (AccountKind::Key, Err(Refused::BlockedKey)) => {}
+            (_, Err(Refused::Blocked(owner))) => assert_eq!((owner.kind, &owner.id), (kind, id)),
+            other => panic!("{other:?}"),
+        }
+        fleet
+            .change(kind, id, |account| {
+                account.blocked = false;
+                account.models = vec![ModelRule::parse("qwen3:*").unwrap()];
+            })
+            .await;
+        match ask(&fleet, 1).await {
+            Err(Refused::Model(owner, _)) => assert_eq!((owner.kind, &owner.id), (kind, id)),
+            other => panic!("{kind}: {other:?}"),
+        }
+        fleet
+            .change(kind, id, |account| account.models.clear())
+            .await;
+        drop(ask(&fleet, 1).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_key_expires_while_it_is_in_use_and_what_was_let_in_goes_on() {
+    let mut key = account(AccountKind::Key, &key_id(KEY));
+    key.expires_at = Some(unix_now() + 2);
+    let fleet = Fleet::of(Plan {
+        accounts: vec![key],
+        ..Plan::default()
+    })
+    .await;
+    let mut running = ask(&fleet, 1).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let refused = loop {
+        match ask(&fleet, 1).await {
+            Ok(ticket) => drop(ticket),
+            Err(refused) => break refused,
+        }
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(refused, Refused::ExpiredKey);
+    assert_eq!(running.charge(wrote(3), 0, unix_now()).nano_usd, 3_000);
+}
+
+/// A minute's budget, of which three seconds are left when the routers start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spent_budget_lets_in_again_when_its_period_is_over_and_late_spending_stays_in_its_own() {
+    let created = unix_now() - 57;
+    let next = created + 60;
+    let mut key = Account::new(AccountKind::Key, key_id(KEY), created);
+    key.allowance.budget = Budget {
+        limit: Some(100_000),
+        soft: None,
+        period: Period::Every(60),
+    };
+    let fleet = Fleet::of(Plan {
+        accounts: vec![key],
+        spending: true,
+        ..Plan::default()
+    })
+    .await;
+    // Forty for one that ends later, forty for one whose record is late, twenty: nothing is left.
+    let mut across = ask(&fleet, 40).await.unwrap();
+    let mut late = ask(&fleet, 40).await.unwrap();
+    let late = late.charge(wrote(40), 0, unix_now());
+    let mut done = ask(&fleet, 20).await.unwrap();
+    fleet
+        .record(0, wrote(20), done.charge(wrote(20), 0, unix_now()))
+        .await;
+    let Err(Refused::Budget { retry_after, .. }) = ask(&fleet, 20).await else {
+        panic!("let in beyond the budget");
+    };
+    assert!(unix_now() < next, "the machine was too slow for this test");
+    assert!((1..=4).contains(&retry_after.unwrap()), "{retry_after:?}");
+    let deadline = Instant::now() + PATIENCE;
+    let mut first = loop {
+        match ask(&fleet, 50).await {
+            Ok(ticket) => break ticket,
+            Err(Refused::Budget { .. } | Refused::LimitsAway) => {}
+            Err(refused) => panic!("{refused}"),
+        }
+        assert!(Instant::now() < deadline, "the next period does not begin");
+        sleep(Duration::from_millis(10)).await;
+    };
+    assert!(unix_now() >= next, "let in before the period was over");
+    // What was let in before and ends now is spent now; what ended before and is written down now, then.
+    fleet.record(0, wrote(40), late).await;
+    fleet
+        .record(0, wrote(40), across.charge(wrote(40), 0, unix_now()))
+        .await;
+    fleet
+        .record(0, wrote(50), first.charge(wrote(50), 0, unix_now()))
+        .await;
+    fleet.spends[0].flush_now(PATIENCE).await.unwrap();
+    let id: Arc<str> = key_id(KEY).into();
+    let keys = [created, next].map(|start| (EntityKind::Key, Arc::clone(&id), start));
+    let mut spent = fleet.store.spent_of(&keys).await.unwrap();
+    spent.sort_unstable();
+    let amounts: Vec<_> = spent
+        .iter()
+        .map(|((_, _, start), sum)| (*start, *sum))
+        .collect();
+    assert_eq!(amounts, [(created, 60_000), (next, 90_000)]);
+    // Ten are left of this period, for as long as it lasts.
+    eventually_refused(&fleet, 11).await;
+    drop(admitted(&fleet, 10).await);
+}
+
+async fn admitted(fleet: &Fleet, tokens: u64) -> herdsman::access::Ticket {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask(fleet, tokens).await {
+            Ok(ticket) => return ticket,
+            Err(refused) => assert!(Instant::now() < deadline, "{refused}"),
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What was used beside the budget is known to everyone within a moment, and not at once.
+async fn eventually_refused(fleet: &Fleet, tokens: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask(fleet, tokens).await {
+            Err(Refused::Budget { .. }) => return,
+            Err(refused) => panic!("{refused}"),
+            Ok(ticket) => drop(ticket),
+        }
+        assert!(Instant::now() < deadline, "let in beyond the budget");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soft_limit_is_said_once_and_keeps_nobody_out() {
+    let mut key = account(AccountKind::Key, &key_id(KEY));
+    key.allowance.budget.soft = Some(5_000);
+    let fleet = Fleet::of(Plan {
+        accounts: vec![key],
+        spending: true,
+        ..Plan::default()
+    })
+    .await;
+    let spend = async |tokens: u64| {
+        let mut ticket = admitted(&fleet, tokens).await;
+        fleet
+            .record(
+                0,
+                wrote(tokens),
+                ticket.charge(wrote(tokens), 0, unix_now()),
+            )
+            .await;
+        fleet.spends[0].flush_now(PATIENCE).await.unwrap();
+    };
+    let stats = fleet.routers[0].stats();
+    spend(4).await;
+    // It has been asked what is spent, and it was less.
+    sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(stats.soft_limits_exceeded(), 0);
+    spend(1).await;
+    eventually("the soft limit is said", || {
+        stats.soft_limits_exceeded() == 1
+    })
+    .await;
+    spend(1_000).await;
+    sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(stats.soft_limits_exceeded(), 1, "once a period");
+}
+
+/// Restarted while Redis is away, none knows how many they are: each would give out all there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routers_that_start_without_redis_give_out_no_limit_until_they_have_heard_it() {
+    for policy in [WhenRedisAway::LocalShare, WhenRedisAway::Refuse] {
+        let redis = Server::start().await;
+        let free = "sk-without-limits";
+        let mut key = account(AccountKind::Key, &key_id(KEY));
+        key.allowance = Allowance {
+            limits: Limits {
+                rpm: Some(1_000_000),
+                ..Limits::default()
+            },
+            ..budget(90_000_000)
+        };
+        let fleet = Fleet::of(Plan {
+            redis: &[&redis],
+            routers: 2,
+            policy,
+            accounts: vec![key, account(AccountKind::Key, &key_id(free))],
+            asleep: true,
+            ..Plan::default()
+        })
+        .await;
+        for router in [0, 1] {
+            for _ in 0..10 {
+                let answer = fleet.admit_for(router, KEY, Some(1), None, &[]).await;
+                assert!(matches!(answer, Err(Refused::LimitsAway)), "{answer:?}");
+            }
+            let unlimited = fleet.admit_for(router, free, Some(1), None, &[]).await;
+            assert!(unlimited.is_ok(), "{unlimited:?}");
+        }
+        redis.resume();
+        for router in [0, 1] {
+            let deadline = Instant::now() + PATIENCE;
+            while let Err(refused) = fleet.admit_for(router, KEY, Some(1), None, &[]).await {
+                assert!(matches!(refused, Refused::LimitsAway), "{refused}");
+                assert!(Instant::now() < deadline, "{policy:?}: limits stay away");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
