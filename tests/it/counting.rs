@@ -68,7 +68,7 @@ async fn d8_one_answer_is_one_record() {
         let records = (stats.recorded(), stats.committed());
         assert_eq!(records, (n, n), "{path} {body}");
         let report = herd.get("/admin/spend?group_by=kind&kind=key").await.json();
-        assert_eq!(report["rows"][0]["requests"], n, "{path} {body}: {report}");
+        assert_eq!(report["items"][0]["requests"], n, "{path} {body}: {report}");
     }
     herd.finish().await;
 }

@@ -17,7 +17,10 @@ async fn it_ends_within_the_bound_when_nobody_takes_it_and_is_counted() {
     let redis = Server::start().await;
     let network = Chaos::before(redis.port()).await;
     let herd = Plan::servers(1)
-        .redis([&*network.url()])
+        .set(&format!(
+            "redis.database=[{{ url = \"{}\" }}]",
+            network.url()
+        ))
         .set("spend.durability=redis")
         .start()
         .await;
