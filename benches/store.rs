@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 #[path = "../tests/sql/server/mod.rs"]
-#[expect(dead_code, reason = "written for tests, too")]
+#[expect(dead_code, unused_imports, reason = "written for tests, too")]
 mod server;
 
 const KEYS: usize = 10_000;

@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 )]
 #[path = "../../tests/redis/mod.rs"]
 mod real_redis;
-#[expect(dead_code, reason = "shared; a bench kills nobody")]
+#[expect(dead_code, unused_imports, reason = "shared; a bench kills nobody")]
 #[path = "../../tests/sql/server/mod.rs"]
 mod real_sql;
 

@@ -14,7 +14,9 @@ pub enum Durability {
     Journal,
     /// The disk: survives a loss of power.
     Fsync,
-    /// The disk, and Redis, or, when Redis does not take it, the database: survives the machine.
+    /// The disk, and Redis, or, when Redis does not take it, the database: survives the machine. When
+    /// neither does, the disk alone after [`Redis::patience`] and five seconds, and from then on at
+    /// once until one does.
     Redis,
 }
 
@@ -46,7 +48,8 @@ pub struct Redis<C> {
     pub name: String,
     /// How long a router leads that says nothing any more.
     pub lease_ttl: Duration,
-    /// How long Redis may refuse batches before they go straight to the database.
+    /// How long Redis may refuse batches before they go straight to the database. Five seconds later
+    /// requests do not wait for either any more.
     pub patience: Duration,
     /// How long Redis may keep a batch, while the database answers, before that goes straight there
     /// as well: its leader does not understand it, or there is none.

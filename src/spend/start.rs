@@ -27,6 +27,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 const LONGEST_AWAITED: Duration = Duration::from_millis(100);
 const AWAITED: Duration = Duration::from_millis(5);
 
+/// What the database gets after that for Redis, before answers do not wait for it, either.
+const AFTER_REDIS: Duration = Duration::from_secs(5);
+
 /// A batch that is in Redis is looked for there after this.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -56,7 +59,8 @@ impl Spend {
         tracker: TaskTracker,
     ) -> Result<Self, StartError> {
         let stats = Arc::new(SpendStats::default());
-        let journal = open(&options, &stats).await?;
+        let limits = Limits::within(options.journal_bytes);
+        let journal = open(&options, limits, &stats).await?;
         let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
         let children = vec![
             flush.child(flush::Arguments {
@@ -108,7 +112,11 @@ impl Spend {
             }),
         };
         let stats = Arc::new(SpendStats::new(Some(shared.lease.clone())));
-        let journal = open(&options, &stats).await?;
+        let limits = Limits {
+            awaited: redis.patience + AFTER_REDIS,
+            ..Limits::within(options.journal_bytes)
+        };
+        let journal = open(&options, limits, &stats).await?;
         let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
         // The same for the lease and for the fence: of two who lead under one number, one writes.
         let leader: Arc<str> = format!("{}/{}", redis.name, Uuid::now_v7()).into();
@@ -187,9 +195,12 @@ fn sealing(options: &Options, journal: &Journal, carrier: Carrier) -> forward::A
     }
 }
 
-async fn open(options: &Options, stats: &Arc<SpendStats>) -> Result<Journal, StartError> {
+async fn open(
+    options: &Options,
+    limits: Limits,
+    stats: &Arc<SpendStats>,
+) -> Result<Journal, StartError> {
     let (folder, durability) = (options.data_dir.join("journal"), options.durability);
-    let limits = Limits::within(options.journal_bytes);
     let stats = Arc::clone(stats);
     let opened =
         tokio::task::spawn_blocking(move || Journal::open(&folder, durability, limits, stats))

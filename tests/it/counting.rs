@@ -11,12 +11,11 @@ fn chat(stream: bool) -> Value {
     json!({"model": "llama3.2", "stream": stream, "messages": [{"role": "user", "content": "hi there"}]})
 }
 
-#[tokio::test]
-async fn every_path_counts_what_the_server_said() {
-    let herd = Plan::servers(1).start().await;
+/// Every call that is answered with tokens, streamed and not.
+fn calls() -> [(&'static str, Value); 10] {
     let prompt =
         |stream: bool| json!({"model": "llama3.2", "stream": stream, "prompt": "hi there"});
-    let calls = [
+    [
         ("/api/chat", chat(true)),
         ("/api/chat", chat(false)),
         ("/api/generate", prompt(true)),
@@ -33,9 +32,14 @@ async fn every_path_counts_what_the_server_said() {
             "/v1/embeddings",
             json!({"model": "llama3.2", "input": "hi there"}),
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn every_path_counts_what_the_server_said() {
+    let herd = Plan::servers(1).start().await;
     let mut before = (0, 0);
-    for (path, body) in calls {
+    for (path, body) in calls() {
         assert_eq!(herd.post(path, &body).await.status, 200, "{path}");
         let after = herd.counted().await;
         let output = if path.contains("embed") { 0 } else { 8 };
@@ -49,6 +53,23 @@ async fn every_path_counts_what_the_server_said() {
         i64::try_from(said.eval_tokens).unwrap(),
     );
     assert_eq!(before, said, "the router's count and the server's");
+    herd.finish().await;
+}
+
+/// One of the ways to count twice (`D8`): what an answer used is recorded by more than one of those
+/// who had it in hand.
+#[tokio::test]
+async fn d8_one_answer_is_one_record() {
+    let herd = Plan::servers(1).start().await;
+    for ((path, body), n) in calls().into_iter().zip(1..) {
+        assert_eq!(herd.post(path, &body).await.status, 200, "{path}");
+        herd.counted().await;
+        let stats = herd.app.spend().stats();
+        let records = (stats.recorded(), stats.committed());
+        assert_eq!(records, (n, n), "{path} {body}");
+        let report = herd.get("/admin/spend?group_by=kind&kind=key").await.json();
+        assert_eq!(report["items"][0]["requests"], n, "{path} {body}: {report}");
+    }
     herd.finish().await;
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
+#[expect(dead_code, reason = "shared; not every test needs all of it")]
 #[path = "../redis/mod.rs"]
 mod real_redis;
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use herdsman::spend::Durability;
+use tokio::time::{Instant, timeout};
 
 use crate::real_redis::Network;
-use crate::support::{On, Plan, Stage, eventually, record};
+use crate::support::{On, Plan, SOON, Stage, eventually, record};
 
 fn careful(plan: Plan) -> Plan {
     Plan {
@@ -53,6 +54,39 @@ async fn nothing_is_acknowledged_before_redis_or_the_database_has_it() {
     stage.database.network().set(Network::Whole).await;
     answer.await.unwrap();
     stage.must_be(&BTreeSet::from([1])).await;
+}
+
+/// Neither takes anything: the disk has it, nobody waits for ever, and it is counted when one does.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_neither_an_answer_waits_so_long_and_the_next_ones_not_at_all() {
+    let stage = Stage::on(On::Postgres).await;
+    let mut plan = careful(stage.plan("a"));
+    plan.patience = Duration::from_millis(400);
+    let bound = plan.patience + Duration::from_secs(5);
+    let router = stage.start(plan).await;
+    let mut all = router.record([0]).await;
+    stage.network.set(Network::BlackHole).await;
+    stage.database.network().set(Network::Refusing).await;
+    let began = Instant::now();
+    all.extend(timeout(SOON, router.record([1])).await.unwrap());
+    let waited = began.elapsed();
+    assert!(waited >= bound && waited < 2 * bound, "{waited:?}");
+    assert_eq!(router.spend.stats().on_disk_only(), 1);
+    let began = Instant::now();
+    all.extend(router.record(2..50).await);
+    assert!(began.elapsed() < bound / 2, "{:?}", began.elapsed());
+    assert_eq!(router.spend.stats().on_disk_only(), 49);
+    // It is in the journal: a crash does not lose it.
+    let router = stage.start(router.crash().await).await;
+    stage.network.set(Network::Whole).await;
+    stage.database.network().set(Network::Whole).await;
+    router.settle().await;
+    stage.must_be(&all).await;
+    // And they are waited for again.
+    all.extend(router.record(50..100).await);
+    assert_eq!(router.spend.stats().on_disk_only(), 0);
+    router.settle().await;
+    stage.must_be(&all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,10 +105,17 @@ async fn a_stale_leader_that_goes_on_commits_nothing() {
     for on in [On::Postgres, On::MariaDb] {
         let stage = Stage::on(on).await;
         let stale = stage.leader("stale").await;
-        // What it sends to the database from now on arrives when it is too late.
-        stage.database.network().set(Network::NoRequests).await;
-        let numbers = stale.record(0..100).await;
-        eventually("it has read", async || stage.read_and_there().await > 0).await;
+        // What it says to the database from the first word of a transaction on arrives when it is too
+        // late: it has looked whether it leads, and will not look again.
+        let mut numbers = stale.record(900..910).await;
+        stale.settle().await;
+        stage.database.network().stop_requests_at("BEGIN");
+        numbers.extend(stale.record(0..100).await);
+        eventually("it has begun", async || {
+            stage.database.network().network() == Network::NoRequests
+        })
+        .await;
+        assert!(stage.read_and_there().await > 0, "it has read");
         let epoch = stage.last_leader().await.epoch;
         // Its Redis is gone as well, as it would be for a process that does not run.
         stage.network.set(Network::BlackHole).await;

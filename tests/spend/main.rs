@@ -21,6 +21,7 @@ mod real_sql;
 
 mod alerts;
 mod cluster;
+mod contended;
 mod doubled;
 mod durability;
 mod lead;

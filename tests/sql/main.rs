@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
-#[expect(dead_code, reason = "written for more than this")]
+#[expect(dead_code, unused_imports, reason = "written for more than this")]
 mod server;
 
 use std::process::{Command, Output, Stdio};

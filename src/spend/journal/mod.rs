@@ -47,6 +47,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -89,6 +90,9 @@ pub(super) struct Limits {
     /// Rows of batches that are handed out and neither in Redis nor in the database. What is sealed
     /// beyond that waits in its segment, and memory does not grow with an outage.
     pub(super) out_rows: usize,
+    /// How long an answer waits until Redis or the database has its record, with
+    /// [`Durability::Redis`].
+    pub(super) awaited: Duration,
 }
 
 impl Limits {
@@ -100,6 +104,7 @@ impl Limits {
             journal_bytes,
             batch_rows: 20_000,
             out_rows: 1_000_000,
+            awaited: Duration::from_secs(10),
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ fn run(
 ) {
     let mut group = Vec::with_capacity(MAX_GROUP);
     let mut written: Option<Instant> = None;
-    let mut next = inbox.recv().ok();
+    let mut next = wait(&mut writer, inbox);
     while let Some(command) = next.take() {
         let mut gathers = false;
         match command {
@@ -107,7 +107,7 @@ fn run(
                     }
                 }
                 queued.fetch_sub(group.len(), Relaxed);
-                writer.append(&mut group);
+                writer.append(&mut group, now);
             }
             Command::Seal(told) => {
                 writer.seal();
@@ -143,7 +143,23 @@ fn run(
                 // Whoever sends to a thread that sleeps on its own does not have to wake it.
                 thread::sleep(GATHER);
             }
-            next = inbox.recv().ok();
+            next = wait(&mut writer, inbox);
         }
     }
+}
+
+/// Waits for the next command; nobody waits meanwhile for longer than is bearable.
+fn wait(writer: &mut Writer, inbox: &Receiver<Command>) -> Option<Command> {
+    while let Some(due) = writer.due() {
+        let now = Instant::now();
+        if due <= now {
+            writer.let_go(now);
+            continue;
+        }
+        match inbox.recv_timeout(due - now) {
+            Err(RecvTimeoutError::Timeout) => {}
+            told => return told.ok(),
+        }
+    }
+    inbox.recv().ok()
 }

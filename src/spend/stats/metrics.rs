@@ -191,7 +191,7 @@ fn redis_state(stats: &SpendStats) -> [Metric; 3] {
     ]
 }
 
-fn redis_totals(stats: &SpendStats) -> [Metric; 3] {
+fn redis_totals(stats: &SpendStats) -> [Metric; 4] {
     [
         (
             "spend_redis_errors",
@@ -207,6 +207,11 @@ fn redis_totals(stats: &SpendStats) -> [Metric; 3] {
             "spend_batches_diverted",
             "Batches that went past Redis, straight to the database",
             stats.diverted(),
+        ),
+        (
+            "spend_records_on_disk_only",
+            "Usage records whose answer ended when only the journal had them, though Redis or the database was to",
+            stats.on_disk_only(),
         ),
     ]
 }

@@ -36,6 +36,8 @@ pub struct SpendStats {
     pub(super) kept: ArcSwap<Kept>,
     /// Records that could not be written down.
     pub(super) refused: AtomicU64,
+    /// Records whose request did not wait any longer for Redis or the database.
+    pub(super) on_disk_only: AtomicU64,
     /// Records whose tokens or price nobody believes, written down as the most that is believed.
     pub(super) capped: AtomicU64,
     /// How large the journal it may grow.
@@ -72,6 +74,7 @@ impl SpendStats {
             lease,
             kept: ArcSwap::from_pointee(Kept::nothing()),
             refused: AtomicU64::new(0),
+            on_disk_only: AtomicU64::new(0),
             capped: AtomicU64::new(0),
             journal_limit: AtomicU64::new(0),
             journal_errors: AtomicU64::new(0),
@@ -125,6 +128,12 @@ impl SpendStats {
     /// Records whose request was told [`super::NotRecorded`].
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+
+    /// Records that were to be in Redis or the database before their answer ended, which did not wait
+    /// any longer: only the journal had them.
+    pub fn on_disk_only(&self) -> u64 {
+        self.on_disk_only.load(Relaxed)
     }
 
     /// Records that the journal still has: as many as [`Self::pending`].

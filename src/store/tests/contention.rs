@@ -1,6 +1,12 @@
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use server_process::{Operator, Rows};
 
 /// Routers that write at once.
 const WRITERS: u64 = 20;
@@ -25,8 +31,7 @@ fn shuffled(producer: Uuid, seq: u64) -> SealedBatch {
 }
 
 on_every_database! {
-    /// Each with connections of its own, all on the same rows, some of which are new to all of them,
-    /// while an operator changes rows as well.
+    /// Each with connections of its own, all on the same rows, some of which are new to all of them.
     async fn twenty_routers_on_the_same_rows_lose_nothing_and_never_deadlock(ground: &Ground) {
         let before = ground.server().map(Server::deadlocks);
         let tracker = TaskTracker::new();
@@ -70,4 +75,133 @@ on_every_database! {
         assert_eq!(input_total(&store).await, 10 * keys * flushes);
         assert_eq!(ground.server().map(Server::deadlocks), before);
     }
+}
+
+/// The last rows of a flush, and then the first.
+const BACKWARDS: [Rows<'_>; 5] = [
+    ("daily_spend", "entity = 'shepherds'"),
+    ("spend", "entity = 'shepherds'"),
+    ("spend", "entity IN ('key-99', 'key-50')"),
+    ("spend", "entity = 'key-0'"),
+    ("daily_spend", "entity = 'key-0'"),
+];
+const CROSSINGS: i64 = 4;
+/// Much longer than a flush.
+const HELD: Duration = Duration::from_secs(3);
+
+/// What a writer saw.
+#[derive(Default)]
+struct Seen {
+    flushes: i64,
+    contended: u32,
+    longest: Duration,
+}
+
+async fn write_until(over: CancellationToken, store: Store) -> Seen {
+    let (producer, mut seen) = (Uuid::now_v7(), Seen::default());
+    while !over.is_cancelled() {
+        seen.flushes += 1;
+        let batches = [Arc::new(shuffled(producer, seen.flushes.unsigned_abs()))];
+        let began = Instant::now();
+        while let Err(error) = apply(&store, &batches).await {
+            let late = matches!(error, Error::Contended(_) | Error::Unavailable(_));
+            assert!(late, "{error:?}");
+            seen.contended += u32::from(matches!(error, Error::Contended(_)));
+        }
+        seen.longest = seen.longest.max(began.elapsed());
+    }
+    seen
+}
+
+/// Other orders than ours lead to deadlocks; a row that is held holds up a flush. Both are said to be
+/// what they are, and neither costs anybody anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routers_and_an_operator_on_the_same_rows_lose_nothing_to_each_other() {
+    for flavor in [Flavor::Postgres, Flavor::MariaDb] {
+        // Of its own, since others count deadlocks.
+        let server = Server::start(flavor);
+        server.create("own");
+        let open = async || {
+            let store = Store::open(&server.url("own"), Path::new("")).await;
+            store.unwrap()
+        };
+        let store = open().await;
+        store.migrate().await.unwrap();
+        let first = [Arc::new(shuffled(Uuid::now_v7(), 1))];
+        apply(&store, &first).await.unwrap();
+
+        let (tracker, over) = (TaskTracker::new(), CancellationToken::new());
+        let mut writers = Vec::new();
+        for _ in 0..4 {
+            writers.push(tracker.spawn(write_until(over.clone(), open().await)));
+        }
+        let operator = Operator::of(&server, "own");
+        tokio::task::block_in_place(|| {
+            for _ in 0..CROSSINGS {
+                operator.adds(&BACKWARDS, Duration::from_millis(300));
+            }
+            operator.adds(&BACKWARDS[..1], HELD);
+        });
+        over.cancel();
+        let mut seen = Seen {
+            flushes: 1,
+            ..Seen::default()
+        };
+        for writer in writers {
+            let one = writer.await.unwrap();
+            seen.flushes += one.flushes;
+            seen.contended += one.contended;
+            seen.longest = seen.longest.max(one.longest);
+        }
+        assert!(server.deadlocks() > 0);
+        assert!(seen.contended > 0, "ours were taken back, too");
+        assert!(seen.longest >= HELD / 2, "and waited: {:?}", seen.longest);
+
+        // What he did is there, and without it what we did.
+        let number = |which: &str| -> i64 {
+            let text = format!("SELECT spend_nano_usd FROM spend WHERE entity = '{which}'");
+            server.sql("own", &text).parse().unwrap()
+        };
+        let keys = i64::try_from(KEYS).unwrap();
+        let team = seen.flushes * keys * (keys + 1) / 2;
+        assert_eq!(number("shepherds"), team + CROSSINGS);
+        operator.takes_back(CROSSINGS, &BACKWARDS);
+        operator.takes_back(1, &BACKWARDS[..1]);
+        for at in 0..keys {
+            assert_eq!(number(&format!("key-{at}")), (at + 1) * seen.flushes);
+        }
+        for kind in ["key", "team"] {
+            for table in ["spend", "daily_spend"] {
+                let rows = format!("SELECT spend_nano_usd FROM {table} WHERE kind = '{kind}'");
+                let rows = server.sql("own", &rows);
+                let sum: i64 = rows.lines().map(|row| row.parse::<i64>().unwrap()).sum();
+                // A team has a row a day for each key.
+                assert_eq!(sum, team, "{table}, {kind}");
+            }
+        }
+    }
+}
+
+/// A file has one writer: who holds it longer than anybody waits is in the way, and no more than that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_who_holds_the_file_is_in_the_way_and_loses_nothing_either() {
+    let ground = Ground::new(On::Sqlite).await;
+    let (store, producer) = (ground.open().await, Uuid::now_v7());
+    apply(&store, &[Arc::new(shuffled(producer, 1))])
+        .await
+        .unwrap();
+    let mut operator = ground.file();
+    operator
+        .batch_execute(
+            "BEGIN IMMEDIATE; \
+             UPDATE spend SET spend_nano_usd = spend_nano_usd + 1 WHERE entity = 'key-7'",
+        )
+        .unwrap();
+    let batches = [Arc::new(shuffled(producer, 2))];
+    let held = apply(&store, &batches).await.unwrap_err();
+    assert!(matches!(held, Error::Contended(_)), "{held:?}");
+    operator.batch_execute("COMMIT").unwrap();
+    assert_eq!(apply(&store, &batches).await.unwrap().fresh, 1);
+    let spent = "SELECT spend_nano_usd AS number FROM spend WHERE entity = 'key-7'";
+    assert_eq!(ground.number(spent), 2 * 8 + 1);
 }

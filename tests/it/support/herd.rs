@@ -111,7 +111,7 @@ impl Plan {
         }
         let dir = TempDir::new().expect("a temporary folder");
         let mut config = configuration(dir.path(), &self.settings);
-        config.redis = self.redis;
+        config.redis = self.redis.or(config.redis);
         config.endpoint = servers
             .iter()
             .enumerate()

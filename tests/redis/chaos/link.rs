@@ -122,6 +122,10 @@ async fn carry(
         {
             sleep(delay).await;
         }
+        let halts = |halt: &std::sync::Arc<super::Cut>| way == Way::ToServer && halt.takes(piece);
+        if shared.halt.load().as_ref().is_some_and(halts) {
+            shared.network.send_replace(Network::NoRequests);
+        }
         // What was read a moment too early waits or is lost like the rest.
         if matches!(settled(&mut network, way).await, Flow::IsLost) {
             lossy = true;

@@ -88,11 +88,13 @@ struct Shared {
     /// Counts up to reset every connection that is older.
     resets: watch::Sender<u64>,
     cut: ArcSwapOption<Cut>,
+    /// At which request the network stops carrying any.
+    halt: ArcSwapOption<Cut>,
     accepted: AtomicUsize,
     open: AtomicUsize,
 }
 
-/// Replies that shall never arrive.
+/// What befalls so many requests.
 #[derive(Debug)]
 struct Cut {
     /// What the request contains.
@@ -101,7 +103,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// Whether the reply to this request is to be cut; true at most as often as asked for.
+    /// Whether this request is one of them; true at most as often as asked for.
     fn takes(&self, request: &[u8]) -> bool {
         let found = request
             .windows(self.needle.len())
@@ -127,6 +129,7 @@ impl Chaos {
             network: watch::Sender::new(Network::Whole),
             resets: watch::Sender::new(0),
             cut: ArcSwapOption::empty(),
+            halt: ArcSwapOption::empty(),
             accepted: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
         });
@@ -183,6 +186,27 @@ impl Chaos {
             needle: needle.as_bytes().to_vec(),
             left: AtomicUsize::new(times),
         })));
+    }
+
+    /// Of the replies that were to be cut, those that were not asked for yet.
+    pub fn uncut(&self) -> usize {
+        let cut = self.shared.cut.load();
+        cut.as_ref()
+            .map_or(0, |cut| cut.left.load(Ordering::SeqCst))
+    }
+
+    /// With the next request that contains `needle` the network becomes [`Network::NoRequests`]: that
+    /// one, and all after it, arrive when it is [`Network::Whole`] again.
+    pub fn stop_requests_at(&self, needle: &str) {
+        self.shared.halt.store(Some(Arc::new(Cut {
+            needle: needle.as_bytes().to_vec(),
+            left: AtomicUsize::new(1),
+        })));
+    }
+
+    /// What the network does now.
+    pub fn network(&self) -> Network {
+        *self.shared.network.borrow()
     }
 
     /// Connections accepted since the start.

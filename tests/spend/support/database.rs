@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use herdsman::store::Store;
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
+use herdsman::store::{SQLITE_FILE, Store};
 use tempfile::TempDir;
 
 use super::looked;
 use crate::real_redis::Chaos;
-use crate::real_sql::{Flavor, Server};
+use crate::real_sql::{Flavor, Operator, Server};
 
 /// Which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +114,12 @@ impl Database {
 
     /// Where routers in processes of their own find it: an address, and a folder.
     pub fn place_of_routers(&self) -> (String, PathBuf) {
-        let port = self.network.as_ref().map(Chaos::port);
-        (self.url(port), self.dir.path().to_owned())
+        self.place_over(self.network.as_ref())
+    }
+
+    /// The same, by a road of its own.
+    pub fn place_over(&self, road: Option<&Chaos>) -> (String, PathBuf) {
+        (self.url(road.map(Chaos::port)), self.dir.path().to_owned())
     }
 
     pub fn network(&self) -> &Chaos {
@@ -134,6 +140,24 @@ impl Database {
             Place::Own(server, _) => server,
             _ => panic!("nobody may kill what is shared"),
         }
+    }
+
+    /// Somebody with the server's own client program.
+    pub fn operator(&self) -> Operator<'_> {
+        match &self.place {
+            Place::File => panic!("a file has no server"),
+            Place::Shared(server, name) => Operator::of(server, name),
+            Place::Own(server, name) => Operator::of(server, name),
+        }
+    }
+
+    /// The file, held by somebody else until this is dropped: nobody can write.
+    pub fn held(&self) -> SqliteConnection {
+        let path = self.dir.path().join(SQLITE_FILE);
+        let mut file = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        file.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE")
+            .unwrap();
+        file
     }
 
     /// Asks the server itself.

@@ -50,7 +50,11 @@ enum Said {
 impl Process {
     /// Its clients, so many, record from number `from` on.
     pub fn start(plan: &Plan, database: &Database, from: u64, clients: u64) -> Self {
-        let (url, dir) = database.place_of_routers();
+        Self::start_at(plan, database.place_of_routers(), from, clients)
+    }
+
+    /// The same, where its database is at another address.
+    pub fn start_at(plan: &Plan, (url, dir): (String, PathBuf), from: u64, clients: u64) -> Self {
         let rhythm = [plan.patience, plan.give_up, plan.lease_ttl]
             .into_iter()
             .chain([plan.seal_interval, plan.flush_interval])

@@ -59,6 +59,13 @@ impl Stage {
         router
     }
 
+    /// From now on somebody else has it, who reads nothing.
+    pub async fn take_the_lease_from(&self, leader: &Router) {
+        let taken = "SET {test:spend}:lease somebody PX 600000";
+        self.redis.run(taken).await;
+        eventually("it does not lead", async || !leader.leads()).await;
+    }
+
     pub async fn books(&self) -> Books {
         Books::of(&self.database.directly().await).await
     }

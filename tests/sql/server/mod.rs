@@ -7,6 +7,7 @@
 
 mod folder;
 mod mariadb;
+mod operator;
 mod postgres;
 mod process;
 mod user;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use folder::Folder;
+pub use operator::{Operator, Rows};
 use process::Process;
 
 /// What is in every URL; nobody may find it in a log.

@@ -30,6 +30,8 @@ enum Step {
     Attach,
     /// The other thread reads a segment again.
     Load,
+    /// Nothing arrives anywhere for so many seconds.
+    Pass(u8),
     /// The flush actor dies, with all it had.
     LoseCarried,
     /// `kill -9`, perhaps in the middle of a write.
@@ -54,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(take, reply_lost)| Step::Commit { take, reply_lost }),
         1 => Just(Step::Attach),
         3 => Just(Step::Load),
+        2 => (0..12_u8).prop_map(Step::Pass),
         1 => Just(Step::LoseCarried),
         1 => proptest::option::of(any::<u8>()).prop_map(|torn| Step::Kill { torn }),
         1 => any::<u8>().prop_map(|keep| Step::LosePower { keep }),
@@ -119,6 +122,7 @@ impl World {
                     self.process.writer.loaded(name, found);
                 }
             }
+            Step::Pass(seconds) => self.process.pass(Duration::from_secs(seconds.into())),
             Step::LoseCarried => {
                 self.carried.clear();
                 self.process.attach();
@@ -249,6 +253,13 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..60)
     ) {
         check(Durability::Journal, &steps)?;
+    }
+
+    #[test]
+    fn with_redis_nothing_acknowledged_or_let_go_is_lost_to_a_kill(
+        steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        check(Durability::Redis, &steps)?;
     }
 
     #[test]

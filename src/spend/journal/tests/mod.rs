@@ -6,8 +6,10 @@ mod simulated_disk;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::ledger::Ledger;
 use super::recover::{recover, reload};
@@ -25,6 +27,7 @@ const LIMITS: Limits = Limits {
     journal_bytes: 100_000,
     batch_rows: 20_000,
     out_rows: 1_000_000,
+    awaited: Duration::from_secs(10),
 };
 
 /// A record that can be told from all others: each number has its own minute.
@@ -58,6 +61,7 @@ struct Process {
     writer: Writer,
     stats: Arc<SpendStats>,
     notices: Receiver<Notice>,
+    now: Instant,
 }
 
 type Answer = oneshot::Receiver<Result<(), NotRecorded>>;
@@ -76,6 +80,7 @@ impl Process {
             writer,
             stats,
             notices: channel().1,
+            now: Instant::now(),
         };
         process.attach();
         process
@@ -95,7 +100,7 @@ impl Process {
             group.push((record(number), Some(answer)));
             answers.push(answered);
         }
-        self.writer.append(&mut group);
+        self.writer.append(&mut group, self.now);
         answers
     }
 
@@ -119,6 +124,12 @@ impl Process {
             let found = reload(name, reading);
             self.writer.loaded(name, found);
         }
+    }
+
+    /// Time goes by, and the writer's thread looks at the clock.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.writer.let_go(self.now);
     }
 
     /// The batches told of since the last time.

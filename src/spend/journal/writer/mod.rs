@@ -22,7 +22,9 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::aggregate::Aggregate;
@@ -44,6 +46,9 @@ use syncing::{Then, Unsynced};
 /// A record, and who waits for it, if anyone.
 pub(super) type Entry = (UsageRecord, Option<Answer>);
 
+/// That answers do not wait any more is said no more often.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
 /// See the module.
 pub(super) struct Writer {
     disk: Box<dyn Disk>,
@@ -63,6 +68,8 @@ pub(super) struct Writer {
     counts: Counts,
     /// Waits for Redis.
     waiting: Waiting,
+    /// Answers were let go, and that was said last at that moment.
+    said: Option<Instant>,
     /// Waits for the disk, in the order written.
     unsynced: VecDeque<Unsynced>,
     /// A sync is under way, and covers so many of them.
@@ -106,7 +113,8 @@ impl Writer {
             open: Aggregate::default(),
             counts: Counts::after(ledger.records().0),
             ledger,
-            waiting: Waiting::default(),
+            waiting: Waiting::new(limits.awaited),
+            said: None,
             unsynced: VecDeque::new(),
             syncing: 0,
             loading: false,
@@ -128,8 +136,9 @@ impl Writer {
         writer
     }
 
-    /// Writes a group of records with one write. Empties `group`, and answers all in it.
-    pub(super) fn append(&mut self, group: &mut Vec<Entry>) {
+    /// Writes a group of records with one write. Empties `group`, and answers all in it, or as soon as
+    /// they may be.
+    pub(super) fn append(&mut self, group: &mut Vec<Entry>, now: Instant) {
         self.raise_format(group);
         self.buffer.clear();
         group.retain_mut(|(record, answer)| {
@@ -152,7 +161,7 @@ impl Writer {
             self.write()
         };
         match written {
-            Ok(()) => self.take(group),
+            Ok(()) => self.take(group, now),
             Err(why) => {
                 self.publish();
                 for (_, answer) in group.drain(..) {
@@ -163,7 +172,7 @@ impl Writer {
     }
 
     /// The records of `group` are written.
-    fn take(&mut self, group: &mut Vec<Entry>) {
+    fn take(&mut self, group: &mut Vec<Entry>, now: Instant) {
         let began = self.open.is_empty();
         self.counts.recorded(group.len() as u64);
         for (record, _) in &*group {
@@ -178,7 +187,7 @@ impl Writer {
                     file: Arc::clone(&current.file),
                     then: Then::Acknowledge(answer),
                 }),
-                (Durability::Redis, _) => self.waiting.wait(answer),
+                (Durability::Redis, _) => self.waiting.wait(answer, now),
                 // Whoever left does not want to know any more.
                 _ => drop(answer.send(Ok(()))),
             }
@@ -236,7 +245,7 @@ impl Writer {
             seq: self.seq,
         };
         self.seq += 1;
-        self.waiting.sealed(id);
+        self.waiting.sealed(id.seq);
         let batch = Arc::new(mem::take(&mut self.open).seal(id));
         self.ledger.owe(segment, batch, false);
         self.unsynced.push_back(Unsynced {
@@ -250,14 +259,14 @@ impl Writer {
     pub(super) fn held(&mut self, ids: &[BatchId]) {
         for &id in ids {
             self.ledger.held(id);
-            self.waiting.arrived(id);
+            self.arrived(id);
         }
     }
 
     /// These are in the database: forgets them, and the segments only they needed.
     pub(super) fn forget(&mut self, settlements: &[Settlement]) {
         for &Settlement { id, dead } in settlements {
-            self.waiting.arrived(id);
+            self.arrived(id);
             if let Some(settled) = self.ledger.settle(id) {
                 self.counts.settled(settled, dead);
             }
@@ -268,6 +277,33 @@ impl Writer {
         self.tell_of_all();
         self.remove_spent();
         self.publish();
+    }
+
+    fn arrived(&mut self, id: BatchId) {
+        // Nobody waits for what former processes left.
+        let own = id.producer == self.producer;
+        self.waiting.arrived(own.then_some(id.seq));
+    }
+
+    /// When [`Writer::let_go`] has something to do, unless something arrives before.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.waiting.due()
+    }
+
+    /// Lets go of answers that have waited for Redis and the database for long enough: this disk has
+    /// their records, and what is written down is counted.
+    pub(super) fn let_go(&mut self, now: Instant) {
+        let gone = self.waiting.let_go(now);
+        if gone == 0 {
+            return;
+        }
+        self.stats.on_disk_only.fetch_add(gone, Relaxed);
+        if self.said.is_none_or(|said| now - said >= SAY_AGAIN) {
+            self.said = Some(now);
+            tracing::warn!(
+                "neither Redis nor the database takes usage; answers are let go with only the journal having theirs",
+            );
+        }
     }
 
     /// From now on notices go to `listener`; at once, those about everything still owed.

@@ -1,0 +1,58 @@
+//! An answer whose end waits until its usage is beyond this machine (`durability = "redis"`).
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::redis_process::{Chaos, Network, Server};
+use crate::support::Plan;
+
+/// Neither Redis nor the database takes anything: an answer ends within the bound, frees its slot, and
+/// is counted once when the database is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_ends_within_the_bound_when_nobody_takes_it_and_is_counted() {
+    let redis = Server::start().await;
+    let network = Chaos::before(redis.port()).await;
+    let herd = Plan::servers(1)
+        .set(&format!(
+            "redis.database=[{{ url = \"{}\" }}]",
+            network.url()
+        ))
+        .set("spend.durability=redis")
+        .start()
+        .await;
+    let chat = json!({"model": "llama3.2", "stream": false, "messages": [{"role": "user", "content": "hi"}]});
+    let ask = async || {
+        let began = Instant::now();
+        assert_eq!(herd.post("/api/chat", &chat).await.status, 200);
+        began.elapsed()
+    };
+    ask().await;
+    let stats = herd.app.spend().stats();
+    assert_eq!(stats.on_disk_only(), 0);
+
+    network.set(Network::BlackHole).await;
+    let file = herd.dir.path().join(herdsman::store::SQLITE_FILE);
+    let mut operator = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+    operator
+        .batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE")
+        .unwrap();
+    let first = ask().await;
+    // Five seconds for Redis, five for the database, and some for a busy machine.
+    let bound = Duration::from_secs(10)..Duration::from_secs(15);
+    assert!(bound.contains(&first), "{first:?}");
+    let second = ask().await;
+    assert!(second < Duration::from_secs(3), "{second:?}");
+    herd.at_rest().await;
+    let metrics = herd.get("/metrics").await;
+    let counter = "herdsman_spend_records_on_disk_only_total 2";
+    assert!(metrics.text().contains(counter), "{}", metrics.text());
+
+    drop(operator);
+    assert_eq!(herd.counted().await.1, 3 * 8);
+    assert_eq!((stats.recorded(), stats.committed()), (3, 3));
+    herd.finish().await;
+}
