@@ -62,8 +62,7 @@ impl Reload {
             let print = print_of(&self.source);
             let same = self.seen == print;
             self.seen = print;
-            let there = print.is_some_and(|(_, bytes)| bytes > 0);
-            if same && there && print != self.read {
+            if same && has_text(print) && print != self.read {
                 return;
             }
         }
@@ -72,14 +71,18 @@ impl Reload {
     /// Reads it, and does what can be done about it. A file is read in less time than a request takes to
     /// be answered, and seldom.
     pub(super) fn now(&mut self, app: &App) {
-        let print = print_of(&self.source);
-        if self.read.is_some() && print.is_none() {
-            let file = self.source.file.display();
-            tracing::error!(%file, "configuration not reloaded: the file is gone");
+        let (print, file) = (print_of(&self.source), self.source.file.display());
+        if has_text(self.read) && !has_text(print) {
+            tracing::error!(%file, "configuration not reloaded: the file is gone or empty");
+            return;
+        }
+        let read = (self.source.read)();
+        if print_of(&self.source) != print {
+            tracing::error!(%file, "configuration not reloaded: the file changed while it was read");
             return;
         }
         (self.read, self.seen) = (print, print);
-        let config = match (self.source.read)() {
+        let config = match read {
             Ok(config) => config,
             Err(problems) => {
                 for problem in &problems {
@@ -103,6 +106,10 @@ impl Reload {
             tracing::warn!(differs, "this part of the configuration needs a restart");
         }
     }
+}
+
+fn has_text(print: Print) -> bool {
+    print.is_some_and(|(_, bytes)| bytes > 0)
 }
 
 fn print_of(source: &Source) -> Print {
@@ -193,7 +200,7 @@ mod tests {
     async fn a_file_is_read_when_it_has_stopped_changing() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
-        fs::write(&file, "").unwrap();
+        fs::write(&file, "[server]").unwrap();
         let source = Source {
             read: Box::new(|| Err(Vec::new())),
             file: file.clone(),
@@ -217,7 +224,7 @@ mod tests {
             () = writer => {}
         }
         assert!(start.elapsed() > 10 * LOOK, "{:?}", start.elapsed());
-        assert_eq!(reload.seen.unwrap().1, 10);
+        assert_eq!(reload.seen.unwrap().1, 10, "bytes");
         // Neither is what anybody meant, however long it lasts.
         reload.read = reload.seen;
         fs::write(&file, "").unwrap();

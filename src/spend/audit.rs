@@ -61,8 +61,9 @@ pub struct Producer {
     pub newest: u64,
     /// First and last of the batches that are missing before that.
     pub missing: Vec<(u64, u64)>,
-    /// Records in its batches that are in the database, those that were set aside included.
-    pub records: u64,
+    /// Records in its batches that are in the database, those that were set aside included; `None` when
+    /// a router of an older version wrote some of them, and did not count.
+    pub records: Option<u64>,
     /// Of these, those in dead letters that have not been replayed.
     pub dead_lettered: u64,
     /// When something of it was last written, in Unix seconds.
@@ -161,9 +162,12 @@ impl Audit {
     fn compare(&mut self, router: &SpendStats, producer: &str, before: Account) {
         let (all, (_, now)) = (router.account(), router.own());
         let of_it = |one: &&Producer| one.producer == producer;
-        let applied = self.producers.iter().find(of_it).map_or(0, |p| p.records);
+        let applied = self.producers.iter().find(of_it);
+        let applied = applied.map_or(Some(0), |producer| producer.records);
         let done = before.committed + before.dead_lettered;
-        if applied < done || applied > now.recorded {
+        if let Some(applied) = applied
+            && !(done..=now.recorded).contains(&applied)
+        {
             self.problems.push(Problem::Records {
                 producer: producer.to_owned(),
                 done,

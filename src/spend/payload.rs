@@ -21,6 +21,9 @@ use crate::store::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums
 /// The version written, and the newest one read.
 pub(super) const VERSION: u32 = 1;
 
+/// A batch is closed long before.
+const MOST_RECORDS: u64 = 1 << 32;
+
 /// Why it is no batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Undecodable {
@@ -132,6 +135,10 @@ pub(super) fn decode(text: &[u8]) -> Result<SealedBatch, Undecodable> {
             });
         }
     };
+    if read.records > MOST_RECORDS {
+        let why = format!("no batch has {} requests", read.records);
+        return Err(Undecodable::Garbage(why));
+    }
     let names: Vec<Arc<str>> = read.names.iter().map(|name| Arc::from(&**name)).collect();
     let name = |place: usize| {
         let name = names.get(place).map(Arc::clone);
@@ -283,7 +290,15 @@ mod tests {
         let added = encode(&example()).replace("\"v\":1", "\"v\":1,\"new\":[{}]");
         assert_eq!(decode(added.as_bytes()), Ok(example()));
         let unnamed = encode(&example()).replace("[0,1,60,", "[0,9,60,");
-        for garbage in [&b""[..], b"{}", b"[1]", b"\xff", unnamed.as_bytes()] {
+        let absurd = encode(&example()).replace("\"records\":3", "\"records\":4294967297");
+        for garbage in [
+            &b""[..],
+            b"{}",
+            b"[1]",
+            b"\xff",
+            unnamed.as_bytes(),
+            absurd.as_bytes(),
+        ] {
             let read = decode(garbage);
             assert!(matches!(read, Err(Undecodable::Garbage(_))), "{read:?}");
         }
@@ -305,7 +320,7 @@ mod tests {
             tokens in prop::collection::vec((name(), name(), any::<i64>(), any::<u64>()), 0..5),
             spend in prop::collection::vec((0..7_usize, name(), any::<i64>(), sums()), 0..5),
             daily in prop::collection::vec((0..7_usize, name(), any::<i64>(), name(), name(), name(), sums(), any::<u64>()), 0..5),
-            records in any::<u64>(),
+            records in 0..=MOST_RECORDS,
             oldest in any::<i64>(),
         ) -> SealedBatch {
             SealedBatch {

@@ -28,8 +28,9 @@ pub struct Progress {
     pub missing: Vec<(u64, u64)>,
     /// When something of it was last written, in Unix seconds.
     pub last_seen: i64,
-    /// Requests in all that have been applied.
-    pub records: u64,
+    /// Requests in all that have been applied; `None` when a version that does not count them applied
+    /// some.
+    pub records: Option<u64>,
 }
 
 /// A total, and the sum of the rows it should be the total of. Numbers are money, tokens read, tokens
@@ -77,13 +78,15 @@ fn asking_for_producers(text: &str) -> String {
         "SELECT spend_producers.producer AS producer, \
             spend_producers.high_water AS high_water, spend_producers.last_seen AS last_seen, \
             count(spend_batches.seq) AS listed, max(spend_batches.seq) AS newest, \
-            CAST(spend_producers.records + COALESCE(sum(spend_batches.records), 0) AS {text}) \
-                AS records \
+            CAST(CASE WHEN spend_producers.records_through = spend_producers.high_water \
+                AND count(spend_batches.records) = count(spend_batches.seq) \
+                THEN spend_producers.records + COALESCE(sum(spend_batches.records), 0) END \
+                AS {text}) AS records \
         FROM spend_producers LEFT JOIN spend_batches \
             ON spend_batches.producer = spend_producers.producer \
             AND spend_batches.seq > spend_producers.high_water \
         GROUP BY spend_producers.producer, spend_producers.high_water, \
-            spend_producers.last_seen, spend_producers.records \
+            spend_producers.last_seen, spend_producers.records, spend_producers.records_through \
         ORDER BY spend_producers.producer"
     )
 }
@@ -105,8 +108,8 @@ struct ReadProducer {
     listed: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     newest: Option<i64>,
-    #[diesel(sql_type = Text)]
-    records: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    records: Option<String>,
 }
 
 #[derive(QueryableByName)]
@@ -226,7 +229,7 @@ impl Store {
                 newest,
                 missing,
                 last_seen: one.last_seen,
-                records: one.records.parse().unwrap_or(u64::MAX),
+                records: one.records.and_then(|records| records.parse().ok()),
             });
         }
         Ok(all)

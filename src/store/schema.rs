@@ -26,7 +26,7 @@ diesel::table! {
         producer -> Text,
         seq -> BigInt,
         applied_at -> BigInt,
-        records -> BigInt,
+        records -> Nullable<BigInt>,
     }
 }
 
@@ -82,7 +82,8 @@ diesel::table! {
         producer -> Text,
         high_water -> BigInt,
         last_seen -> BigInt,
-        records -> BigInt,
+        records -> Nullable<BigInt>,
+        records_through -> Nullable<BigInt>,
     }
 }
 

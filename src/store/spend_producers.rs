@@ -31,6 +31,7 @@ const TABLE: Table = Table {
         ("high_water", Merge::Keep),
         ("last_seen", Merge::Replace),
         ("records", Merge::Keep),
+        ("records_through", Merge::Keep),
     ],
 };
 
@@ -46,7 +47,7 @@ pub(super) async fn lock<C: Dialect>(
     let names: Vec<String> = producers.iter().map(Uuid::to_string).collect();
     let rows: Vec<_> = names
         .iter()
-        .map(|name| ([Value::Text(name)], [0, now, 0]))
+        .map(|name| ([Value::Text(name)], [0, now, 0, 0]))
         .collect();
     connection.add(&Rows::new(&TABLE, &rows)).await?;
     // Each has a row now, and names sort as their bytes do.
@@ -141,12 +142,16 @@ async fn prune<C: Dialect>(
     if after == before {
         return Ok(0);
     }
-    let raise = "UPDATE spend_producers SET high_water = ?, records = records + \
-         (SELECT sum(spend_batches.records) FROM spend_batches \
-          WHERE spend_batches.producer = ? AND spend_batches.seq > ? AND spend_batches.seq <= ?) \
-         WHERE producer = ?";
+    // In this order: MySQL sees what it has set already. Another version may not have counted them, or
+    // have raised the number without their sum, and then nobody knows how many they were.
+    let raise = "UPDATE spend_producers SET records = CASE WHEN records_through = ? THEN records + \
+         (SELECT CASE WHEN count(spend_batches.records) = count(*) \
+              THEN sum(spend_batches.records) END FROM spend_batches \
+          WHERE spend_batches.producer = ? AND spend_batches.seq > ? AND spend_batches.seq <= ?) END, \
+         records_through = ?, high_water = ? WHERE producer = ?";
     let [from, to] = [before, after].map(Value::Number);
-    connection.run(raise, &[to, name, from, to, name]).await?;
+    let values = [from, name, from, to, to, to, name];
+    connection.run(raise, &values).await?;
     let forget = "DELETE FROM spend_batches WHERE producer = ? AND seq <= ?";
     connection.run(forget, &[name, Value::Number(after)]).await
 }

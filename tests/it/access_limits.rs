@@ -200,10 +200,10 @@ async fn a_key_expires_while_it_is_in_use_and_what_was_let_in_goes_on() {
     assert_eq!(running.charge(wrote(3), 0, unix_now()).nano_usd, 3_000);
 }
 
-/// A minute's budget, of which three seconds are left when the routers start.
+/// A minute's budget, of which ten seconds are left when the routers start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spent_budget_lets_in_again_when_its_period_is_over_and_late_spending_stays_in_its_own() {
-    let created = unix_now() - 57;
+    let created = unix_now() - 50;
     let next = created + 60;
     let mut key = Account::new(AccountKind::Key, key_id(KEY), created);
     key.allowance.budget = Budget {
@@ -229,7 +229,7 @@ async fn a_spent_budget_lets_in_again_when_its_period_is_over_and_late_spending_
         panic!("let in beyond the budget");
     };
     assert!(unix_now() < next, "the machine was too slow for this test");
-    assert!((1..=4).contains(&retry_after.unwrap()), "{retry_after:?}");
+    assert!((1..=11).contains(&retry_after.unwrap()), "{retry_after:?}");
     let deadline = Instant::now() + PATIENCE;
     let mut first = loop {
         match ask(&fleet, 50).await {

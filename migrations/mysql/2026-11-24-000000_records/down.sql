@@ -1,7 +1,7 @@
 SET @change = IF(
     (SELECT count(*) FROM information_schema.columns
         WHERE table_schema = DATABASE() AND table_name = 'spend_producers' AND column_name = 'records') = 1,
-    'ALTER TABLE spend_producers DROP COLUMN records',
+    'ALTER TABLE spend_producers DROP COLUMN records, DROP COLUMN records_through',
     'DO 0');
 PREPARE changing FROM @change;
 EXECUTE changing;

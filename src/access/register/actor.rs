@@ -65,7 +65,7 @@ impl Actor for RegisterActor {
         setup.mailbox.occupy(myself.clone());
         let _ = myself.cast(Message::Tick);
         Ok(Shell {
-            state: State::new(setup.plan.prices.clone()),
+            state: State::new((**setup.board.configured.load()).clone()),
             setup,
             looking: false,
             waiting: Vec::new(),
@@ -100,8 +100,9 @@ impl Actor for RegisterActor {
                 tracing::warn!(%error, "budgets go on with what was known to be spent");
                 shell.done(Err(error), &myself);
             }
-            Message::Priced(prices) => {
-                let prices = Arc::new(shell.state.configure(prices));
+            Message::Priced => {
+                let configured = (**shell.setup.board.configured.load()).clone();
+                let prices = Arc::new(shell.state.configure(configured));
                 let mut view = (**shell.setup.board.view.load()).clone();
                 view.prices = prices;
                 shell.setup.board.view.store(Arc::new(view));

@@ -4,7 +4,6 @@ use tokio::sync::oneshot;
 
 use super::Unreadable;
 use super::state::{Bases, Read};
-use crate::domain::{ModelName, Price};
 
 pub(super) type Waiter = oneshot::Sender<Result<(), Unreadable>>;
 
@@ -18,7 +17,7 @@ pub enum Message {
     /// From the task that asked what is spent.
     Swept(Result<Bases, Unreadable>),
     /// From whoever read the configuration again.
-    Priced(Vec<(ModelName, Price)>),
+    Priced,
     /// From the timer.
     Tick,
 }

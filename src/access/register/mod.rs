@@ -44,6 +44,8 @@ pub const SWEEP: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Board {
     pub(super) view: ArcSwap<View>,
+    /// The configuration's prices: an incarnation begins with these.
+    pub(super) configured: ArcSwap<Vec<(ModelName, Price)>>,
     /// When the database last said that this view is current, by the local clock; negative: never.
     pub(super) read_ms: AtomicI64,
     /// Budgets found above their soft limit, each once a period.
@@ -78,6 +80,7 @@ impl Handle {
     pub(super) async fn start(restarts: RestartPolicy, plan: Plan) -> Result<Self, SpawnErr> {
         let board = Arc::new(Board {
             view: ArcSwap::from_pointee(View::empty()),
+            configured: ArcSwap::from_pointee(plan.prices.clone()),
             read_ms: AtomicI64::new(-1),
             soft: AtomicU64::new(0),
             unreadable_prices: AtomicUsize::new(0),
@@ -121,7 +124,9 @@ impl Handle {
 
     /// The configuration's prices, from now on.
     pub(super) fn reprice(&self, prices: Vec<(ModelName, Price)>) {
-        self.mailbox.cast(Message::Priced(prices));
+        self.board.configured.store(Arc::new(prices));
+        // When nobody is there, whoever comes reads them.
+        self.mailbox.cast(Message::Priced);
     }
 
     /// Kills the actor as a panic would. For fault drills.

@@ -108,9 +108,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         loop {
             let (mut load, mut stopped) = (Load::default(), None);
             while load.has_room() && !matches!(source, Source::Nowhere) {
-                match self.read(&mut source, stride).await {
+                match self.read(&mut source, &mut stride).await {
                     Ok(entries) => {
-                        stride.answered(entries.iter().map(|entry| entry.bytes).sum());
+                        stride.answered(entries.iter().map(|entry| entry.bytes));
                         load.take(entries);
                     }
                     // What was read before is there all the same.
@@ -135,7 +135,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         }
     }
 
-    async fn read(&self, source: &mut Source, stride: Stride) -> Result<Vec<Entry>, Stop> {
+    async fn read(&self, source: &mut Source, stride: &mut Stride) -> Result<Vec<Entry>, Stop> {
         let stream = &self.0.stream;
         Ok(match source {
             Source::New => {
@@ -146,6 +146,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
                 entries
             }
             Source::Pending => {
+                stride.anew();
                 *source = match stream.unfinished().await? {
                     0 => Source::Nowhere,
                     _ => Source::Claimed("0-0".to_owned()),

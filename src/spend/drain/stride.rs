@@ -1,8 +1,9 @@
 //! How many entries Redis is asked for at once. Pure.
 //!
 //! An answer has to come in time, and nobody knows how large entries are before they are there. So a
-//! round begins with one, and asks for more while answers stay small. After an answer that did not
-//! come in time the next round begins with one again, and whatever can be read at all is read.
+//! round begins with one, and with each kind of entries anew, and asks for twice as many while as many
+//! of the largest it has seen would still make a small answer. After an answer that did not come in
+//! time the next round begins with one again, and whatever can be read at all is read.
 
 /// Never more than this: the answer is taken to pieces while nothing else happens.
 const MOST: usize = 64;
@@ -11,29 +12,37 @@ const MOST_BYTES: u64 = 2 << 20;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stride(usize);
+pub(super) struct Stride {
+    entries: usize,
+    /// Bytes of the largest that was seen.
+    largest: u64,
+}
 
 impl Default for Stride {
     fn default() -> Self {
-        Self(1)
+        Self {
+            entries: 1,
+            largest: 1,
+        }
     }
 }
 
 impl Stride {
     /// How many to ask for.
     pub(super) fn entries(self) -> usize {
-        self.0
+        self.entries
     }
 
-    /// So large was the answer.
-    pub(super) fn answered(&mut self, bytes: u64) {
-        self.0 = if bytes > MOST_BYTES {
-            (self.0 / 2).max(1)
-        } else if bytes > MOST_BYTES / 2 {
-            self.0
-        } else {
-            (self.0 * 2).min(MOST)
-        };
+    /// So large were the entries of an answer.
+    pub(super) fn answered(&mut self, sizes: impl Iterator<Item = u64>) {
+        self.largest = sizes.fold(self.largest, u64::max);
+        let fit = usize::try_from(MOST_BYTES / self.largest).unwrap_or(MOST);
+        self.entries = (self.entries * 2).min(fit).clamp(1, MOST);
+    }
+
+    /// Others are read now, of which nothing is known.
+    pub(super) fn anew(&mut self) {
+        self.entries = 1;
     }
 }
 
@@ -42,21 +51,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_grows_while_answers_are_small_and_shrinks_when_they_are_not() {
+    fn it_grows_as_far_as_the_largest_entry_allows() {
         let mut stride = Stride::default();
         let mut asked = Vec::new();
-        for bytes in [100, 200, 400, 1_500_000, 3_000_000, 2_900_000, 1_000_000] {
-            stride.answered(bytes);
+        for size in [100, 200, 400, 100_000, 700_000, 100, 5_000_000] {
+            stride.answered([size, 1].into_iter());
             asked.push(stride.entries());
         }
-        assert_eq!(asked, [2, 4, 8, 8, 4, 2, 4]);
+        assert_eq!(asked, [2, 4, 8, 16, 2, 2, 1]);
+    }
+
+    #[test]
+    fn it_is_bounded_and_begins_anew_with_others() {
+        let mut stride = Stride::default();
         for _ in 0..20 {
-            stride.answered(1);
+            stride.answered([1].into_iter());
         }
         assert_eq!(stride.entries(), MOST);
-        for _ in 0..20 {
-            stride.answered(u64::MAX);
-        }
-        assert_eq!(stride, Stride::default());
+        stride.anew();
+        assert_eq!(stride.entries(), 1);
+        stride.answered(std::iter::empty());
+        assert_eq!(stride.entries(), 2);
     }
 }

@@ -215,7 +215,7 @@ async fn save<C: Dialect>(
     if !fits {
         return Ok(Saved::Stale);
     }
-    if let Some((kind, id)) = named::lacking(connection, account).await? {
+    if let Some((kind, id)) = named::lacking(connection, account, upon != Upon::Nothing).await? {
         return Ok(Saved::Lacks(kind, id));
     }
     let texts = row::Texts::of(account);

@@ -11,24 +11,34 @@ use super::Error;
 use crate::domain::{Account, AccountKind};
 use crate::store::dialect::{Dialect, Value};
 
-/// The first account this one names and that does not exist.
+/// The first account this one names and that does not exist. What it `is` stored and named before, it may
+/// go on naming: whoever wants to block it has to be able to.
 pub(super) async fn lacking<C: Dialect>(
     connection: &mut C,
     account: &Account,
+    is: bool,
 ) -> Result<Option<(AccountKind, String)>, Error> {
     let (team, user) = match account.kind {
         AccountKind::TeamMember => account.id.split_once('/').unwrap_or_default(),
         _ => (account.team.as_str(), account.user.as_str()),
     };
-    for (kind, id) in [
-        (AccountKind::User, user),
-        (AccountKind::Team, team),
-        (AccountKind::Org, &account.org),
-        (AccountKind::Budget, &account.budget),
+    for (kind, id, column) in [
+        (AccountKind::User, user, "user_id"),
+        (AccountKind::Team, team, "team_id"),
+        (AccountKind::Org, &account.org, "org_id"),
+        (AccountKind::Budget, &account.budget, "budget_id"),
     ] {
-        if !id.is_empty() && !exists(connection, kind, id).await? {
-            return Ok(Some((kind, id.to_owned())));
+        if id.is_empty() || exists(connection, kind, id).await? {
+            continue;
         }
+        let which = format!("kind = ? AND id = ? AND {column} = ?");
+        let values = [account.kind.as_str(), &account.id, id].map(Value::Text);
+        // The halves of a member are in its id.
+        let half = account.kind == AccountKind::TeamMember && [team, user].contains(&id);
+        if is && (half || count(connection, &which, &values).await? > 0) {
+            continue;
+        }
+        return Ok(Some((kind, id.to_owned())));
     }
     Ok(None)
 }

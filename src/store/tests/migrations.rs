@@ -72,9 +72,9 @@ on_every_database! {
         flush_leader: singleton# epoch# leader
         prices: model input_nano_usd# cached_input_nano_usd# output_nano_usd# updated_at# deleted_at#? version#
         spend: kind entity spend_nano_usd# input_tokens# output_tokens# requests#
-        spend_batches: producer seq# applied_at# records#
+        spend_batches: producer seq# applied_at# records#?
         spend_periods: kind entity period_start# spend_nano_usd# input_tokens# output_tokens# requests#
-        spend_producers: producer high_water# last_seen# records#
+        spend_producers: producer high_water# last_seen# records#? records_through#?
         token_counts: endpoint model input_tokens# output_tokens# total_tokens#
         token_time_series: endpoint model timestamp# input_tokens# output_tokens# total_tokens#
         "); }

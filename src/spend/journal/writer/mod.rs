@@ -86,8 +86,8 @@ pub(super) struct Writer {
     unwritable: bool,
     /// The same of a sync.
     unsyncable: bool,
-    /// There was no room for a record, and there is hardly any now.
-    full: bool,
+    /// There was no room for so many bytes, and there is hardly any now.
+    full: Option<u64>,
     crowded: bool,
 }
 
@@ -124,7 +124,7 @@ impl Writer {
             buffer: Vec::new(),
             unwritable: false,
             unsyncable: false,
-            full: false,
+            full: None,
             crowded: false,
         };
         writer
@@ -155,7 +155,7 @@ impl Writer {
         }
         let written = if self.buffer.len() as u64 > self.room() {
             self.unhealthy(&NotRecorded::Full);
-            self.full = true;
+            self.full = Some(self.buffer.len() as u64);
             Err(NotRecorded::Full)
         } else {
             self.write()
@@ -414,7 +414,7 @@ impl Writer {
     }
 
     fn healthy(&self) -> bool {
-        !(self.unwritable || self.unsyncable || self.full)
+        !(self.unwritable || self.unsyncable || self.full.is_some())
     }
 
     fn room(&self) -> u64 {
@@ -430,7 +430,9 @@ impl Writer {
 
     fn publish(&mut self) {
         // Not for the first bytes that are free again: they would be taken at once.
-        self.full &= self.room() < self.limits.segment_bytes / 8;
+        let enough = self.limits.segment_bytes / 8;
+        let room = self.room();
+        self.full = self.full.filter(|wanted| room < enough.max(*wanted));
         let (owed, found) = self.ledger.records();
         let [all, own] = self
             .counts
