@@ -90,4 +90,29 @@ on_every_database! {
         charged(&store, holed, [8, 5, 4]).await;
         assert_eq!(told().await[1], (9, 9, vec![]));
     }
+
+    /// A version that does not count what is in a batch leaves the columns as they are.
+    async fn how_many_requests_a_producer_brought_is_known_unless_an_older_version_had_a_hand_in_it(
+        ground: &Ground
+    ) {
+        let store = ground.open().await;
+        let [ours, written, pruned] = [1, 2, 3].map(Uuid::from_u128);
+        for producer in [ours, written, pruned] {
+            charged(&store, producer, 1..=4).await;
+        }
+        let told = async || {
+            let progress = store.progress().await.unwrap();
+            progress.into_iter().map(|one| one.records).collect::<Vec<_>>()
+        };
+        assert_eq!(told().await, [Some(4); 3]);
+        ground.sql(&format!("UPDATE spend_batches SET records = NULL WHERE producer = '{written}' AND seq = 2"));
+        ground.sql(&format!("UPDATE spend_producers SET high_water = 2 WHERE producer = '{pruned}'"));
+        ground.sql(&format!("DELETE FROM spend_batches WHERE producer = '{pruned}' AND seq <= 2"));
+        assert_eq!(told().await, [Some(4), None, None]);
+        store.prune_batches(i64::MAX).await.unwrap();
+        assert_eq!(told().await, [Some(4), None, None]);
+        charged(&store, ours, [5]).await;
+        charged(&store, written, [5]).await;
+        assert_eq!(told().await, [Some(5), None, None]);
+    }
 }
