@@ -39,7 +39,10 @@ impl<'a> Operator<'a> {
     fn writes(&self, nano_usd: i64, rows: &[Rows<'_>], thinks: Duration) {
         let seconds = thinks.as_secs_f64();
         let think = match self.server.flavor {
-            Flavor::Postgres => format!("SELECT pg_sleep({seconds});"),
+            // Who looks for a deadlock first makes room. He does not.
+            Flavor::Postgres => {
+                format!("SET LOCAL deadlock_timeout = '20s'; SELECT pg_sleep({seconds});")
+            }
             Flavor::MariaDb => format!("DO SLEEP({seconds});"),
         };
         let updates = rows.iter().map(|(table, which)| {
