@@ -15,14 +15,15 @@
 //! it.
 
 mod loading;
+mod segments;
 mod syncing;
+mod withholding;
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -30,7 +31,7 @@ use uuid::Uuid;
 use super::aggregate::Aggregate;
 use super::counts::Counts;
 use super::current::Current;
-use super::disk::{Disk, SegmentName};
+use super::disk::Disk;
 use super::frame;
 use super::ledger::Ledger;
 use super::payload::{self, Record};
@@ -45,9 +46,6 @@ use syncing::{Then, Unsynced};
 
 /// A record, and who waits for it, if anyone.
 pub(super) type Entry = (UsageRecord, Option<Answer>);
-
-/// That answers do not wait any more is said no more often.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct Writer {
@@ -279,33 +277,6 @@ impl Writer {
         self.publish();
     }
 
-    fn arrived(&mut self, id: BatchId) {
-        // Nobody waits for what former processes left.
-        let own = id.producer == self.producer;
-        self.waiting.arrived(own.then_some(id.seq));
-    }
-
-    /// When [`Writer::let_go`] has something to do, unless something arrives before.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.waiting.due()
-    }
-
-    /// Lets go of answers that have waited for Redis and the database for long enough: this disk has
-    /// their records, and what is written down is counted.
-    pub(super) fn let_go(&mut self, now: Instant) {
-        let gone = self.waiting.let_go(now);
-        if gone == 0 {
-            return;
-        }
-        self.stats.on_disk_only.fetch_add(gone, Relaxed);
-        if self.said.is_none_or(|said| now - said >= SAY_AGAIN) {
-            self.said = Some(now);
-            tracing::warn!(
-                "neither Redis nor the database takes usage; answers are let go with only the journal having theirs",
-            );
-        }
-    }
-
     /// From now on notices go to `listener`; at once, those about everything still owed.
     pub(super) fn attach(&mut self, listener: Listener) {
         for batch in self.ledger.all_out() {
@@ -328,75 +299,6 @@ impl Writer {
         self.leave_segment();
         self.remove_spent();
         self.publish();
-    }
-
-    /// Writes the buffer at the end of the current segment, or nothing.
-    fn write(&mut self) -> Result<(), NotRecorded> {
-        match self.try_write() {
-            Ok(()) => {
-                self.unwritable = false;
-                Ok(())
-            }
-            Err(error) => {
-                let why = self.failed(&error);
-                self.unwritable = true;
-                Err(why)
-            }
-        }
-    }
-
-    fn try_write(&mut self) -> io::Result<()> {
-        let mut current = match self.current.take() {
-            Some(current) => current,
-            None => self.begin_segment()?,
-        };
-        let written = current.append(&self.buffer);
-        self.ledger.grown(current.name, current.length);
-        self.current = Some(current);
-        written
-    }
-
-    fn begin_segment(&mut self) -> io::Result<Current> {
-        self.segments += 1;
-        let name = SegmentName {
-            producer: self.producer,
-            number: self.segments,
-        };
-        let current = Current::begin(&*self.disk, name, self.format)?;
-        self.ledger.opened(name);
-        Ok(current)
-    }
-
-    /// From the first record that somebody owes on, segments are for versions that know about that.
-    fn raise_format(&mut self, group: &[Entry]) {
-        let charged = |(record, _): &Entry| !record.charge.payers.is_empty();
-        if self.format < payload::CHARGES && group.iter().any(charged) {
-            self.format = payload::CHARGES;
-            self.seal();
-            self.leave_segment();
-        }
-    }
-
-    fn leave_segment(&mut self) {
-        if let Some(current) = self.current.take() {
-            self.ledger.closed(current.name);
-        }
-    }
-
-    fn remove_spent(&mut self) {
-        for spent in self.ledger.spent() {
-            let removed = if spent.damaged {
-                self.disk.set_aside(spent.name)
-            } else {
-                self.disk.remove(spent.name)
-            };
-            match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(segment = %spent.name, %error, "cannot remove a journal segment");
-                }
-                _ => self.ledger.removed(spent.name),
-            }
-        }
     }
 
     fn failed(&self, error: &io::Error) -> NotRecorded {
