@@ -3,16 +3,19 @@
 //! A router answers for its own records: written down, and since then in the database, in dead
 //! letters, or still owed, where what is owed is counted in the journal and not computed from the rest.
 //! And what it takes for done the database has to have, record by record, from that router's own run:
-//! a database that was set back to yesterday is found so. The database answers for every producer there ever was: its batches are numbered without gaps, so
-//! a number that is missing below one that is there is usage that some journal still holds. And each
-//! transaction writes all tables, so their sums have to agree, but for what is in dead letters: that
-//! is read, and added where it is missing, so that a letter hides nothing else.
+//! a database that was set back to yesterday is found so. The database answers for every producer there
+//! ever was: its batches are numbered without gaps, so a number that is missing below one that is there
+//! is usage that some journal still holds. And each transaction writes all tables, so their sums have to
+//! agree, but for what is in dead letters: that is read, and added where it is missing, so that a letter
+//! hides nothing else.
 //!
 //! Batches may overtake one another, and a letter is replayed in two steps. So what does not hold is
 //! looked at again, until it holds or the patience is over.
 
+mod problem;
+mod sums;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -20,6 +23,10 @@ use tokio::time::{Instant, sleep};
 
 use super::{SpendStats, payload};
 use crate::store::{Compared, Error, MAX_DISAGREEMENTS, Progress, SpendSums, Store};
+use problem::{disagreement, missing};
+
+pub use problem::Problem;
+pub use sums::Sums;
 
 /// Dead letters read at once: they may be large.
 const LETTERS: u32 = 100;
@@ -68,79 +75,6 @@ pub struct Producer {
     pub dead_lettered: u64,
     /// When something of it was last written, in Unix seconds.
     pub last_seen: i64,
-}
-
-/// Something that should be and is not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "what", rename_all = "snake_case")]
-pub enum Problem {
-    /// Later batches of this producer are in the database, these are not.
-    Missing {
-        /// Whose.
-        producer: String,
-        /// The first of them.
-        first: u64,
-        /// The last of them.
-        last: u64,
-    },
-    /// The database has fewer records of a run than its router takes for done, or more than it ever
-    /// wrote down.
-    Records {
-        /// Whose.
-        producer: String,
-        /// What the router takes for done.
-        done: u64,
-        /// What it has written down.
-        recorded: u64,
-        /// What the database has.
-        applied: u64,
-    },
-    /// The records of a router are not all somewhere.
-    Account {
-        /// Which run; `None`: of all that are in its journal.
-        producer: Option<String>,
-        /// What it says.
-        account: Account,
-    },
-    /// The total of an account is not the sum of its days.
-    Spend {
-        /// What it is.
-        kind: String,
-        /// Which one.
-        entity: String,
-        /// What `spend` says.
-        total: Sums,
-        /// What `daily_spend` says.
-        days: Sums,
-        /// By how much `total` and `days` may differ because of dead letters.
-        letters: Sums,
-    },
-    /// The total of a model on an endpoint is not the sum of its minutes.
-    Tokens {
-        /// The endpoint.
-        endpoint: String,
-        /// The model.
-        model: String,
-        /// Tokens read, written, and both, by `token_counts`.
-        total: [i128; 3],
-        /// The same by `token_time_series`.
-        minutes: [i128; 3],
-    },
-    /// There are more like these.
-    More,
-}
-
-/// Sums of anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Sums {
-    /// Money.
-    pub spend_nano_usd: i128,
-    /// Tokens read.
-    pub input_tokens: i128,
-    /// Tokens written.
-    pub output_tokens: i128,
-    /// Answered requests.
-    pub requests: i128,
 }
 
 impl Account {
@@ -235,26 +169,6 @@ async fn look(store: &Store) -> Result<Audit, Error> {
     })
 }
 
-fn missing(one: &Progress) -> Vec<Problem> {
-    let gap = |&(first, last): &(u64, u64)| Problem::Missing {
-        producer: one.producer.clone(),
-        first,
-        last,
-    };
-    one.missing.iter().map(gap).collect()
-}
-
-fn disagreement(compared: Compared) -> Problem {
-    let three = |[a, b, c, _]: [i128; 4]| [a, b, c];
-    let [endpoint, model] = compared.of;
-    Problem::Tokens {
-        endpoint,
-        model,
-        total: three(compared.total),
-        minutes: three(compared.rows),
-    }
-}
-
 /// What waits in dead letters.
 #[derive(Default)]
 struct Letters {
@@ -325,112 +239,5 @@ impl Letters {
             });
         }
         problems
-    }
-}
-
-impl From<[i128; 4]> for Sums {
-    fn from([money, input, output, requests]: [i128; 4]) -> Self {
-        Self {
-            spend_nano_usd: money,
-            input_tokens: input,
-            output_tokens: output,
-            requests,
-        }
-    }
-}
-
-impl std::ops::Add for Sums {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            spend_nano_usd: self.spend_nano_usd + other.spend_nano_usd,
-            input_tokens: self.input_tokens + other.input_tokens,
-            output_tokens: self.output_tokens + other.output_tokens,
-            requests: self.requests + other.requests,
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing {
-                producer,
-                first,
-                last,
-            } => write!(
-                f,
-                "batches {first} to {last} of producer {producer} are not in the database, and later ones are"
-            ),
-            Self::Records {
-                producer,
-                done,
-                recorded,
-                applied,
-            } => write!(
-                f,
-                "this router, as producer {producer}, wrote down {recorded} requests and takes {done} of \
-                 them for done; the database has {applied}"
-            ),
-            Self::Account { account, .. } => {
-                let Account {
-                    recorded,
-                    committed,
-                    dead_lettered,
-                    pending,
-                } = account;
-                write!(
-                    f,
-                    "this router recorded {recorded} requests, of which {committed} are committed, \
-                     {pending} pending and {dead_lettered} dead-lettered"
-                )
-            }
-            Self::Spend {
-                kind,
-                entity,
-                total,
-                days,
-                letters,
-            } => {
-                write!(
-                    f,
-                    "{kind} {entity}: spend says {total}, its days in daily_spend {days}"
-                )?;
-                if *letters != Sums::default() {
-                    write!(
-                        f,
-                        ", and dead letters would explain a difference of {letters}"
-                    )?;
-                }
-                Ok(())
-            }
-            Self::Tokens {
-                endpoint,
-                model,
-                total,
-                minutes,
-            } => write!(
-                f,
-                "{model} on {endpoint}: token_counts says {total:?} (read, written, both), \
-                 its minutes in token_time_series {minutes:?}"
-            ),
-            Self::More => write!(f, "and there are more accounts or models like these"),
-        }
-    }
-}
-
-impl fmt::Display for Sums {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            spend_nano_usd,
-            input_tokens,
-            output_tokens,
-            requests,
-        } = self;
-        write!(
-            f,
-            "{spend_nano_usd} nano-USD, {input_tokens} + {output_tokens} tokens, {requests} requests"
-        )
     }
 }
