@@ -198,10 +198,12 @@ on_every_database! {
         let batches: Vec<_> = (1..=300)
             .map(|seq| batch(producer, seq, &[("a", "m:latest", 60, 1)]))
             .collect();
+        // InnoDB is looked at twice, with a pause in between.
+        let times = if ground.on == On::MariaDb { 1 } else { 5 };
         for chunk in batches.chunks(30) {
             apply(&store, chunk).await.unwrap();
             let again = async {
-                for _ in 0..5 {
+                for _ in 0..times {
                     let applied = apply(&elsewhere, chunk).await.unwrap();
                     assert_eq!(applied, Applied { fresh: 0, known: 30 });
                     let ids: Vec<_> = chunk.iter().map(|batch| batch.id).collect();
