@@ -77,7 +77,7 @@ impl Actor for SharingActor {
     ) -> Result<(), ActorProcessingErr> {
         let now = shell.plan.clock.now();
         match message {
-            Message::Take { wants, reply } => shell.state.ask(wants, reply),
+            Message::Take { wants, reply } => shell.state.ask(now, wants, reply),
             Message::Touched(cell) => shell.state.touch(cell),
             Message::Answered(Ok(reply)) => {
                 shell.plan.clock.learn(now, reply.now_ms);

@@ -20,7 +20,9 @@
 //! **When Redis is away**, what a router holds stays its own. Beyond that `when_redis_away` decides:
 //! its part of what was left when Redis was last heard, or nothing. Every report is absolute, so
 //! the first one after an outage, a failover or a wiped Redis repairs the ledger. Until everyone had the
-//! time for it, that ledger is young and gives nothing, which counts as being away.
+//! time for it, that ledger is young and gives nothing: a router that may decide by its part does so, and
+//! with any other, requests wait for what the ledger will say, a little longer than
+//! [`Terms::young_ms`] at most.
 //!
 //! **A router is never silent** for longer than a tenth of [`Terms::hold_ms`]: with nothing to report it
 //! says that it is there. So all know how many share before they need to, a quiet router learns that

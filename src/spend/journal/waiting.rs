@@ -72,7 +72,9 @@ impl Waiting {
         self.arrivals += 1;
         self.in_vain = false;
         let waiters = own.and_then(|seq| self.sealed.remove(&seq));
-        waiters.into_iter().flatten().for_each(Waiter::go);
+        for waiter in waiters.into_iter().flatten() {
+            tell(waiter.answer);
+        }
     }
 
     /// When the next one has waited for long enough.
@@ -87,16 +89,12 @@ impl Waiting {
         Some(next.since + bearable)
     }
 
-    /// Lets go who has waited for long enough; says how many those were.
-    pub(super) fn let_go(&mut self, now: Instant) -> u64 {
-        let mut gone = 0;
-        while self.due().is_some_and(|due| due <= now) {
-            let Some(waiter) = self.next() else { break };
-            self.in_vain = waiter.arrivals == self.arrivals;
-            waiter.go();
-            gone += 1;
-        }
-        gone
+    /// One more who has waited for long enough, and is to be told now.
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<Answer> {
+        self.due().filter(|&due| due <= now)?;
+        let next = self.next()?;
+        self.in_vain = next.arrivals == self.arrivals;
+        Some(next.answer)
     }
 
     fn next(&mut self) -> Option<Waiter> {
@@ -110,9 +108,8 @@ impl Waiting {
     }
 }
 
-impl Waiter {
-    fn go(self) {
-        // Whoever left does not want to know any more.
-        let _ = self.answer.send(Ok(()));
-    }
+/// Says that it is recorded.
+pub(super) fn tell(answer: Answer) {
+    // Whoever left does not want to know any more.
+    let _ = answer.send(Ok(()));
 }

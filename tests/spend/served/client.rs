@@ -17,6 +17,7 @@ use super::accounts::Accounts;
 use super::ask::{Ask, WAYS};
 use super::http::{Http, Missed};
 use crate::storm::CLIENTS;
+use crate::support::eventually;
 
 /// What the end of an answer said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,8 @@ pub struct Crowd {
     clients: Vec<JoinHandle<Answers>>,
     running: Arc<AtomicBool>,
     next: Arc<AtomicU64>,
-    keys: usize,
+    /// By key: somebody has seen the end of an answer.
+    served: Arc<[AtomicBool]>,
 }
 
 /// What all clients know in the end.
@@ -55,6 +57,7 @@ struct Client {
     secrets: Arc<[String]>,
     running: Arc<AtomicBool>,
     next: Arc<AtomicU64>,
+    served: Arc<[AtomicBool]>,
     rng: Rng,
 }
 
@@ -63,6 +66,7 @@ impl Crowd {
         let running = Arc::new(AtomicBool::new(true));
         let next = Arc::new(AtomicU64::new(0));
         let secrets: Arc<[String]> = accounts.0.iter().map(|key| key.secret.clone()).collect();
+        let served: Arc<[AtomicBool]> = accounts.0.iter().map(|_| AtomicBool::default()).collect();
         let tasks = TaskTracker::new();
         let clients = (0..CLIENTS).map(|client| {
             let client = Client {
@@ -71,6 +75,7 @@ impl Crowd {
                 secrets: Arc::clone(&secrets),
                 running: Arc::clone(&running),
                 next: Arc::clone(&next),
+                served: Arc::clone(&served),
                 rng: Rng::with_seed(seed ^ client.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             };
             tasks.spawn(client.work())
@@ -79,8 +84,17 @@ impl Crowd {
             clients: clients.collect(),
             running,
             next,
-            keys: secrets.len(),
+            served,
         }
+    }
+
+    /// Before anything breaks, each key is served: those that have a limit as well, which nobody gives out
+    /// before all routers have had the time to say what they know of it. In a storm that may never be.
+    pub async fn is_served(&self) {
+        eventually("each key is served", async || {
+            self.served.iter().all(|key| key.load(Relaxed))
+        })
+        .await;
     }
 
     /// When each has what it asked for last, or has waited long enough for it.
@@ -99,7 +113,7 @@ impl Crowd {
             told,
             missed,
             asked: self.next.load(Relaxed),
-            keys: self.keys,
+            keys: self.served.len(),
         }
     }
 }
@@ -110,7 +124,11 @@ impl Client {
         while self.running.load(Relaxed) {
             let n = self.next.fetch_add(1, Relaxed);
             let door = self.rng.usize(..self.doors.len());
-            answers.insert(n, self.ask(n, door).await);
+            let answer = self.ask(n, door).await;
+            if answer.is_ok() {
+                self.served[Ask::of(n, self.secrets.len()).key].store(true, Relaxed);
+            }
+            answers.insert(n, answer);
             sleep(Duration::from_millis(self.rng.u64(20..300))).await;
         }
         answers

@@ -62,6 +62,7 @@ async fn storm(on: On) {
     routers.know(&accounts).await;
 
     let crowd = Crowd::gather(routers.doors(), &accounts, seed);
+    crowd.is_served().await;
     storm.rage(&faults(), seconds, &mut routers).await;
     storm.pass().await;
     let seen = crowd.goes_home().await;

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::{Ask, Flight, Judge, SHORT_MS, Short, State, TIGHT_MS};
+use super::{Flight, Judge, SHORT_MS, Short, State, TIGHT_MS};
 use crate::access::clock::Moment;
 use crate::access::meter::{Cell, Share, Taken, What};
 use crate::access::rule::{Line, Part, Reply, Verdict, Window};
@@ -35,8 +35,9 @@ impl<R> State<R> {
             }
             shares.push(self.receive(cell, &call.lines[at], part, given[at], reply, now, judge));
         }
-        for ((ask, need), verdict) in asks.into_iter().zip(&call.needs).zip(&reply.verdicts) {
-            let Ask { wants, reply } = ask;
+        let decided = asks.into_iter().zip(&call.needs).zip(&reply.verdicts);
+        // From the last to the first: who has to ask again is before those who came later.
+        for ((ask, need), verdict) in decided.rev() {
             match *verdict {
                 Verdict::Given if need.iter().all(|(at, _)| knows(*at)) => {
                     let taken = need
@@ -45,9 +46,9 @@ impl<R> State<R> {
                             Taken::new(Arc::clone(&cells[*at]), Arc::clone(&shares[*at]), *amount)
                         })
                         .collect();
-                    self.answers.push((reply, Ok(taken)));
+                    self.answers.push((ask.reply, Ok(taken)));
                 }
-                Verdict::Given => self.answers.push((reply, Err(Short::Unknown))),
+                Verdict::Given => self.answers.push((ask.reply, Err(Short::Unknown))),
                 Verdict::Short(at) => {
                     let amount = need.iter().find(|(place, _)| *place == at);
                     cells[at].was_short(
@@ -55,10 +56,10 @@ impl<R> State<R> {
                         now.local_ms + SHORT_MS,
                     );
                     let why = Short::Of(Arc::clone(&cells[at]));
-                    self.answers.push((reply, Err(why)));
+                    self.answers.push((ask.reply, Err(why)));
                 }
-                // As good as away: the deputy decides.
-                Verdict::Young => self.asks.push_back(Ask { wants, reply }),
+                // The deputy decides, or it is asked again.
+                Verdict::Young => self.asks.push_front(ask),
             }
         }
         for ((cell, share), believed) in cells.iter().zip(shares).zip(believed) {

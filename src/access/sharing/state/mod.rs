@@ -29,6 +29,9 @@ const MOST_NEEDS: usize = 256;
 const RETRY_MS: i64 = 500;
 /// A young ledger is asked again after this.
 const YOUNG_MS: i64 = 250;
+/// What a young ledger will decide is waited for so much longer than it takes to grow up: for as long as
+/// it may take to ask it then.
+const GROWN_MS: i64 = 2 * YOUNG_MS;
 /// For how long it is remembered up to when the database had everything.
 const REMEMBERED_MS: i64 = 120_000;
 /// A share that lies idle while others may need it is looked at again after this.
@@ -56,6 +59,8 @@ pub enum Next {
 
 struct Ask<R> {
     wants: Vec<(Arc<Cell>, i64)>,
+    /// By the local clock.
+    since_ms: i64,
     reply: R,
 }
 
@@ -96,6 +101,11 @@ pub struct State<R> {
     /// Whether the shared ledger, old enough to give, has ever been heard. Before that nobody knows among
     /// how many the limits are shared, nor what the others use of them.
     heard: bool,
+    /// The shared ledger answers, and gives nothing yet: it is no use asking it before `retry_ms`, but
+    /// worth waiting for.
+    young: bool,
+    /// The last call had no answer.
+    missed: bool,
     born_ms: Option<i64>,
     /// When the shared ledger was last told anything, by the local clock.
     sent_ms: Option<i64>,
@@ -123,6 +133,8 @@ impl<R> State<R> {
             answers: Vec::new(),
             routers: 1,
             heard: false,
+            young: false,
+            missed: false,
             born_ms: None,
             sent_ms: None,
             retry_ms: None,
@@ -132,8 +144,12 @@ impl<R> State<R> {
     }
 
     /// A request lacks these.
-    pub fn ask(&mut self, wants: Vec<(Arc<Cell>, i64)>, reply: R) {
-        self.asks.push_back(Ask { wants, reply });
+    pub fn ask(&mut self, now: Moment, wants: Vec<(Arc<Cell>, i64)>, reply: R) {
+        self.asks.push_back(Ask {
+            wants,
+            since_ms: now.local_ms,
+            reply,
+        });
     }
 
     /// This share is low or owes, or its limit has changed.
@@ -227,6 +243,7 @@ impl<R> State<R> {
         };
         let forgetful = self.born_ms.replace(reply.born_ms) != Some(reply.born_ms);
         let was_away = self.retry_ms.take().is_some();
+        (self.young, self.missed) = (reply.young, false);
         if forgetful || (was_away && !reply.young) {
             // It knows nothing of us, or nothing new: all of it, now.
             self.agenda.all_again();
@@ -252,6 +269,8 @@ impl<R> State<R> {
     /// The shared ledger has not answered. True when that is news.
     pub fn failed(&mut self, now: Moment) -> bool {
         let news = self.retry_ms.replace(now.local_ms + RETRY_MS).is_none();
+        // Once is no news of who has just said that there is something to wait for.
+        self.young &= !mem::replace(&mut self.missed, true);
         if let Some(flight) = self.flight.take() {
             for ask in flight.asks.into_iter().rev() {
                 self.asks.push_front(ask);
@@ -265,9 +284,16 @@ impl<R> State<R> {
 
     /// Decides here what cannot be asked there. A router that was started meanwhile has no part: were it to
     /// take itself for the only one, each of a fleet that is restarted would give out the whole limit.
+    /// But what a young ledger will decide soon is left to it, for as long as it takes to grow up.
     fn deputise(&mut self, now: Moment, ledger_ms: i64) {
         if self.policy == WhenRedisAway::Refuse || !self.heard {
-            for ask in self.asks.drain(..) {
+            let patience_ms = match self.young {
+                true => self.terms.young_ms + GROWN_MS,
+                false => 0,
+            };
+            // Whoever came first waits at the front.
+            let over = |ask: &mut Ask<R>| now.local_ms - ask.since_ms >= patience_ms;
+            while let Some(ask) = self.asks.pop_front_if(over) {
                 self.answers.push((ask.reply, Err(Short::Unknown)));
             }
             return;

@@ -120,7 +120,7 @@ impl Fleet {
     fn step(&mut self, step: Step) {
         match step {
             Step::Start(at, amount) => {
-                let now_ms = self.now_ms;
+                let (now, now_ms) = (self.now(), self.now_ms);
                 let router = &mut self.routers[at];
                 match router.cell.take(amount, now_ms) {
                     Some(taken) => {
@@ -131,7 +131,7 @@ impl Fleet {
                     None => {
                         router.asked += 1;
                         let wants = vec![(Arc::clone(&router.cell), amount)];
-                        router.state.ask(wants, router.asked);
+                        router.state.ask(now, wants, router.asked);
                     }
                 }
             }
@@ -464,6 +464,7 @@ fn a_ledger_that_was_left_for_a_while_gives_nothing_before_it_knows_all_again() 
 fn a_router_with_much_to_tell_is_waited_for() {
     let mut fleet = Fleet::under(REAL, 2, What::Parallel, 4, WhenRedisAway::Refuse);
     fleet.pass(6_000);
+    let now = fleet.now();
     let router = &mut fleet.routers[0];
     let owner = |n: usize| Owner {
         kind: AccountKind::Key,
@@ -474,7 +475,7 @@ fn a_router_with_much_to_tell_is_waited_for() {
         .map(|n| Arc::new(Cell::new(owner(n), What::Parallel, 1)))
         .collect();
     for cell in &cells {
-        router.state.ask(vec![(Arc::clone(cell), 1)], 0);
+        router.state.ask(now, vec![(Arc::clone(cell), 1)], 0);
     }
     fleet.pass(1_000);
     assert_eq!(fleet.routers[0].running.len(), 1_000);
@@ -489,8 +490,9 @@ fn a_router_with_much_to_tell_is_waited_for() {
             calls += usize::from(at == 0 && fleet.routers[0].out.is_some());
             fleet.exchange(at, Fate::Delivered);
         }
+        let now = fleet.now();
         let other = &mut fleet.routers[1];
-        other.state.ask(vec![(Arc::clone(&cell), 1)], 0);
+        other.state.ask(now, vec![(Arc::clone(&cell), 1)], 0);
         fleet.pump(1);
         assert!(fleet.routers[1].running.is_empty(), "given twice");
     }
@@ -550,7 +552,7 @@ fn alone_a_router_decides_by_itself_and_keeps_nothing_nobody_wants() {
             taken.push(more);
             continue;
         }
-        state.ask(vec![(Arc::clone(&cell), 1)], ());
+        state.ask(at(0), vec![(Arc::clone(&cell), 1)], ());
         assert!(matches!(state.next(at(0), EPOCH_MS), Next::Rest));
         for ((), answer) in state.answers() {
             taken.extend(answer.into_iter().flatten());
@@ -563,7 +565,7 @@ fn alone_a_router_decides_by_itself_and_keeps_nothing_nobody_wants() {
     // In the next minute there are three again, and after two idle ones nothing is kept.
     let later = 61_000;
     assert!(cell.take(1, later).is_none());
-    state.ask(vec![(Arc::clone(&cell), 3)], ());
+    state.ask(at(later), vec![(Arc::clone(&cell), 3)], ());
     state.next(at(later), EPOCH_MS + later);
     let again: Vec<_> = state
         .answers()
@@ -596,7 +598,7 @@ fn a_router_that_never_heard_the_ledger_gives_nothing_and_then_its_part() {
     start_all(&mut fleet);
     assert_eq!(fleet.in_flight(), 0, "each of them would have given four");
     assert!(fleet.routers.iter().all(|router| router.refused > 0));
-    // Nor by a ledger that was just born, of which others may not have heard.
+    // Nor by a ledger that was just born, of which others may not have heard, and which goes again.
     fleet.pass(1_000);
     start_all(&mut fleet);
     assert_eq!(fleet.in_flight(), 0);
@@ -604,4 +606,75 @@ fn a_router_that_never_heard_the_ledger_gives_nothing_and_then_its_part() {
     fleet.pass(12_000);
     start_all(&mut fleet);
     assert_eq!(fleet.in_flight(), 4);
+}
+
+#[test]
+fn what_a_young_ledger_will_decide_is_waited_for_in_the_order_it_was_asked() {
+    for policy in [WhenRedisAway::Refuse, WhenRedisAway::LocalShare] {
+        let mut fleet = Fleet::under(REAL, 1, What::Requests, 3, policy);
+        fleet.pass(1_000);
+        let now = fleet.now();
+        let router = &mut fleet.routers[0];
+        for n in 0..5 {
+            router
+                .state
+                .ask(now, vec![(Arc::clone(&router.cell), 1)], n);
+        }
+        let mut given = Vec::new();
+        let mut refused = Vec::new();
+        for _ in 0..(REAL.young_ms + 1_000) / 50 {
+            fleet.now_ms += 50;
+            let now = fleet.now();
+            let router = &mut fleet.routers[0];
+            if let Next::Send(call) = router.state.next(now, now.unix_ms) {
+                router.out = Some(call);
+            }
+            fleet.exchange(0, Fate::Delivered);
+            for (n, answer) in fleet.routers[0].state.answers() {
+                match answer {
+                    Ok(taken) => given.push((n, taken)),
+                    Err(why) => refused.push((n, matches!(why, Short::Of(_)))),
+                }
+            }
+            let grown = fleet.now_ms >= REAL.young_ms;
+            assert!(grown || (given.is_empty() && refused.is_empty()));
+        }
+        let mut first: Vec<_> = given.iter().map(|(n, _)| *n).collect();
+        first.sort_unstable();
+        assert_eq!(first, [0, 1, 2]);
+        refused.sort_unstable();
+        assert_eq!(refused, [(3, true), (4, true)], "by the ledger itself");
+    }
+}
+
+#[test]
+fn a_ledger_that_stays_young_is_not_waited_for_for_ever() {
+    let mut fleet = Fleet::under(REAL, 1, What::Requests, 3, WhenRedisAway::LocalShare);
+    fleet.pass(1_000);
+    fleet.step(Step::Start(0, 1));
+    // It is emptied again and again, and each time as young as ever.
+    let bound_ms = REAL.young_ms + GROWN_MS;
+    let mut waited_ms = 0;
+    while fleet.routers[0].refused == 0 {
+        fleet.ledger = Ledger::default();
+        fleet.pass(50);
+        waited_ms += 50;
+        assert!(waited_ms <= bound_ms, "{waited_ms}");
+    }
+    assert_eq!(waited_ms, bound_ms);
+    assert_eq!(fleet.in_flight(), 0);
+}
+
+#[test]
+fn a_young_ledger_that_goes_away_is_not_waited_for() {
+    let mut fleet = Fleet::under(REAL, 1, What::Requests, 3, WhenRedisAway::LocalShare);
+    fleet.pass(1_000);
+    fleet.step(Step::Start(0, 1));
+    let mut missed = 0;
+    while fleet.routers[0].refused == 0 {
+        fleet.step(Step::Wait(RETRY_MS));
+        fleet.step(Step::Exchange(0, Fate::CallLost));
+        missed += 1;
+    }
+    assert_eq!(missed, 2, "the first may have been an accident");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Writer;
+use crate::spend::journal::waiting::tell;
 use crate::store::BatchId;
 
 /// That answers do not wait any more is said no more often.
@@ -28,12 +29,14 @@ impl Writer {
     /// Lets go of answers that have waited for Redis and the database for long enough: this disk has
     /// their records, and what is written down is counted.
     pub(in crate::spend::journal) fn let_go(&mut self, now: Instant) {
-        let gone = self.waiting.let_go(now);
-        if gone == 0 {
-            return;
+        let mut gone = false;
+        while let Some(answer) = self.waiting.overdue(now) {
+            gone = true;
+            // Before anybody knows of it: who is told finds itself counted.
+            self.stats.on_disk_only.fetch_add(1, Relaxed);
+            tell(answer);
         }
-        self.stats.on_disk_only.fetch_add(gone, Relaxed);
-        if self.said.is_none_or(|said| now - said >= SAY_AGAIN) {
+        if gone && self.said.is_none_or(|said| now - said >= SAY_AGAIN) {
             self.said = Some(now);
             tracing::warn!(
                 "neither Redis nor the database takes usage; answers are let go with only the journal having theirs",
