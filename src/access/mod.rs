@@ -185,7 +185,7 @@ impl Access {
     }
 
     /// Lets a request in, and holds for it what it may use. Awaits nothing but memory, unless one
-    /// of its limits is so near that all routers have to decide together.
+    /// of its limits is so near, or what all share so new, that all routers have to decide together.
     ///
     /// # Errors
     /// [`Refused`].

@@ -73,10 +73,12 @@ impl Gateway {
     ) -> Result<Response<Relay>, Error> {
         let computes = prepared.request.api.takes_slot();
         let model = prepared.ask.model.clone();
-        let ticket = self
-            .access
-            .admit(&prepared.caller, &prepared.asks())
-            .await?;
+        let asks = prepared.asks();
+        let ticket = tokio::select! {
+            biased;
+            ticket = self.access.admit(&prepared.caller, &asks) => ticket?,
+            () = self.closing.cancelled() => return Err(Error::Closing),
+        };
         let mut ticket = Some(ticket);
         let answered = self.serve(prepared, meter, &mut ticket).await;
         if let (Err(_), Some(ticket), true) = (&answered, ticket, computes) {

@@ -367,3 +367,37 @@ async fn routers_that_start_without_redis_give_out_no_limit_until_they_have_hear
         }
     }
 }
+
+/// A Redis that is new gives nothing yet, and is worth waiting for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_requests_with_a_limit_wait_until_redis_has_heard_of_all_routers() {
+    let redis = Server::start().await;
+    let mut key = account(AccountKind::Key, &key_id(KEY));
+    key.allowance = limits(Limits {
+        parallel: Some(1),
+        ..Limits::default()
+    });
+    let fleet = Fleet::of(Plan {
+        redis: &[&redis],
+        routers: 2,
+        policy: WhenRedisAway::Refuse,
+        accounts: vec![key],
+        ..Plan::default()
+    })
+    .await;
+    let first = async |router| {
+        let mut away = 0;
+        loop {
+            match fleet.admit_for(router, KEY, Some(1), None, &[]).await {
+                Err(Refused::LimitsAway) => away += 1,
+                answer => break (answer, away),
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ((one, away), (other, too)) = tokio::join!(first(0), first(1));
+    assert!(one.is_ok() != other.is_ok(), "{one:?}, {other:?}");
+    // On a busy machine an answer of Redis may come too late, and another; whoever is not waited for
+    // refuses hundreds of times until Redis gives something.
+    assert!(away + too < 30, "{away}, {too}");
+}

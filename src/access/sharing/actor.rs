@@ -81,6 +81,8 @@ impl Actor for SharingActor {
             Message::Touched(cell) => shell.state.touch(cell),
             Message::Answered(Ok(reply)) => {
                 shell.plan.clock.learn(now, reply.now_ms);
+                // Who left meanwhile is not to be given what somebody else waits for.
+                shell.state.forget_asks(Reply::is_closed);
                 shell.state.replied(now, &reply);
             }
             Message::Answered(Err(failure)) => {
@@ -99,6 +101,8 @@ impl Actor for SharingActor {
         }
         let sharers = shell.state.sharers();
         shell.plan.sharers.store(sharers, Ordering::Relaxed);
+        let waits = shell.state.waits();
+        shell.plan.waits.store(waits, Ordering::Relaxed);
         for (reply, answer) in shell.state.answers() {
             // Who is gone gives back what it would have got, by dropping it.
             drop(reply.send(answer));

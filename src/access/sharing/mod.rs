@@ -9,7 +9,7 @@
 //! How much is kept ready follows use: twice as much each time a share ran low, half as much whenever
 //! most of it lay idle, nothing when all of it did. Far from a limit a router has what it needs at hand. Close to one
 //! the ledger gives less and less in advance, down to nothing, and every request is decided where all
-//! routers meet: it then waits for one reply of Redis, at most [`PATIENCE`].
+//! routers meet: it then waits for one reply of Redis, at most [`PATIENCE`], unless that is young.
 //!
 //! **What a limit means.** Reported spending, what the database knows, and what all routers hold
 //! never exceed it, except by what requests used beyond their reservation and no free share of
@@ -21,7 +21,7 @@
 //! its part of what was left when Redis was last heard, or nothing. Every report is absolute, so
 //! the first one after an outage, a failover or a wiped Redis repairs the ledger. Until everyone had the
 //! time for it, that ledger is young and gives nothing: a router that may decide by its part does so, and
-//! with any other, requests wait for what the ledger will say, a little longer than
+//! with any other, requests wait for what the ledger will say, about a second longer than
 //! [`Terms::young_ms`] at most.
 //!
 //! **A router is never silent** for longer than a tenth of [`Terms::hold_ms`]: with nothing to report it
@@ -38,7 +38,7 @@ mod message;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use ractor::SpawnErr;
@@ -93,6 +93,7 @@ struct Plan {
     tracker: TaskTracker,
     out: Arc<Semaphore>,
     sharers: Arc<AtomicI64>,
+    waits: Arc<AtomicBool>,
 }
 
 /// The actor's address.
@@ -101,6 +102,8 @@ pub(super) struct Handle {
     mailbox: Slot<Message>,
     clock: Clock,
     sharers: Arc<AtomicI64>,
+    /// Whoever has to ask now will have to wait for longer than a reply takes.
+    waits: Arc<AtomicBool>,
     _guardian: Arc<guardian::Handle>,
 }
 
@@ -109,6 +112,7 @@ impl Handle {
         let mailbox = Slot::empty();
         let clock = means.clock.clone();
         let sharers = Arc::new(AtomicI64::new(0));
+        let waits = Arc::new(AtomicBool::new(false));
         let plan = Plan {
             me: means.me,
             shared: means.shared,
@@ -118,6 +122,7 @@ impl Handle {
             tracker: means.tracker,
             out: Arc::new(Semaphore::new(MOST_OUT)),
             sharers: Arc::clone(&sharers),
+            waits: Arc::clone(&waits),
         };
         let setup = Setup::new(plan, mailbox.clone());
         let guardian = guardian::Handle::start(restarts, vec![setup.into_child()]).await?;
@@ -125,6 +130,7 @@ impl Handle {
             mailbox,
             clock,
             sharers,
+            waits,
             _guardian: Arc::new(guardian),
         })
     }
@@ -145,6 +151,11 @@ impl Handle {
             }
         }
         if !missing.is_empty() {
+            if self.waits.load(Ordering::Relaxed) {
+                // Others need not wait because this one does: all of it is asked for when its time comes.
+                taken.clear();
+                missing = wants.to_vec();
+            }
             let (reply, answer) = oneshot::channel();
             self.mailbox.cast(Message::Take {
                 wants: missing,

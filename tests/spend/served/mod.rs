@@ -61,7 +61,7 @@ async fn storm(on: On) {
     let accounts = Accounts::open(&http, &routers.doors()[0]).await;
     routers.know(&accounts).await;
 
-    let crowd = Crowd::gather(routers.doors(), &accounts, seed);
+    let mut crowd = Crowd::gather(routers.doors(), &accounts, seed);
     crowd.is_served().await;
     storm.rage(&faults(), seconds, &mut routers).await;
     storm.pass().await;

@@ -29,9 +29,9 @@ const MOST_NEEDS: usize = 256;
 const RETRY_MS: i64 = 500;
 /// A young ledger is asked again after this.
 const YOUNG_MS: i64 = 250;
-/// What a young ledger will decide is waited for so much longer than it takes to grow up: for as long as
-/// it may take to ask it then.
-const GROWN_MS: i64 = 2 * YOUNG_MS;
+/// What a young ledger will decide is waited for so much longer than it takes to grow up: until it is
+/// asked again, if need be after an answer that got lost.
+const GROWN_MS: i64 = 1_000;
 /// For how long it is remembered up to when the database had everything.
 const REMEMBERED_MS: i64 = 120_000;
 /// A share that lies idle while others may need it is looked at again after this.
@@ -172,6 +172,16 @@ impl<R> State<R> {
         }
     }
 
+    /// Those do not wait any more.
+    pub fn forget_asks(&mut self, gone: impl Fn(&R) -> bool) {
+        self.asks.retain(|ask| !gone(&ask.reply));
+    }
+
+    /// Whether requests wait until the shared ledger is grown, because nobody else may decide.
+    pub fn waits(&self) -> bool {
+        self.young && !self.may_deputise()
+    }
+
     /// What has been decided since the last call.
     pub fn answers(&mut self) -> Vec<Answer<R>> {
         mem::take(&mut self.answers)
@@ -201,7 +211,12 @@ impl<R> State<R> {
         let quiet = self
             .sent_ms
             .is_none_or(|sent_ms| now.local_ms - sent_ms >= self.presence_ms());
-        let flight = self.depart(now, Judge::Shared);
+        // A young ledger decides nothing, and whoever asks puts all on the table: so nobody does before
+        // it is grown.
+        let flight = match self.young {
+            true => Some(self.flight(now, Judge::Shared, Vec::new())),
+            false => self.depart(now, Judge::Shared),
+        };
         // A router that has nothing to say says that it is there: the others have to know how many
         // share, it has to know when the ledger has forgotten it, and one that is away is asked whether
         // it is back.
@@ -286,7 +301,7 @@ impl<R> State<R> {
     /// take itself for the only one, each of a fleet that is restarted would give out the whole limit.
     /// But what a young ledger will decide soon is left to it, for as long as it takes to grow up.
     fn deputise(&mut self, now: Moment, ledger_ms: i64) {
-        if self.policy == WhenRedisAway::Refuse || !self.heard {
+        if !self.may_deputise() {
             let patience_ms = match self.young {
                 true => self.terms.young_ms + GROWN_MS,
                 false => 0,
@@ -306,6 +321,10 @@ impl<R> State<R> {
                 .settle(&self.own_terms(), &self.me, ledger_ms, &flight.call);
             self.land(now, flight, &reply, Judge::Deputy);
         }
+    }
+
+    fn may_deputise(&self) -> bool {
+        self.policy == WhenRedisAway::LocalShare && self.heard
     }
 
     /// Nobody else writes into this router's own ledger, so nobody can have been forgotten.

@@ -611,23 +611,25 @@ fn a_router_that_never_heard_the_ledger_gives_nothing_and_then_its_part() {
 #[test]
 fn what_a_young_ledger_will_decide_is_waited_for_in_the_order_it_was_asked() {
     for policy in [WhenRedisAway::Refuse, WhenRedisAway::LocalShare] {
-        let mut fleet = Fleet::under(REAL, 1, What::Requests, 3, policy);
-        fleet.pass(1_000);
-        let now = fleet.now();
-        let router = &mut fleet.routers[0];
-        for n in 0..5 {
-            router
-                .state
-                .ask(now, vec![(Arc::clone(&router.cell), 1)], n);
-        }
-        let mut given = Vec::new();
-        let mut refused = Vec::new();
-        for _ in 0..(REAL.young_ms + 1_000) / 50 {
+        // More than one call decides, and of the last some.
+        let limit = MOST_NEEDS + 2;
+        let most = i64::try_from(limit).unwrap();
+        let mut fleet = Fleet::under(REAL, 1, What::Requests, most, policy);
+        let mut asked = 0;
+        let (mut given, mut refused) = (Vec::new(), Vec::new());
+        while fleet.now_ms < REAL.young_ms + 1_000 {
             fleet.now_ms += 50;
             let now = fleet.now();
             let router = &mut fleet.routers[0];
             if let Next::Send(call) = router.state.next(now, now.unix_ms) {
                 router.out = Some(call);
+            }
+            // While a call is out, and while none is.
+            let more = asked..(asked + 10).min(limit + 10);
+            asked = more.end;
+            for n in more {
+                let wants = vec![(Arc::clone(&router.cell), 1)];
+                router.state.ask(now, wants, n);
             }
             fleet.exchange(0, Fate::Delivered);
             for (n, answer) in fleet.routers[0].state.answers() {
@@ -641,10 +643,45 @@ fn what_a_young_ledger_will_decide_is_waited_for_in_the_order_it_was_asked() {
         }
         let mut first: Vec<_> = given.iter().map(|(n, _)| *n).collect();
         first.sort_unstable();
-        assert_eq!(first, [0, 1, 2]);
+        assert_eq!(first, Vec::from_iter(0..limit));
         refused.sort_unstable();
-        assert_eq!(refused, [(3, true), (4, true)], "by the ledger itself");
+        let last = (limit..limit + 10).map(|n| (n, true));
+        assert_eq!(refused, Vec::from_iter(last), "by the ledger itself");
     }
+}
+
+#[test]
+fn what_a_router_holds_stays_its_own_while_others_wait_for_a_young_ledger() {
+    let mut fleet = Fleet::under(REAL, 1, What::Parallel, 4, WhenRedisAway::Refuse);
+    fleet.pass(6_000);
+    for _ in 0..4 {
+        fleet.step(Step::Start(0, 1));
+        fleet.pass(100);
+    }
+    assert_eq!(fleet.in_flight(), 4);
+    fleet.ledger = Ledger::default();
+    fleet.pass(1_500);
+    fleet.step(Step::Start(0, 1));
+    fleet.pass(500);
+    assert!(fleet.routers[0].state.waits());
+    // Whoever comes when one of them ends has its place, as if nobody waited.
+    fleet.step(Step::Finish(0, 0));
+    fleet.pass(500);
+    fleet.step(Step::Start(0, 1));
+    assert_eq!((fleet.in_flight(), fleet.routers[0].refused), (4, 0));
+}
+
+#[test]
+fn who_has_left_is_not_given_what_somebody_else_waits_for() {
+    let mut fleet = Fleet::under(REAL, 1, What::Parallel, 1, WhenRedisAway::LocalShare);
+    fleet.pass(1_000);
+    fleet.step(Step::Start(0, 1));
+    fleet.step(Step::Start(0, 1));
+    fleet.pass(1_000);
+    let state = &mut fleet.routers[0].state;
+    state.forget_asks(|n| *n == 1);
+    fleet.pass(REAL.young_ms);
+    assert_eq!((fleet.in_flight(), fleet.routers[0].refused), (1, 0));
 }
 
 #[test]
