@@ -855,12 +855,12 @@ async fn an_account_of_a_newer_version_is_neither_let_in_nor_written_over() {
         .set("access.require_key=true")
         .start()
         .await;
-    let (key, id) = key(&herd, json!({"rpm": 1000})).await;
+    let (key, id) = key(&herd, json!({"rpm": 1_000_000})).await;
     assert_eq!(
         ask(&herd, "/api/chat", &key, &chat(false)).await.status,
         200
     );
-    let newer = r#"{"rpm":1000,"requests_per_fortnight":3}"#;
+    let newer = r#"{"rpm":1000000,"requests_per_fortnight":3}"#;
     crate::spend::sql(
         &herd,
         &format!(
