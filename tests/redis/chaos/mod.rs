@@ -280,15 +280,15 @@ impl Gate {
                 self.filler = None;
             }
             Network::BlackHole => {
-                let listener = self.listening().await;
-                // A queue for nobody takes one; from then on the kernel ignores who knocks.
-                SockRef::from(listener).listen(0).expect("no backlog");
-                self.filler = TcpStream::connect(self.addr).await.ok();
+                self.admit(BACKLOG).await;
+                if self.filler.is_none() {
+                    // Behind whoever waits already, while there is room for it.
+                    self.filler = TcpStream::connect(self.addr).await.ok();
+                }
+                // A queue for nobody that holds somebody: from now on the kernel ignores who knocks.
+                self.admit(0).await;
             }
-            _ => {
-                let listener = self.listening().await;
-                SockRef::from(listener).listen(BACKLOG).expect("a backlog");
-            }
+            _ => self.admit(BACKLOG).await,
         }
         self.shared.network.send_replace(network);
         if network == Network::Refusing {
@@ -296,11 +296,13 @@ impl Gate {
         }
     }
 
-    async fn listening(&mut self) -> &TcpListener {
+    /// So many may wait to be accepted.
+    async fn admit(&mut self, backlog: i32) {
         if self.listener.is_none() {
             self.listener = Some(listen(self.addr).await);
         }
-        self.listener.as_ref().expect("a listener")
+        let listener = self.listener.as_ref().expect("a listener");
+        SockRef::from(listener).listen(backlog).expect("a backlog");
     }
 }
 
