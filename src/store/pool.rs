@@ -39,9 +39,7 @@ impl Pool {
             other => Err(Error::Unsupported(other.to_owned())),
         }
     }
-}
 
-impl Pool {
     /// Whether others see what was committed before a crash would leave it there.
     pub(super) fn shows_commits_early(&self) -> bool {
         match self {

@@ -9,7 +9,8 @@
 //! How much is kept ready follows use: twice as much each time a share ran low, half as much whenever
 //! most of it lay idle, nothing when all of it did. Far from a limit a router has what it needs at hand. Close to one
 //! the ledger gives less and less in advance, down to nothing, and every request is decided where all
-//! routers meet: it then waits for one reply of Redis, at most [`PATIENCE`], unless that is young.
+//! routers meet: it then waits for one reply of Redis, at most [`PATIENCE`], unless the ledger is
+//! young (see below).
 //!
 //! **What a limit means.** Reported spending, what the database knows, and what all routers hold
 //! never exceed it, except by what requests used beyond their reservation and no free share of

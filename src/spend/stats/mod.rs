@@ -40,7 +40,7 @@ pub struct SpendStats {
     pub(super) on_disk_only: AtomicU64,
     /// Records whose tokens or price nobody believes, written down as the most that is believed.
     pub(super) capped: AtomicU64,
-    /// How large the journal it may grow.
+    /// How large the journal may grow.
     pub(super) journal_limit: AtomicU64,
     pub(super) journal_errors: AtomicU64,
     pub(super) flush_errors: AtomicU64,

@@ -2,7 +2,9 @@
 
 mod drills;
 mod interleavings;
+mod loading;
 mod simulated_disk;
+mod withholding;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -44,6 +46,17 @@ fn record(number: u32) -> UsageRecord {
         charge: Charge::default(),
         failed: false,
     }
+}
+
+fn answers(answers: Vec<Answer>) -> Vec<Result<(), NotRecorded>> {
+    answers
+        .into_iter()
+        .map(|mut answer| answer.try_recv().expect("answered"))
+        .collect()
+}
+
+fn ids(batches: &[Arc<SealedBatch>]) -> Vec<BatchId> {
+    batches.iter().map(|batch| batch.id).collect()
 }
 
 fn numbers(batches: &[Arc<SealedBatch>]) -> Vec<i64> {
