@@ -32,13 +32,15 @@ check: fmt lint doc deny ## everything that needs no running program
 fmt:
 	cargo fmt --check
 
+# Tests have all features. The product has fewer, of the one crate that has any.
 lint:
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked -p herdsman-multidb -- -D warnings
 
 # Modules speak of their private parts: what is documented here is the inside of a program.
 doc:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
-		cargo doc --locked --no-deps --document-private-items
+		cargo doc --locked --workspace --no-deps --document-private-items
 
 # Without advisories: their database is a git repository beyond the package registries, and one
 # published overnight would break a change that has nothing to do with it. `make audit` asks it.
@@ -50,11 +52,11 @@ audit: $(DENY_STAMP) ## known vulnerabilities; needs github.com
 
 test: tools ## unit, integration and documentation tests
 	if cargo nextest --version >/dev/null 2>&1; then \
-		cargo nextest run --locked; \
+		cargo nextest run --locked --workspace; \
 	else \
-		cargo test --locked --lib --bins --tests; \
+		cargo test --locked --workspace --lib --bins --tests; \
 	fi
-	cargo test --locked --doc
+	cargo test --locked --workspace --doc
 
 # By seed: `make storm SEED=n` repeats one. Not with nextest, which ends what takes minutes.
 STORMS := storm::sqlite_is_exact_after_a_storm storm::postgres_is_exact_after_a_storm \
@@ -69,7 +71,7 @@ storm: tools ## counting in a storm: routers killed for minutes, on each databas
 	done
 
 bench: bench-tools ## what a request costs, beside HAProxy and nginx in the same run
-	cargo bench --locked
+	cargo bench --locked --workspace --bench "*"
 
 run: ## the router, with ./config.toml
 	cargo run --release --locked

@@ -7,7 +7,6 @@
 //! and is given as records per second for 50 requests of each key.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
-#![expect(clippy::panic, reason = "a bench that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "its result")]
 
 use std::path::Path;
@@ -18,14 +17,10 @@ use herdsman::domain::{EntityKind, TokenCounts};
 use herdsman::store::{
     BatchId, BatchRow, DailyRow, Error, Flush, SealedBatch, SpendRow, SpendSums, Store,
 };
-use server::{Flavor, Server, Setup};
+use herdsman_test_support::sql::{Flavor, Server, Setup};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
-
-#[path = "../tests/sql/server/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "written for tests, too")]
-mod server;
 
 const KEYS: usize = 10_000;
 const RECORDS_OF_A_KEY: usize = 50;

@@ -8,13 +8,16 @@
 //! |---|---|
 //! | 0 | [`domain`] |
 //! | 1 | [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
-//! | 2 | [`simulator`], [`upstream`], [`store`], [`multidb`] |
+//! | 2 | [`upstream`], [`store`] |
 //! | 3 | [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`] |
 //! | 6 | [`http`] |
 //! | 7 | [`app`] |
 //! | 8 | [`cli`] and `main` |
+//!
+//! What stands without the product is a crate in `crates/`: the client of several Redis databases
+//! ([`herdsman_multidb`]) and the simulated Ollama server ([`herdsman_simulator`]).
 
 pub mod access;
 pub mod app;
@@ -26,10 +29,8 @@ pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod metrics;
-pub mod multidb;
 pub mod protocol;
 pub mod routing;
-pub mod simulator;
 pub mod spend;
 pub mod store;
 pub mod supervision;

@@ -16,18 +16,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use source::{Source, all_sources, blanked, files, folders, imports, name_of, root, sources};
+use source::{
+    Source, all_sources, blanked, files, folders, imports, name_of, root, shipped_sources, sources,
+};
 
-/// Which module may import which. Whatever is not listed is upward or sideways.
+/// Which module of the product may import which. Whatever is not listed is upward or sideways.
 const FLOORS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("config", &["domain"]),
     ("metrics", &["domain"]),
-    ("multidb", &[]),
     ("protocol", &["domain"]),
     ("routing", &["domain"]),
     ("supervision", &["domain"]),
-    ("simulator", &["domain", "protocol"]),
     ("upstream", &["domain", "config", "protocol", "metrics"]),
     ("store", &["domain", "config"]),
     ("cluster", &["domain", "config", "supervision"]),
@@ -70,7 +70,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "http",
         &[
             "domain", "config", "metrics", "protocol", "gateway", "fleet", "usage", "spend",
-            "store", "access", "multidb",
+            "store", "access",
         ],
     ),
     (
@@ -83,10 +83,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "protocol",
             "routing",
             "supervision",
-            "simulator",
             "upstream",
             "store",
-            "multidb",
             "cluster",
             "fleet",
             "usage",
@@ -97,17 +95,17 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &[
-            "access",
-            "app",
-            "config",
-            "simulator",
-            "store",
-            "spend",
-            "domain",
-        ],
+        &["access", "app", "config", "store", "spend", "domain"],
     ),
     ("main", &["cli"]),
+];
+
+/// Which crate may depend on which, and only the product, which is built on all of them, on more.
+/// For its tests any may have `herdsman-test-support`, and itself with other features.
+const CRATES: &[(&str, &[&str])] = &[
+    ("herdsman-multidb", &[]),
+    ("herdsman-simulator", &[]),
+    ("herdsman-test-support", &[]),
 ];
 
 /// The longest a file may be without its tests.
@@ -177,10 +175,48 @@ fn the_plan_is_complete_and_has_no_cycle() {
 }
 
 #[test]
+fn no_crate_depends_on_the_product_or_on_what_it_may_not() {
+    let crates: BTreeMap<_, _> = CRATES.iter().copied().collect();
+    let mut wrong = Vec::new();
+    let mut found = BTreeSet::new();
+    for folder in folders(&root().join("crates")) {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let name = manifest["package"]["name"].as_str().unwrap().to_owned();
+        let allowed = crates
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("{name} stands in no plan"));
+        let ours = |table: &str| -> Vec<String> {
+            let table = manifest.get(table).and_then(toml::Value::as_table);
+            let names = table.into_iter().flat_map(toml::Table::keys);
+            names
+                .filter(|name| name.starts_with("herdsman"))
+                .cloned()
+                .collect()
+        };
+        for other in ours("dependencies") {
+            if !allowed.contains(&other.as_str()) {
+                wrong.push(format!("{name} may not depend on {other}"));
+            }
+        }
+        for other in ours("dev-dependencies") {
+            if other != name && other != "herdsman-test-support" {
+                wrong.push(format!("the tests of {name} may not depend on {other}"));
+            }
+        }
+        found.insert(name);
+    }
+    assert_none(&wrong);
+    let planned: BTreeSet<_> = crates.keys().map(|name| (*name).to_owned()).collect();
+    assert_eq!(found, planned, "crates/ against the plan");
+}
+
+#[test]
 fn every_module_begins_with_what_it_owns() {
-    let wrong: Vec<_> = sources("src")
+    let wrong: Vec<_> = all_sources()
         .into_iter()
-        .filter(|file| !file.is_test() && !file.text.starts_with("//! "))
+        .filter(|file| file.name.contains("src/") && !file.is_test())
+        .filter(|file| !file.text.starts_with("//! "))
         .map(|file| format!("{} has no module documentation", file.name))
         .collect();
     assert_none(&wrong);
@@ -218,7 +254,7 @@ fn every_name_says_something() {
 #[test]
 fn who_knows_one_actor_knows_all() {
     let mut wrong = Vec::new();
-    for file in sources("src") {
+    for file in shipped_sources() {
         let Some(folder) = file.name.strip_suffix("/actor.rs") else {
             continue;
         };
@@ -236,7 +272,7 @@ fn who_knows_one_actor_knows_all() {
 #[test]
 fn shipped_code_does_not_unwrap() {
     let mut wrong = Vec::new();
-    for file in sources("src").iter().filter(|file| !file.is_test()) {
+    for file in shipped_sources() {
         for (number, line) in file.shipped().code.lines().enumerate() {
             if line.contains(".unwrap()") {
                 wrong.push(format!("{}:{} unwraps", file.name, number + 1));
@@ -260,16 +296,14 @@ fn what_decides_is_pure() {
         "std::env",
         "fastrand::",
     ];
-    let pure = |file: &Source| {
-        ["domain", "protocol", "routing"].contains(&file.module())
+    let pure = |file: &&Source| {
+        (file.name.starts_with("src/")
+            && ["domain", "protocol", "routing"].contains(&file.module()))
             || file.name.ends_with("/state.rs")
             || file.name.contains("/state/")
     };
     let mut wrong = Vec::new();
-    for file in sources("src")
-        .iter()
-        .filter(|file| pure(file) && !file.is_test())
-    {
+    for file in shipped_sources().iter().filter(pure) {
         let shipped = file.shipped();
         for effect in EFFECTS
             .iter()
@@ -336,9 +370,17 @@ fn every_database_has_the_same_migrations() {
 
 #[test]
 fn the_licence_is_apache_2() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let manifest: toml::Table = manifest.parse().unwrap();
-    assert_eq!(manifest["package"]["license"].as_str(), Some("Apache-2.0"));
+    let manifest = |path: PathBuf| -> toml::Table {
+        let text = fs::read_to_string(path.join("Cargo.toml")).unwrap();
+        text.parse().unwrap()
+    };
+    let project = manifest(root());
+    let licence = project["workspace"]["package"]["license"].as_str();
+    assert_eq!(licence, Some("Apache-2.0"));
+    for package in folders(&root().join("crates")).into_iter().chain([root()]) {
+        let inherits = manifest(package)["package"]["license"]["workspace"].as_bool();
+        assert_eq!(inherits, Some(true));
+    }
     let licence = fs::read_to_string(root().join("LICENSE")).unwrap();
     assert!(licence.contains("Apache License") && licence.contains("Version 2.0, January 2004"));
 }

@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use herdsman::multidb::{DatabaseConfig, MultiDb, MultiDbConfig};
 use herdsman::spend::{Durability, Options, Redis, Spend};
 use herdsman::store::Store;
+use herdsman_multidb::{DatabaseConfig, MultiDb, MultiDbConfig};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::TaskTracker;
 
 use super::process::{cpu, resident};
-use super::real_redis;
-use super::real_sql::Flavor;
 use super::records::Names;
 use super::{durable, length};
+use herdsman_test_support::redis;
+use herdsman_test_support::sql::Flavor;
 
 const ROUTERS: u64 = 20;
 const PER_SECOND: u64 = 50_000;
@@ -31,7 +31,7 @@ const EVERY: Duration = Duration::from_millis(20);
 pub async fn measure(flavor: Flavor) {
     let server = tokio::task::spawn_blocking(move || durable(flavor));
     let server = Arc::new(server.await.unwrap());
-    let redis = real_redis::Server::start().await;
+    let redis = redis::Server::start().await;
     let dir = tempfile::tempdir_in(".").unwrap();
     let tracker = TaskTracker::new();
     let mut routers = Vec::new();
@@ -184,7 +184,7 @@ struct Before {
 }
 
 impl Before {
-    fn now(routers: &[Spend], server: &super::real_sql::Server) -> Self {
+    fn now(routers: &[Spend], server: &herdsman_test_support::sql::Server) -> Self {
         let metric = |name| routers.iter().map(|router| metric(router, name)).sum();
         Self {
             recorded: sum(routers, |stats| stats.recorded()),

@@ -27,23 +27,12 @@ use herdsman::store::Store;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "shared; a bench kills and breaks nothing"
-)]
-#[path = "../../tests/redis/mod.rs"]
-mod real_redis;
-#[expect(dead_code, unused_imports, reason = "shared; a bench kills nobody")]
-#[path = "../../tests/sql/server/mod.rs"]
-mod real_sql;
-
 /// As in the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+use herdsman_test_support::sql::{Flavor, Server, Setup};
 use process::cpu;
-use real_sql::{Flavor, Server, Setup};
 use records::Names;
 
 const RECORDS: u64 = 200_000;

@@ -14,12 +14,12 @@ use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
 use crate::gateway::{self, Gateway, Meters};
 use crate::http::{self, Admin, Front, Limits, Origins, State};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
-use crate::multidb::{Idempotent, MultiDb};
 use crate::spend::{self, Spend};
 use crate::store::{self, Store};
 use crate::supervision::Backoff;
 use crate::upstream::{Client, Target};
 use crate::usage::{Running, Usage};
+use herdsman_multidb::{Idempotent, MultiDb};
 
 /// What `auto` means until it can be measured: Ollama's own default of older releases.
 const AUTO_SLOTS: u32 = 4;

@@ -27,8 +27,8 @@ use crate::config::{Config, Problem};
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::http::{Admin, Server};
-use crate::multidb::MultiDb;
 use crate::spend::Spend;
+use herdsman_multidb::MultiDb;
 use lock::DirLock;
 use signals::Told;
 

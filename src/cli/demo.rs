@@ -17,7 +17,7 @@ use super::interrupt::interrupted;
 use super::output::Output;
 use crate::app::App;
 use crate::config::{Config, Endpoint, InvalidUrl};
-use crate::simulator::{self, Model, Simulator};
+use herdsman_simulator::{Model, Simulator};
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -64,16 +64,16 @@ impl Arguments {
 }
 
 /// A fast one, a large one and a small one; `llama3.2` is on all of them.
-fn servers() -> [simulator::Config; 3] {
-    let server = |node: &str, models: Vec<Model>| simulator::Config {
+fn servers() -> [herdsman_simulator::Config; 3] {
+    let server = |node: &str, models: Vec<Model>| herdsman_simulator::Config {
         node: node.to_owned(),
         models,
         default_predict: 64,
         prefill_tokens_per_second: 4000.0,
-        ..simulator::Config::default()
+        ..herdsman_simulator::Config::default()
     };
     [
-        simulator::Config {
+        herdsman_simulator::Config {
             parallel: 4,
             load: Duration::from_millis(800),
             decode_interval: Duration::from_millis(8),
@@ -85,7 +85,7 @@ fn servers() -> [simulator::Config; 3] {
                 ],
             )
         },
-        simulator::Config {
+        herdsman_simulator::Config {
             parallel: 8,
             load: Duration::from_secs(3),
             decode_interval: Duration::from_millis(15),
@@ -94,7 +94,7 @@ fn servers() -> [simulator::Config; 3] {
                 vec![Model::named("llama3.2"), Model::named("gpt-oss:120b")],
             )
         },
-        simulator::Config {
+        herdsman_simulator::Config {
             parallel: 1,
             load: Duration::from_millis(1500),
             decode_interval: Duration::from_millis(40),

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Failure;
 use super::interrupt::interrupted;
 use super::output::Output;
-use crate::simulator::{Config, Model, Simulator};
+use herdsman_simulator::{Config, Model, Simulator};
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {

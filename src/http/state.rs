@@ -8,9 +8,9 @@ use super::admin::Admin;
 use crate::access::Access;
 use crate::gateway::Gateway;
 use crate::metrics::Registry;
-use crate::multidb::MultiDb;
 use crate::spend::Spend;
 use crate::store::Store;
+use herdsman_multidb::MultiDb;
 
 /// Shared by all handlers; cheap to clone.
 #[derive(Clone, Debug)]

@@ -25,16 +25,31 @@ impl Source {
             .any(|part| part == "tests" || part == "tests.rs")
     }
 
+    /// Whether it is compiled into what users run: not a test, a bench, or what those share.
+    pub(crate) fn is_shipped(&self) -> bool {
+        let folders: Vec<&str> = self.name.split('/').collect();
+        let in_source = matches!(folders[..], ["src", ..] | ["crates", _, "src", ..]);
+        in_source && !self.is_test() && !self.name.starts_with("crates/test-support/")
+    }
+
+    /// The path from the folder of its crate's root.
+    fn path_in_crate(&self) -> &str {
+        match self.name.split_once("src/") {
+            Some((_, path)) => path,
+            None => &self.name,
+        }
+    }
+
     /// The first module below the root: `fleet` for `src/fleet/registry/mod.rs`.
     pub(crate) fn module(&self) -> &str {
-        let path = self.name.strip_prefix("src/").unwrap_or(&self.name);
+        let path = self.path_in_crate();
         let first = path.split('/').next().unwrap_or(path);
         first.trim_end_matches(".rs")
     }
 
     /// How many `super::` lead to the root of the crate.
     pub(crate) fn depth(&self) -> usize {
-        let path = self.name.strip_prefix("src/").unwrap_or(&self.name);
+        let path = self.path_in_crate();
         let steps = path.split('/').count();
         if path.ends_with("/mod.rs") {
             steps - 1
@@ -181,10 +196,17 @@ fn first_names(path: &str) -> Vec<String> {
 }
 
 pub(crate) fn all_sources() -> Vec<Source> {
-    ["src", "tests", "benches"]
+    ["src", "tests", "benches", "crates"]
         .into_iter()
         .flat_map(sources)
         .collect()
+}
+
+/// What is not a test: of the product, and of every crate.
+pub(crate) fn shipped_sources() -> Vec<Source> {
+    let mut found = all_sources();
+    found.retain(Source::is_shipped);
+    found
 }
 
 pub(crate) fn sources(folder: &str) -> Vec<Source> {
@@ -208,7 +230,7 @@ pub(crate) fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     for path in entries(folder) {
         let name = name_of(&path);
         if path.is_dir() {
-            let skipped = name.starts_with("target") || name == ".git" || name == ".tools";
+            let skipped = name.starts_with("target") || name == ".git";
             if !skipped {
                 found.extend(files(&path, endings));
             }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use herdsman::domain::{EntityKind, UNATTRIBUTED};
-use herdsman::simulator::{Fault, Model};
 use herdsman::store::Store;
+use herdsman_simulator::{Fault, Model};
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};

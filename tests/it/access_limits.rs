@@ -12,8 +12,8 @@ use herdsman::domain::{
 use tokio::time::{Instant, sleep};
 
 use crate::access_shared::{Fleet, KEY, Plan, budget, unix_now, wrote};
-use crate::redis_process::Server;
 use crate::support::{PATIENCE, eventually};
+use herdsman_test_support::redis::Server;
 
 const CUSTOMER: &str = "customer 7";
 const TAG: &str = "night";

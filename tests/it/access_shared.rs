@@ -23,8 +23,8 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
-use crate::redis_process::Server;
 use crate::support::{PATIENCE, eventually};
+use herdsman_test_support::redis::Server;
 
 pub const KEY: &str = "sk-one-key-of-several-routers";
 

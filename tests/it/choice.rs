@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use herdsman::simulator::{Fault, Model, Simulator};
+use herdsman_simulator::{Fault, Model, Simulator};
 use serde_json::{Value, json};
 
 use crate::support::{Herd, Plan, eventually};

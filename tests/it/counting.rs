@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herdsman::simulator::prompt_tokens;
+use herdsman_simulator::prompt_tokens;
 use serde_json::{Value, json};
 
 use crate::support::{Plan, eventually};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use herdsman::simulator::Fault;
+use herdsman_simulator::Fault;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

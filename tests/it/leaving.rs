@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herdsman::simulator::Fault;
+use herdsman_simulator::Fault;
 use serde_json::{Value, json};
 
 use crate::support::{Herd, Plan, eventually};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herdsman::simulator::{Fault, Model};
+use herdsman_simulator::{Fault, Model};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -102,7 +102,7 @@ async fn lists_do_not_wait_for_a_silent_server() {
     );
     herd.servers
         .iter()
-        .for_each(herdsman::simulator::Simulator::clear_faults);
+        .for_each(herdsman_simulator::Simulator::clear_faults);
     herd.finish().await;
 }
 

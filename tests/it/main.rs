@@ -17,13 +17,6 @@ mod kill;
 mod leaving;
 mod lists;
 mod redis;
-#[path = "../redis/mod.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "written for more than these tests"
-)]
-mod redis_process;
 mod reload;
 mod serving;
 mod spend;

@@ -4,8 +4,9 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::redis_process::{Port, Server};
 use crate::support::{Herd, PATIENCE, Plan};
+use herdsman_test_support::Port;
+use herdsman_test_support::redis::Server;
 
 fn chat() -> Value {
     json!({"model": "llama3.2", "stream": false, "messages": [{"role": "user", "content": "hi there"}]})

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use herdsman::simulator::{Config, Model, Simulator};
+use herdsman_simulator::{Config, Model, Simulator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

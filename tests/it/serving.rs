@@ -1,6 +1,6 @@
 //! Every call goes to one server, and its answer comes back as it was.
 
-use herdsman::simulator::Model;
+use herdsman_simulator::Model;
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};

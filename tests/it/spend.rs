@@ -7,8 +7,8 @@ use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::redis_process::Server;
 use crate::support::{Answer, Herd, PATIENCE, Plan};
+use herdsman_test_support::redis::Server;
 
 /// Every call, with nothing wrong about it.
 const CALLS: [&str; 4] = [

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use herdsman::domain::ModelName;
-use herdsman::simulator::{Fault, Model};
+use herdsman_simulator::{Fault, Model};
 use serde_json::json;
 
 use crate::support::{Herd, Plan, eventually};
@@ -61,7 +61,7 @@ async fn after_a_storm_of_aborts_faults_and_deaths_everything_is_as_it_was() {
 
     herd.servers
         .iter()
-        .for_each(herdsman::simulator::Simulator::clear_faults);
+        .for_each(herdsman_simulator::Simulator::clear_faults);
     herd.at_rest().await;
     for server in &herd.servers {
         let counters = server.counters();

@@ -7,8 +7,9 @@ use diesel::{Connection as _, SqliteConnection};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::redis_process::{Chaos, Network, Server};
 use crate::support::Plan;
+use herdsman_test_support::redis::Server;
+use herdsman_test_support::{Chaos, Network};
 
 /// Neither Redis nor the database takes anything: an answer ends within the bound, frees its slot, and
 /// is counted once when the database is back.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::real_redis::Cluster;
 use crate::support::{On, Stage, eventually};
+use herdsman_test_support::redis::Cluster;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_goes_over_a_cluster_and_its_leaders_follow_one_another() {

@@ -10,9 +10,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::real_redis::Server;
-use crate::real_sql::Rows;
 use crate::support::{Database, On, Router, Stage, record};
+use herdsman_test_support::redis::Server;
+use herdsman_test_support::sql::Rows;
 
 /// The last rows of a flush, and then the first.
 const BACKWARDS: [Rows<'_>; 3] = [

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use redis::streams::StreamRangeReply;
 
-use crate::real_redis::Network;
 use crate::support::{On, Plan, Router, Stage, eventually};
+use herdsman_test_support::Network;
 
 /// Only an append has the text of a batch in it.
 const APPEND: &str = "\"records\":";

@@ -7,8 +7,8 @@ use futures_util::FutureExt as _;
 use herdsman::spend::Durability;
 use tokio::time::{Instant, timeout};
 
-use crate::real_redis::Network;
 use crate::support::{On, Plan, SOON, Stage, eventually, record};
+use herdsman_test_support::Network;
 
 fn careful(plan: Plan) -> Plan {
     Plan {

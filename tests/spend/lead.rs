@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::real_redis::{Network, Server};
 use crate::support::{On, Router, Stage, eventually};
+use herdsman_test_support::Network;
+use herdsman_test_support::redis::Server;
 
 fn leaders(routers: &[Router]) -> usize {
     routers.iter().filter(|router| router.leads()).count()

@@ -8,8 +8,9 @@ use herdsman::domain::{Account, AccountKind, EntityKind, Payer, TokenCounts, Usa
 use herdsman::spend::{Durability, NotRecorded, StreamLimits};
 use herdsman::store::{Saved, Upon};
 
-use crate::real_redis::{Network, Plan as RedisPlan, Server};
 use crate::support::{Database, On, SOON, Stage, eventually, record};
+use herdsman_test_support::Network;
+use herdsman_test_support::redis::{Plan as RedisPlan, Server};
 
 const STREAM: &str = "{test:spend}:batches";
 /// Whoever comes first may.

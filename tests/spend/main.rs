@@ -8,17 +8,6 @@
     reason = "a storm that fails is found again by its seed"
 )]
 
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "shared; not every test needs all of it"
-)]
-#[path = "../redis/mod.rs"]
-mod real_redis;
-#[expect(dead_code, reason = "shared; not every test needs all of it")]
-#[path = "../sql/server/mod.rs"]
-mod real_sql;
-
 mod alerts;
 mod cluster;
 mod contended;

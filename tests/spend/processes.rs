@@ -7,8 +7,8 @@ use herdsman::spend::recover;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use crate::real_redis::{Chaos, Network};
 use crate::support::{OF_A_LIFE, On, Plan, Process, SOON, Stage, be_a_router, eventually};
+use herdsman_test_support::{Chaos, Network};
 
 const CLIENTS: u64 = 16;
 

@@ -6,8 +6,8 @@ use herdsman::spend::Spend;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-use crate::real_redis::Network;
 use crate::support::{On, Stage, eventually};
+use herdsman_test_support::Network;
 
 /// One metric, as Prometheus would read it.
 fn metric(spend: &Spend, name: &str) -> i64 {

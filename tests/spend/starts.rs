@@ -8,8 +8,8 @@ use herdsman::store::Store;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::real_sql::{Flavor, Server};
 use crate::support::{Books, eventually, record};
+use herdsman_test_support::sql::{Flavor, Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_serves_and_counts_and_makes_its_tables_when_the_database_is_there() {

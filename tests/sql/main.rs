@@ -1,15 +1,11 @@
 //! The program on real database servers.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::panic, reason = "a test that cannot go on fails")]
-
-#[expect(dead_code, unused_imports, reason = "written for more than this")]
-mod server;
 
 use std::process::{Command, Output, Stdio};
 
+use herdsman_test_support::sql::{Flavor, PASSWORD, Server};
 use serde_json::Value;
-use server::{Flavor, PASSWORD, Server};
 
 const BOTH: [Flavor; 2] = [Flavor::Postgres, Flavor::MariaDb];
 

@@ -5,7 +5,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::multidb::{CircuitState, MultiDb};
+use herdsman_multidb::{CircuitState, MultiDb};
 
 /// Collects for one client, when a scraper asks.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Collector for Gauges {
         let mut switches =
             encoder.encode_descriptor("redis_switches", help, None, counter.metric_type())?;
         for (switch, count) in &metrics.switches {
-            let name = |database: &Option<crate::multidb::Database>| {
+            let name = |database: &Option<herdsman_multidb::Database>| {
                 database
                     .as_ref()
                     .map(ToString::to_string)

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::Error;
 use crate::config::{self, DatabaseKind};
-use crate::multidb::{
+pub(super) use gauges::Gauges as RedisGauges;
+use herdsman_multidb::{
     CommandRetry, DatabaseConfig, HealthCheck, HealthCheckPolicy, InitialHealthCheckPolicy,
     LagAwareConfig, LagAwareHealthCheck, MultiDb, MultiDbConfig, PingHealthCheck,
     WritableHealthCheck,
 };
-pub(super) use gauges::Gauges as RedisGauges;
 
 /// Connects to the databases, as far as they are there.
 pub(super) async fn connect(redis: &config::Redis) -> Result<MultiDb, Error> {
@@ -130,7 +130,7 @@ fn lag(redis: &config::Redis) -> Result<Option<Arc<LagAwareHealthCheck>>, Error>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::multidb::Server;
+    use herdsman_multidb::Server;
 
     #[test]
     fn further_nodes_are_spoken_to_like_the_first() {

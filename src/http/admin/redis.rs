@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{InPath, Object, Outcome, Problem, Route, answer};
 use crate::http::State;
-use crate::multidb::{CircuitState, DatabaseId, DatabaseStatus, Error, Metrics, MultiDb};
+use herdsman_multidb::{CircuitState, DatabaseId, DatabaseStatus, Error, Metrics, MultiDb};
 
 const ALL: &str = "/admin/redis";
 const ACTIVE: &str = "/admin/redis/{id}/active";

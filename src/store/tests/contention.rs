@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use server_process::{Operator, Rows};
+use herdsman_test_support::sql::{Operator, Rows};
 
 /// Routers that write at once.
 const WRITERS: u64 = 20;

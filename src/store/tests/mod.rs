@@ -21,11 +21,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{EntityKind, ModelName, TokenCounts};
-use server_process::{Flavor, Server};
-
-#[path = "../../../tests/sql/server/mod.rs"]
-#[expect(dead_code, reason = "written for benches, too")]
-mod server_process;
+use herdsman_test_support::sql::{Flavor, Server};
 
 /// Which database a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

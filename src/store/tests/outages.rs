@@ -35,7 +35,11 @@ async fn a_server_that_was_killed_is_found_again_without_a_restart() {
                 .await
                 .unwrap_err();
             assert!(matches!(away, Error::Unavailable(_)), "{away:?}");
-            assert!(!away.to_string().contains(server_process::PASSWORD));
+            assert!(
+                !away
+                    .to_string()
+                    .contains(herdsman_test_support::sql::PASSWORD)
+            );
             let away = store.token_counts().await.unwrap_err();
             assert!(matches!(away, Error::Unavailable(_)), "{away:?}");
         }

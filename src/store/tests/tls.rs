@@ -1,5 +1,5 @@
 use super::*;
-use server_process::Setup;
+use herdsman_test_support::sql::Setup;
 
 /// Each address with what is to come of it: `None` where it has to work.
 async fn tried(server: &Server, host: &str, query: &str) -> Option<Error> {

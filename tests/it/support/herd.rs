@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use herdsman::app::App;
 use herdsman::config::{self, Config, EndpointUrl, LoadArgs};
-use herdsman::simulator::{self, Model, Simulator};
+use herdsman_simulator::{Model, Simulator};
 use http::{Method, Request};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
@@ -19,7 +19,7 @@ use super::{Answer, PATIENCE, Stream, eventually};
 
 /// What a test wants, before it starts.
 pub struct Plan {
-    servers: Vec<simulator::Config>,
+    servers: Vec<herdsman_simulator::Config>,
     settings: Vec<String>,
     endpoints: Vec<Change>,
     redis: Option<config::Redis>,
@@ -39,11 +39,11 @@ pub struct Herd {
 impl Plan {
     /// `n` equal servers named `gpu-0` and so on, each with the model `llama3.2`.
     pub fn servers(n: usize) -> Self {
-        let server = |i| simulator::Config {
+        let server = |i| herdsman_simulator::Config {
             node: format!("gpu-{i}"),
             models: vec![Model::named("llama3.2")],
             default_predict: 8,
-            ..simulator::Config::default()
+            ..herdsman_simulator::Config::default()
         };
         Self {
             servers: (0..n).map(server).collect(),
@@ -54,13 +54,13 @@ impl Plan {
     }
 
     /// Changes every server.
-    pub fn each(mut self, change: impl Fn(&mut simulator::Config)) -> Self {
+    pub fn each(mut self, change: impl Fn(&mut herdsman_simulator::Config)) -> Self {
         self.servers.iter_mut().for_each(change);
         self
     }
 
     /// Changes one server.
-    pub fn server(mut self, i: usize, change: impl Fn(&mut simulator::Config)) -> Self {
+    pub fn server(mut self, i: usize, change: impl Fn(&mut herdsman_simulator::Config)) -> Self {
         change(&mut self.servers[i]);
         self
     }

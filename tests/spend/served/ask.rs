@@ -1,6 +1,6 @@
 //! What request `n` asks for, what a whole answer to it says, and what of it is in some bytes.
 
-use herdsman::simulator::prompt_tokens;
+use herdsman_simulator::prompt_tokens;
 use serde_json::{Value, json};
 
 use super::servers::{LONGEST, MODELS, Priced};

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::real_redis::Port;
 use crate::support::{Database, Plan, eventually};
+use herdsman_test_support::Port;
 
 /// Lines of its log that are shown when a test fails.
 const LAST_WORDS: usize = 40;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use herdsman::simulator::{Config, Model, Simulator};
+use herdsman_simulator::{Config, Model, Simulator};
 
 /// No answer is longer.
 pub const LONGEST: u64 = 24;

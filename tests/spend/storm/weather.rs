@@ -9,8 +9,9 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
 use super::COUNT;
-use crate::real_redis::{Network, Plan as RedisPlan, Server};
 use crate::support::{Database, On, Plan, Stage, eventually};
+use herdsman_test_support::Network;
+use herdsman_test_support::redis::{Plan as RedisPlan, Server};
 
 /// What can happen.
 #[derive(Clone, Copy, Debug)]

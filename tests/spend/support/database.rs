@@ -10,8 +10,8 @@ use herdsman::store::{SQLITE_FILE, Store};
 use tempfile::TempDir;
 
 use super::looked;
-use crate::real_redis::Chaos;
-use crate::real_sql::{Flavor, Operator, Server};
+use herdsman_test_support::Chaos;
+use herdsman_test_support::sql::{Flavor, Operator, Server};
 
 /// Which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

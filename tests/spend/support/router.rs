@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use herdsman::cluster::Late;
-use herdsman::multidb::{DatabaseConfig, MultiDb, MultiDbConfig};
 use herdsman::spend::{Durability, Options, Redis, Spend, StreamLimits};
 use herdsman::store::Store;
+use herdsman_multidb::{DatabaseConfig, MultiDb, MultiDbConfig};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;

@@ -7,7 +7,8 @@ use redis::streams::StreamRangeReply;
 use tempfile::TempDir;
 
 use super::{Books, Database, On, Plan, Router, eventually, looked};
-use crate::real_redis::{Chaos, Server};
+use herdsman_test_support::Chaos;
+use herdsman_test_support::redis::Server;
 
 pub struct Stage {
     pub redis: Server,

@@ -1,0 +1,141 @@
+//! Subscriptions that move with the active database.
+//!
+//! Owns the connections that listen, at most two, shared by all subscribers of one client: the one
+//! that is heard, and during a move the one that takes over. It knows which database is active and
+//! how to connect to it, and nothing about why that changes.
+//!
+//! When the active database changes, everything is subscribed on the new one, and confirmed, before
+//! the old one is left. What the old one had sent up to then is delivered first, then the seam is
+//! announced ([`Item::Gap`]), then what the new one sent; never a message of the old one after one of
+//! the new. That nothing is missing or doubled at the seam nobody can promise, because publishers
+//! change over at moments of their own: hence the announcement, in the stream and as
+//! [`Event::PubSubGap`].
+//!
+//! A connection that breaks, or stays silent when it is asked, is announced at once
+//! ([`Item::Interrupted`]), made anew with pauses that double, and announced again. A reader that
+//! does not keep up loses the newest items and finds out where and how many ([`Item::Lagged`]);
+//! memory is bounded everywhere. [`MultiDb::close`](crate::MultiDb::close) ends every
+//! stream after its last item.
+
+mod actor;
+mod buffer;
+mod doors;
+mod ear;
+mod errand;
+mod intake;
+mod interest;
+mod item;
+mod message;
+mod reader;
+mod shards;
+mod state;
+mod topic;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use redis::cluster_async::ClusterConnection;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use item::{Gap, GapCause, Item, Published};
+pub use reader::{Items, PubSub, SubscribeError, Subscriptions};
+pub use topic::{Topic, TopicKind};
+
+pub(crate) use doors::Doors;
+
+use super::database::DatabaseId;
+use super::{Active, Error, Event};
+use buffer::Inlet;
+use interest::ReaderId;
+use message::Message;
+
+/// Takes what a cluster pushes. Must not wait.
+pub(crate) type Push = Arc<dyn Fn(redis::PushInfo) + Send + Sync>;
+
+/// What the hub needs of the client. Must not keep the client alive: the client ends the hub.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// A pub/sub connection to a database: of a cluster to one of its nodes, of a sentinel group to
+    /// its master.
+    fn open(&self, database: DatabaseId) -> BoxFuture<'static, Result<redis::aio::PubSub, Error>>;
+
+    /// A cluster connection of its own that speaks RESP3 and gives all pushes to `push`. `None` for
+    /// a database that is no cluster.
+    fn open_shards(
+        &self,
+        database: DatabaseId,
+        push: Push,
+    ) -> BoxFuture<'static, Result<Option<ClusterConnection>, Error>>;
+
+    /// Whether the client trusts a database. One that it does may take its time to say farewell.
+    fn trusts(&self, database: DatabaseId) -> bool;
+
+    /// Says what happened.
+    fn tell(&self, event: Event);
+}
+
+/// How long the hub waits for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// For a connection: `connect_timeout`.
+    pub(crate) open_timeout: Duration,
+    /// For a confirmation or the answer to a PING: `response_timeout`.
+    pub(crate) response_timeout: Duration,
+    /// Between two PINGs over a connection: `health_check_interval`.
+    pub(crate) ping_interval: Duration,
+}
+
+/// The way to the hub. Without connection or cost while nobody subscribes.
+#[derive(Clone)]
+pub(crate) struct Hub {
+    mailbox: mpsc::UnboundedSender<Message>,
+    readers: Arc<AtomicU64>,
+}
+
+impl Hub {
+    /// Starts the hub as one of `tasks`, until `stop` or until nobody can reach it any more.
+    pub(crate) fn start(
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+        active: watch::Receiver<Active>,
+        source: Arc<dyn Source>,
+        settings: Settings,
+    ) -> Self {
+        let (mailbox, messages) = mpsc::unbounded_channel();
+        let hub = actor::HubTask {
+            stop,
+            active,
+            mailbox: messages,
+            source,
+            settings,
+        };
+        tasks.spawn(hub.run());
+        Self {
+            mailbox,
+            readers: Arc::default(),
+        }
+    }
+
+    /// One more reader, with room for so many items.
+    fn join(&self, items: usize) -> (ReaderId, Inlet) {
+        let (outlet, inlet) = buffer::buffer(items);
+        let reader = self.readers.fetch_add(1, Ordering::Relaxed);
+        // A hub that has ended drops the outlet, which ends the stream.
+        drop(self.mailbox.send(Message::Join { reader, outlet }));
+        (reader, inlet)
+    }
+
+    fn send(&self, message: Message) -> bool {
+        self.mailbox.send(message).is_ok()
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hub")
+    }
+}

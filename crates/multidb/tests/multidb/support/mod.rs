@@ -1,0 +1,71 @@
+//! A stage for every scenario: databases behind networks that break, one client over them, and a
+//! crowd of users whose every command is accounted for.
+
+mod crowd;
+mod fault;
+mod stage;
+mod storm;
+mod tally;
+
+pub use crowd::Crowd;
+pub use fault::Fault;
+pub use stage::{Stage, Stand, quick};
+pub use storm::storm;
+pub use tally::Tally;
+
+use herdsman_multidb::{Event, SwitchReason};
+use tokio::sync::broadcast::Receiver;
+use tokio::time::timeout;
+
+use herdsman_test_support::PATIENCE;
+
+/// A change of the active database: from, to (by name), why.
+pub type Change = (Option<String>, Option<String>, SwitchReason);
+
+/// Every change of the active database that is already in the stream.
+pub fn changes(events: &mut Receiver<Event>) -> Vec<Change> {
+    std::iter::from_fn(|| events.try_recv().ok())
+        .filter_map(|event| change(&event))
+        .collect()
+}
+
+/// Waits for the next change of the active database.
+pub async fn next_change(events: &mut Receiver<Event>) -> Change {
+    timeout(PATIENCE, async {
+        loop {
+            let event = events.recv().await.expect("events go on");
+            if let Some(change) = change(&event) {
+                return change;
+            }
+        }
+    })
+    .await
+    .expect("a change of the active database")
+}
+
+/// Waits for the first event that `wanted` makes something of.
+pub async fn next_event<T>(events: &mut Receiver<Event>, wanted: impl Fn(Event) -> Option<T>) -> T {
+    timeout(PATIENCE, async {
+        loop {
+            let event = events.recv().await.expect("events go on");
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+    })
+    .await
+    .expect("the event")
+}
+
+fn change(event: &Event) -> Option<Change> {
+    let Event::ActiveDatabaseChanged { old, new, reason } = event else {
+        return None;
+    };
+    let name = |database: &herdsman_multidb::Database| database.name.to_string();
+    Some((old.as_ref().map(name), new.as_ref().map(name), *reason))
+}
+
+/// From one to another, by name.
+pub fn moved(from: &str, to: &str, reason: SwitchReason) -> Change {
+    (Some(from.to_owned()), Some(to.to_owned()), reason)
+}

@@ -1,0 +1,287 @@
+//! One generation, from the request to its response, in Ollama's order: validation, lookup,
+//! schedule and load, slot, prompt, then the first byte.
+//!
+//! Dropping the future at any point gives everything back; that is what a client that leaves does.
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until};
+
+use crate::answer::{Cut, Dialect, Metrics, Ongoing, Pace, Reason, Script, Stream, Times, number};
+use crate::catalogue::Entry;
+use crate::fault::{Fault, Stage};
+use crate::go;
+use crate::node::Node;
+use crate::scheduler::{KeepAlive, Want};
+use crate::tokens::prompt_tokens;
+use crate::wire::Body;
+
+use super::ask::Ask;
+use super::deliver::{Whole, deliver, refuse};
+use super::problem::Problem;
+use super::reply::{json, read, respond};
+
+/// Answers any path that generates.
+pub async fn infer(node: &Arc<Node>, dialect: Dialect, body: Incoming) -> Response<Body> {
+    let answer = async {
+        let begun = Instant::now();
+        let ask = Ask::read(dialect, &read(body).await?)?;
+        generate(node, dialect, ask, begun).await
+    };
+    answer
+        .await
+        .unwrap_or_else(|problem| problem.respond(dialect.family()))
+}
+
+async fn generate(
+    node: &Arc<Node>,
+    dialect: Dialect,
+    ask: Ask,
+    begun: Instant,
+) -> Result<Response<Body>, Problem> {
+    if dialect == Dialect::Chat && ask.model.trim().is_empty() {
+        return Err(Problem::bad_request("model is required"));
+    }
+    let entry = find(node, &ask.model).ok_or_else(|| Problem::no_model(&ask.model))?;
+    node.disturb(Some(&entry.name)).await;
+    check(dialect, &ask, &entry)?;
+    if ask.empty && ask.keep_alive == Some(KeepAlive(0)) {
+        node.scheduler.unload(&entry.name).await;
+        return Ok(nothing_said(node, dialect, &ask.model, "unload"));
+    }
+    let signature = ask.signature(&entry.model, node.config.context);
+    let want = Want {
+        signature,
+        keep_alive: ask.keep_alive,
+        entry: entry.clone(),
+    };
+    if ask.empty {
+        refuse(node, &entry)?;
+        let lease = node.scheduler.lease(want).await.map_err(Problem::from)?;
+        let response = nothing_said(node, dialect, &ask.model, "load");
+        drop(lease);
+        return Ok(response);
+    }
+
+    let mut ongoing = Ongoing::begin(entry.clone());
+    let failed = |ongoing: &mut Ongoing, problem: Problem| {
+        ongoing.fail();
+        problem
+    };
+    refuse(node, &entry).map_err(|problem| failed(&mut ongoing, problem))?;
+    let lease = node.scheduler.lease(want).await;
+    let mut lease = lease.map_err(|refusal| failed(&mut ongoing, refusal.into()))?;
+    let obtained = Instant::now();
+    let busy = lease.slot().await;
+    let seated = Instant::now();
+    ongoing.occupy(lease);
+    let prompt_tokens = prompt_tokens(ask.parts.iter().map(String::as_str));
+    read_prompt(node, &mut ongoing, &ask.parts, prompt_tokens).await;
+    let fault = node.faults.take(Stage::Answer, Some(&entry.name));
+    fail_before_first(node, &mut ongoing, fault.as_ref()).await?;
+    let times = Times {
+        begun,
+        obtained,
+        seated,
+        read: Instant::now(),
+    };
+
+    let script = script(node, dialect, &ask, entry, prompt_tokens, signature.num_ctx);
+    let cut = fault.as_ref().and_then(Cut::of);
+    let interval = node.config.interval(busy);
+    let response = if ask.stream {
+        let due = times.read + interval;
+        if !interval.is_zero() && cut.is_none_or(|cut| cut.after > 0) {
+            // The head comes with the first token.
+            sleep_until(due).await;
+        }
+        let pace = Pace::new(interval, due);
+        let stream = Stream::new(script, ongoing, node.clock, times, pace, cut);
+        respond(
+            StatusCode::OK,
+            dialect.stream_type(),
+            Body::Pieces(Box::new(stream)),
+        )
+    } else {
+        let tokens = script.tokens;
+        let said = cut.map_or(tokens, |cut| cut.after.min(tokens));
+        if !interval.is_zero() {
+            ongoing.decodes(times.read, interval, said);
+            let steps = u32::try_from(said).unwrap_or(u32::MAX);
+            sleep_until(times.read + interval.saturating_mul(steps)).await;
+        }
+        let ended = Instant::now();
+        let metrics = Metrics::of(&times, ended, prompt_tokens, tokens as u64);
+        let wall = node.clock.wall(ended);
+        deliver(Whole {
+            content_type: dialect.whole_type(),
+            bytes: &|done| script.whole(wall, &metrics, said, done),
+            ongoing,
+            tokens: (prompt_tokens, tokens as u64),
+            cut: cut.map(|cut| cut.how),
+        })
+        .await?
+    };
+    Ok(match fault {
+        Some(Fault::Trickle { every }) => response.map(|body| body.trickling(every)),
+        _ => response,
+    })
+}
+
+/// The model, unless there is none or the catalogue is stale.
+pub fn find(node: &Node, spelling: &str) -> Option<Arc<Entry>> {
+    let entry = node.catalogue.load().find(spelling)?.clone();
+    let stale = node.faults.take(Stage::Lookup, Some(&entry.name)).is_some();
+    (!stale).then_some(entry)
+}
+
+fn check(dialect: Dialect, ask: &Ask, entry: &Entry) -> Result<(), Problem> {
+    let model = &ask.model;
+    if !entry.model.can("completion") && !ask.empty {
+        let what = match dialect {
+            Dialect::Generate | Dialect::OpenAiText => "generate",
+            _ => "chat",
+        };
+        return Err(Problem::bad_request(format!(
+            "{model:?} does not support {what}"
+        )));
+    }
+    if ask.think && !entry.model.can("thinking") {
+        return Err(Problem::bad_request(format!(
+            "{model:?} does not support thinking"
+        )));
+    }
+    if ask.offers_tools && !entry.model.can("tools") {
+        return Err(Problem::bad_request(format!(
+            "{model} does not support tools"
+        )));
+    }
+    Ok(())
+}
+
+/// Takes the time of reading a prompt, less what the runner has read before.
+pub async fn read_prompt(node: &Node, ongoing: &mut Ongoing, parts: &[String], tokens: u64) {
+    let speed = node.config.prefill_tokens_per_second;
+    if speed <= 0.0 {
+        return;
+    }
+    let cached = ongoing
+        .lease()
+        .map_or(0, |lease| lease.runner().cached_tokens(parts));
+    let until = Instant::now() + node.config.time_for(tokens.saturating_sub(cached), speed);
+    if node.config.cancel_after_prefill {
+        ongoing.reads_until(until, &node.tasks);
+    }
+    sleep_until(until).await;
+    ongoing.has_read();
+}
+
+/// Faults in place of the first token.
+pub async fn fail_before_first(
+    node: &Node,
+    ongoing: &mut Ongoing,
+    fault: Option<&Fault>,
+) -> Result<(), Problem> {
+    let text = match fault {
+        Some(Fault::InternalError) => "an error was encountered while running the model",
+        Some(Fault::OutOfMemory) => {
+            node.scheduler.unload_all();
+            "llama-server: CUDA error: out of memory"
+        }
+        Some(Fault::Crash { .. }) => {
+            node.scheduler.unload(&ongoing.entry().name).await;
+            return Ok(());
+        }
+        Some(Fault::LeakSlot) => {
+            ongoing.leak();
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
+    ongoing.fail();
+    Err(Problem::internal(text))
+}
+
+fn script(
+    node: &Node,
+    dialect: Dialect,
+    ask: &Ask,
+    entry: Arc<Entry>,
+    prompt_tokens: u64,
+    context: u64,
+) -> Script {
+    let natural = entry.model.predict.unwrap_or(node.config.default_predict);
+    let limit = ask.limit(context);
+    let tokens = natural.min(limit);
+    let request = node.number();
+    let mut model = Vec::with_capacity(ask.model.len() + 2);
+    go::quote(&mut model, &ask.model);
+    let mut mark = Vec::with_capacity(node.config.node.len() + 12);
+    go::escape(&mut mark, &node.config.node);
+    mark.push(b'-');
+    number(&mut mark, request);
+    mark.push(b'-');
+    Script {
+        dialect,
+        entry,
+        model,
+        mark,
+        request,
+        created: node.clock.unix(),
+        tokens,
+        thinking: if ask.think { tokens.div_ceil(4) } else { 0 },
+        tool: ask.tool.as_ref().map(|tool| {
+            let mut quoted = Vec::with_capacity(tool.len() + 2);
+            go::quote(&mut quoted, tool);
+            quoted
+        }),
+        usage: ask.usage,
+        context: !ask.raw,
+        reason: if limit <= natural {
+            Reason::Length
+        } else {
+            Reason::Stop
+        },
+        prompt_tokens,
+    }
+}
+
+/// The single object that answers a load or an unload, also to who asked for a stream.
+fn nothing_said(node: &Node, dialect: Dialect, model: &str, reason: &str) -> Response<Body> {
+    let mut moment = Vec::with_capacity(30);
+    go::rfc3339_nano(&mut moment, node.clock.wall(Instant::now()));
+    let created_at = String::from_utf8_lossy(&moment);
+    let chat = dialect == Dialect::Chat;
+    json(&Loaded {
+        model,
+        created_at: &created_at,
+        message: chat.then_some(Said {
+            role: "assistant",
+            content: "",
+        }),
+        response: (!chat).then_some(""),
+        done: true,
+        done_reason: (!node.config.old_shapes).then_some(reason),
+    })
+}
+
+#[derive(serde::Serialize)]
+struct Loaded<'a> {
+    model: &'a str,
+    created_at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<&'a str>,
+    done: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done_reason: Option<&'a str>,
+}
+
+#[derive(serde::Serialize)]
+struct Said {
+    role: &'static str,
+    content: &'static str,
+}

@@ -1,0 +1,140 @@
+//! What is answered when something cannot be done: status and text first, the dialect last.
+
+use std::borrow::Cow;
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::answer::Family;
+use crate::scheduler::Refusal;
+use crate::wire::Body;
+
+use super::reply::json_as;
+
+/// An error with Ollama's status and Ollama's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    text: Cow<'static, str>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+        }
+    }
+
+    pub fn bad_request(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    pub fn internal(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
+    /// As chat, generate, show and delete say it.
+    pub fn no_model(spelling: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            format!("model '{spelling}' not found"),
+        )
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// In the words of the path that was asked.
+    pub fn respond(&self, family: Family) -> Response<Body> {
+        match family {
+            Family::Ollama => json_as(self.status, &Ollama { error: &self.text }),
+            Family::OpenAi => {
+                let error = OpenAiError {
+                    message: &self.text,
+                    kind: match self.status {
+                        StatusCode::BAD_REQUEST => "invalid_request_error",
+                        StatusCode::NOT_FOUND => "not_found_error",
+                        _ => "api_error",
+                    },
+                    param: (),
+                    code: (),
+                };
+                json_as(self.status, &OpenAi { error })
+            }
+            Family::Anthropic => {
+                let error = AnthropicError {
+                    kind: match self.status.as_u16() {
+                        400 => "invalid_request_error",
+                        404 => "not_found_error",
+                        429 => "rate_limit_error",
+                        503 | 529 => "overloaded_error",
+                        _ => "api_error",
+                    },
+                    message: &self.text,
+                };
+                json_as(
+                    self.status,
+                    &Anthropic {
+                        kind: "error",
+                        error,
+                    },
+                )
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "server busy, please try again.  maximum pending requests exceeded",
+            ),
+            Refusal::LoadFailed => Self::internal(
+                "model failed to load, this may be due to resource limitations or an internal \
+                 error, check ollama server logs for details",
+            ),
+            // Nobody reads it: the client left, or the server stops.
+            Refusal::Closed => Self::new(
+                StatusCode::from_u16(499).unwrap_or_default(),
+                "request canceled",
+            ),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Ollama<'a> {
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+struct OpenAi<'a> {
+    error: OpenAiError<'a>,
+}
+
+#[derive(Serialize)]
+struct OpenAiError<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: (),
+    code: (),
+}
+
+#[derive(Serialize)]
+struct Anthropic<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    error: AnthropicError<'a>,
+}
+
+#[derive(Serialize)]
+struct AnthropicError<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: &'a str,
+}

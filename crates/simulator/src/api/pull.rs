@@ -1,0 +1,248 @@
+//! Pull and push, and the blobs a server has.
+//!
+//! Downloads of one digest are shared: whoever asks second follows the first. A download that
+//! nobody follows stops and keeps what it has; the next one goes on from there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::{DashMap, Entry};
+use http::Response;
+use hyper::body::Incoming;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::Model;
+use crate::answer::Family;
+use crate::fault::Stage;
+use crate::go::go_object;
+use crate::name::ModelName;
+use crate::node::Node;
+use crate::wire::Body;
+
+use super::infer::find;
+use super::problem::Problem;
+use super::progress::{Over, Progress, report};
+use super::reply::{parse, read};
+
+/// Between two lines about the same layer.
+const TICK: Duration = Duration::from_millis(60);
+/// Bytes of the layer that follows the weights.
+const SMALL_LAYER: u64 = 561;
+
+/// Blobs that are there, in part there, and coming. Keys are `sha256:` and 64 hex digits.
+#[derive(Default)]
+pub struct Depot {
+    pub blobs: DashMap<String, ()>,
+    partial: DashMap<String, u64>,
+    coming: DashMap<String, watch::Sender<u64>>,
+}
+
+go_object! {
+    struct Request {
+        model: String = "model" | "name",
+        stream: Option<bool> = "stream",
+    }
+}
+
+/// A line about one layer.
+#[derive(Serialize)]
+struct Layer<'a> {
+    status: &'a str,
+    digest: &'a str,
+    total: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    completed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde wants")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+pub async fn pull(node: &Arc<Node>, body: Incoming) -> Response<Body> {
+    let (request, name) = match named(body).await {
+        Ok(named) => named,
+        Err(problem) => return problem.respond(Family::Ollama),
+    };
+    let fault = node.faults.take(Stage::Answer, Some(&name));
+    let worker = node.clone();
+    let stream = request.stream.unwrap_or(true);
+    report(node, stream, fault, |mut progress| async move {
+        progress.status("pulling manifest").await?;
+        let Some(model) = offered(&worker, &request.model, &name) else {
+            progress
+                .fail("pull model manifest: file does not exist")
+                .await;
+            return Err(Over);
+        };
+        let digest = model.digest(name.as_str(), worker.config.seed);
+        let small = Model::named(format!("{digest} config")).digest("", worker.config.seed);
+        layer(
+            &worker,
+            &mut progress,
+            &format!("sha256:{digest}"),
+            model.size,
+        )
+        .await?;
+        layer(
+            &worker,
+            &mut progress,
+            &format!("sha256:{small}"),
+            SMALL_LAYER,
+        )
+        .await?;
+        progress.status("verifying sha256 digest").await?;
+        progress.status("writing manifest").await?;
+        worker.add_model(&Model {
+            modified: worker.clock.unix(),
+            ..model
+        });
+        progress.status("success").await
+    })
+    .await
+}
+
+pub async fn push(node: &Arc<Node>, body: Incoming) -> Response<Body> {
+    let (request, name) = match named(body).await {
+        Ok(named) => named,
+        Err(problem) => return problem.respond(Family::Ollama),
+    };
+    let entry = find(node, &request.model);
+    let fault = node.faults.take(Stage::Answer, Some(&name));
+    report(
+        node,
+        request.stream.unwrap_or(true),
+        fault,
+        |mut progress| async move {
+            progress.status("retrieving manifest").await?;
+            let Some(entry) = entry else {
+                progress
+                    .fail(Problem::no_model(&request.model).text())
+                    .await;
+                return Err(Over);
+            };
+            let line = Layer {
+                status: &format!("pushing {}", &entry.digest.get(..12).unwrap_or_default()),
+                digest: &format!("sha256:{}", entry.digest),
+                total: entry.model.size,
+                completed: entry.model.size,
+            };
+            progress.say(&line).await?;
+            progress.status("pushing manifest").await?;
+            progress.status("success").await
+        },
+    )
+    .await
+}
+
+async fn named(body: Incoming) -> Result<(Request, ModelName), Problem> {
+    let body = read(body).await?;
+    let request: Request = parse(&body)?;
+    let name = ModelName::parse(&request.model);
+    let name = name.map_err(|_| Problem::bad_request("invalid model name"))?;
+    Ok((request, name))
+}
+
+/// What the registry has under this name.
+fn offered(node: &Node, spelling: &str, name: &ModelName) -> Option<Model> {
+    match &node.config.registry {
+        None => Some(Model::named(spelling)),
+        Some(models) => {
+            let is = |model: &&Model| ModelName::parse(&model.name).as_ref() == Ok(name);
+            models.iter().find(is).cloned()
+        }
+    }
+}
+
+/// Downloads one layer, alone or with others, and says how far it is.
+async fn layer(
+    node: &Arc<Node>,
+    progress: &mut Progress,
+    digest: &str,
+    total: u64,
+) -> Result<(), Over> {
+    let status = format!("pulling {}", digest.get(7..19).unwrap_or_default());
+    let line = |completed| Layer {
+        status: &status,
+        digest,
+        total,
+        completed,
+    };
+    let mut completed = if node.depot.blobs.contains_key(digest) {
+        return progress.say(&line(total)).await;
+    } else {
+        follow(node, digest, total)
+    };
+    loop {
+        let now = *completed.borrow_and_update();
+        progress.say(&line(now)).await?;
+        if now >= total {
+            return Ok(());
+        }
+        tokio::select! {
+            () = progress.abandoned() => return Err(Over),
+            changed = completed.changed() => if changed.is_err() { return Err(Over) },
+        }
+    }
+}
+
+/// The progress of a download that runs already or starts now.
+fn follow(node: &Arc<Node>, digest: &str, total: u64) -> watch::Receiver<u64> {
+    match node.depot.coming.entry(digest.to_owned()) {
+        Entry::Occupied(entry) => entry.get().subscribe(),
+        Entry::Vacant(entry) => {
+            let begun = node.depot.partial.get(digest).map_or(0, |bytes| *bytes);
+            let (sender, receiver) = watch::channel(begun);
+            entry.insert(sender.clone());
+            let download = download(node.clone(), digest.to_owned(), total, sender);
+            let stop = node.stop.clone();
+            node.tasks.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = download => {}
+                }
+            });
+            receiver
+        }
+    }
+}
+
+async fn download(node: Arc<Node>, digest: String, total: u64, completed: watch::Sender<u64>) {
+    let depot = &node.depot;
+    let begun = *completed.borrow();
+    let whole = node
+        .config
+        .time_for(total - begun.min(total), node.config.pull_bytes_per_second);
+    let started = Instant::now();
+    loop {
+        let elapsed = started.elapsed();
+        let share = if elapsed >= whole {
+            1.0
+        } else {
+            elapsed.as_secs_f64() / whole.as_secs_f64()
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of it"
+        )]
+        let now = begun + ((total - begun.min(total)) as f64 * share) as u64;
+        if share >= 1.0 {
+            depot.blobs.insert(digest.clone(), ());
+            depot.partial.remove(&digest);
+            depot.coming.remove(&digest);
+            completed.send_replace(total);
+            return;
+        }
+        completed.send_replace(now);
+        // In one step with the map, so that nobody follows what has stopped.
+        let unfollowed = |_: &String, sender: &watch::Sender<u64>| sender.receiver_count() == 0;
+        if depot.coming.remove_if(&digest, unfollowed).is_some() {
+            depot.partial.insert(digest, now);
+            return;
+        }
+        sleep(TICK.min(whole.saturating_sub(elapsed))).await;
+    }
+}

@@ -1,0 +1,121 @@
+//! Objects as `encoding/json` reads them into a struct: unknown keys are skipped, `null` leaves a
+//! field as it was, the last of two equal keys wins, keys match without regard to case, and
+//! whatever follows the first value is not looked at.
+//!
+//! serde's derive does none of these, hence [`go_object!`].
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Visitor};
+
+/// Reads one value from the start of `body`.
+///
+/// # Errors
+/// The text is no JSON, or no such object.
+pub fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_json::Result<T> {
+    T::deserialize(&mut serde_json::Deserializer::from_slice(body))
+}
+
+/// The keys an object may have.
+#[derive(Clone, Copy)]
+pub struct Keys(pub &'static [&'static str]);
+
+/// The known key that was met, or `None`.
+#[derive(Clone, Copy)]
+pub struct Key(pub Option<&'static str>);
+
+impl<'de> DeserializeSeed<'de> for Keys {
+    type Value = Key;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Keys {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Key, E> {
+        let exact = self.0.iter().find(|known| **known == text);
+        let folded = || self.0.iter().find(|known| known.eq_ignore_ascii_case(text));
+        Ok(Key(exact.or_else(folded).copied()))
+    }
+}
+
+/// Declares a struct with Go's reading rules. Each field names its JSON key and, where the API
+/// knows one, a second key that feeds the same field.
+macro_rules! go_object {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$doc:meta])* $field:ident: $type:ty = $key:literal $(| $other:literal)?,)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default)]
+        $vis struct $name { $($(#[$doc])* pub $field: $type,)* }
+
+        impl<'de> serde::de::Deserialize<'de> for $name {
+            fn deserialize<D: serde::de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Reader;
+                impl<'de> serde::de::Visitor<'de> for Reader {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        const KEYS: $crate::go::Keys =
+                            $crate::go::Keys(&[$($key, $($other,)?)*]);
+                        let mut object = $name::default();
+                        while let Some(key) = map.next_key_seed(KEYS)? {
+                            match key.0 {
+                                $(Some($key $(| $other)?) => {
+                                    if let Some(value) = map.next_value::<Option<$type>>()? {
+                                        object.$field = value;
+                                    }
+                                })*
+                                _ => { map.next_value::<serde::de::IgnoredAny>()?; }
+                            }
+                        }
+                        Ok(object)
+                    }
+                }
+                deserializer.deserialize_map(Reader)
+            }
+        }
+    };
+}
+pub(crate) use go_object;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    go_object! {
+        struct Thing {
+            name: String = "name" | "model",
+            size: i64 = "size",
+            flag: Option<bool> = "flag",
+        }
+    }
+
+    #[test]
+    fn the_last_key_wins_in_any_case_and_null_changes_nothing() {
+        let thing: Thing = read(
+            br#"{"name":"a","SIZE":1,"other":[{}],"Model":"b","size":2,"size":null,"flag":false} tail"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (thing.name.as_str(), thing.size, thing.flag),
+            ("b", 2, Some(false))
+        );
+    }
+
+    #[test]
+    fn another_type_is_an_error() {
+        assert!(read::<Thing>(br#"{"name":1}"#).is_err());
+        assert!(read::<Thing>(b"[]").is_err());
+        assert!(read::<Thing>(b"{").is_err());
+    }
+}

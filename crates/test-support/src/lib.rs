@@ -1,0 +1,23 @@
+//! What the tests of several crates share: real servers, broken networks before them, certificates,
+//! and the official clients.
+//!
+//! It knows nothing of what is tested. Its own errors are panics that say what never happened, with
+//! the server's log where there is one. Everything listens on loopback, on ports that nobody else of
+//! these tests has, writes into temporary folders, and ends with the value that owns it, also when
+//! the test panics.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+
+mod certificates;
+mod chaos;
+pub mod clients;
+mod patience;
+mod port;
+pub mod redis;
+pub mod sql;
+
+pub use certificates::Certificates;
+pub use chaos::{Chaos, Network};
+pub use patience::{PATIENCE, eventually};
+pub use port::Port;
