@@ -1,24 +1,26 @@
 # What a developer types is what CI runs. `make check test` is the whole gate.
 #
 # Everything a target needs is fetched by `make tools` from package registries (apt, PyPI, npm,
-# crates.io) into .tools, or found on the machine; it does nothing when all is there.
+# crates.io) or found on the machine; it does nothing when all is there. What is fetched is kept in
+# the user's cache, by version, and shared by all clones.
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-TOOLS := .tools
-export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
+include crates/test-support/tools.mk
 
-# The newest clients, by which the tests prove that any Ollama client works.
-OLLAMA_PYTHON := 0.6.3
-OLLAMA_NODE   := 0.6.4
-CARGO_DENY    := 0.20.2
+# The tests look there as well.
+export HERDSMAN_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/herdsman-tools
 
-PYTHON_STAMP := $(TOOLS)/py/.ollama-$(OLLAMA_PYTHON)
-NODE_STAMP   := $(TOOLS)/node/.ollama-$(OLLAMA_NODE)
-DENY_STAMP   := $(TOOLS)/.cargo-deny-$(CARGO_DENY)
+PYTHON_TOOL := $(HERDSMAN_TOOLS)/ollama-python-$(OLLAMA_PYTHON)
+NODE_TOOL   := $(HERDSMAN_TOOLS)/ollama-js-$(OLLAMA_NODE)
+DENY_TOOL   := $(HERDSMAN_TOOLS)/cargo-deny-$(CARGO_DENY)
+# Written when all of a tool is there.
+COMPLETE    := complete
+
+export PATH := $(DENY_TOOL)/bin:$(PATH)
 
 STORM_SECONDS := 180
 
@@ -44,10 +46,10 @@ doc:
 
 # Without advisories: their database is a git repository beyond the package registries, and one
 # published overnight would break a change that has nothing to do with it. `make audit` asks it.
-deny: $(DENY_STAMP)
+deny: $(DENY_TOOL)/$(COMPLETE)
 	cargo deny check --hide-inclusion-graph bans licenses sources
 
-audit: $(DENY_STAMP) ## known vulnerabilities; needs github.com
+audit: $(DENY_TOOL)/$(COMPLETE) ## known vulnerabilities; needs github.com
 	cargo deny check advisories
 
 test: tools ## unit, integration and documentation tests
@@ -81,7 +83,9 @@ demo: ## three simulated servers and a router before them
 
 # === what the targets need ===
 
-tools: system $(PYTHON_STAMP) $(NODE_STAMP) $(DENY_STAMP) ## fetches what check and test need
+TOOLS := $(PYTHON_TOOL) $(NODE_TOOL) $(DENY_TOOL)
+
+tools: system $(TOOLS:%=%/$(COMPLETE)) ## fetches what check and test need
 
 # Debian packages for commands that are not there; nothing is asked of apt when all are.
 system:
@@ -92,7 +96,7 @@ system:
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
 	command -v node >/dev/null || missing+=(nodejs); \
 	command -v npm >/dev/null || missing+=(npm); \
-	command -v setpriv >/dev/null || missing+=(util-linux); \
+	command -v setpriv >/dev/null && command -v flock >/dev/null || missing+=(util-linux); \
 	command -v redis-server >/dev/null || missing+=(redis-server); \
 	command -v openssl >/dev/null || missing+=(openssl); \
 	command -v postgres >/dev/null || [[ -d /usr/lib/postgresql ]] || missing+=(postgresql); \
@@ -112,19 +116,20 @@ if (( $${#missing[@]} )); then \
 fi
 endef
 
-$(PYTHON_STAMP): | system
-	python3 -m venv --clear $(TOOLS)/py
-	$(TOOLS)/py/bin/pip install --quiet --disable-pip-version-check ollama==$(OLLAMA_PYTHON)
-	touch $@
+# Of several clones that want a tool at once, one fetches it.
+define alone
+	mkdir -p $(@D)
+	exec 9>$(HERDSMAN_TOOLS)/lock; flock 9; [[ -e $@ ]] || { $(1); touch $@; }
+endef
 
-$(NODE_STAMP): | system
-	mkdir -p $(TOOLS)/node
-	npm install --silent --no-audit --no-fund --prefix $(TOOLS)/node ollama@$(OLLAMA_NODE)
-	touch $@
+$(PYTHON_TOOL)/$(COMPLETE): | system
+	$(call alone,python3 -m venv --clear $(@D); \
+		$(@D)/bin/pip install --quiet --disable-pip-version-check ollama==$(OLLAMA_PYTHON))
 
-# Any cargo-deny on the machine will do; the version is for a machine without one.
-$(DENY_STAMP):
-	mkdir -p $(TOOLS)
-	command -v cargo-deny >/dev/null || \
-		cargo install --locked --quiet --root $(TOOLS) --version $(CARGO_DENY) cargo-deny
-	touch $@
+$(NODE_TOOL)/$(COMPLETE): | system
+	$(call alone,npm install --silent --no-audit --no-fund --prefix $(@D) ollama@$(OLLAMA_NODE))
+
+# Any cargo-deny on the machine will do.
+$(DENY_TOOL)/$(COMPLETE): | system
+	$(call alone,command -v cargo-deny >/dev/null || \
+		cargo install --locked --quiet --root $(@D) --version $(CARGO_DENY) cargo-deny)

@@ -230,7 +230,8 @@ pub(crate) fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     for path in entries(folder) {
         let name = name_of(&path);
         if path.is_dir() {
-            let skipped = name.starts_with("target") || name == ".git";
+            let hidden = name.starts_with('.') && ![".ci", ".config"].contains(&name.as_str());
+            let skipped = name.starts_with("target") || hidden;
             if !skipped {
                 found.extend(files(&path, endings));
             }

@@ -1,7 +1,6 @@
 // What the official JavaScript client sees of a server, as one JSON report.
 //
-// Usage: conformance.mjs HOST MODEL [--pull NAME], with the client installed in the folder given by
-// OLLAMA_JS.
+// Usage: conformance.mjs HOST MODEL [--pull NAME], with the client's own folder in OLLAMA_JS.
 //
 // Run it against a server and through a router: the two reports must be equal. So nothing that
 // depends on time or on which server answered is in it: times and durations become true when they
@@ -12,8 +11,7 @@ import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import path from 'node:path'
 
-const tools = process.env.OLLAMA_JS
-const resolved = createRequire(path.join(tools, 'index.js')).resolve('ollama')
+const resolved = createRequire(path.join(process.env.OLLAMA_JS, 'index.js')).resolve('ollama')
 const { Ollama } = await import(pathToFileURL(resolved))
 
 const steady = (text) => text?.replace(/[A-Za-z0-9]+-\d+-(\d+) /g, '#$1 ')

@@ -11,7 +11,7 @@ use tokio::process::Command;
 /// # Panics
 /// When the client is not installed.
 pub fn python() -> Command {
-    let mut command = Command::new(tool("py/bin/python"));
+    let mut command = Command::new(tool("ollama-python", "OLLAMA_PYTHON", "bin/python"));
     command.arg(script("conformance.py"));
     command
 }
@@ -21,11 +21,11 @@ pub fn python() -> Command {
 /// # Panics
 /// When the client is not installed.
 pub fn javascript() -> Command {
-    tool("node/node_modules/ollama");
+    let client = tool("ollama-js", "OLLAMA_NODE", "node_modules/ollama");
     let mut command = Command::new("node");
     command
         .arg(script("conformance.mjs"))
-        .env("OLLAMA_JS", tool("node"));
+        .env("OLLAMA_JS", client);
     command
 }
 
@@ -53,10 +53,49 @@ fn script(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn tool(path: &str) -> PathBuf {
-    let found = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../.tools")
+/// What was fetched, by the name of its folder.
+fn tool(name: &str, version: &str, path: &str) -> PathBuf {
+    let found = tools()
+        .join(format!("{name}-{}", version_of(version)))
         .join(path);
-    assert!(found.exists(), "{path} is missing: run `make tools`");
+    assert!(
+        found.exists(),
+        "{} is missing: run `make tools`",
+        found.display()
+    );
     found
+}
+
+/// Where the Makefile puts it: the default is said in both.
+fn tools() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = || match set("XDG_CACHE_HOME") {
+        Some(cache) => PathBuf::from(cache),
+        None => PathBuf::from(set("HOME").expect("a home")).join(".cache"),
+    };
+    set("HERDSMAN_TOOLS").map_or_else(|| cache().join("herdsman-tools"), PathBuf::from)
+}
+
+/// `OLLAMA_NODE := 0.6.4`
+fn version_of(variable: &str) -> &'static str {
+    let mut lines = include_str!("../tools.mk").lines();
+    lines
+        .find_map(|line| line.strip_prefix(variable)?.strip_prefix(" := "))
+        .expect("a version")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_of_the_makefile() {
+        for variable in ["OLLAMA_PYTHON", "OLLAMA_NODE", "CARGO_DENY"] {
+            let version = version_of(variable);
+            let numbers = version
+                .split('.')
+                .filter(|part| part.parse::<u32>().is_ok());
+            assert_eq!(numbers.count(), 3, "{variable} is {version}");
+        }
+    }
 }
