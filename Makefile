@@ -24,7 +24,7 @@ export PATH := $(DENY_TOOL)/bin:$(PATH)
 
 STORM_SECONDS := 180
 
-.PHONY: help check fmt lint doc deny audit test storm bench run demo tools bench-tools system
+.PHONY: help check fmt lint doc deny audit test storm bench dist run demo tools bench-tools system
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,7 +73,10 @@ storm: tools ## counting in a storm: routers killed for minutes, on each databas
 	done
 
 bench: bench-tools ## what a request costs, beside HAProxy and nginx in the same run
-	cargo bench --locked --workspace --bench "*"
+	cargo bench --locked --profile dist --workspace --bench "*"
+
+dist: ## the program as it is given to others, in target/dist; takes minutes
+	cargo build --locked --profile dist
 
 run: ## the router, with ./config.toml
 	cargo run --release --locked

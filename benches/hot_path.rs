@@ -1,5 +1,5 @@
 //! What a request pays inside the router, piece by piece. Run alone on a quiet machine:
-//! `cargo bench --bench hot_path`.
+//! `cargo bench --profile dist --bench hot_path`.
 
 use std::hint::black_box;
 

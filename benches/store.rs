@@ -1,4 +1,4 @@
-//! What a flush costs, on real servers with every commit synced: `cargo bench --bench store`, with
+//! What a flush costs, on real servers with every commit synced: `cargo bench --profile dist --bench store`, with
 //! a part of a line's name to run only that. Needs PostgreSQL and MariaDB on this machine.
 //!
 //! A flush here is what the leader of a large installation writes each second: 10,000 keys that all

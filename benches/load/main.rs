@@ -1,4 +1,4 @@
-//! `cargo bench --bench load`: what herdsman costs, beside its neighbours, in the same run.
+//! `cargo bench --profile dist --bench load`: what herdsman costs, beside its neighbours, in the same run.
 //!
 //! Three kinds of processes, all on loopback: the generator (the clients and their clock), the
 //! contender (nobody, HAProxy, nginx or herdsman) and the responder (the Ollama servers). This file
@@ -113,7 +113,7 @@ async fn act(arguments: Arguments) -> Result<ExitCode, BenchError> {
     let asked = arguments.bench || arguments.quick;
     if !asked && arguments.only.is_empty() && arguments.scenario.is_empty() {
         smoke::run().await?;
-        say("load: the harness is fit; `cargo bench --bench load` measures");
+        say("load: the harness is fit; `cargo bench --profile dist --bench load` measures");
         return Ok(ExitCode::SUCCESS);
     }
     let mode = if arguments.quick {

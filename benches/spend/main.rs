@@ -1,7 +1,7 @@
 //! What counting costs: records per second and CPU per record along the way, by the process's own
 //! clock.
 //!
-//! | `cargo bench --bench spend -- …` | measures |
+//! | `cargo bench --profile dist --bench spend -- …` | measures |
 //! |---|---|
 //! | (nothing) | bursts, as fast as they go, into SQLite |
 //! | `postgres`, `mariadb` | the same into a server |

@@ -1,5 +1,5 @@
 //! What the multi-database client costs, and how fast it is back. Run alone on a quiet machine:
-//! `cargo bench --bench multidb` (about ten minutes), or one part of it: `-- overhead` (a minute),
+//! `cargo bench --profile dist --bench multidb` (about ten minutes), or one part of it: `-- overhead` (a minute),
 //! `-- faults` (seven), `-- storm MINUTES`. `-- trial` shows within a minute that it works; its figures
 //! are none.
 //!
