@@ -1,4 +1,4 @@
-# What a developer types is what CI runs. `make check test` is the whole gate.
+# What a developer types is what CI runs. `make check test test-clients test-cluster` is the whole gate.
 #
 # Everything a target needs is fetched by `make tools` from package registries (apt, PyPI, npm,
 # crates.io) or found on the machine; it does nothing when all is there. What is fetched is kept in
@@ -24,7 +24,7 @@ export PATH := $(DENY_TOOL)/bin:$(PATH)
 
 STORM_SECONDS := 180
 
-.PHONY: help check fmt lint doc deny audit test storm bench dist run demo tools bench-tools system
+.PHONY: help check fmt lint doc deny audit test test-clients test-cluster storm bench dist run demo tools bench-tools system
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,13 +52,28 @@ deny: $(DENY_TOOL)/$(COMPLETE)
 audit: $(DENY_TOOL)/$(COMPLETE) ## known vulnerabilities; needs github.com
 	cargo deny check advisories
 
-test: tools ## unit, integration and documentation tests
-	if cargo nextest --version >/dev/null 2>&1; then \
-		cargo nextest run --locked --workspace; \
-	else \
-		cargo test --locked --workspace --lib --bins --tests; \
-	fi
+# What the tests are run by; both take the same arguments. Most tests wait most of their time, so
+# there are more of them at once than cores; .config/nextest.toml says which are not.
+ifneq ($(shell cargo nextest --version 2>/dev/null),)
+RUN := NEXTEST_TEST_THREADS=$$((3 * $$(nproc))) cargo nextest run --locked --workspace
+else
+RUN := cargo test --locked --workspace
+endif
+
+# Of the binary `it`: what kills routers or needs several.
+SEVERAL := access_shared:: kill:: storm::
+
+test: tools ## unit, integration and documentation tests, but for those below
+	$(RUN) --lib --bins $(addprefix --test ,architecture cli it sql allocations simulator) -- \
+		$(addprefix --skip ,clients:: $(SEVERAL))
 	cargo test --locked --workspace --doc
+
+test-clients: tools ## the official Ollama clients
+	$(RUN) --test it --test simulator -- clients::
+
+test-cluster: tools ## several routers, storms, kill -9, databases that fail
+	$(RUN) --test spend --test multidb
+	$(RUN) --test it -- $(SEVERAL)
 
 # By seed: `make storm SEED=n` repeats one. Not with nextest, which ends what takes minutes.
 STORMS := storm::sqlite_is_exact_after_a_storm storm::postgres_is_exact_after_a_storm \

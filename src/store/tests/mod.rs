@@ -11,8 +11,8 @@ mod report;
 mod sqlite_file;
 mod tls;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{EntityKind, ModelName, TokenCounts};
-use herdsman_test_support::sql::{Flavor, Server};
+use herdsman_test_support::sql::{Flavor, Server, shared};
 
 /// Which database a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,22 +38,13 @@ struct Ground {
     database: String,
 }
 
-/// Shared by the tests of one process; each has its own database in it.
-fn server(flavor: Flavor) -> &'static Server {
-    static POSTGRES: OnceLock<Server> = OnceLock::new();
-    static MARIADB: OnceLock<Server> = OnceLock::new();
-    let server = match flavor {
-        Flavor::Postgres => &POSTGRES,
-        Flavor::MariaDb => &MARIADB,
-    };
-    server.get_or_init(|| Server::start(flavor))
-}
-
 impl Ground {
     /// With nothing in it.
     fn bare(on: On) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let database = format!("test_{}", NUMBER.fetch_add(1, Relaxed));
+        let number = NUMBER.fetch_add(1, Relaxed);
+        // The server is that of other processes as well.
+        let database = format!("test_{}_{number}", std::process::id());
         let ground = Self {
             on,
             dir: tempfile::tempdir().unwrap(),
@@ -74,8 +65,8 @@ impl Ground {
     fn server(&self) -> Option<&'static Server> {
         match self.on {
             On::Sqlite => None,
-            On::Postgres => Some(server(Flavor::Postgres)),
-            On::MariaDb => Some(server(Flavor::MariaDb)),
+            On::Postgres => Some(shared(Flavor::Postgres)),
+            On::MariaDb => Some(shared(Flavor::MariaDb)),
         }
     }
 

@@ -55,7 +55,7 @@ async fn postgres_is_believed_as_far_as_the_address_says() {
         );
         assert!(failed.to_string().contains("certificate"), "{failed}");
     }
-    let plain = super::server(Flavor::Postgres);
+    let plain = super::shared(Flavor::Postgres);
     plain.create("postgres_or_mysql");
     assert!(tried(plain, "127.0.0.1", "sslmode=prefer").await.is_none());
     let failed = tried(plain, "127.0.0.1", "sslmode=require").await.unwrap();

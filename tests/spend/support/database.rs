@@ -1,7 +1,6 @@
 //! A migrated database of one test's own.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use diesel::connection::SimpleConnection as _;
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 
 use super::looked;
 use herdsman_test_support::Chaos;
-use herdsman_test_support::sql::{Flavor, Operator, Server};
+use herdsman_test_support::sql::{Flavor, Operator, Server, shared};
 
 /// Which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,20 +30,10 @@ pub struct Database {
 
 enum Place {
     File,
-    /// Shared by the tests of one process.
+    /// Shared by the tests of one run.
     Shared(&'static Server, String),
     /// Of one test, which may kill it.
     Own(Box<Server>, String),
-}
-
-fn shared(flavor: Flavor) -> &'static Server {
-    static POSTGRES: OnceLock<Server> = OnceLock::new();
-    static MARIADB: OnceLock<Server> = OnceLock::new();
-    let server = match flavor {
-        Flavor::Postgres => &POSTGRES,
-        Flavor::MariaDb => &MARIADB,
-    };
-    server.get_or_init(|| Server::start(flavor))
 }
 
 impl Database {
@@ -53,7 +42,8 @@ impl Database {
             None => Place::File,
             Some(flavor) => {
                 static NUMBER: AtomicU32 = AtomicU32::new(0);
-                let name = format!("spend_{}", NUMBER.fetch_add(1, Relaxed));
+                let number = NUMBER.fetch_add(1, Relaxed);
+                let name = format!("spend_{}_{number}", std::process::id());
                 let server = tokio::task::spawn_blocking(move || shared(flavor))
                     .await
                     .unwrap();

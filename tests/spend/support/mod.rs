@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep};
 /// For what takes as long as it takes.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// No machine is slower than this.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// No machine is slower than this, and a test is ended after two minutes without saying why.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits until `holds`. For what can only be seen by asking again.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {

@@ -86,6 +86,12 @@ async fn the_active_database_is_left_before_it_is_removed_and_keeps_no_connectio
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_weight_takes_effect_at_once() {
     let stage = Stage::of(2).await;
+    // Nobody changes to a database that there is no connection to.
+    eventually("there is a connection to both", async || {
+        let status = stage.db.status();
+        status.databases.iter().all(|database| database.connected)
+    })
+    .await;
     let expected = [
         moved("a", "b", SwitchReason::Reconfigured),
         moved("b", "a", SwitchReason::Reconfigured),

@@ -33,7 +33,9 @@ pub fn server(dir: &Path, port: u16, setup: Setup) -> Command {
         .arg(format!("--tmpdir={}", dir.display()))
         .arg(format!("--port={port}"))
         .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
-        .args(["--skip-log-bin", "--lc-messages=en_US"]);
+        .args(["--skip-log-bin", "--lc-messages=en_US"])
+        // Of many tests at once.
+        .arg("--max-connections=400");
     if setup.durable {
         command.arg("--innodb-log-file-size=256M");
     } else {

@@ -1,5 +1,6 @@
-//! Real database servers for tests and benches: started on a free port with a data folder of their
-//! own, and ended with the test, even when it panics or is killed.
+//! Real database servers for tests and benches: one that all tests of a run share ([`shared`]), or one
+//! of a test's own, started on a free port with its own data folder and ended with the test, even when
+//! it panics or is killed.
 //!
 //! What a test asks the server directly (its tables, its counters) goes through the server's own
 //! client program, so that nothing of ours checks itself.
@@ -9,6 +10,7 @@ mod mariadb;
 mod operator;
 mod postgres;
 mod process;
+mod shared;
 mod user;
 
 use std::fs::File;
@@ -22,6 +24,7 @@ use rustix::process::Signal;
 use folder::Folder;
 pub use operator::{Operator, Rows};
 use process::Process;
+pub use shared::shared;
 
 /// What is in every URL; nobody may find it in a log.
 pub const PASSWORD: &str = "sheep-dog";
@@ -53,7 +56,15 @@ pub struct Server {
     port: u16,
     // In this order: the folder goes when nobody writes into it any more.
     process: Option<Process>,
-    dir: Folder,
+    dir: Place,
+}
+
+/// Where a server keeps its files.
+enum Place {
+    /// Until it is dropped.
+    Own(Folder),
+    /// Until the run is over.
+    Shared(PathBuf),
 }
 
 impl Server {
@@ -71,19 +82,14 @@ impl Server {
             setup,
             port: 0,
             process: None,
-            dir,
+            dir: Place::Own(dir),
         };
         if setup.tls {
             server.make_certificate();
         }
-        match flavor {
-            Flavor::Postgres => postgres::initialise(server.dir.path()),
-            Flavor::MariaDb => mariadb::initialise(server.dir.path()),
-        }
+        flavor.initialise(server.dir.path());
         server.begin_on_a_free_port();
-        if flavor == Flavor::MariaDb {
-            server.sql("", &mariadb::account(USER, PASSWORD));
-        }
+        server.admit();
         server
     }
 
@@ -154,7 +160,11 @@ impl Server {
     }
 
     /// `kill -9`, of all its processes.
+    ///
+    /// # Panics
+    /// When it is shared: others work with it.
     pub fn kill(&mut self) {
+        assert!(matches!(self.dir, Place::Own(_)), "it is shared");
         if let Some(process) = self.process.take() {
             process.kill();
         }
@@ -209,7 +219,24 @@ impl Server {
     fn begin(&self) -> Result<Process, String> {
         let dir = self.dir.path();
         let log = File::create(dir.join("log")).unwrap();
-        let (command, ready, end) = match self.flavor {
+        let (command, ready, end) = self.command();
+        let process = Process::start(command, log, ready, end).ok_or_else(|| self.log())?;
+        std::fs::write(dir.join("running"), process.number()).unwrap();
+        Ok(process)
+    }
+
+    /// Lets the user of the URLs in, if the server does not know it from the start.
+    fn admit(&self) {
+        if self.flavor == Flavor::MariaDb {
+            self.sql("", &mariadb::account(USER, PASSWORD));
+        }
+    }
+
+    /// What runs it, what it then says when it takes connections, and the signal that ends it at
+    /// once.
+    fn command(&self) -> (Command, &'static str, Signal) {
+        let dir = self.dir.path();
+        match self.flavor {
             Flavor::Postgres => (
                 postgres::server(dir, self.port, self.setup),
                 postgres::READY,
@@ -221,10 +248,7 @@ impl Server {
                 mariadb::READY,
                 Signal::KILL,
             ),
-        };
-        let process = Process::start(command, log, ready, end).ok_or_else(|| self.log())?;
-        std::fs::write(dir.join("running"), process.number()).unwrap();
-        Ok(process)
+        }
     }
 
     fn make_certificate(&self) {
@@ -247,7 +271,24 @@ impl Server {
     }
 }
 
+impl Place {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Shared(path) => path,
+        }
+    }
+}
+
 impl Flavor {
+    /// Makes the files of a server that has never run.
+    fn initialise(self, dir: &Path) {
+        match self {
+            Self::Postgres => postgres::initialise(dir),
+            Self::MariaDb => mariadb::initialise(dir),
+        }
+    }
+
     fn account(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",

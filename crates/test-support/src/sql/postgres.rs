@@ -34,6 +34,8 @@ pub fn server(dir: &Path, port: u16, setup: Setup) -> Command {
     set("unix_socket_directories=".to_owned());
     set(format!("port={port}"));
     set("dynamic_shared_memory_type=mmap".to_owned());
+    // Of many tests at once.
+    set("max_connections=400".to_owned());
     if !setup.durable {
         set("fsync=off".to_owned());
     }
