@@ -1,4 +1,4 @@
-//! Real database servers for tests and benches: one that all tests of a run share ([`shared`]), or one
+//! Real database servers for tests and benches: one that all tests of a run share ([`shared()`]), or one
 //! of a test's own, started on a free port with its own data folder and ended with the test, even when
 //! it panics or is killed.
 //!
