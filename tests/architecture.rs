@@ -110,6 +110,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
 ];
 
+/// Their actors do not stand in the shell of `supervision` yet.
+const OLD_ACTORS: &[&str] = &["fleet"];
+
 /// The longest a file may be without its tests.
 const MAX_LINES: usize = 400;
 
@@ -228,6 +231,57 @@ fn who_knows_one_actor_knows_all() {
             if !file.is_file() && !folder.join(part).join("mod.rs").is_file() {
                 wrong.push(format!("{} is missing beside actor.rs", file.display()));
             }
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// The anatomy is in `docs/ARCHITECTURE.md`: one shell, which alone knows the actor library.
+#[test]
+fn actors_are_written_in_one_way() {
+    const PARTS: &[&str] = &[
+        "type Message =",
+        "type Timer =",
+        "type Setup =",
+        "fn start(",
+        "fn handle(",
+        "fn due(",
+    ];
+    /// The context has timers and tasks.
+    const OWN_MEANS: &[&str] = &[
+        "sleep",
+        "interval(",
+        "AbortHandle",
+        "AbortOnDropHandle",
+        "JoinSet",
+    ];
+    let mut wrong = Vec::new();
+    for file in sources("src") {
+        if OLD_ACTORS.contains(&file.module()) || file.module() == "supervision" {
+            continue;
+        }
+        let code = file.shipped().code;
+        if code.contains("ractor") {
+            wrong.push(format!("{} knows the actor library", file.name));
+        }
+        let actors = code.matches(" Actor for ").count();
+        if !file.name.ends_with("/actor.rs") {
+            if actors > 0 {
+                wrong.push(format!("{} holds an actor, which is actor.rs's", file.name));
+            }
+            continue;
+        }
+        for part in PARTS
+            .iter()
+            .filter(|part| code.matches(**part).count() != 1)
+        {
+            wrong.push(format!("{} has not exactly one \"{part}\"", file.name));
+        }
+        if actors != 1 {
+            wrong.push(format!("{} holds {actors} actors", file.name));
+        }
+        for means in OWN_MEANS.iter().filter(|means| code.contains(**means)) {
+            wrong.push(format!("{} has a {means} of its own", file.name));
         }
     }
     assert_none(&wrong);
