@@ -15,7 +15,7 @@ pub type Reply<T> = oneshot::Sender<T>;
 /// An address that survives restarts: whoever holds it reaches the incarnation that runs now.
 ///
 /// An incarnation takes its mailbox over before it does anything else; so an answer to what it sends
-/// reaches it.
+/// reaches it. Should the one before still run, that ends it: an actor is one at a time.
 pub struct Mailbox<M>(Arc<ArcSwapOption<ActorRef<Envelope<M>>>>);
 
 impl<M: Send + 'static> Mailbox<M> {
@@ -27,7 +27,9 @@ impl<M: Send + 'static> Mailbox<M> {
 
     /// From now on messages go to `actor`.
     pub(super) fn occupy(&self, actor: ActorRef<Envelope<M>>) {
-        self.0.store(Some(Arc::new(actor)));
+        if let Some(before) = self.0.swap(Some(Arc::new(actor))) {
+            before.kill();
+        }
     }
 
     /// Sends, if an incarnation runs. `false` when none does: then nothing was sent, and an actor that

@@ -56,8 +56,10 @@ pub(super) use driver::spawn;
 ///     fn handle(&mut self, message: Message, _: &mut Context<Self>) {
 ///         match message {
 ///             Message::Add(amount) => self.total += amount,
-///             // Whoever asked may have given up.
-///             Message::Total(reply) => drop(reply.send(self.total)),
+///             Message::Total(reply) => {
+///                 // Whoever asked may have given up.
+///                 let _ = reply.send(self.total);
+///             }
 ///         }
 ///     }
 ///

@@ -32,6 +32,11 @@ struct Scripted {
 /// What to do: it ends of a panic in it.
 type Script = Box<dyn FnOnce(&mut Scripted, &mut Context<Scripted>) + Send>;
 
+/// Says that number when it comes to it.
+fn saying(number: u32) -> Script {
+    Box::new(move |actor, _| actor.says.say(Event::Ran(number)))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Started,
@@ -112,9 +117,8 @@ impl Stage {
         assert!(self.mailbox.cast(Box::new(script)), "somebody is there");
     }
 
-    /// Says that number when it comes to it.
     fn say(&self, number: u32) {
-        self.run(move |actor, _| actor.says.say(Event::Ran(number)));
+        self.run(saying(number));
     }
 
     fn panic(&self) {

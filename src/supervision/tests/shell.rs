@@ -27,8 +27,8 @@ async fn an_actor_whose_task_panics_is_restarted() {
 #[tokio::test(start_paused = true)]
 async fn what_an_actor_tells_itself_at_its_start_reaches_it() {
     let (mut stage, child) = Stage::new(|context| {
-        context.cast(Box::new(|actor, _| actor.says.say(Event::Ran(1))));
-        context.spawn(async { Box::new(|actor, _| actor.says.say(Event::Ran(2))) as Script });
+        context.cast(saying(1));
+        context.spawn(async { saying(2) });
     });
     let _supervisor = Supervisor::start(POLICY, TaskTracker::new(), vec![child]).await;
     let events = [stage.next().await, stage.next().await, stage.next().await];
@@ -38,7 +38,7 @@ async fn what_an_actor_tells_itself_at_its_start_reaches_it() {
 #[tokio::test(start_paused = true)]
 async fn who_calls_an_actor_that_ends_is_told_so() {
     let (stage, _supervisor) = Stage::supervised().await;
-    let answered = |reply: Reply<u32>| -> Script { Box::new(|_, _| drop(reply.send(7))) };
+    let answered = |reply: Reply<u32>| -> Script { Box::new(|_, _| reply.send(7).unwrap()) };
     assert_eq!(stage.mailbox.call(answered).await, Some(7));
     let panics = |reply: Reply<u32>| -> Script {
         Box::new(move |_, _| {
@@ -98,7 +98,7 @@ async fn a_detached_task_runs_to_its_end_and_tells_the_successor_nothing() {
         context.spawn_detached(async move {
             tokio::time::sleep(SECOND * 60).await;
             ends.send(()).unwrap();
-            Box::new(|actor, _| actor.says.say(Event::Ran(1))) as Script
+            saying(1)
         });
     });
     stage.panic();

@@ -137,3 +137,21 @@ async fn children_are_stopped_in_reverse() {
     let order: Vec<_> = std::iter::from_fn(|| ended.try_recv().ok()).collect();
     assert_eq!(order, [3, 2, 1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_takes_a_mailbox_over_ends_the_one_before() {
+    let supervisor = Supervisor::new(POLICY, TaskTracker::new());
+    let (mut stage, child) = Stage::new(|_| ());
+    let before = supervisor.add(child);
+    assert_eq!(stage.next().await, Event::Started);
+    let (says, mut events) = unbounded_channel();
+    let start = |_: &mut Context<Scripted>| ();
+    let child = Child::new::<Scripted>("successor", &stage.mailbox, Setup { says, start });
+    let other = Supervisor::new(POLICY, TaskTracker::new());
+    let _successor = other.add(child);
+    assert_eq!(events.recv().await, Some(Event::Started));
+    assert_eq!(stage.next().await, Event::Ended);
+    drop(before);
+    stage.say(1);
+    assert_eq!(events.recv().await, Some(Event::Ran(1)));
+}
