@@ -23,18 +23,22 @@ use source::{
 /// Which module of the product may import which. Whatever is not listed is upward or sideways.
 const FLOORS: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("clock", &[]),
     ("config", &["domain"]),
     ("metrics", &["domain"]),
     ("protocol", &["domain"]),
     ("routing", &["domain"]),
     ("supervision", &["domain"]),
+    ("backend", &["domain", "protocol"]),
     ("upstream", &["domain", "config", "protocol", "metrics"]),
-    ("store", &["domain", "config"]),
+    ("store", &["clock", "domain", "config"]),
     ("cluster", &["domain", "config", "supervision"]),
     (
         "fleet",
         &[
+            "clock",
             "domain",
+            "backend",
             "config",
             "metrics",
             "protocol",
@@ -47,6 +51,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "spend",
         &[
+            "clock",
             "domain",
             "config",
             "metrics",
@@ -57,26 +62,35 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     (
         "access",
-        &["domain", "config", "metrics", "store", "supervision"],
+        &[
+            "clock",
+            "domain",
+            "config",
+            "metrics",
+            "store",
+            "supervision",
+        ],
     ),
     (
         "gateway",
         &[
-            "access", "domain", "config", "metrics", "protocol", "routing", "fleet", "usage",
-            "spend", "upstream",
+            "clock", "access", "backend", "domain", "config", "metrics", "protocol", "routing",
+            "fleet", "usage", "spend", "upstream",
         ],
     ),
     (
         "http",
         &[
-            "domain", "config", "metrics", "protocol", "gateway", "fleet", "usage", "spend",
-            "store", "access",
+            "clock", "domain", "backend", "config", "metrics", "protocol", "gateway", "fleet",
+            "usage", "spend", "store", "access",
         ],
     ),
     (
         "app",
         &[
+            "clock",
             "access",
+            "backend",
             "domain",
             "config",
             "metrics",
@@ -95,7 +109,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["access", "app", "config", "store", "spend", "domain"],
+        &[
+            "clock", "access", "app", "config", "store", "spend", "domain",
+        ],
     ),
     ("main", &["cli"]),
 ];
@@ -269,6 +285,57 @@ fn who_knows_one_actor_knows_all() {
     assert_none(&wrong);
 }
 
+/// The anatomy is in `docs/ARCHITECTURE.md`: one shell, which alone knows the actor library.
+#[test]
+fn actors_are_written_in_one_way() {
+    const PARTS: &[&str] = &[
+        "type Message =",
+        "type Timer =",
+        "type Setup =",
+        "fn start(",
+        "fn handle(",
+        "fn due(",
+    ];
+    /// The context has timers and tasks.
+    const OWN_MEANS: &[&str] = &[
+        "sleep",
+        "interval(",
+        "AbortHandle",
+        "AbortOnDropHandle",
+        "JoinSet",
+    ];
+    let mut wrong = Vec::new();
+    for file in sources("src") {
+        if file.module() == "supervision" {
+            continue;
+        }
+        let code = file.shipped().code;
+        if code.contains("ractor") {
+            wrong.push(format!("{} knows the actor library", file.name));
+        }
+        let actors = code.matches(" Actor for ").count();
+        if !file.name.ends_with("/actor.rs") {
+            if actors > 0 {
+                wrong.push(format!("{} holds an actor, which is actor.rs's", file.name));
+            }
+            continue;
+        }
+        for part in PARTS
+            .iter()
+            .filter(|part| code.matches(**part).count() != 1)
+        {
+            wrong.push(format!("{} has not exactly one \"{part}\"", file.name));
+        }
+        if actors != 1 {
+            wrong.push(format!("{} holds {actors} actors", file.name));
+        }
+        for means in OWN_MEANS.iter().filter(|means| code.contains(**means)) {
+            wrong.push(format!("{} has a {means} of its own", file.name));
+        }
+    }
+    assert_none(&wrong);
+}
+
 #[test]
 fn shipped_code_does_not_unwrap() {
     let mut wrong = Vec::new();
@@ -298,7 +365,7 @@ fn what_decides_is_pure() {
     ];
     let pure = |file: &&Source| {
         (file.name.starts_with("src/")
-            && ["domain", "protocol", "routing"].contains(&file.module()))
+            && ["backend", "domain", "protocol", "routing"].contains(&file.module()))
             || file.name.ends_with("/state.rs")
             || file.name.contains("/state/")
     };
@@ -313,6 +380,27 @@ fn what_decides_is_pure() {
         }
     }
     assert_none(&wrong);
+}
+
+/// A lint forbids it too; this one also sees what is hidden behind an exception.
+#[test]
+fn one_place_reads_the_wall_clock() {
+    // A simulated server stands for another machine.
+    const PLACES: &[&str] = &["src/clock.rs", "src/simulator/node.rs"];
+    let mut readers = Vec::new();
+    for file in sources("src").iter().filter(|file| !file.is_test()) {
+        let code = file.shipped().code;
+        if ["SystemTime::now", "Timestamp::now", "ZonedDateTime::now"]
+            .iter()
+            .any(|reading| code.contains(reading))
+        {
+            readers.push(file.name.clone());
+        }
+    }
+    readers.sort();
+    assert!(readers.contains(&"src/clock.rs".to_owned()), "{readers:?}");
+    readers.retain(|reader| !PLACES.contains(&reader.as_str()));
+    assert_none(&readers);
 }
 
 #[test]

@@ -33,7 +33,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ractor::SpawnErr;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -53,7 +52,7 @@ pub use ticket::Ticket;
 
 use crate::domain::{AccountKind, ModelName, Price};
 use crate::store::Store;
-use crate::supervision::{Backoff, RestartPolicy};
+use crate::supervision::{Backoff, RestartPolicy, StartError};
 use clock::Clock;
 use output::Outputs;
 
@@ -102,7 +101,7 @@ impl Access {
         shared: Option<Arc<dyn Shared>>,
         applied_until: AppliedUntil,
         tracker: TaskTracker,
-    ) -> Result<Self, SpawnErr> {
+    ) -> Result<Self, StartError> {
         let clock = Clock::new();
         let sharing = sharing::Handle::start(
             RESTARTS,
@@ -124,8 +123,8 @@ impl Access {
                 clock: clock.clone(),
                 prices: options.prices.clone(),
                 sweep: options.sweep,
-                tracker,
             },
+            tracker,
         )
         .await?;
         let outcome = timeout(FIRST_LOOK, register.refresh()).await;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::upstream::InvalidTarget;
-use crate::{spend, store};
+use crate::{spend, store, supervision};
 
 /// What could not be had.
 #[derive(Debug, Error)]
@@ -33,7 +33,7 @@ pub enum Error {
     Spend(#[from] spend::StartError),
     /// An actor.
     #[error("actor did not start: {0}")]
-    Actor(#[from] ractor::SpawnErr),
+    Actor(#[from] supervision::StartError),
     /// Certificates or signals.
     #[error("system: {0}")]
     System(#[from] std::io::Error),

@@ -57,7 +57,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::lease;
 use crate::domain::UsageRecord;
-use crate::supervision::{Backoff, RestartPolicy, guardian};
+use crate::supervision::{Backoff, RestartPolicy, Supervisor};
 use journal::Journal;
 
 pub use audit::{Account, Audit, Problem, Producer, Sums, verify};
@@ -87,7 +87,7 @@ const RESTARTS: RestartPolicy = RestartPolicy {
 };
 
 /// How long [`Spend::shutdown`] waits, beyond its deadline, for actors that have nothing to do.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// The counting pipeline. Clones are the same one; when the last is dropped it stops, and what it
 /// has not flushed stays in the journal.
@@ -100,7 +100,7 @@ struct Inner {
     flush: flush::Handle,
     /// With Redis.
     shared: Option<Shared>,
-    guardian: guardian::Handle,
+    supervisor: Supervisor,
     stats: Arc<SpendStats>,
 }
 
@@ -137,14 +137,14 @@ impl Spend {
         let shared = inner.shared.as_ref();
         let resigned = async {
             if let Some(shared) = shared {
-                shared.drain.rest().await;
+                shared.drain.finish().await;
                 shared.lease.resign().await;
             }
         };
         let (_, flushed) = tokio::join!(timeout_at(deadline, resigned), self.flush_until(deadline));
-        inner.guardian.retire().await;
-        let farewell = deadline.max(Instant::now()) + FAREWELL;
-        let drained = timeout_at(farewell, async {
+        inner.supervisor.stop_restarting().await;
+        let last = deadline.max(Instant::now()) + LAST_MESSAGES;
+        let drained = timeout_at(last, async {
             // In this order: the last word of each goes to the one after it.
             if let Some(shared) = shared {
                 shared.drain.drain().await;
@@ -196,7 +196,7 @@ impl Spend {
     /// given back; what was sent may still arrive.
     pub async fn crash(&self) {
         self.0.journal.crash().await;
-        self.0.guardian.retire().await;
+        self.0.supervisor.stop_restarting().await;
         self.kill_redis_actors();
         self.kill_flush_actor();
         self.kill_forward_actor();

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::cluster::lease;
 use crate::store::Store;
-use crate::supervision::guardian;
+use crate::supervision::{self, Supervisor};
 
 /// How long a batch stays open at most while the database is away: a new one every minute is enough
 /// to lose nothing.
@@ -41,7 +41,7 @@ pub enum StartError {
     Journal(#[from] OpenError),
     /// No actors: the runtime is shutting down.
     #[error("the counting actors did not start: {0}")]
-    Actors(#[from] ractor::SpawnErr),
+    Actors(#[from] supervision::StartError),
     /// The thread that reads the journal was cancelled.
     #[error("reading the usage journal was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -63,10 +63,9 @@ impl Spend {
         let journal = open(&options, limits, &stats).await?;
         let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
         let children = vec![
-            flush.child(flush::Arguments {
+            flush.child(flush::Setup {
                 prune: Prune::new(store.clone(), tracker.clone()),
                 store,
-                tracker,
                 interval: options.flush_interval,
                 forward: forward.clone(),
                 stats: Arc::clone(&stats),
@@ -78,7 +77,7 @@ impl Spend {
             )),
         ];
         Ok(Self(Arc::new(Inner {
-            guardian: guardian::Handle::start(RESTARTS, children).await?,
+            supervisor: Supervisor::start(RESTARTS, tracker, children).await?,
             journal,
             forward,
             flush,
@@ -122,15 +121,14 @@ impl Spend {
         let leader: Arc<str> = format!("{}/{}", redis.name, Uuid::now_v7()).into();
         let prune = Prune::new(store.clone(), tracker.clone());
         let children = vec![
-            flush.child(flush::Arguments {
+            flush.child(flush::Setup {
                 prune: prune.clone(),
                 store: store.clone(),
-                tracker: tracker.clone(),
                 interval: options.flush_interval,
                 forward: forward.clone(),
                 stats: Arc::clone(&stats),
             }),
-            shared.courier.child(courier::Arguments {
+            shared.courier.child(courier::Setup {
                 rules: courier::Rules {
                     patience: redis.patience,
                     ask: options.flush_interval,
@@ -142,7 +140,6 @@ impl Spend {
                 journal: journal.clone(),
                 forward: forward.clone(),
                 flush: flush.clone(),
-                tracker: tracker.clone(),
                 stats: Arc::clone(&stats),
             }),
             forward.child(sealing(
@@ -150,27 +147,25 @@ impl Spend {
                 &journal,
                 Carrier::Redis(shared.courier.clone()),
             )),
-            shared.lease.child(lease::Arguments {
+            shared.lease.child(lease::Setup {
                 connection: redis.connection,
                 prefix: redis.key_prefix.into(),
                 name: "spend",
                 owner: Arc::clone(&leader),
                 ttl: redis.lease_ttl,
-                tracker: tracker.clone(),
             }),
-            shared.drain.child(drain::Arguments {
+            shared.drain.child(drain::Setup {
                 prune,
                 stream,
                 store,
                 lease: shared.lease.clone(),
                 leader,
                 interval: options.flush_interval,
-                tracker,
                 stats: Arc::clone(&stats),
             }),
         ];
         Ok(Self(Arc::new(Inner {
-            guardian: guardian::Handle::start(RESTARTS, children).await?,
+            supervisor: Supervisor::start(RESTARTS, tracker, children).await?,
             journal,
             forward,
             flush,
@@ -180,14 +175,14 @@ impl Spend {
     }
 }
 
-fn sealing(options: &Options, journal: &Journal, carrier: Carrier) -> forward::Arguments {
+fn sealing(options: &Options, journal: &Journal, carrier: Carrier) -> forward::Setup {
     let (interval, longest) = match options.durability {
         Durability::Redis => (options.seal_interval.min(AWAITED), LONGEST_AWAITED),
         Durability::Memory | Durability::Journal | Durability::Fsync => {
             (options.seal_interval, LONGEST)
         }
     };
-    forward::Arguments {
+    forward::Setup {
         journal: journal.clone(),
         carrier,
         interval,

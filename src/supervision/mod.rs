@@ -1,19 +1,22 @@
-//! What happens when an actor dies: the one place that decides it.
+//! Actors: how one is written, how it is reached, and what happens when it ends.
 //!
-//! Owns the policy ([`RestartPolicy`], [`Restart`], [`Backoff`]: pure, the time and the dice are
-//! arguments), the [`Slot`] through which others reach whichever incarnation lives now, and
-//! [`guardian`], an actor that keeps a fixed set of children alive. It must not know what the
-//! children do.
+//! Owns the [`shell`] around an actor ([`Actor`], [`Context`], [`Mailbox`]) and the [`Supervisor`] that
+//! restarts it by a policy ([`RestartPolicy`], [`Backoff`]: pure, the time and the dice are arguments).
+//! Nothing outside this module knows the actor library. It must not know what any actor does.
 //!
-//! An actor which supervises children that come and go (one per server, say) keeps a [`Restart`] for
-//! each, asks it in `handle_supervisor_evt`, and acts on the [`Verdict`]. That method has to be
-//! written in any case: ractor's own stops the supervisor when a child dies.
+//! [`guardian`], [`Slot`] and [`Restart`] are the means of the actors that do not stand in the shell yet.
 
 mod backoff;
 pub mod guardian;
 mod restart;
+pub mod shell;
 mod slot;
+pub mod supervisor;
+#[cfg(test)]
+mod tests;
 
 pub use backoff::Backoff;
 pub use restart::{Restart, RestartPolicy, Verdict};
+pub use shell::{Actor, Context, Incarnation, Mailbox, Reply};
 pub use slot::Slot;
+pub use supervisor::{Child, ChildGuard, StartError, Supervisor};

@@ -20,7 +20,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
-use ractor::SpawnErr;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -28,7 +27,7 @@ pub use snapshot::Running;
 
 use crate::domain::{ModelName, TokenCounts};
 use crate::store::Store;
-use crate::supervision::{Backoff, RestartPolicy};
+use crate::supervision::{Backoff, RestartPolicy, StartError};
 
 type Tokens = Arc<DashMap<(Arc<str>, ModelName), AtomicU64, RandomState>>;
 /// Where the requests running are asked.
@@ -59,7 +58,7 @@ impl Usage {
         store: &Store,
         source: Source,
         tracker: TaskTracker,
-    ) -> Result<Self, SpawnErr> {
+    ) -> Result<Self, StartError> {
         let tokens = Tokens::default();
         match store.token_counts().await {
             Ok(rows) => {

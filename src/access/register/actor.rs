@@ -1,11 +1,10 @@
-//! The shell around the register's state.
+//! The register's actor: reads what has changed, and keeps the view.
 
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
 use super::message::{Message, Waiter};
@@ -15,32 +14,15 @@ use crate::access::meter::Cell;
 use crate::access::view::Change;
 use crate::domain::format_usd;
 use crate::store::{AccountChange, BudgetKey, Store};
-use crate::supervision::{Slot, guardian};
+use crate::supervision::{Actor, Context};
 
 #[derive(Clone)]
 pub(super) struct Setup {
-    plan: Arc<Plan>,
-    board: Arc<Board>,
-    mailbox: Slot<Message>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) board: Arc<Board>,
 }
 
-impl Setup {
-    pub(super) fn new(plan: Plan, board: Arc<Board>, mailbox: Slot<Message>) -> Self {
-        Self {
-            plan: Arc::new(plan),
-            board,
-            mailbox,
-        }
-    }
-
-    pub(super) fn into_child(self) -> guardian::Child {
-        guardian::Child::of("register of accounts", || RegisterActor, self)
-    }
-}
-
-pub(super) struct RegisterActor;
-
-pub(super) struct Shell {
+pub(super) struct Register {
     setup: Setup,
     state: State,
     /// A look is out; these wait for the next one, since theirs may have come too late for it.
@@ -52,86 +34,74 @@ pub(super) struct Shell {
     round: Round,
 }
 
-impl Actor for RegisterActor {
-    type Msg = Message;
-    type State = Shell;
-    type Arguments = Setup;
+impl Actor for Register {
+    type Message = Message;
+    type Timer = ();
+    type Setup = Setup;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        setup: Setup,
-    ) -> Result<Shell, ActorProcessingErr> {
-        setup.mailbox.occupy(myself.clone());
-        let _ = myself.cast(Message::Tick);
-        Ok(Shell {
+    fn start(setup: Setup, context: &mut Context<Self>) -> Self {
+        let mut register = Self {
             state: State::new((**setup.board.configured.load()).clone()),
             setup,
             looking: false,
             waiting: Vec::new(),
             served: Vec::new(),
             again: false,
-            swept: Instant::now(),
+            swept: context.now(),
             round: Round::default(),
-        })
+        };
+        register.due((), context);
+        register
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<Message>,
-        message: Message,
-        shell: &mut Shell,
-    ) -> Result<(), ActorProcessingErr> {
+    fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         match message {
             Message::Refresh(waiter) => {
-                shell.waiting.extend(waiter);
-                shell.look(&myself);
+                self.waiting.extend(waiter);
+                self.look(context);
             }
-            Message::Looked(Ok(read)) => shell.take(read, &myself),
+            Message::Looked(Ok(read)) => self.take(read, context),
             Message::Looked(Err(error)) => {
                 tracing::warn!(%error, "serving what was known");
-                shell.done(Err(error), &myself);
+                self.done(Err(error), context);
             }
             Message::Swept(Ok(bases)) => {
-                shell.sweep_done(bases);
-                shell.done(Ok(()), &myself);
+                self.sweep_done(bases);
+                self.done(Ok(()), context);
             }
             Message::Swept(Err(error)) => {
                 tracing::warn!(%error, "budgets go on with what was known to be spent");
-                shell.done(Err(error), &myself);
+                self.done(Err(error), context);
             }
             Message::Priced => {
-                let configured = (**shell.setup.board.configured.load()).clone();
-                let prices = Arc::new(shell.state.configure(configured));
-                let mut view = (**shell.setup.board.view.load()).clone();
+                let configured = (**self.setup.board.configured.load()).clone();
+                let prices = Arc::new(self.state.configure(configured));
+                let mut view = (**self.setup.board.view.load()).clone();
                 view.prices = prices;
-                shell.setup.board.view.store(Arc::new(view));
-            }
-            Message::Tick => {
-                shell.look(&myself);
-                drop(myself.send_after(POLL, || Message::Tick));
+                self.setup.board.view.store(Arc::new(view));
             }
         }
-        Ok(())
+    }
+
+    fn due(&mut self, (): (), context: &mut Context<Self>) {
+        self.look(context);
+        context.arm((), POLL);
     }
 }
 
-impl Shell {
-    fn look(&mut self, myself: &ActorRef<Message>) {
+impl Register {
+    fn look(&mut self, context: &Context<Self>) {
         if mem::replace(&mut self.looking, true) {
             self.again = true;
             return;
         }
         self.served.append(&mut self.waiting);
         let (store, version) = (self.setup.plan.store.clone(), self.state.version);
-        let (asked_ms, myself) = (self.setup.plan.clock.local_ms(), myself.clone());
-        self.setup.plan.tracker.spawn(async move {
-            let read = read(&store, version, asked_ms).await;
-            let _ = myself.cast(Message::Looked(read));
-        });
+        let asked_ms = self.setup.plan.clock.local_ms();
+        context.spawn(async move { Message::Looked(read(&store, version, asked_ms).await) });
     }
 
-    fn take(&mut self, read: Read, myself: &ActorRef<Message>) {
+    fn take(&mut self, read: Read, context: &Context<Self>) {
         let board = &self.setup.board;
         let asked_ms = read.asked_ms;
         let mut asked = Vec::new();
@@ -145,8 +115,8 @@ impl Shell {
             self.setup.plan.sharing.changed(cells);
         }
         board.read_ms.store(asked_ms, Ordering::Release);
-        if self.round.is_over() && self.swept.elapsed() >= self.setup.plan.sweep {
-            self.swept = Instant::now();
+        if self.round.is_over() && context.now() - self.swept >= self.setup.plan.sweep {
+            self.swept = context.now();
             let view = board.view.load();
             let cells = view.all().flat_map(|entry| &entry.cells).cloned();
             let looks = self.setup.plan.sweep.as_secs() / POLL.as_secs();
@@ -154,21 +124,17 @@ impl Shell {
         }
         asked.extend(State::question(self.round.next().into_iter(), unix));
         if asked.is_empty() {
-            self.done(Ok(()), myself);
+            self.done(Ok(()), context);
         } else {
-            self.sweep(asked, myself);
+            self.sweep(asked, context);
         }
     }
 
-    fn sweep(&self, asked: Vec<(Arc<Cell>, BudgetKey)>, myself: &ActorRef<Message>) {
+    fn sweep(&self, asked: Vec<(Arc<Cell>, BudgetKey)>, context: &Context<Self>) {
         let plan = &self.setup.plan;
         let asked_ms = plan.clock.ledger_ms(plan.clock.now());
         let store = plan.store.clone();
-        let myself = myself.clone();
-        plan.tracker.spawn(async move {
-            let swept = spent(&store, asked, asked_ms).await;
-            let _ = myself.cast(Message::Swept(swept));
-        });
+        context.spawn(async move { Message::Swept(spent(&store, asked, asked_ms).await) });
     }
 
     fn sweep_done(&mut self, bases: Bases) {
@@ -189,13 +155,13 @@ impl Shell {
         }
     }
 
-    fn done(&mut self, outcome: Result<(), Unreadable>, myself: &ActorRef<Message>) {
+    fn done(&mut self, outcome: Result<(), Unreadable>, context: &Context<Self>) {
         self.looking = false;
         for waiter in self.served.drain(..) {
             let _ = waiter.send(outcome.clone());
         }
         if mem::take(&mut self.again) {
-            self.look(myself);
+            self.look(context);
         }
     }
 }

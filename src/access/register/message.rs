@@ -1,16 +1,15 @@
 //! What the register is told.
 
-use tokio::sync::oneshot;
-
 use super::Unreadable;
 use super::state::{Bases, Read};
+use crate::supervision::Reply;
 
-pub(super) type Waiter = oneshot::Sender<Result<(), Unreadable>>;
+pub(super) type Waiter = Reply<Result<(), Unreadable>>;
 
 /// The mailbox.
 #[derive(Debug)]
 pub enum Message {
-    /// From whoever changed something, and the timer: look whether the view is current.
+    /// From whoever changed something: look whether the view is current.
     Refresh(Option<Waiter>),
     /// From the task that looked.
     Looked(Result<Read, Unreadable>),
@@ -18,6 +17,4 @@ pub enum Message {
     Swept(Result<Bases, Unreadable>),
     /// From whoever read the configuration again.
     Priced,
-    /// From the timer.
-    Tick,
 }

@@ -22,8 +22,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ractor::SpawnErr;
-use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::clock::Clock;
@@ -31,8 +29,8 @@ use super::sharing;
 use super::view::View;
 use crate::domain::{ModelName, Price};
 use crate::store::Store;
-use crate::supervision::{RestartPolicy, Slot, guardian};
-use actor::Setup;
+use crate::supervision::{Child, Mailbox, RestartPolicy, StartError, Supervisor};
+use actor::{Register, Setup};
 use message::Message;
 
 /// How often the database is asked whether anything has changed.
@@ -57,8 +55,8 @@ pub(super) struct Board {
 #[derive(Clone)]
 pub(super) struct Handle {
     board: Arc<Board>,
-    mailbox: Slot<Message>,
-    _guardian: Arc<guardian::Handle>,
+    mailbox: Mailbox<Message>,
+    _supervisor: Arc<Supervisor>,
 }
 
 /// What the actor is made of.
@@ -68,7 +66,6 @@ pub(super) struct Plan {
     pub(super) clock: Clock,
     pub(super) prices: Vec<(ModelName, Price)>,
     pub(super) sweep: Duration,
-    pub(super) tracker: TaskTracker,
 }
 
 /// The database could not be read.
@@ -77,7 +74,11 @@ pub(super) struct Plan {
 pub struct Unreadable(pub(super) String);
 
 impl Handle {
-    pub(super) async fn start(restarts: RestartPolicy, plan: Plan) -> Result<Self, SpawnErr> {
+    pub(super) async fn start(
+        restarts: RestartPolicy,
+        plan: Plan,
+        tracker: TaskTracker,
+    ) -> Result<Self, StartError> {
         let board = Arc::new(Board {
             view: ArcSwap::from_pointee(View::empty()),
             configured: ArcSwap::from_pointee(plan.prices.clone()),
@@ -85,13 +86,17 @@ impl Handle {
             soft: AtomicU64::new(0),
             unreadable_prices: AtomicUsize::new(0),
         });
-        let mailbox = Slot::empty();
-        let setup = Setup::new(plan, Arc::clone(&board), mailbox.clone());
-        let guardian = guardian::Handle::start(restarts, vec![setup.into_child()]).await?;
+        let mailbox = Mailbox::new();
+        let setup = Setup {
+            plan: Arc::new(plan),
+            board: Arc::clone(&board),
+        };
+        let children = vec![Child::new::<Register>("access/register", &mailbox, setup)];
+        let supervisor = Supervisor::start(restarts, tracker, children).await?;
         Ok(Self {
             board,
             mailbox,
-            _guardian: Arc::new(guardian),
+            _supervisor: Arc::new(supervisor),
         })
     }
 
@@ -111,10 +116,10 @@ impl Handle {
 
     /// Something has changed. Returns when the view has it.
     pub(super) async fn refresh(&self) -> Result<(), Unreadable> {
-        let (reply, done) = oneshot::channel();
-        self.mailbox.cast(Message::Refresh(Some(reply)));
-        done.await
-            .unwrap_or_else(|_| Err(Unreadable("the register was restarted".to_owned())))
+        let refreshed = self.mailbox.call(|reply| Message::Refresh(Some(reply)));
+        refreshed
+            .await
+            .unwrap_or_else(|| Err(Unreadable("the register was restarted".to_owned())))
     }
 
     /// Somebody else has changed something.

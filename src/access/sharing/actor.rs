@@ -1,145 +1,109 @@
-//! The shell around the shares' state.
+//! The actor around the shares' state, and the tasks that ask the shared ledger.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::message::Message;
 use super::state::{Next, State};
 use super::{PATIENCE, Plan, Short, TERMS};
+use crate::access::clock::Moment;
 use crate::access::meter::Taken;
 use crate::access::rule::{Call, Failure};
-use crate::supervision::{Slot, guardian};
+use crate::supervision::{Actor, Context, Reply};
 
 /// How often idle shares and applied spending are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
-type Reply = oneshot::Sender<Result<Vec<Taken>, Short>>;
-
-#[derive(Clone)]
-pub(super) struct Setup {
+pub(super) struct Sharing {
     plan: Arc<Plan>,
-    mailbox: Slot<Message>,
+    state: State<Reply<Result<Vec<Taken>, Short>>>,
 }
 
-impl Setup {
-    pub(super) fn new(plan: Plan, mailbox: Slot<Message>) -> Self {
-        Self {
-            plan: Arc::new(plan),
-            mailbox,
-        }
-    }
+impl Actor for Sharing {
+    type Message = Message;
+    type Timer = ();
+    type Setup = Arc<Plan>;
 
-    pub(super) fn into_child(self) -> guardian::Child {
-        guardian::Child::of("shares of limits", || SharingActor, self)
-    }
-}
-
-pub(super) struct SharingActor;
-
-pub(super) struct Shell {
-    plan: Arc<Plan>,
-    state: State<Reply>,
-}
-
-impl Actor for SharingActor {
-    type Msg = Message;
-    type State = Shell;
-    type Arguments = Setup;
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        setup: Setup,
-    ) -> Result<Shell, ActorProcessingErr> {
-        setup.mailbox.occupy(myself.clone());
-        let plan = setup.plan;
-        let state = State::new(
-            TERMS,
-            Arc::clone(&plan.me),
-            plan.policy,
-            plan.shared.is_some(),
-        );
+    fn start(plan: Arc<Plan>, context: &mut Context<Self>) -> Self {
+        let me = Arc::clone(&plan.me);
+        let state = State::new(TERMS, me, plan.policy, plan.shared.is_some());
+        let mut sharing = Self { plan, state };
         // At once, so that the others know of this router before its first request.
-        let _ = myself.cast(Message::Tick);
-        Ok(Shell { plan, state })
+        sharing.due((), context);
+        sharing
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<Message>,
-        message: Message,
-        shell: &mut Shell,
-    ) -> Result<(), ActorProcessingErr> {
-        let now = shell.plan.clock.now();
+    fn handle(&mut self, message: Message, context: &mut Context<Self>) {
+        let now = self.plan.clock.now();
         match message {
-            Message::Take { wants, reply } => shell.state.ask(now, wants, reply),
-            Message::Touched(cell) => shell.state.touch(cell),
+            Message::Take { wants, reply } => self.state.ask(now, wants, reply),
+            Message::Touched(cell) => self.state.touch(cell),
             Message::Answered(Ok(reply)) => {
-                shell.plan.clock.learn(now, reply.now_ms);
+                self.plan.clock.learn(now, reply.now_ms);
                 // Who left meanwhile is not to be given what somebody else waits for.
-                shell.state.forget_asks(Reply::is_closed);
-                shell.state.replied(now, &reply);
+                self.state.forget_asks(Reply::is_closed);
+                self.state.replied(now, &reply);
             }
             Message::Answered(Err(failure)) => {
-                if shell.state.failed(now) {
+                if self.state.failed(now) {
                     tracing::warn!(%failure, "limits are not shared any more: Redis is away");
                 }
             }
-            Message::Tick => {
-                let until = (shell.plan.applied_until)();
-                shell.state.applied(shell.plan.clock.ledger_ms(now), until);
-                tick(&myself);
-            }
         }
-        if let Next::Send(call) = shell.state.next(now, shell.plan.clock.ledger_ms(now)) {
-            shell.send(call, myself);
-        }
-        let sharers = shell.state.sharers();
-        shell.plan.sharers.store(sharers, Ordering::Relaxed);
-        let waits = shell.state.waits();
-        shell.plan.waits.store(waits, Ordering::Relaxed);
-        for (reply, answer) in shell.state.answers() {
-            // Who is gone gives back what it would have got, by dropping it.
-            drop(reply.send(answer));
-        }
-        Ok(())
+        self.act(now, context);
+    }
+
+    fn due(&mut self, (): (), context: &mut Context<Self>) {
+        let now = self.plan.clock.now();
+        let until = (self.plan.applied_until)();
+        self.state.applied(self.plan.clock.ledger_ms(now), until);
+        context.arm((), TICK);
+        self.act(now, context);
     }
 }
 
-impl Shell {
+impl Sharing {
+    /// What follows from whatever has happened.
+    fn act(&mut self, now: Moment, context: &Context<Self>) {
+        let ledger_ms = self.plan.clock.ledger_ms(now);
+        if let Next::Send(call) = self.state.next(now, ledger_ms) {
+            self.send(call, context);
+        }
+        let (sharers, waits) = (self.state.sharers(), self.state.waits());
+        self.plan.sharers.store(sharers, Ordering::Relaxed);
+        self.plan.waits.store(waits, Ordering::Relaxed);
+        for (reply, answer) in self.state.answers() {
+            // Who is gone gives back what it would have got, by dropping it.
+            drop(reply.send(answer));
+        }
+    }
+
     /// The command has a task of its own, which nobody ends: only the waiting does, at [`PATIENCE`].
     /// What becomes of a command is how the client of Redis learns that a database is dead; dropped
     /// each time, it would never know.
-    fn send(&self, call: Arc<Call>, myself: ActorRef<Message>) {
+    fn send(&self, call: Arc<Call>, context: &Context<Self>) {
         let Some(shared) = &self.plan.shared else {
             return;
         };
         let Ok(place) = Arc::clone(&self.plan.out).try_acquire_owned() else {
-            let _ = myself.cast(Message::Answered(Err(Failure::Late)));
+            context.cast(Message::Answered(Err(Failure::Late)));
             return;
         };
         let settling = shared.settle(call);
-        let settling = self.plan.tracker.spawn(async move {
+        let settling = context.tracker().spawn(async move {
             let answer = settling.await;
             drop(place);
             answer
         });
-        self.plan.tracker.spawn(async move {
-            let answer = match timeout(PATIENCE, settling).await {
+        context.spawn(async move {
+            Message::Answered(match timeout(PATIENCE, settling).await {
                 Ok(Ok(answer)) => answer,
                 // Not in time, or the program ends.
                 Ok(Err(_)) | Err(_) => Err(Failure::Late),
-            };
-            let _ = myself.cast(Message::Answered(answer));
+            })
         });
     }
-}
-
-fn tick(myself: &ActorRef<Message>) {
-    drop(myself.send_after(TICK, || Message::Tick));
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::Short;
 use crate::access::meter::{Cell, Taken};
-use crate::access::rule::{Failure, Reply};
+use crate::access::rule::{self, Failure};
+use crate::supervision::Reply;
 
 /// The mailbox.
 #[derive(Debug)]
@@ -16,12 +15,10 @@ pub enum Message {
         /// What it lacks.
         wants: Vec<(Arc<Cell>, i64)>,
         /// Where it waits.
-        reply: oneshot::Sender<Result<Vec<Taken>, Short>>,
+        reply: Reply<Result<Vec<Taken>, Short>>,
     },
     /// From a request, or from whoever changed a limit: this share is low, or owes.
     Touched(Arc<Cell>),
     /// From the task that asked the shared ledger.
-    Answered(Result<Reply, Failure>),
-    /// From the actor's timer.
-    Tick,
+    Answered(Result<rule::Reply, Failure>),
 }

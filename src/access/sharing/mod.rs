@@ -42,16 +42,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use ractor::SpawnErr;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::clock::Clock;
 use super::meter::{Cell, Taken};
 use super::rule::{Shared, Terms};
 use crate::config::WhenRedisAway;
-use crate::supervision::{RestartPolicy, Slot, guardian};
-use actor::Setup;
+use crate::supervision::{Child, Mailbox, RestartPolicy, StartError, Supervisor};
+use actor::Sharing;
 use message::Message;
 pub use state::Short;
 
@@ -91,7 +90,6 @@ struct Plan {
     policy: WhenRedisAway,
     applied_until: AppliedUntil,
     clock: Clock,
-    tracker: TaskTracker,
     out: Arc<Semaphore>,
     sharers: Arc<AtomicI64>,
     waits: Arc<AtomicBool>,
@@ -100,17 +98,17 @@ struct Plan {
 /// The actor's address.
 #[derive(Clone)]
 pub(super) struct Handle {
-    mailbox: Slot<Message>,
+    mailbox: Mailbox<Message>,
     clock: Clock,
     sharers: Arc<AtomicI64>,
     /// Whoever has to ask now will have to wait for longer than a reply takes.
     waits: Arc<AtomicBool>,
-    _guardian: Arc<guardian::Handle>,
+    _supervisor: Arc<Supervisor>,
 }
 
 impl Handle {
-    pub(super) async fn start(restarts: RestartPolicy, means: Means) -> Result<Self, SpawnErr> {
-        let mailbox = Slot::empty();
+    pub(super) async fn start(restarts: RestartPolicy, means: Means) -> Result<Self, StartError> {
+        let mailbox = Mailbox::new();
         let clock = means.clock.clone();
         let sharers = Arc::new(AtomicI64::new(0));
         let waits = Arc::new(AtomicBool::new(false));
@@ -120,19 +118,22 @@ impl Handle {
             policy: means.policy,
             applied_until: means.applied_until,
             clock: means.clock,
-            tracker: means.tracker,
             out: Arc::new(Semaphore::new(MOST_OUT)),
             sharers: Arc::clone(&sharers),
             waits: Arc::clone(&waits),
         };
-        let setup = Setup::new(plan, mailbox.clone());
-        let guardian = guardian::Handle::start(restarts, vec![setup.into_child()]).await?;
+        let children = vec![Child::new::<Sharing>(
+            "access/sharing",
+            &mailbox,
+            Arc::new(plan),
+        )];
+        let supervisor = Supervisor::start(restarts, means.tracker, children).await?;
         Ok(Self {
             mailbox,
             clock,
             sharers,
             waits,
-            _guardian: Arc::new(guardian),
+            _supervisor: Arc::new(supervisor),
         })
     }
 
@@ -157,12 +158,11 @@ impl Handle {
                 taken.clear();
                 missing = wants.to_vec();
             }
-            let (reply, answer) = oneshot::channel();
-            self.mailbox.cast(Message::Take {
+            let answer = self.mailbox.call(|reply| Message::Take {
                 wants: missing,
                 reply,
             });
-            taken.extend(answer.await.map_err(|_| Short::Unknown)??);
+            taken.extend(answer.await.ok_or(Short::Unknown)??);
         }
         Ok(taken)
     }

@@ -1,128 +1,103 @@
-//! The shell around [`State`], and the tasks that ask Redis.
+//! The actor around [`State`], and the tasks that ask Redis.
 
-use std::marker::PhantomData;
+use std::sync::Arc;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use redis::aio::ConnectionLike;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::message::Message;
 use super::scripts::Scripts;
 use super::state::{Asked, Effect, Renewed, State};
-use super::{Arguments, Handle};
+use super::{Setup, Tenure};
+use crate::supervision::{Actor, Context, Reply};
+
+/// Where the tenure is read.
+type Published = Arc<watch::Sender<Option<Tenure>>>;
 
 /// See the module.
-pub(super) struct Lease<C>(PhantomData<C>);
-
-/// The pure state, and what effects need.
-pub(super) struct Holding<C> {
-    arguments: Arguments<C>,
-    handle: Handle,
+pub(super) struct Lease<C> {
+    setup: Setup<C>,
+    published: Published,
     scripts: Scripts,
     state: State,
-    resigning: Vec<RpcReplyPort<()>>,
-}
-
-impl<C> Lease<C> {
-    pub(super) fn new() -> Self {
-        Self(PhantomData)
-    }
+    resigning: Vec<Reply<()>>,
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Actor for Lease<C> {
-    type Msg = Message;
-    type State = Holding<C>;
-    type Arguments = (Arguments<C>, Handle);
+    type Message = Message;
+    type Timer = ();
+    type Setup = (Setup<C>, Published);
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        (arguments, handle): Self::Arguments,
-    ) -> Result<Holding<C>, ActorProcessingErr> {
-        handle.actor.occupy(myself.clone());
-        let (state, effects) = State::new(arguments.ttl);
-        let mut holding = Holding {
-            scripts: Scripts::new(
-                &arguments.prefix,
-                arguments.name,
-                &arguments.owner,
-                arguments.ttl,
-            ),
-            arguments,
-            handle,
+    fn start((setup, published): Self::Setup, context: &mut Context<Self>) -> Self {
+        let (state, effects) = State::new(setup.ttl);
+        let mut lease = Self {
+            scripts: Scripts::new(&setup.prefix, setup.name, &setup.owner, setup.ttl),
+            setup,
+            published,
             state,
             resigning: Vec::new(),
         };
-        for effect in effects {
-            holding.act(&myself, effect);
-        }
-        Ok(holding)
+        lease.act(effects, context);
+        lease
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<Message>,
-        message: Message,
-        holding: &mut Holding<C>,
-    ) -> Result<(), ActorProcessingErr> {
-        let (state, now) = (&mut holding.state, Instant::now());
+    fn handle(&mut self, message: Message, context: &mut Context<Self>) {
+        let (state, now) = (&mut self.state, context.now());
         let effects = match message {
-            Message::Due(timer) => state.due(timer, now),
             Message::Asked(sent, said) => state.asked(sent, said, now),
             Message::Renewed(sent, said) => state.renewed(sent, said, now),
             Message::Released => state.released(),
             Message::Surpassed(epoch) => state.surpassed(epoch),
             Message::Resign(reply) => {
-                holding.resigning.push(reply);
+                self.resigning.push(reply);
                 state.resign()
             }
         };
-        for effect in effects {
-            holding.act(&myself, effect);
-        }
-        Ok(())
+        self.act(effects, context);
+    }
+
+    fn due(&mut self, (): (), context: &mut Context<Self>) {
+        let effects = self.state.due(context.now());
+        self.act(effects, context);
     }
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync + 'static> Holding<C> {
-    fn act(&mut self, myself: &ActorRef<Message>, effect: Effect) {
-        match effect {
-            Effect::Arm(timer, pause) => {
-                drop(myself.send_after(pause, move || Message::Due(timer)));
-            }
-            Effect::Acquire(_) | Effect::Renew | Effect::Release => self.ask(myself, effect),
-            Effect::Publish(tenure) => {
-                let before = self.handle.tenure.send_replace(tenure);
-                match (before, tenure) {
-                    (None, Some(now)) => tracing::info!(
-                        lease = self.arguments.name,
-                        epoch = now.epoch,
-                        "this router leads"
-                    ),
-                    (Some(before), None) => tracing::info!(
-                        lease = self.arguments.name,
-                        epoch = before.epoch,
-                        "this router leads no more"
-                    ),
-                    _ => {}
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Lease<C> {
+    fn act(&mut self, effects: Vec<Effect>, context: &mut Context<Self>) {
+        for effect in effects {
+            match effect {
+                Effect::Arm(pause) => context.arm((), pause),
+                Effect::Acquire(_) | Effect::Renew | Effect::Release => self.ask(effect, context),
+                Effect::Publish(tenure) => self.publish(tenure),
+                Effect::Answer => {
+                    for reply in self.resigning.drain(..) {
+                        // Whoever asked may have given up.
+                        let _ = reply.send(());
+                    }
                 }
             }
-            Effect::Answer => {
-                for reply in self.resigning.drain(..) {
-                    // Whoever asked may have given up.
-                    let _ = reply.send(());
-                }
+        }
+    }
+
+    fn publish(&self, tenure: Option<Tenure>) {
+        let (lease, before) = (self.setup.name, self.published.send_replace(tenure));
+        match (before, tenure) {
+            (None, Some(Tenure { epoch, .. })) => tracing::info!(lease, epoch, "this router leads"),
+            (Some(Tenure { epoch, .. }), None) => {
+                tracing::info!(lease, epoch, "this router leads no more");
             }
+            _ => {}
         }
     }
 
     /// Asks Redis, and waits for its answer no longer than until the next time to ask.
-    fn ask(&self, myself: &ActorRef<Message>, what: Effect) {
-        let (scripts, limit) = (self.scripts.clone(), self.arguments.ttl / 3);
-        let (mut connection, myself) = (self.arguments.connection.clone(), myself.clone());
-        self.arguments.tracker.spawn(async move {
+    fn ask(&self, what: Effect, context: &Context<Self>) {
+        let (scripts, limit) = (self.scripts.clone(), self.setup.ttl / 3);
+        let mut connection = self.setup.connection.clone();
+        context.spawn(async move {
             let sent = Instant::now();
-            let said = match what {
+            match what {
                 Effect::Acquire(floor) => {
                     let asked = timeout(limit, scripts.acquire(&mut connection, floor)).await;
                     Message::Asked(sent, asked.unwrap_or(Asked::NoAnswer))
@@ -135,9 +110,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Holding<C> {
                     let _ = timeout(limit, scripts.release(&mut connection)).await;
                     Message::Released
                 }
-            };
-            // Should it be dead, its successor asks for itself.
-            drop(myself.cast(said));
+            }
         });
     }
 }

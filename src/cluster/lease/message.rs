@@ -1,15 +1,13 @@
 //! What the lease's actor is told.
 
-use ractor::RpcReplyPort;
 use tokio::time::Instant;
 
-use super::state::{Asked, Renewed, Timer};
+use super::state::{Asked, Renewed};
+use crate::supervision::Reply;
 
-/// By its timer, by the tasks that ask Redis, and through its handle.
+/// By the tasks that ask Redis, and through its handle.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Time to ask for it, or to renew it.
-    Due(Timer),
     /// What Redis said to the request sent at that moment.
     Asked(Instant, Asked),
     /// What Redis said to the renewal sent at that moment.
@@ -19,5 +17,5 @@ pub(super) enum Message {
     /// A higher epoch than ours may be in use.
     Surpassed(u64),
     /// Give it back, and say when.
-    Resign(RpcReplyPort<()>),
+    Resign(Reply<()>),
 }

@@ -25,10 +25,9 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
-use crate::supervision::Slot;
-use crate::supervision::guardian::Child;
+use crate::supervision::{Child, Mailbox};
+use actor::Lease;
 use message::Message;
 
 /// The right to act, until it is renewed or over.
@@ -42,7 +41,7 @@ pub struct Tenure {
 
 /// What an incarnation needs to begin.
 #[derive(Clone)]
-pub struct Arguments<C> {
+pub struct Setup<C> {
     /// Where the lease is kept.
     pub connection: C,
     /// Before the name, in every key.
@@ -53,14 +52,12 @@ pub struct Arguments<C> {
     pub owner: Arc<str>,
     /// How long it lasts without renewal.
     pub ttl: Duration,
-    /// Where what is asked of Redis runs.
-    pub tracker: TaskTracker,
 }
 
 /// Reaches whichever incarnation lives.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    actor: Slot<Message>,
+    mailbox: Mailbox<Message>,
     tenure: Arc<watch::Sender<Option<Tenure>>>,
 }
 
@@ -75,21 +72,18 @@ impl Handle {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            actor: Slot::empty(),
+            mailbox: Mailbox::new(),
             tenure: Arc::new(watch::Sender::new(None)),
         }
     }
 
-    /// For the guardian.
-    pub fn child<C>(&self, arguments: Arguments<C>) -> Child
+    /// For the supervisor.
+    pub fn child<C>(&self, setup: Setup<C>) -> Child
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        Child::of(
-            "cluster/lease",
-            actor::Lease::new,
-            (arguments, self.clone()),
-        )
+        let tenure = Arc::clone(&self.tenure);
+        Child::new::<Lease<C>>("cluster/lease", &self.mailbox, (setup, tenure))
     }
 
     /// Every change of it, renewals too.
@@ -108,25 +102,23 @@ impl Handle {
     /// Somebody acted under this epoch: a tenure of ours that is not above it is over.
     pub fn surpassed(&self, epoch: u64) {
         // Whoever comes next will find out as the last one did.
-        self.actor.cast(Message::Surpassed(epoch));
+        self.mailbox.cast(Message::Surpassed(epoch));
     }
 
     /// Gives it back, and asks for it no more.
     pub async fn resign(&self) {
-        if let Some(actor) = self.actor.occupant() {
-            // An actor that is gone holds nothing, or what runs out by itself.
-            let _ = ractor::call!(actor, Message::Resign);
-        }
+        // An actor that has ended holds nothing, or what runs out by itself.
+        let _ = self.mailbox.call(Message::Resign).await;
         self.tenure.send_replace(None);
     }
 
     /// Ends it when it has done what it was told so far.
     pub async fn drain(&self) {
-        self.actor.drain().await;
+        self.mailbox.drain().await;
     }
 
     /// Fault drill: the actor dies, as if it had panicked.
     pub fn kill(&self) {
-        self.actor.kill();
+        self.mailbox.kill();
     }
 }

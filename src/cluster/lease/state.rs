@@ -6,10 +6,6 @@ use tokio::time::Instant;
 
 use super::Tenure;
 
-/// Tells the timer armed last from those armed before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Timer(u64);
-
 /// What came of asking for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -33,7 +29,8 @@ pub(super) enum Renewed {
 /// What the shell is to do, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    Arm(Timer, Duration),
+    /// Instead of the timer that is armed, if one is.
+    Arm(Duration),
     /// Under an epoch above this one.
     Acquire(u64),
     Renew,
@@ -62,7 +59,6 @@ pub(super) struct State {
     phase: Phase,
     /// No tenure may begin at this epoch or below.
     floor: u64,
-    timers: u64,
 }
 
 impl State {
@@ -71,16 +67,12 @@ impl State {
             ttl,
             phase: Phase::Candidate,
             floor: 0,
-            timers: 0,
         };
         let effects = state.ask();
         (state, effects)
     }
 
-    pub(super) fn due(&mut self, timer: Timer, now: Instant) -> Vec<Effect> {
-        if timer != Timer(self.timers) {
-            return Vec::new();
-        }
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Effect> {
         match self.phase {
             Phase::Candidate => self.ask(),
             Phase::Leading(tenure) if now < tenure.until => vec![Effect::Renew],
@@ -111,7 +103,7 @@ impl State {
             Renewed::Ours => self.lead(tenure.epoch, sent, now),
             Renewed::NoAnswer if now < tenure.until => {
                 let left = tenure.until - now;
-                vec![self.arm(left.min(self.third() / 2))]
+                vec![Effect::Arm(left.min(self.third() / 2))]
             }
             Renewed::Lost | Renewed::NoAnswer => self.lose(),
         }
@@ -155,7 +147,7 @@ impl State {
         let tenure = Tenure { epoch, until };
         self.phase = Phase::Leading(tenure);
         let pause = self.third().saturating_sub(now - sent);
-        vec![Effect::Publish(Some(tenure)), self.arm(pause)]
+        vec![Effect::Publish(Some(tenure)), Effect::Arm(pause)]
     }
 
     fn lose(&mut self) -> Vec<Effect> {
@@ -171,12 +163,7 @@ impl State {
 
     fn wait(&mut self, pause: Duration) -> Vec<Effect> {
         self.phase = Phase::Candidate;
-        vec![self.arm(pause)]
-    }
-
-    fn arm(&mut self, pause: Duration) -> Effect {
-        self.timers += 1;
-        Effect::Arm(Timer(self.timers), pause)
+        vec![Effect::Arm(pause)]
     }
 
     fn third(&self) -> Duration {
@@ -204,10 +191,7 @@ mod tests {
         };
         assert_eq!(
             state.asked(now, Asked::Granted(5), now),
-            [
-                Effect::Publish(Some(tenure)),
-                Effect::Arm(Timer(1), seconds(3))
-            ]
+            [Effect::Publish(Some(tenure)), Effect::Arm(seconds(3))]
         );
         state
     }
@@ -217,17 +201,14 @@ mod tests {
         let now = Instant::now();
         let mut state = leader(now);
         let (sent, answered) = (now + seconds(3), now + seconds(4));
-        assert_eq!(state.due(Timer(1), sent), [Effect::Renew]);
+        assert_eq!(state.due(sent), [Effect::Renew]);
         let tenure = Tenure {
             epoch: 5,
             until: sent + TTL,
         };
         assert_eq!(
             state.renewed(sent, Renewed::Ours, answered),
-            [
-                Effect::Publish(Some(tenure)),
-                Effect::Arm(Timer(2), seconds(2))
-            ]
+            [Effect::Publish(Some(tenure)), Effect::Arm(seconds(2))]
         );
     }
 
@@ -235,10 +216,10 @@ mod tests {
     fn without_redis_it_ends_by_our_own_clock() {
         let now = Instant::now();
         let mut state = leader(now);
-        state.due(Timer(1), now + seconds(3));
+        state.due(now + seconds(3));
         let retry = state.renewed(now + seconds(3), Renewed::NoAnswer, now + seconds(6));
-        assert_eq!(retry, [Effect::Arm(Timer(2), Duration::from_millis(1_500))]);
-        let over = state.due(Timer(2), now + seconds(9));
+        assert_eq!(retry, [Effect::Arm(Duration::from_millis(1_500))]);
+        let over = state.due(now + seconds(9));
         assert_eq!(over, [Effect::Publish(None), Effect::Acquire(5)]);
     }
 
@@ -255,11 +236,10 @@ mod tests {
         let (mut state, _) = State::new(TTL);
         let now = Instant::now();
         let soon = state.asked(now, Asked::Taken(seconds(1)), now);
-        assert_eq!(soon, [Effect::Arm(Timer(1), seconds(1))]);
-        assert_eq!(state.due(Timer(1), now), [Effect::Acquire(0)]);
+        assert_eq!(soon, [Effect::Arm(seconds(1))]);
+        assert_eq!(state.due(now), [Effect::Acquire(0)]);
         let later = state.asked(now, Asked::Taken(seconds(8)), now);
-        assert_eq!(later, [Effect::Arm(Timer(2), seconds(3))]);
-        assert_eq!(state.due(Timer(1), now), [], "an old timer");
+        assert_eq!(later, [Effect::Arm(seconds(3))]);
     }
 
     #[test]
@@ -290,7 +270,7 @@ mod tests {
         let mut state = leader(now);
         assert_eq!(state.resign(), [Effect::Publish(None), Effect::Release]);
         assert_eq!(state.released(), [Effect::Answer]);
-        assert_eq!(state.due(Timer(1), now), []);
+        assert_eq!(state.due(now), []);
         assert_eq!(state.resign(), [Effect::Answer]);
 
         let (mut asking, _) = State::new(TTL);

@@ -1,63 +1,40 @@
-//! The shell around [`State`], and the tasks that ask Redis and SQL.
+//! The actor around [`State`], and the tasks that ask Redis and SQL.
 
 use std::collections::HashMap;
-use std::marker::PhantomData;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
 use redis::aio::ConnectionLike;
-use tokio::time::Instant;
 
-use super::Arguments;
+use super::Setup;
 use super::message::Message;
-use super::state::{Answer, Effect, Question, State};
+use super::state::{Alarm, Answer, Effect, Question, State};
 use crate::spend::settlement::Settlement;
 use crate::spend::stream::Stream;
 use crate::spend::transaction;
 use crate::store::{BatchId, SealedBatch, Store};
-use crate::supervision::Slot;
+use crate::supervision::{Actor, Context};
 
 /// See the module.
-pub(super) struct Courier<C>(PhantomData<C>);
-
-/// The pure state, and what effects need.
-pub(super) struct Carrying<C> {
-    arguments: Arguments<C>,
+pub(super) struct Courier<C> {
+    setup: Setup<C>,
     state: State,
 }
 
-impl<C> Courier<C> {
-    pub(super) fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Actor for Courier<C> {
-    type Msg = Message;
-    type State = Carrying<C>;
-    type Arguments = (Arguments<C>, Slot<Message>);
+    type Message = Message;
+    type Timer = Alarm;
+    type Setup = Setup<C>;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        (arguments, slot): Self::Arguments,
-    ) -> Result<Carrying<C>, ActorProcessingErr> {
-        slot.occupy(myself);
+    fn start(setup: Setup<C>, _: &mut Context<Self>) -> Self {
         // What the one before had is on its way again from now on.
-        arguments.forward.resend();
-        let state = State::new(arguments.rules);
-        Ok(Carrying { arguments, state })
+        setup.forward.resend();
+        let state = State::new(setup.rules);
+        Self { setup, state }
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<Message>,
-        message: Message,
-        carrying: &mut Carrying<C>,
-    ) -> Result<(), ActorProcessingErr> {
-        let (state, now) = (&mut carrying.state, Instant::now());
+    fn handle(&mut self, message: Message, context: &mut Context<Self>) {
+        let (state, now) = (&mut self.state, context.now());
         let effects = match message {
             Message::Carry(batch) => state.carry(batch, now),
             Message::Hurry => state.hurry(now),
@@ -65,8 +42,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Actor for Courier<C> {
                 state.settled(&settlements);
                 Vec::new()
             }
-            Message::Due(alarm) => state.due(alarm, now),
-            Message::Sent(ids, entries) => state.sent(&ids, entries, now, fastrand::f64()),
+            Message::Sent(ids, entries) => state.sent(&ids, entries, now, context.dice()),
             Message::Told(answer) => state.told(answer, now),
             Message::Carried(reply) => {
                 // Whoever asked may have given up.
@@ -74,81 +50,76 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Actor for Courier<C> {
                 Vec::new()
             }
         };
-        for effect in effects {
-            carrying.act(&myself, effect);
-        }
-        Ok(())
+        self.act(effects, context);
+    }
+
+    fn due(&mut self, alarm: Alarm, context: &mut Context<Self>) {
+        let effects = self.state.due(alarm, context.now());
+        self.act(effects, context);
     }
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync + 'static> Carrying<C> {
-    fn act(&self, myself: &ActorRef<Message>, effect: Effect) {
-        let Arguments {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Courier<C> {
+    fn act(&self, effects: Vec<Effect>, context: &mut Context<Self>) {
+        let Setup {
             journal,
             forward,
             flush,
             stats,
             ..
-        } = &self.arguments;
-        match effect {
-            Effect::Arm(alarm, pause) => {
-                drop(myself.send_after(pause, move || Message::Due(alarm)));
-            }
-            Effect::Append(batches) => self.append(myself.clone(), batches),
-            Effect::Held(ids) => journal.held(ids),
-            Effect::Divert(batches) => {
-                stats.diverted.fetch_add(batches.len() as u64, Relaxed);
-                batches.into_iter().for_each(|batch| flush.offer(batch));
-            }
-            Effect::Hurry => flush.hurry(),
-            Effect::Ask(question) => self.ask(myself.clone(), question),
-            Effect::Report(settlements) => forward.applied(settlements),
-            Effect::Lost(batches) => {
-                stats.resent.fetch_add(batches as u64, Relaxed);
-                tracing::warn!(batches, "Redis has lost usage; it is sent again");
+        } = &self.setup;
+        for effect in effects {
+            match effect {
+                Effect::Arm(alarm, pause) => context.arm(alarm, pause),
+                Effect::Append(batches) => self.append(batches, context),
+                Effect::Held(ids) => journal.held(ids),
+                Effect::Divert(batches) => {
+                    stats.diverted.fetch_add(batches.len() as u64, Relaxed);
+                    batches.into_iter().for_each(|batch| flush.offer(batch));
+                }
+                Effect::Hurry => flush.hurry(),
+                Effect::Ask(question) => self.ask(question, context),
+                Effect::Report(settlements) => forward.applied(settlements),
+                Effect::Lost(batches) => {
+                    stats.resent.fetch_add(batches as u64, Relaxed);
+                    tracing::warn!(batches, "Redis has lost usage; it is sent again");
+                }
             }
         }
     }
 
-    fn append(&self, myself: ActorRef<Message>, batches: Vec<Arc<SealedBatch>>) {
-        let stream = self.arguments.stream.clone();
-        let stats = Arc::clone(&self.arguments.stats);
-        self.arguments.tracker.spawn(async move {
-            let mut sent = Sent {
-                myself,
-                ids: batches.iter().map(|batch| batch.id).collect(),
-                entries: Vec::new(),
-            };
-            match stream.append(&batches).await {
+    fn append(&self, batches: Vec<Arc<SealedBatch>>, context: &Context<Self>) {
+        let (stream, stats) = (self.setup.stream.clone(), Arc::clone(&self.setup.stats));
+        context.spawn_detached(async move {
+            let entries = match stream.append(&batches).await {
                 Ok(entries) => {
-                    stats
-                        .redis_full
-                        .store(entries.len() < batches.len(), Relaxed);
-                    sent.entries = entries;
+                    let full = entries.len() < batches.len();
+                    stats.redis_full.store(full, Relaxed);
+                    entries
                 }
                 Err(error) => {
                     stats.redis_errors.fetch_add(1, Relaxed);
                     tracing::warn!(%error, batches = batches.len(), "Redis does not take usage");
+                    Vec::new()
                 }
-            }
+            };
+            Message::Sent(batches.iter().map(|batch| batch.id).collect(), entries)
         });
     }
 
-    fn ask(&self, myself: ActorRef<Message>, question: Question) {
-        let (store, stream) = (self.arguments.store.clone(), self.arguments.stream.clone());
-        let stats = Arc::clone(&self.arguments.stats);
-        self.arguments.tracker.spawn(async move {
-            let mut told = Told {
-                myself,
-                answer: None,
-            };
-            match answer(&store, &stream, &question).await {
-                Ok(answer) => told.answer = Some(answer),
+    fn ask(&self, question: Question, context: &Context<Self>) {
+        let (store, stream) = (self.setup.store.clone(), self.setup.stream.clone());
+        let stats = Arc::clone(&self.setup.stats);
+        context.spawn_detached(async move {
+            let answer = answer(&store, &stream, &question).await;
+            Message::Told(match answer {
+                Ok(answer) => Some(answer),
                 Err(error) => {
                     stats.flush_errors.fetch_add(1, Relaxed);
                     tracing::warn!(%error, "the database does not say what it has");
+                    None
                 }
-            }
+            })
         });
     }
 }
@@ -183,31 +154,4 @@ async fn settled(
 ) -> Result<HashMap<BatchId, Settlement>, crate::store::Error> {
     let settled = transaction::settled(store, ids).await?;
     Ok(settled.into_iter().map(|one| (one.id, one)).collect())
-}
-
-/// Tells the actor how it went, even if the task panics: it waits for nothing else.
-struct Sent {
-    myself: ActorRef<Message>,
-    ids: Vec<BatchId>,
-    entries: Vec<String>,
-}
-
-impl Drop for Sent {
-    fn drop(&mut self) {
-        let sent = Message::Sent(mem::take(&mut self.ids), mem::take(&mut self.entries));
-        // Should it be dead, its successor sends everything again.
-        drop(self.myself.cast(sent));
-    }
-}
-
-/// As [`Sent`].
-struct Told {
-    myself: ActorRef<Message>,
-    answer: Option<Answer>,
-}
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        drop(self.myself.cast(Message::Told(self.answer.take())));
-    }
 }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use ractor::RpcReplyPort;
-
-use super::state::{Alarm, Answer};
+use super::state::Answer;
 use crate::spend::queue::Carried;
 use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
+use crate::supervision::Reply;
 
-/// Through its handle, by its timers, and by the tasks that ask Redis and SQL.
+/// Through its handle, and by the tasks that ask Redis and SQL.
 #[derive(Debug)]
 pub(in crate::spend) enum Message {
     /// A batch to bring to the database, perhaps not for the first time.
@@ -18,12 +17,10 @@ pub(in crate::spend) enum Message {
     Hurry,
     /// These have arrived.
     Settled(Vec<Settlement>),
-    /// It is time.
-    Due(Alarm),
     /// The append of these ended: the entries of those that Redis took, the first ones.
     Sent(Vec<BatchId>, Vec<String>),
     /// What has become of those in the stream; `None` when nobody could say.
     Told(Option<Answer>),
     /// How much is where?
-    Carried(RpcReplyPort<Carried>),
+    Carried(Reply<Carried>),
 }

@@ -26,7 +26,6 @@ use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 
 use super::journal::Journal;
 use super::queue::Carried;
@@ -34,8 +33,8 @@ use super::settlement::Settlement;
 use super::stream::Stream;
 use super::{SpendStats, flush, forward};
 use crate::store::{SealedBatch, Store};
-use crate::supervision::Slot;
-use crate::supervision::guardian::Child;
+use crate::supervision::{Child, Mailbox};
+use actor::Courier;
 use message::Message;
 
 /// How long to wait for what.
@@ -54,7 +53,7 @@ pub(super) struct Rules {
 
 /// What an incarnation needs to begin.
 #[derive(Clone)]
-pub(super) struct Arguments<C> {
+pub(super) struct Setup<C> {
     pub(super) rules: Rules,
     pub(super) stream: Stream<C>,
     pub(super) store: Store,
@@ -63,29 +62,24 @@ pub(super) struct Arguments<C> {
     pub(super) forward: forward::Handle,
     /// Past Redis.
     pub(super) flush: flush::Handle,
-    pub(super) tracker: TaskTracker,
     pub(super) stats: Arc<SpendStats>,
 }
 
 /// Reaches whichever incarnation lives.
 #[derive(Clone)]
-pub(super) struct Handle(Slot<Message>);
+pub(super) struct Handle(Mailbox<Message>);
 
 impl Handle {
     pub(super) fn new() -> Self {
-        Self(Slot::empty())
+        Self(Mailbox::new())
     }
 
-    /// For the guardian.
-    pub(super) fn child<C>(&self, arguments: Arguments<C>) -> Child
+    /// For the supervisor.
+    pub(super) fn child<C>(&self, setup: Setup<C>) -> Child
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        Child::of(
-            "spend/courier",
-            actor::Courier::new,
-            (arguments, self.0.clone()),
-        )
+        Child::new::<Courier<C>>("spend/courier", &self.0, setup)
     }
 
     /// A batch to bring to the database.
@@ -107,9 +101,7 @@ impl Handle {
 
     /// What is with it and in Redis; `None` when it does not say.
     pub(super) async fn carried(&self, limit: Duration) -> Option<Carried> {
-        let actor = self.0.occupant()?;
-        let asked = timeout(limit, async { ractor::call!(actor, Message::Carried) });
-        asked.await.ok()?.ok()
+        timeout(limit, self.0.call(Message::Carried)).await.ok()?
     }
 
     /// Ends it when it has done what it was told so far.

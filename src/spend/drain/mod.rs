@@ -19,20 +19,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
-use tokio_util::task::TaskTracker;
 
 use super::SpendStats;
 use super::prune::Prune;
 use super::stream::Stream;
 use crate::cluster::lease;
 use crate::store::Store;
-use crate::supervision::Slot;
-use crate::supervision::guardian::Child;
+use crate::supervision::{Child, Mailbox};
+use actor::Drain;
 use message::Message;
 
 /// What an incarnation needs to begin.
 #[derive(Clone)]
-pub(super) struct Arguments<C> {
+pub(super) struct Setup<C> {
     pub(super) stream: Stream<C>,
     pub(super) store: Store,
     pub(super) lease: lease::Handle,
@@ -40,7 +39,6 @@ pub(super) struct Arguments<C> {
     pub(super) leader: Arc<str>,
     /// Between two rounds.
     pub(super) interval: Duration,
-    pub(super) tracker: TaskTracker,
     /// The list of what was applied.
     pub(super) prune: Prune,
     pub(super) stats: Arc<SpendStats>,
@@ -48,31 +46,25 @@ pub(super) struct Arguments<C> {
 
 /// Reaches whichever incarnation lives.
 #[derive(Clone)]
-pub(super) struct Handle(Slot<Message>);
+pub(super) struct Handle(Mailbox<Message>);
 
 impl Handle {
     pub(super) fn new() -> Self {
-        Self(Slot::empty())
+        Self(Mailbox::new())
     }
 
-    /// For the guardian.
-    pub(super) fn child<C>(&self, arguments: Arguments<C>) -> Child
+    /// For the supervisor.
+    pub(super) fn child<C>(&self, setup: Setup<C>) -> Child
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        Child::of(
-            "spend/drain",
-            actor::Drain::new,
-            (arguments, self.0.clone()),
-        )
+        Child::new::<Drain<C>>("spend/drain", &self.0, setup)
     }
 
     /// Ends the round under way, and begins no other.
-    pub(super) async fn rest(&self) {
-        if let Some(actor) = self.0.occupant() {
-            // One that is gone has rested already.
-            let _ = ractor::call!(actor, Message::Rest);
-        }
+    pub(super) async fn finish(&self) {
+        // One that has ended runs no round.
+        let _ = self.0.call(Message::Finish).await;
     }
 
     /// Ends it when it has done what it was told so far.

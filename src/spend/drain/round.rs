@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use redis::aio::ConnectionLike;
 use tokio::time::Instant;
 
-use super::Arguments;
+use super::Setup;
 use super::state::Ended;
 use super::stride::Stride;
 use crate::spend::portion::Portion;
@@ -23,7 +23,7 @@ const MOST_BYTES: u64 = 64 << 20;
 const BYTES_OF_A_ROW: u64 = 50;
 
 /// See the module.
-pub(super) struct Round<C>(Arguments<C>, Portion);
+pub(super) struct Round<C>(Setup<C>, Portion);
 
 /// Why a round ends before the stream is empty.
 #[derive(Debug, thiserror::Error)]
@@ -61,14 +61,14 @@ struct Load {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
-    pub(super) fn new(arguments: Arguments<C>, portion: Portion) -> Self {
-        Self(arguments, portion)
+    pub(super) fn new(setup: Setup<C>, portion: Portion) -> Self {
+        Self(setup, portion)
     }
 
     /// Runs it.
     pub(super) async fn run(&self) -> Ended {
         let ended = self.drain().await;
-        let Arguments { stream, stats, .. } = &self.0;
+        let Setup { stream, stats, .. } = &self.0;
         match stream.depth().await {
             Ok(depth) => stats.saw(Some(depth)),
             Err(error) => {
@@ -163,7 +163,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
     }
 
     async fn write(&self, epoch: u64, load: Load) -> Result<(), Stop> {
-        let Arguments {
+        let Setup {
             stream,
             store,
             leader,

@@ -29,7 +29,7 @@ pub(super) enum Effect {
     /// So much of it at a time.
     Round(Portion),
     Prune,
-    /// To those who asked for rest.
+    /// To those who asked it to finish.
     Answer,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Effect {
 pub(super) struct State {
     interval: Duration,
     running: bool,
-    resting: bool,
+    finishing: bool,
     failures: u32,
     portion: Portion,
     unpruned: usize,
@@ -49,7 +49,7 @@ impl State {
         Self {
             interval,
             running: false,
-            resting: false,
+            finishing: false,
             failures: 0,
             portion: Portion::default(),
             unpruned: 0,
@@ -57,7 +57,7 @@ impl State {
     }
 
     pub(super) fn due(&mut self) -> Vec<Effect> {
-        if self.running || self.resting {
+        if self.running || self.finishing {
             return Vec::new();
         }
         self.running = true;
@@ -85,7 +85,7 @@ impl State {
                 self.interval
             }
         };
-        if self.resting {
+        if self.finishing {
             return vec![Effect::Answer];
         }
         let mut effects = vec![Effect::Arm(pause)];
@@ -96,8 +96,8 @@ impl State {
         effects
     }
 
-    pub(super) fn rest(&mut self) -> Vec<Effect> {
-        self.resting = true;
+    pub(super) fn finish(&mut self) -> Vec<Effect> {
+        self.finishing = true;
         if self.running {
             Vec::new()
         } else {
@@ -157,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_rest_waits_for_the_round_under_way() {
+    fn who_asks_it_to_finish_waits_for_the_round_under_way() {
         let mut state = State::new(SECOND);
         state.due();
-        assert_eq!(state.rest(), []);
+        assert_eq!(state.finish(), []);
         assert_eq!(state.ended(EMPTY, 0.0), [Effect::Answer]);
         assert_eq!(state.due(), []);
-        assert_eq!(state.rest(), [Effect::Answer]);
+        assert_eq!(state.finish(), [Effect::Answer]);
     }
 }

@@ -22,21 +22,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 
 use super::prune::Prune;
 use super::queue::Amount;
 use super::{SpendStats, forward};
 use crate::store::{SealedBatch, Store};
-use crate::supervision::Slot;
-use crate::supervision::guardian::Child;
+use crate::supervision::{Child, Mailbox};
+use actor::Flush;
 use message::Message;
 
 /// What an incarnation needs to begin.
 #[derive(Clone)]
-pub(super) struct Arguments {
+pub(super) struct Setup {
     pub(super) store: Store,
-    pub(super) tracker: TaskTracker,
     pub(super) interval: Duration,
     /// Who is told what was applied.
     pub(super) forward: forward::Handle,
@@ -47,16 +45,16 @@ pub(super) struct Arguments {
 
 /// Reaches whichever incarnation lives.
 #[derive(Clone)]
-pub(super) struct Handle(Slot<Message>);
+pub(super) struct Handle(Mailbox<Message>);
 
 impl Handle {
     pub(super) fn new() -> Self {
-        Self(Slot::empty())
+        Self(Mailbox::new())
     }
 
-    /// For the guardian.
-    pub(super) fn child(&self, arguments: Arguments) -> Child {
-        Child::of("spend/flush", || actor::Flush, (arguments, self.0.clone()))
+    /// For the supervisor.
+    pub(super) fn child(&self, setup: Setup) -> Child {
+        Child::new::<Flush>("spend/flush", &self.0, setup)
     }
 
     /// A batch to write.
@@ -72,9 +70,7 @@ impl Handle {
 
     /// What is in its queue; `None` when it does not say.
     pub(super) async fn queued(&self, limit: Duration) -> Option<Amount> {
-        let actor = self.0.occupant()?;
-        let asked = timeout(limit, async { ractor::call!(actor, Message::Queued) });
-        asked.await.ok()?.ok()
+        timeout(limit, self.0.call(Message::Queued)).await.ok()?
     }
 
     /// Ends it when it has done what it was told so far.

@@ -16,14 +16,11 @@ const RETRIES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 /// The list of what was applied is shortened when it has grown by so much: a few minutes' worth.
 const PRUNE_EVERY: usize = 2_000;
 
-/// Tells the timer armed last from those armed before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::spend) struct Timer(u64);
-
 /// What the shell is to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    ArmTimer(Timer, Duration),
+    /// Instead of the timer that is armed, if one is.
+    Arm(Duration),
     Write(Vec<Arc<SealedBatch>>),
     Report(Vec<Settlement>),
     Prune,
@@ -46,7 +43,6 @@ pub(super) struct State {
     queue: BTreeMap<BatchId, Arc<SealedBatch>>,
     phase: Phase,
     portion: Portion,
-    timers: u64,
     failures: u32,
     unpruned: usize,
 }
@@ -58,7 +54,6 @@ impl State {
             queue: BTreeMap::new(),
             phase: Phase::Idle,
             portion: Portion::default(),
-            timers: 0,
             failures: 0,
             unpruned: 0,
         }
@@ -89,8 +84,8 @@ impl State {
         }
     }
 
-    pub(super) fn due(&mut self, timer: Timer) -> Vec<Effect> {
-        if self.phase == Phase::Gathering && timer == Timer(self.timers) {
+    pub(super) fn due(&mut self) -> Vec<Effect> {
+        if self.phase == Phase::Gathering {
             self.write()
         } else {
             Vec::new()
@@ -128,8 +123,7 @@ impl State {
 
     fn gather(&mut self, pause: Duration) -> Vec<Effect> {
         self.phase = Phase::Gathering;
-        self.timers += 1;
-        vec![Effect::ArmTimer(Timer(self.timers), pause)]
+        vec![Effect::Arm(pause)]
     }
 
     fn write(&mut self) -> Vec<Effect> {
@@ -175,18 +169,14 @@ mod tests {
     #[test]
     fn batches_gather_until_the_timer_and_are_written_together() {
         let mut state = State::new(SECOND);
-        assert_eq!(state.offer(batch(1)), [Effect::ArmTimer(Timer(1), SECOND)]);
+        assert_eq!(state.offer(batch(1)), [Effect::Arm(SECOND)]);
         assert_eq!(state.offer(batch(2)), []);
-        assert_eq!(
-            state.due(Timer(1)),
-            [Effect::Write(vec![batch(1), batch(2)])]
-        );
+        assert_eq!(state.due(), [Effect::Write(vec![batch(1), batch(2)])]);
         assert_eq!(
             state.written(Some(whole([1, 2])), 0.0),
             [Effect::Report(whole([1, 2]))]
         );
-        assert_eq!(state.offer(batch(3)), [Effect::ArmTimer(Timer(2), SECOND)]);
-        assert_eq!(state.due(Timer(1)), [], "an old timer");
+        assert_eq!(state.offer(batch(3)), [Effect::Arm(SECOND)]);
     }
 
     #[test]
@@ -205,7 +195,7 @@ mod tests {
         }
         let all: Vec<_> = (0..AT_ONCE as u64).map(batch).collect();
         let ids = whole(0..AT_ONCE as u64);
-        assert_eq!(state.due(Timer(1)), [Effect::Write(all)]);
+        assert_eq!(state.due(), [Effect::Write(all)]);
         let last = batch(AT_ONCE as u64);
         let effects = state.written(Some(ids.clone()), 0.0);
         assert_eq!(
@@ -214,7 +204,7 @@ mod tests {
         );
         state.offer(batch(9_999));
         let effects = state.written(Some(whole([last.id.seq])), 0.0);
-        let gathers = Effect::ArmTimer(Timer(2), SECOND);
+        let gathers = Effect::Arm(SECOND);
         assert_eq!(effects, [Effect::Report(whole([last.id.seq])), gathers]);
     }
 
@@ -223,10 +213,10 @@ mod tests {
         let mut state = State::new(SECOND);
         state.offer(batch(1));
         let mut pauses = Vec::new();
-        for timer in 1..=10 {
-            assert_eq!(state.due(Timer(timer)), [Effect::Write(vec![batch(1)])]);
+        for _ in 1..=10 {
+            assert_eq!(state.due(), [Effect::Write(vec![batch(1)])]);
             match &state.written(None, 0.0)[..] {
-                [Effect::ArmTimer(_, pause)] => pauses.push(pause.as_millis()),
+                [Effect::Arm(pause)] => pauses.push(pause.as_millis()),
                 other => panic!("{other:?}"),
             }
         }
@@ -246,8 +236,8 @@ mod tests {
             state.offer(batch(seq));
         }
         let mut written = Vec::new();
-        for timer in 1..=8 {
-            match &state.due(Timer(timer))[..] {
+        for _ in 1..=8 {
+            match &state.due()[..] {
                 [Effect::Write(batches)] => written.push(batches.len()),
                 other => panic!("{other:?}"),
             }

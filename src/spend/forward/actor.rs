@@ -1,106 +1,92 @@
-//! The shell around [`State`].
+//! The actor around [`State`].
 
 use std::collections::BTreeMap;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-
-use super::Arguments;
+use super::Setup;
 use super::message::Message;
 use super::state::{Ask, Effect, State};
-use crate::supervision::Slot;
+use crate::supervision::{Actor, Context, Reply};
 
 /// See the module.
-pub(super) struct Forward;
-
-/// The pure state, and what effects need.
-pub(super) struct Forwarding {
-    arguments: Arguments,
+pub(super) struct Forward {
+    setup: Setup,
     state: State,
-    replies: BTreeMap<Ask, RpcReplyPort<()>>,
+    replies: BTreeMap<Ask, Reply<()>>,
 }
 
 impl Actor for Forward {
-    type Msg = Message;
-    type State = Forwarding;
-    type Arguments = (Arguments, Slot<Message>);
+    type Message = Message;
+    type Timer = ();
+    type Setup = Setup;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        (arguments, slot): Self::Arguments,
-    ) -> Result<Forwarding, ActorProcessingErr> {
-        slot.occupy(myself.clone());
-        let forwarding = Forwarding {
-            state: State::new(arguments.interval, arguments.longest),
-            arguments,
+    fn start(setup: Setup, context: &mut Context<Self>) -> Self {
+        let forward = Self {
+            state: State::new(setup.interval, setup.longest),
+            setup,
             replies: BTreeMap::new(),
         };
-        forwarding.attach(&myself);
-        Ok(forwarding)
+        forward.attach(context);
+        forward
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<Message>,
-        message: Message,
-        forwarding: &mut Forwarding,
-    ) -> Result<(), ActorProcessingErr> {
-        let state = &mut forwarding.state;
+    fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         let effects = match message {
-            Message::Unsealed(owed) => state.unsealed(owed),
-            Message::Due => state.due(),
-            Message::Sealed(batch) => state.sealed(batch),
-            Message::Applied(settlements) => state.applied(settlements),
-            Message::Settled(ask) => state.settled(ask),
+            Message::Unsealed(owed) => self.state.unsealed(owed),
+            Message::Sealed(batch) => self.state.sealed(batch),
+            Message::Applied(settlements) => self.state.applied(settlements),
+            Message::Settled(ask) => self.state.settled(ask),
             Message::Resend => {
-                forwarding.attach(&myself);
+                self.attach(context);
                 Vec::new()
             }
             Message::Flush(reply) => {
-                let (ask, effects) = state.flush();
-                forwarding.replies.insert(ask, reply);
+                let (ask, effects) = self.state.flush();
+                self.replies.insert(ask, reply);
                 effects
             }
         };
-        for effect in effects {
-            forwarding.act(&myself, effect);
-        }
-        Ok(())
+        self.act(effects, context);
+    }
+
+    fn due(&mut self, (): (), context: &mut Context<Self>) {
+        let effects = self.state.due();
+        self.act(effects, context);
     }
 }
 
-impl Forwarding {
+impl Forward {
     /// Hears from the journal of everything that is owed, whether or not it was told before.
-    fn attach(&self, myself: &ActorRef<Message>) {
-        let listener = myself.clone();
-        self.arguments.journal.attach(Box::new(move |notice| {
-            // Should it be dead, its successor attaches and is told everything again.
-            drop(listener.cast(notice.into()));
-        }));
+    fn attach(&self, context: &Context<Self>) {
+        // Should this one have ended, its successor attaches and is told everything again.
+        let listener = context.myself();
+        let journal = &self.setup.journal;
+        journal.attach(Box::new(move |notice| listener.cast(notice.into())));
     }
 
-    fn act(&mut self, myself: &ActorRef<Message>, effect: Effect) {
-        let Arguments {
+    fn act(&mut self, effects: Vec<Effect>, context: &mut Context<Self>) {
+        let Setup {
             journal, carrier, ..
-        } = &self.arguments;
-        match effect {
-            Effect::ArmTimer(pause) => drop(myself.send_after(pause, || Message::Due)),
-            Effect::Seal => journal.seal(),
-            Effect::SealFor(ask) => {
-                // To this incarnation: another one numbers its asks anew.
-                let asker = myself.clone();
-                journal.seal_and(Box::new(move || drop(asker.cast(Message::Settled(ask)))));
-            }
-            Effect::Carry(batch) => carrier.carry(batch),
-            Effect::Hurry => carrier.hurry(),
-            Effect::Forget(settlements) => {
-                carrier.settled(settlements.clone());
-                journal.forget(settlements);
-            }
-            Effect::Answer(ask) => {
-                if let Some(reply) = self.replies.remove(&ask) {
-                    // Whoever asked may have given up.
-                    let _ = reply.send(());
+        } = &self.setup;
+        for effect in effects {
+            match effect {
+                Effect::Arm(pause) => context.arm((), pause),
+                Effect::Seal => journal.seal(),
+                Effect::SealFor(ask) => {
+                    // To this incarnation: another one numbers its asks anew.
+                    let asker = context.myself();
+                    journal.seal_and(Box::new(move || asker.cast(Message::Settled(ask))));
+                }
+                Effect::Carry(batch) => carrier.carry(batch),
+                Effect::Hurry => carrier.hurry(),
+                Effect::Forget(settlements) => {
+                    carrier.settled(settlements.clone());
+                    journal.forget(settlements);
+                }
+                Effect::Answer(ask) => {
+                    if let Some(reply) = self.replies.remove(&ask) {
+                        // Whoever asked may have given up.
+                        let _ = reply.send(());
+                    }
                 }
             }
         }

@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use ractor::RpcReplyPort;
-
 use super::state::Ask;
 use crate::spend::journal::Notice;
 use crate::spend::settlement::Settlement;
 use crate::store::SealedBatch;
+use crate::supervision::Reply;
 
 /// By the journal, by itself, and through its handle.
 #[derive(Debug)]
 pub(in crate::spend) enum Message {
     /// The open batch is not empty any more, and so many are owed.
     Unsealed(usize),
-    /// The open batch has been open for long enough.
-    Due,
     /// The disk has this batch.
     Sealed(Arc<SealedBatch>),
     /// These are in the database.
@@ -23,7 +20,7 @@ pub(in crate::spend) enum Message {
     /// Whoever wrote to the database has begun anew.
     Resend,
     /// Bring all that is recorded into the database, and say when it is there.
-    Flush(RpcReplyPort<()>),
+    Flush(Reply<()>),
     /// Everything recorded before this was asked has been told of.
     Settled(Ask),
 }

@@ -18,13 +18,13 @@ use std::time::Duration;
 use super::carrier::Carrier;
 use super::journal::Journal;
 use super::settlement::Settlement;
-use crate::supervision::Slot;
-use crate::supervision::guardian::Child;
+use crate::supervision::{Child, Mailbox};
+use actor::Forward;
 use message::Message;
 
 /// What an incarnation needs to begin.
 #[derive(Clone)]
-pub(super) struct Arguments {
+pub(super) struct Setup {
     pub(super) journal: Journal,
     pub(super) carrier: Carrier,
     /// How long a batch stays open while all is well.
@@ -35,20 +35,16 @@ pub(super) struct Arguments {
 
 /// Reaches whichever incarnation lives.
 #[derive(Clone)]
-pub(super) struct Handle(Slot<Message>);
+pub(super) struct Handle(Mailbox<Message>);
 
 impl Handle {
     pub(super) fn new() -> Self {
-        Self(Slot::empty())
+        Self(Mailbox::new())
     }
 
-    /// For the guardian.
-    pub(super) fn child(&self, arguments: Arguments) -> Child {
-        Child::of(
-            "spend/forward",
-            || actor::Forward,
-            (arguments, self.0.clone()),
-        )
+    /// For the supervisor.
+    pub(super) fn child(&self, setup: Setup) -> Child {
+        Child::new::<Forward>("spend/forward", &self.0, setup)
     }
 
     /// These are in the database.
@@ -66,10 +62,7 @@ impl Handle {
     /// Seals, and returns `true` when all that was recorded before is in the database; `false`
     /// when the actor died before that.
     pub(super) async fn flush(&self) -> bool {
-        match self.0.occupant() {
-            Some(actor) => ractor::call!(actor, Message::Flush).is_ok(),
-            None => false,
-        }
+        self.0.call(Message::Flush).await.is_some()
     }
 
     /// Ends it when it has done what it was told so far.

@@ -18,7 +18,7 @@ pub(in crate::spend) struct Ask(u64);
 /// What the shell is to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    ArmTimer(Duration),
+    Arm(Duration),
     Seal,
     /// Seal, and have the journal say so when it has told of all batches until then.
     SealFor(Ask),
@@ -111,7 +111,7 @@ impl State {
         }
         let doublings = (owed / DOUBLING).min(31);
         let pause = self.interval.saturating_mul(1 << doublings);
-        vec![Effect::ArmTimer(pause.min(self.longest.max(self.interval)))]
+        vec![Effect::Arm(pause.min(self.longest.max(self.interval)))]
     }
 
     fn answers(&mut self) -> Vec<Effect> {
@@ -159,7 +159,7 @@ mod tests {
 
     fn pause(effects: &[Effect]) -> Duration {
         match effects {
-            [Effect::ArmTimer(pause)] => *pause,
+            [Effect::Arm(pause)] => *pause,
             other => panic!("{other:?}"),
         }
     }

@@ -5,6 +5,4 @@
 pub enum Message {
     /// From whoever changed a counter.
     Touched,
-    /// From the hub's timer: the pause since the last snapshot is over.
-    Due,
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the coalescing: however many changes there are, one snapshot is made per tenth of a
 //! second, once for all subscribers, and none while nobody watches. It knows the counters only as
-//! functions that render them. It fails by being restarted by its guardian; a hub that starts makes
+//! functions that render them. It fails by being restarted by its supervisor; a hub that starts makes
 //! a snapshot, so that a change its predecessor heard of is shown.
 
 mod actor;
@@ -13,13 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use ractor::SpawnErr;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::{Source, Tokens};
-use crate::supervision::{RestartPolicy, Slot, guardian};
-use actor::Setup;
+use crate::supervision::{Child, Mailbox, RestartPolicy, StartError, Supervisor};
+use actor::{Hub, Setup};
 use message::Message;
 
 #[derive(Clone)]
@@ -27,8 +26,8 @@ pub(super) struct Handle {
     frames: watch::Sender<Bytes>,
     /// A `Touched` is on its way or being acted on.
     told: Arc<AtomicBool>,
-    mailbox: Slot<Message>,
-    _guardian: Arc<guardian::Handle>,
+    mailbox: Mailbox<Message>,
+    _supervisor: Arc<Supervisor>,
 }
 
 impl Handle {
@@ -37,24 +36,23 @@ impl Handle {
         tokens: Tokens,
         source: Source,
         tracker: TaskTracker,
-    ) -> Result<Self, SpawnErr> {
+    ) -> Result<Self, StartError> {
         let frames = watch::Sender::new(Bytes::new());
         let told = Arc::new(AtomicBool::new(false));
-        let mailbox = Slot::empty();
+        let mailbox = Mailbox::new();
         let setup = Setup {
             frames: frames.clone(),
             told: Arc::clone(&told),
-            mailbox: mailbox.clone(),
             tokens,
             source,
-            tracker,
         };
-        let guardian = guardian::Handle::start(restarts, vec![setup.into_child()]).await?;
+        let children = vec![Child::new::<Hub>("usage/hub", &mailbox, setup)];
+        let supervisor = Supervisor::start(restarts, tracker, children).await?;
         Ok(Self {
             frames,
             told,
             mailbox,
-            _guardian: Arc::new(guardian),
+            _supervisor: Arc::new(supervisor),
         })
     }
 
