@@ -7,7 +7,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 0 | [`domain`] |
-//! | 1 | [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
+//! | 1 | [`clock`], [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
 //! | 2 | [`simulator`], [`upstream`], [`store`], [`multidb`] |
 //! | 3 | [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
@@ -19,6 +19,7 @@
 pub mod access;
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod domain;

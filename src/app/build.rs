@@ -1,13 +1,14 @@
 //! From a configuration to a running router.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
 use super::redis::RedisGauges;
 use super::{App, DirLock, Error, redis};
 use crate::access::{self, Access, RedisLedger};
+use crate::clock;
 use crate::config::{Config, Durability};
 use crate::domain::{ModelName, Price};
 use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
@@ -234,10 +235,9 @@ fn shared_ledger(
 fn applied_until(spend: &Spend) -> access::AppliedUntil {
     let stats = Arc::clone(spend.stats());
     Arc::new(move || {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |since| since.as_secs());
-        let age = stats.oldest_age().max(UNCERTAIN).as_secs() + 1;
-        i64::try_from(now.saturating_sub(age)).unwrap_or_default()
+        let age = stats.oldest_age().max(UNCERTAIN) + Duration::from_secs(1);
+        let until = clock::since_epoch().as_secs().saturating_sub(age.as_secs());
+        i64::try_from(until).unwrap_or_default()
     })
 }
 

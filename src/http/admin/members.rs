@@ -4,8 +4,9 @@ use axum::extract::State as Shared;
 use http::StatusCode;
 
 use super::account::Shown;
-use super::accounts::{ATTEMPTS, Page, changed, delete, list, save, show, unix_now};
+use super::accounts::{ATTEMPTS, Page, changed, delete, list, save, show};
 use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer};
+use crate::clock;
 use crate::domain::{Account, AccountKind, is_account_id, member_id};
 use crate::http::State;
 use crate::store::Upon;
@@ -51,7 +52,10 @@ async fn join(Shared(state): Here, InPath((team, user)): At, Object(object): Obj
     for _ in 0..ATTEMPTS {
         let (account, upon) = match state.store.account(KIND, &id).await? {
             Some(stored) => (stored.account, Upon::Version(stored.version)),
-            None => (Account::new(KIND, id.as_str(), unix_now()), Upon::Nothing),
+            None => (
+                Account::new(KIND, id.as_str(), clock::unix_seconds()),
+                Upon::Nothing,
+            ),
         };
         let changed = changed(&account, object.clone())?;
         if let Some(version) = save(&state, changed.clone(), upon).await? {

@@ -5,8 +5,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::accounts::unix_now;
 use super::{InPath, Object, Outcome, Problem, Route, answer};
+use crate::clock;
 use crate::domain::{ModelName, Price, Rate};
 use crate::http::State;
 use crate::store::Saved;
@@ -93,7 +93,7 @@ async fn unset(Shared(state): Shared<State>, InPath(named): InPath<String>) -> O
 
 async fn save(state: &State, model: ModelName, price: Option<Price>) -> Result<Saved, Problem> {
     let store = state.store.clone();
-    let work = async move { store.save_price(&model, price, unix_now()).await };
+    let work = async move { store.save_price(&model, price, clock::unix_seconds()).await };
     let saved = state.in_background(work).await??;
     if let Err(error) = state.access.refresh().await {
         tracing::warn!(%error, "a price is saved and does not count yet");
