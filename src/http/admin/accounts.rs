@@ -5,10 +5,11 @@ use std::mem;
 
 use axum::extract::State as Shared;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::account::{Draft, Shown};
+use super::account::{Draft, NewAccount, Shown};
 use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer, patch};
 use crate::access::{is_tag, key_id, new_key};
 use crate::clock;
@@ -44,8 +45,10 @@ pub(super) struct Page {
     after: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Listed {
+/// A page of accounts.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "AccountList")]
+pub(super) struct Listed {
     items: Vec<Shown>,
     /// Where the next page begins: `after` of the next call. `null` on the last one.
     next: Option<String>,
@@ -63,25 +66,25 @@ fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Ro
             move |here: Here, page: InQuery<Page>| list(here, kind, String::new(), page)
         })
         .query(&["limit", "after"])
-        .gives("AccountList"),
+        .gives::<Listed>(),
         Route::post(
             all,
             "Makes one; of a key, the answer has the key, this once",
             move |here: Here, object: Object| create(here, kind, object),
         )
-        .takes("NewAccount")
-        .gives("Account"),
+        .takes::<NewAccount>()
+        .gives::<Shown>(),
         Route::get(one, "Shows one, with what is spent of its budget", {
             move |here: Here, InPath(id): At| show(here, kind, id)
         })
-        .gives("Account"),
+        .gives::<Shown>(),
         Route::patch(
             one,
             "Changes what is said, keeps the rest, takes away what is null",
             move |here: Here, InPath(id): At, object: Object| update(here, kind, id, object),
         )
-        .takes("Draft")
-        .gives("Account"),
+        .takes::<Draft>()
+        .gives::<Shown>(),
         Route::delete(one, "Deletes one; what it spent stays in the reports", {
             move |here: Here, InPath(id): At| delete(here, kind, id)
         }),

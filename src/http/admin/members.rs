@@ -3,8 +3,8 @@
 use axum::extract::State as Shared;
 use http::StatusCode;
 
-use super::account::Shown;
-use super::accounts::{ATTEMPTS, Page, changed, delete, list, save, show};
+use super::account::{Draft, Shown};
+use super::accounts::{ATTEMPTS, Listed, Page, changed, delete, list, save, show};
 use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer};
 use crate::clock;
 use crate::domain::{Account, AccountKind, is_account_id, member_id};
@@ -26,18 +26,18 @@ pub(super) fn routes() -> Vec<Route> {
             }
         })
         .query(&["limit", "after"])
-        .gives("AccountList"),
+        .gives::<Listed>(),
         Route::get(ONE, "Shows a member", {
             |here: Here, InPath((team, user)): At| show(here, KIND, member_id(&team, &user))
         })
-        .gives("Account"),
+        .gives::<Shown>(),
         Route::put(
             ONE,
             "Adds a user to a team, or changes what the member may",
             join,
         )
-        .takes("Draft")
-        .gives("Account"),
+        .takes::<Draft>()
+        .gives::<Shown>(),
         Route::delete(ONE, "Takes a user out of a team", {
             |here: Here, InPath((team, user)): At| delete(here, KIND, member_id(&team, &user))
         }),

@@ -19,9 +19,17 @@ fn every_call_is_described_with_what_it_takes_and_gives() {
         let method = route.method.as_str().to_ascii_lowercase();
         let call = &description["paths"][&path][&method];
         assert!(call["summary"].is_string(), "{method} {path}");
-        for name in route.takes.iter().chain(&route.gives) {
-            let schema = &description["components"]["schemas"][name];
-            assert!(schema.is_object(), "{name}");
+        let body = &call["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(body.is_object(), route.takes.is_some(), "{method} {path}");
+        for schema in call["responses"].as_object().unwrap().values() {
+            let body = &schema["content"]["application/json"]["schema"];
+            if let Some(named) = body["$ref"].as_str() {
+                let found = description.pointer(named.trim_start_matches('#'));
+                assert!(
+                    found.is_some_and(Value::is_object),
+                    "{method} {path}: {named}"
+                );
+            }
         }
     }
     let described: usize = description["paths"]
