@@ -1,4 +1,4 @@
-//! One dependable address for a herd of Ollama servers.
+//! One dependable address for a fleet of Ollama servers.
 //!
 //! The house has floors; a folder is named for what it owns, and lower floors never import
 //! higher ones (`tests/architecture.rs` keeps this true). `docs/ARCHITECTURE.md` walks a request
@@ -7,8 +7,8 @@
 //! | floor | modules |
 //! |---|---|
 //! | 0 | [`domain`] |
-//! | 1 | [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
-//! | 2 | [`upstream`], [`store`] |
+//! | 1 | [`clock`], [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
+//! | 2 | [`backend`], [`upstream`], [`store`] |
 //! | 3 | [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`] |
@@ -21,7 +21,9 @@
 
 pub mod access;
 pub mod app;
+pub mod backend;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod domain;

@@ -138,6 +138,32 @@ fn check_warns_of_a_redis_for_several_routers_beside_a_database_for_one() {
 }
 
 #[test]
+fn check_says_what_automatic_slots_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |more: &[&str]| {
+        let arguments = [&["check"], more].concat();
+        let ended = herdsman(folder.path(), &arguments).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let told = check(&[]);
+    let note = told.lines().next().unwrap();
+    assert!(
+        note.starts_with("# note: slots = \"auto\" means 4 "),
+        "{note}"
+    );
+    assert!(note.ends_with("127.0.0.1:11434"), "{note}");
+    let told = json(check(&["--json"]).as_bytes());
+    assert_eq!(told["notes"].as_array().map(Vec::len), Some(1));
+    for known in [
+        "routing.slots=2",
+        "endpoint=[{ url = 'http://a', slots = 2 }]",
+    ] {
+        assert!(!check(&["--set", known]).contains("# note"), "{known}");
+    }
+}
+
+#[test]
 fn check_prints_a_file_that_can_be_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let printed = herdsman(folder.path(), &["check", "--set", "routing.queue_limit=7"])

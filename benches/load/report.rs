@@ -6,9 +6,10 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use serde::Serialize;
+
+use herdsman::clock::unix_seconds;
 
 use crate::campaign::Measured;
 use crate::error::{BenchError, Doing as _};
@@ -82,7 +83,9 @@ impl Report {
     /// Sums up.
     pub fn new(mode: Mode, load_before: String, measured: Vec<Measured>) -> Self {
         let rows = measured.iter().flat_map(rows_of).collect();
-        let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let date = jiff::Timestamp::from_second(unix_seconds())
+            .unwrap_or_default()
+            .to_string();
         Self {
             date,
             mode,

@@ -5,15 +5,17 @@
 //! |---|---|
 //! | (nothing) | bursts, as fast as they go, into SQLite |
 //! | `postgres`, `mariadb` | the same into a server |
+//! | `closed` | 1, 4 and 16 clients that ask again at once: how long each waits, CPU of each record |
 //! | `paced` | 1,000 records a second: CPU of each, and how long its request waits |
 //! | `herd-postgres`, `herd-mariadb` | twenty routers over Redis: 50,000 records a second of 10,000 keys |
 //!
-//! `HERDSMAN_BENCH_SECONDS=n` makes the last two longer or shorter.
+//! `HERDSMAN_BENCH_SECONDS=n` makes the last three longer or shorter.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
 #![expect(clippy::panic, reason = "a bench that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "its figures are its result")]
 
+mod closed;
 mod herd;
 mod paced;
 mod process;
@@ -138,6 +140,7 @@ fn main() {
             "sqlite" => runtime(1).block_on(bursts(None)),
             "postgres" => runtime(1).block_on(bursts(Some((what, Flavor::Postgres)))),
             "mariadb" => runtime(1).block_on(bursts(Some((what, Flavor::MariaDb)))),
+            "closed" => runtime(1).block_on(closed::measure()),
             "paced" => runtime(1).block_on(paced::measure()),
             "herd-postgres" => runtime(2).block_on(herd::measure(Flavor::Postgres)),
             "herd-mariadb" => runtime(2).block_on(herd::measure(Flavor::MariaDb)),

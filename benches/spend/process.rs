@@ -7,7 +7,16 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// CPU of all threads of this process.
 pub fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+    spent(ClockId::ProcessCPUTime)
+}
+
+/// CPU of the thread that asks.
+pub fn cpu_of_this_thread() -> Duration {
+    spent(ClockId::ThreadCPUTime)
+}
+
+fn spent(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(
         u64::try_from(time.tv_sec).unwrap(),
         u32::try_from(time.tv_nsec).unwrap(),

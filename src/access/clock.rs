@@ -8,9 +8,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
+
+use crate::clock::unix_ms;
 
 /// The clocks of one router; clones are the same ones.
 #[derive(Clone, Debug)]
@@ -70,14 +71,6 @@ impl Moment {
     pub(super) fn unix(self) -> i64 {
         self.unix_ms.div_euclid(1_000)
     }
-}
-
-fn unix_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_millis()).ok())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

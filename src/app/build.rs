@@ -1,14 +1,15 @@
 //! From a configuration to a running router.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
 use super::redis::RedisGauges;
 use super::{App, DirLock, Error, redis};
 use crate::access::{self, Access, RedisLedger};
-use crate::config::{Config, Durability, Slots};
+use crate::clock;
+use crate::config::{Config, Durability};
 use crate::domain::{ModelName, Price};
 use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
 use crate::gateway::{self, Gateway, Meters};
@@ -21,8 +22,6 @@ use crate::upstream::{Client, Target};
 use crate::usage::{Running, Usage};
 use herdsman_multidb::{Idempotent, MultiDb};
 
-/// What `auto` means until it can be measured: Ollama's own default of older releases.
-const AUTO_SLOTS: u32 = 4;
 /// A record younger than this may not be in the journal's own count yet.
 const UNCERTAIN: Duration = Duration::from_secs(3);
 /// How long the first requests may wait for a first look at the herd.
@@ -184,7 +183,7 @@ fn herd(config: &Config) -> Result<Vec<Identity>, Error> {
             target,
             weight: endpoint.weight,
             priority: endpoint.priority,
-            slots: slots(endpoint.slots, config.routing.slots),
+            slots: endpoint.slots.or(config.routing.slots).get(),
         })
     };
     config.endpoint.iter().enumerate().map(identity).collect()
@@ -236,10 +235,9 @@ fn shared_ledger(
 fn applied_until(spend: &Spend) -> access::AppliedUntil {
     let stats = Arc::clone(spend.stats());
     Arc::new(move || {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |since| since.as_secs());
-        let age = stats.oldest_age().max(UNCERTAIN).as_secs() + 1;
-        i64::try_from(now.saturating_sub(age)).unwrap_or_default()
+        let age = stats.oldest_age().max(UNCERTAIN) + Duration::from_secs(1);
+        let until = clock::since_epoch().as_secs().saturating_sub(age.as_secs());
+        i64::try_from(until).unwrap_or_default()
     })
 }
 
@@ -249,13 +247,6 @@ fn durability(asked: Durability) -> spend::Durability {
         Durability::Journal => spend::Durability::Journal,
         Durability::Fsync => spend::Durability::Fsync,
         Durability::Redis => spend::Durability::Redis,
-    }
-}
-
-fn slots(own: Slots, default: Slots) -> u32 {
-    match (own, default) {
-        (Slots::Fixed(n), _) | (Slots::Auto, Slots::Fixed(n)) => n.get(),
-        (Slots::Auto, Slots::Auto) => AUTO_SLOTS,
     }
 }
 

@@ -20,14 +20,18 @@ impl Arguments {
         match before.load(self.settings, env) {
             Ok(config) => {
                 let warnings = config.warnings();
-                let told = json!({ "problems": [], "warnings": warnings, "config": config });
+                let notes = config.notes();
+                let told = json!({
+                    "problems": [], "warnings": warnings, "notes": notes, "config": config,
+                });
                 self.output.tell(&told, || {
                     let toml = config::to_toml(&config);
                     let toml = toml.map_err(Failure::to("write the configuration"))?;
                     let warnings = warnings
                         .iter()
                         .map(|warning| format!("# warning: {warning}\n"));
-                    Ok(warnings.chain([toml]).collect())
+                    let notes = notes.iter().map(|note| format!("# note: {note}\n"));
+                    Ok(warnings.chain(notes).chain([toml]).collect())
                 })
             }
             Err(Failure::Configuration(problems)) if self.output.is_json() => {

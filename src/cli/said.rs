@@ -1,10 +1,11 @@
 //! What is said of an account on the command line, as the admin calls take it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value};
 
+use crate::clock;
 use crate::domain::{ModelName, parse_usd};
 
 /// What can be said of an account. A limit of `none` is taken away.
@@ -112,10 +113,8 @@ impl Said {
             object.insert("metadata".to_owned(), Value::Object(metadata));
         }
         if let Some(lifetime) = self.expires_in {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            object.insert("expires_at".to_owned(), (now + lifetime).as_secs().into());
+            let end = clock::since_epoch() + lifetime;
+            object.insert("expires_at".to_owned(), end.as_secs().into());
         }
         object
     }

@@ -48,6 +48,27 @@ pub enum Kind {
     LlamaServer,
 }
 
+impl Kind {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::OpenAi => "openai",
+            Self::LlamaServer => "llama-server",
+        }
+    }
+
+    /// Whether such a server always tells which models it has, so that nobody else needs to.
+    #[must_use]
+    pub fn lists_models(self) -> bool {
+        match self {
+            Self::Ollama => true,
+            Self::OpenAi | Self::LlamaServer => false,
+        }
+    }
+}
+
 impl Endpoint {
     /// A server at this address, everything else by default and named for its host and port.
     #[must_use]

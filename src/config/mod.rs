@@ -97,6 +97,27 @@ impl Config {
         }
         warnings
     }
+
+    /// What a value means in this version, where a reader could expect more. Said by
+    /// `herdsman check`.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let assumed = self
+            .endpoint
+            .iter()
+            .filter(|endpoint| (endpoint.slots, self.routing.slots) == (Slots::Auto, Slots::Auto))
+            .map(|endpoint| endpoint.name.as_str());
+        let assumed: Vec<&str> = assumed.collect();
+        if assumed.is_empty() {
+            return Vec::new();
+        }
+        vec![format!(
+            "slots = \"auto\" means {} concurrent requests per model, because the number is not \
+             measured in this version. This concerns {}",
+            Slots::ASSUMED,
+            assumed.join(", "),
+        )]
+    }
 }
 
 impl Default for Config {

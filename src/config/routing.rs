@@ -17,9 +17,11 @@ pub struct Routing {
     /// Longest wait for a slot.
     #[serde(with = "duration")]
     pub queue_timeout: Duration,
-    /// Whether a conversation goes back to the server that has its prefix cached.
+    /// Whether a conversation goes back to the server that has its prefix cached. Not in this
+    /// version: `true` is refused.
     pub affinity: bool,
-    /// How long a conversation's server is remembered after its last request.
+    /// How long a conversation's server is remembered after its last request. Refused unless it is
+    /// [`Routing::AFFINITY_TTL`] while there is no affinity.
     #[serde(with = "duration")]
     pub affinity_ttl: Duration,
     /// Tries on different servers, the first included; only before the first byte. At least 1.
@@ -35,14 +37,19 @@ pub struct Routing {
     pub idle_timeout: Duration,
 }
 
+impl Routing {
+    /// The default of `affinity_ttl`.
+    pub const AFFINITY_TTL: Duration = Duration::from_secs(5 * 60);
+}
+
 impl Default for Routing {
     fn default() -> Self {
         Self {
             slots: Slots::Auto,
             queue_limit: 512,
             queue_timeout: Duration::from_secs(60),
-            affinity: true,
-            affinity_ttl: Duration::from_secs(5 * 60),
+            affinity: false,
+            affinity_ttl: Self::AFFINITY_TTL,
             attempts: 3,
             connect_timeout: Duration::from_secs(2),
             first_byte_timeout: Duration::from_secs(10 * 60),

@@ -6,14 +6,28 @@ use std::num::NonZeroU32;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Ollama's `OLLAMA_NUM_PARALLEL`, which no API tells: written by the operator or estimated.
+/// Ollama's `OLLAMA_NUM_PARALLEL`, which no API tells: written by the operator or assumed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Slots {
-    /// Estimated from what the server does. On an endpoint: what `[routing]` says.
+    /// On an endpoint: what `[routing]` says. There: [`Slots::ASSUMED`].
     #[default]
     Auto,
     /// Known.
     Fixed(NonZeroU32),
+}
+
+impl Slots {
+    /// What `auto` means until it can be measured: Ollama's own default of older releases.
+    pub const ASSUMED: NonZeroU32 = NonZeroU32::new(4).expect("4 is not 0");
+
+    /// The number of slots of an endpoint that says this, where `[routing]` says `general`.
+    #[must_use]
+    pub fn or(self, general: Self) -> NonZeroU32 {
+        match (self, general) {
+            (Self::Fixed(count), _) | (Self::Auto, Self::Fixed(count)) => count,
+            (Self::Auto, Self::Auto) => Self::ASSUMED,
+        }
+    }
 }
 
 impl Serialize for Slots {
@@ -53,5 +67,18 @@ impl Visitor<'_> for SlotsVisitor {
             .and_then(NonZeroU32::new)
             .map(Slots::Fixed)
             .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Signed(count), &self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Slots;
+
+    #[test]
+    fn an_endpoint_goes_before_the_table_and_the_table_before_what_is_assumed() {
+        let fixed = |count: u32| Slots::Fixed(count.try_into().unwrap());
+        assert_eq!(fixed(2).or(fixed(3)).get(), 2);
+        assert_eq!(Slots::Auto.or(fixed(3)).get(), 3);
+        assert_eq!(Slots::Auto.or(Slots::Auto), Slots::ASSUMED);
     }
 }

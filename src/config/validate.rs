@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::store::SCHEMES;
-use super::{Access, Config, Database, DatabaseKind, Durability, Endpoint, Kind, Redis, Server};
+use super::{
+    Access, Config, Database, DatabaseKind, Durability, Endpoint, Kind, Redis, Routing, Server,
+};
 
 /// A value that can be read and not be used.
 #[derive(Debug)]
@@ -19,6 +21,9 @@ pub(super) struct Fault {
 
 /// Longest name of an endpoint: it travels in every answer's headers.
 const MAX_NAME: usize = 100;
+
+/// The kinds of server this version can speak to.
+const SPOKEN: &[Kind] = &[Kind::Ollama];
 
 /// A segment of the journal is 8 MiB, and one is written while another is being emptied.
 const MIN_JOURNAL: u64 = 16 << 20;
@@ -33,9 +38,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     let names = config.endpoint.iter().map(|endpoint| &endpoint.name);
     faults.unless_unique("endpoint", "name", names);
     intervals(config, &mut faults);
-    if config.routing.attempts == 0 {
-        faults.add("routing.attempts", "must be at least 1, the first try");
-    }
+    routing(&config.routing, &mut faults);
     let url = config.store.url.expose();
     if !url.is_empty() && !SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
         faults.add(
@@ -88,22 +91,37 @@ fn endpoint(key: &str, endpoint: &Endpoint, faults: &mut Faults) {
             ),
         );
     }
-    let kind = match endpoint.kind {
-        Kind::Ollama => None,
-        Kind::OpenAi => Some("\"openai\""),
-        Kind::LlamaServer => Some("\"llama-server\""),
-    };
-    if let Some(kind) = kind {
-        faults.lacks(format!("{key}.kind"), kind);
-    } else if !endpoint.models.is_empty() {
+    let kind = endpoint.kind;
+    if !SPOKEN.contains(&kind) {
+        faults.lacks(format!("{key}.kind"), &format!("\"{}\"", kind.as_str()));
+    }
+    if kind.lists_models() && !endpoint.models.is_empty() {
         faults.add(
             format!("{key}.models"),
-            "is only for servers that cannot list theirs; Ollama can",
+            format!(
+                "is only for servers that cannot list theirs; kind = \"{}\" can",
+                kind.as_str()
+            ),
         );
     }
     faults.unless_weight(format!("{key}.weight"), endpoint.weight);
     if !is_token(endpoint.api_key.expose()) {
         faults.add(format!("{key}.api_key"), NOT_A_TOKEN);
+    }
+}
+
+fn routing(routing: &Routing, faults: &mut Faults) {
+    if routing.attempts == 0 {
+        faults.add("routing.attempts", "must be at least 1, the first try");
+    }
+    if routing.affinity {
+        faults.lacks("routing.affinity", "conversation affinity");
+    }
+    if routing.affinity_ttl != Routing::AFFINITY_TTL {
+        faults.add(
+            "routing.affinity_ttl",
+            "must be left at its default: conversation affinity is not available in this version",
+        );
     }
 }
 
@@ -189,7 +207,6 @@ fn access(access: &Access, faults: &mut Faults) {
 fn intervals(config: &Config, faults: &mut Faults) {
     let (routing, fleet, spend) = (&config.routing, &config.fleet, &config.spend);
     for (key, duration) in [
-        ("routing.affinity_ttl", routing.affinity_ttl),
         ("routing.connect_timeout", routing.connect_timeout),
         ("routing.first_byte_timeout", routing.first_byte_timeout),
         ("routing.idle_timeout", routing.idle_timeout),

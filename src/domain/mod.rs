@@ -4,6 +4,7 @@
 
 mod account;
 mod budget;
+mod calendar;
 mod charge;
 mod entity;
 mod model;
@@ -14,6 +15,7 @@ mod tokens;
 
 pub use account::{Account, AccountKind, ModelRule, is_account_id, member_id};
 pub use budget::{Allowance, Budget, Limits};
+pub use calendar::day_of;
 pub use charge::{Charge, Payer};
 pub use entity::{EntityKind, InvalidEntityKind, MAX_ENTITY_CHARS, UNATTRIBUTED};
 pub use model::{InvalidModelName, ModelName};

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use super::calendar::month_of;
+
 const DAY: i64 = 86_400;
 /// Shorter ones would begin anew faster than routers exchange what was spent.
 const SHORTEST: i64 = 60;
@@ -63,7 +65,7 @@ impl Period {
                 let passed = now.saturating_sub(created).max(0);
                 created + passed - passed % every.max(1)
             }
-            Self::Month => month(now).0,
+            Self::Month => month_of(now).0,
         }
     }
 
@@ -73,7 +75,7 @@ impl Period {
         match self {
             Self::Never => None,
             Self::Every(every) => Some(self.start(created, now).saturating_add(every)),
-            Self::Month => Some(month(now).1),
+            Self::Month => Some(month_of(now).1),
         }
     }
 }
@@ -93,49 +95,6 @@ impl fmt::Display for Period {
             }
         }
     }
-}
-
-/// The first second of the month `at` lies in, and of the next.
-fn month(at: i64) -> (i64, i64) {
-    let (year, month) = civil(at.div_euclid(DAY));
-    let next = if month == 12 {
-        (year + 1, 1)
-    } else {
-        (year, month + 1)
-    };
-    (
-        first_day(year, month) * DAY,
-        first_day(next.0, next.1) * DAY,
-    )
-}
-
-/// Year and month of a day counted from 1970, by the Gregorian calendar: the year is taken to begin
-/// in March, so that the leap day is its last and months have a formula.
-fn civil(day: i64) -> (i64, i64) {
-    let day = day + 719_468;
-    let era = day.div_euclid(146_097);
-    let day_of_era = day.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month)
-}
-
-/// The day, counted from 1970, on which a month begins.
-fn first_day(year: i64, month: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let march_month = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * march_month + 2) / 5;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A request that was let in and came to nothing.
 
 use super::Gateway;
-use super::relay::unix_now;
 use crate::access::Ticket;
+use crate::clock;
 use crate::domain::{ModelName, TokenCounts, UsageRecord};
 
 impl Gateway {
@@ -12,7 +12,7 @@ impl Gateway {
         if !ticket.has_payers() {
             return;
         }
-        let at = unix_now();
+        let at = clock::unix_seconds();
         drop(self.spend.record(UsageRecord {
             endpoint: "".into(),
             model,

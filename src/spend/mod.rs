@@ -63,7 +63,7 @@ use journal::Journal;
 pub use audit::{Account, Audit, Problem, Producer, Sums, verify};
 pub use journal::OpenError;
 pub use options::{Durability, Options, Redis};
-pub use queue::{Amount, JournalState, LeaseState, Places, Queue, RedisState};
+pub use queue::{Amount, Carrier, JournalState, LeaseState, Places, Queue, RedisState};
 pub use recorded::{NotRecorded, Recorded};
 pub use recover::{RecoverError, Recovered, recover};
 pub use replay::{Replayed, records_in, replay};

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio_util::task::TaskTracker;
 
-use super::transaction::unix_now;
+use crate::clock;
 use crate::store::Store;
 
 /// How long, in seconds, the database lists what it has applied, before a number says it all: for
@@ -41,7 +41,7 @@ impl Prune {
         }
         let (store, over) = (self.store.clone(), Over(Arc::clone(&self.running)));
         self.tracker.spawn(async move {
-            match store.prune_batches(unix_now() - LISTED).await {
+            match store.prune_batches(clock::unix_seconds() - LISTED).await {
                 Ok(gone) => tracing::debug!(gone, "shortened the list of applied batches"),
                 Err(error) => tracing::warn!(%error, "the list of applied batches stays long"),
             }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
@@ -14,11 +15,11 @@ use super::{Account, Spend};
 /// An actor that has not said by then where its batches are does not say it.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// See the module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Where every record is.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 pub struct Queue {
-    /// `redis`, or `in_process` where this router writes to the database what it counted.
-    pub carrier: &'static str,
+    /// What brings batches to whoever writes to the database.
+    pub carrier: Carrier,
     /// Records since this router started, and those it found in its journal then.
     pub records: Account,
     /// Records that could not be written down.
@@ -33,8 +34,20 @@ pub struct Queue {
     pub lease: Option<LeaseState>,
 }
 
-/// See [`Queue::journal`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What brings batches to whoever writes to the database.
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Carrier {
+    /// The stream that all routers share.
+    Redis,
+    /// This router writes to the database what it counted.
+    InProcess,
+}
+
+/// The journal of one router.
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[schemars(inline)]
 pub struct JournalState {
     /// The last write to it succeeded.
     pub healthy: bool,
@@ -48,8 +61,9 @@ pub struct JournalState {
     pub oldest_unflushed_seconds: u64,
 }
 
-/// See [`Queue::places`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// The places between a router's memory and the database.
+#[derive(Clone, Copy, Debug, Default, JsonSchema, PartialEq, Eq, Serialize)]
+#[schemars(inline)]
 pub struct Places {
     /// In the batch that is still open, or sealed and on its way to the next place.
     pub journal: Amount,
@@ -61,8 +75,9 @@ pub struct Places {
     pub to_database: Amount,
 }
 
-/// So many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// How much is in one place.
+#[derive(Clone, Copy, Debug, Default, JsonSchema, PartialEq, Eq, Serialize)]
+#[schemars(inline)]
 pub struct Amount {
     /// Batches.
     pub batches: u64,
@@ -77,8 +92,9 @@ pub(super) struct Carried {
     pub(super) in_redis: Amount,
 }
 
-/// See [`Queue::redis`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The stream that all routers share.
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[schemars(inline)]
 pub struct RedisState {
     /// It has answered just now; if not, the rest is what was last known.
     pub up: bool,
@@ -96,8 +112,9 @@ pub struct RedisState {
     pub diverted: u64,
 }
 
-/// See [`Queue::lease`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The right to write to the database for all routers.
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[schemars(inline)]
 pub struct LeaseState {
     /// This router writes to the database what all routers counted.
     pub leads: bool,
@@ -155,9 +172,9 @@ impl Spend {
         let depth = stats.redis();
         Queue {
             carrier: if shared.is_some() {
-                "redis"
+                Carrier::Redis
             } else {
-                "in_process"
+                Carrier::InProcess
             },
             records,
             refused: stats.refused(),

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use crate::clock;
 use crate::store::{BatchId, DeadLetter, Error, Flush, Store};
 
 use super::payload;
-use super::transaction::unix_now;
 
 /// What became of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,9 @@ pub async fn replay(store: &Store, letter: &DeadLetter) -> Result<Replayed, Erro
     };
     match store.apply(flush).await {
         Ok(_) => {
-            store.mark_replayed(letter.id, unix_now()).await?;
+            store
+                .mark_replayed(letter.id, clock::unix_seconds())
+                .await?;
             Ok(Replayed::Added)
         }
         Err(Error::Poison(why)) => Ok(Replayed::Refused(why)),

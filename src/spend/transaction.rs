@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid};
@@ -20,6 +20,7 @@ use uuid::{Builder, Uuid};
 use super::payload;
 use super::settlement::Settlement;
 use super::stats::SpendStats;
+use crate::clock;
 use crate::domain::EntityKind;
 use crate::store::{BatchId, DeadLetter, Error, Fence, Flush, SealedBatch, Store};
 
@@ -103,7 +104,7 @@ async fn set_aside(
         batch: batch.id,
         reason: reason.to_owned(),
         payload: payload::encode(&kept),
-        created_at: unix_now(),
+        created_at: clock::unix_seconds(),
         replayed_at: None,
     };
     tracing::error!(
@@ -248,7 +249,7 @@ pub(super) fn letter_about(
         }),
         reason: format!("an entry of the stream is no batch: {reason}"),
         payload: text.to_owned(),
-        created_at: unix_now(),
+        created_at: clock::unix_seconds(),
         replayed_at: None,
     }
 }
@@ -262,11 +263,4 @@ fn digest(parts: &[&[u8]]) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.finalize()[..16]);
     Builder::from_custom_bytes(bytes).into_uuid()
-}
-
-pub(super) fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
 }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
+use super::Store;
 use super::batch::DailyRow;
 use super::dialect::{Merge, Rows, Table, Value};
 use super::error::Error;
 use super::pool::read;
 use super::schema::daily_spend;
 use super::sums::summed;
-use super::{Store, date};
+use crate::domain::day_of;
 
 /// Seconds of it.
 const DAY: i64 = 86_400;
@@ -31,7 +32,7 @@ const TABLE: Table = Table {
 /// The days of `rows`, by their number, as they are written.
 pub(super) fn dates<'a>(rows: impl Iterator<Item = &'a DailyRow>) -> BTreeMap<i64, String> {
     let days: BTreeSet<i64> = rows.map(|row| day(row.at)).collect();
-    let date = |day: i64| (day, date::of(day.saturating_mul(DAY)));
+    let date = |day: i64| (day, day_of(day.saturating_mul(DAY)).to_string());
     days.into_iter().map(date).collect()
 }
 

@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::aside::aside;
 use super::batch::{BatchId, SealedBatch};
@@ -20,6 +19,7 @@ use super::pool::transaction;
 use super::{
     Store, daily_spend, limits, spend, spend_batches, spend_producers, time_series, token_counts,
 };
+use crate::clock;
 
 /// What is to be written at once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,8 +88,6 @@ struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     /// Refuses what no database would take.
     fn from(flush: &Flush<'a>, dates: &'a Dates) -> Result<Self, Error> {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let seconds = since.map_or(0, |since| since.as_secs());
         let additions = aside(rows_of(flush.batches), || {
             for batch in flush.batches {
                 limits::check(batch)?;
@@ -97,7 +95,7 @@ impl<'a> Prepared<'a> {
             additions(flush.batches, dates)
         })?;
         Ok(Self {
-            now: limits::number(seconds).map_err(Error::Poison)?,
+            now: clock::unix_seconds(),
             additions,
         })
     }

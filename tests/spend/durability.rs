@@ -98,9 +98,9 @@ async fn it_costs_milliseconds_and_not_a_seal_interval() {
     router.record([0]).await;
     let mut waits = Vec::new();
     for n in 1..50 {
-        let began = std::time::SystemTime::now();
+        let began = Instant::now();
         router.record([n]).await;
-        waits.push(began.elapsed().unwrap());
+        waits.push(began.elapsed());
     }
     waits.sort();
     println!("median {:?}, longest {:?}", waits[25], waits[48]);

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use http::Method;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::client::escaped;
@@ -128,11 +129,8 @@ fn shown(letter: &Value) -> String {
 
 /// Unix seconds as people write them.
 fn moment(value: &Value) -> String {
-    let seconds = value.as_u64().unwrap_or_default();
-    let at = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds));
-    at.map_or_else(String::new, |at| {
-        humantime::format_rfc3339_seconds(at).to_string()
-    })
+    let at = Timestamp::from_second(value.as_i64().unwrap_or_default());
+    at.map_or_else(|_| String::new(), |at| at.to_string())
 }
 
 #[cfg(test)]

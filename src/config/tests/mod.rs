@@ -1,5 +1,6 @@
 //! Loading, from the outside: text in, a configuration or every problem out.
 
+mod keys;
 mod shipped;
 
 use std::fs;
@@ -62,7 +63,7 @@ fn later_layers_win() {
     assert_eq!(config.routing.attempts, 2);
     assert_eq!(config.routing.queue_limit, 9);
     assert_eq!(config.routing.queue_timeout, Duration::from_secs(3));
-    assert!(config.routing.affinity);
+    assert_eq!(config.routing.idle_timeout, Duration::from_secs(120));
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn the_type_of_a_field_decides_how_bare_text_is_taken() {
         "routing.slots=4",
         "server.listen=[::1]:80",
         "server.data_dir=true",
-        "routing.affinity=false",
+        "metrics.litellm_names=true",
         "server.cors_origins=[\"https://a\", \"https://b\"]",
     ];
     let config = load_with("", &[], &set).unwrap();
@@ -80,7 +81,7 @@ fn the_type_of_a_field_decides_how_bare_text_is_taken() {
     assert_eq!(config.routing.slots, Slots::Fixed(4.try_into().unwrap()));
     assert_eq!(config.server.listen.to_string(), "[::1]:80");
     assert_eq!(config.server.data_dir.to_str(), Some("true"));
-    assert!(!config.routing.affinity);
+    assert!(config.metrics.litellm_names);
     assert_eq!(config.server.cors_origins, ["https://a", "https://b"]);
 }
 
@@ -243,7 +244,7 @@ durability = "redis"
       |
     8 | kind = "llama-server"
       | ^^^^^^^^^^^^^^^^^^^^^
-    config.toml:13:1: endpoint.2.models: is only for servers that cannot list theirs; Ollama can
+    config.toml:13:1: endpoint.2.models: is only for servers that cannot list theirs; kind = "ollama" can
        |
     13 | models = ["x"]
        | ^^^^^^^^^^^^^^

@@ -10,7 +10,7 @@ use crate::domain::{ModelName, Rate};
 const SHIPPED: &str = include_str!("../../../config.toml");
 
 /// The file with its commented examples switched on: `#key` is an example, `# words` are not.
-fn with_examples() -> String {
+pub(super) fn with_examples() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(example)
             if example.starts_with(|first: char| first == '[' || first.is_alphabetic()) =>
@@ -41,14 +41,14 @@ fn keys(prefix: &str, value: &toml::Value, into: &mut BTreeSet<String>) {
     }
 }
 
-fn keys_of(value: &toml::Value) -> BTreeSet<String> {
+pub(super) fn keys_of(value: &toml::Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     keys("", value, &mut found);
     found
 }
 
 /// A configuration in which every optional table is present.
-fn full() -> Config {
+pub(super) fn full() -> Config {
     Config {
         redis: Some(Redis {
             database: vec![Database::at(Secret::from("redis://127.0.0.1:6379/0"))],

@@ -1,7 +1,7 @@
 //! What is owed at the end of an answer, paid exactly once.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
@@ -9,6 +9,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
 use crate::access::Ticket;
+use crate::clock;
 use crate::domain::{TokenCounts, UsageRecord};
 use crate::fleet::{Fault, Outcome};
 use crate::gateway::Gateway;
@@ -117,7 +118,7 @@ impl Account {
             tokens = ?used.map(|(_, tokens, _)| tokens),
             "request ended"
         );
-        let at = unix_now();
+        let at = clock::unix_seconds();
         let (tokens, estimated) = used
             .map_or((TokenCounts::ZERO, false), |(_, tokens, estimated)| {
                 (tokens, estimated)
@@ -181,13 +182,4 @@ impl Drop for Account {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// The wall clock, for the minute a record is filed under. A clock before 1970 files under zero.
-pub(in crate::gateway) fn unix_now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or_default()
 }

@@ -23,7 +23,7 @@ use http_body::{Body, Frame};
 use thiserror::Error;
 
 use account::End;
-pub(super) use account::{Account, BYTES_PER_TOKEN, unix_now};
+pub(super) use account::{Account, BYTES_PER_TOKEN};
 use waits::{Waits, Woken};
 
 use crate::fleet::Fault;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,54 +18,107 @@ use crate::domain::{
 };
 
 /// What can be said of an account of any kind.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Draft {
+    /// For people.
     name: String,
+    /// The id of the user a key belongs to.
     user: String,
+    /// The id of the team a key belongs to.
     team: String,
+    /// The id of the organisation a key, a user or a team belongs to.
     org: String,
+    /// The id of a budget whose limits count where this account has none of its own.
     budget: String,
+    /// What may be spent in a period.
+    #[schemars(range(min = 0))]
     limit_nano_usd: Option<i64>,
+    /// What may be spent in a period before it is said in the log.
+    #[schemars(range(min = 0))]
     soft_limit_nano_usd: Option<i64>,
+    /// How often the budget begins anew.
+    #[schemars(example = &"none", example = &"1d", example = &"30d", example = &"month")]
     period: String,
+    /// Requests a minute.
+    #[schemars(range(min = 0))]
     rpm: Option<i64>,
+    /// Tokens a minute.
+    #[schemars(range(min = 0))]
     tpm: Option<i64>,
+    /// Requests at once.
+    #[schemars(range(min = 0))]
     parallel: Option<i64>,
+    /// Limits that count for one model, by its name.
     model_limits: BTreeMap<String, Speed>,
+    /// The models that may be used; all, where none is named.
     models: Vec<String>,
+    /// Whatever else should be kept with it; `tags` are charged too.
     metadata: serde_json::Map<String, Value>,
+    /// Whether it lets nobody in.
     blocked: bool,
+    /// When a key ends.
+    #[schemars(range(min = 0))]
     expires_at: Option<i64>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
 struct Speed {
+    /// Requests a minute.
+    #[schemars(range(min = 0))]
     rpm: Option<i64>,
+    /// Tokens a minute.
+    #[schemars(range(min = 0))]
     tpm: Option<i64>,
+    /// Requests at once.
+    #[schemars(range(min = 0))]
     parallel: Option<i64>,
 }
 
+/// An account that is to be made.
+#[derive(JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "the id is read before the rest, whose unknown names are refused"
+)]
+pub(super) struct NewAccount {
+    /// Not for keys, whose id follows from the key. Users, teams and organisations get one if none
+    /// is given.
+    id: Option<String>,
+    #[serde(flatten)]
+    draft: Draft,
+}
+
 /// An account as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Account")]
 pub(super) struct Shown {
     kind: &'static str,
     id: String,
     #[serde(flatten)]
     draft: Draft,
+    /// When it was made.
     created_at: i64,
+    /// Grows with every change.
     version: i64,
     /// False: it says something this version does not know, lets nobody in and cannot be changed here.
+    /// Left out where it is true.
     #[serde(skip_serializing_if = "Clone::clone")]
+    #[schemars(extend("default" = true))]
     understood: bool,
-    /// When the running period of the budget began, and what the database knows to be spent in it.
+    /// When the running period of the budget began.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
     period_start: Option<i64>,
+    /// What the database knows to be spent in that period.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
     spent_nano_usd: Option<i64>,
     /// The key itself: once, when it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     key: Option<String>,
 }
 

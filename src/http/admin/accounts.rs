@@ -2,16 +2,17 @@
 //! since they are one table.
 
 use std::mem;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State as Shared;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::account::{Draft, Shown};
+use super::account::{Draft, NewAccount, Shown};
 use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer, patch};
 use crate::access::{is_tag, key_id, new_key};
+use crate::clock;
 use crate::domain::{Account, AccountKind, ModelName, is_account_id};
 use crate::http::State;
 use crate::store::{Deleted, Saved, Stored, Upon};
@@ -44,8 +45,10 @@ pub(super) struct Page {
     after: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Listed {
+/// A page of accounts.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "AccountList")]
+pub(super) struct Listed {
     items: Vec<Shown>,
     /// Where the next page begins: `after` of the next call. `null` on the last one.
     next: Option<String>,
@@ -63,25 +66,25 @@ fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Ro
             move |here: Here, page: InQuery<Page>| list(here, kind, String::new(), page)
         })
         .query(&["limit", "after"])
-        .gives("AccountList"),
+        .gives::<Listed>(),
         Route::post(
             all,
             "Makes one; of a key, the answer has the key, this once",
             move |here: Here, object: Object| create(here, kind, object),
         )
-        .takes("NewAccount")
-        .gives("Account"),
+        .takes::<NewAccount>()
+        .gives::<Shown>(),
         Route::get(one, "Shows one, with what is spent of its budget", {
             move |here: Here, InPath(id): At| show(here, kind, id)
         })
-        .gives("Account"),
+        .gives::<Shown>(),
         Route::patch(
             one,
             "Changes what is said, keeps the rest, takes away what is null",
             move |here: Here, InPath(id): At, object: Object| update(here, kind, id, object),
         )
-        .takes("Draft")
-        .gives("Account"),
+        .takes::<Draft>()
+        .gives::<Shown>(),
         Route::delete(one, "Deletes one; what it spent stays in the reports", {
             move |here: Here, InPath(id): At| delete(here, kind, id)
         }),
@@ -135,7 +138,7 @@ pub(super) async fn show(Shared(state): Shared<State>, kind: AccountKind, id: St
         let start = allowance
             .budget
             .period
-            .start(account.created_at, unix_now());
+            .start(account.created_at, clock::unix_seconds());
         let key = (entity, account.id.clone(), start);
         let spent = state.store.spent_of(&[key]).await?;
         shown = shown.with_spent(start, spent.first().map_or(0, |(_, spent)| *spent));
@@ -168,7 +171,7 @@ async fn create(
     };
     let mut said = Map::new();
     merge(&mut said, object);
-    let account = Draft::read(said)?.account(kind, &id, unix_now())?;
+    let account = Draft::read(said)?.account(kind, &id, clock::unix_seconds())?;
     let saved = save(&state, account.clone(), Upon::Nothing).await?;
     let version = saved.ok_or_else(|| Problem::conflict(format!("{kind} '{id}' exists")))?;
     let shown = Shown::new(&account, version);
@@ -201,7 +204,11 @@ async fn update(
 
 pub(super) async fn delete(Shared(state): Shared<State>, kind: AccountKind, id: String) -> Outcome {
     let (store, gone) = (state.store.clone(), id.clone());
-    let work = async move { store.delete_account(kind, &gone, unix_now()).await };
+    let work = async move {
+        store
+            .delete_account(kind, &gone, clock::unix_seconds())
+            .await
+    };
     match state.in_background(work).await?? {
         Deleted::As(_) => {
             seen(&state).await;
@@ -310,11 +317,4 @@ fn random() -> Result<[u8; 32], Problem> {
         Problem(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
     })?;
     Ok(bytes)
-}
-
-pub(super) fn unix_now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or_default()
 }

@@ -3,9 +3,10 @@
 use axum::extract::State as Shared;
 use http::StatusCode;
 
-use super::account::Shown;
-use super::accounts::{ATTEMPTS, Page, changed, delete, list, save, show, unix_now};
+use super::account::{Draft, Shown};
+use super::accounts::{ATTEMPTS, Listed, Page, changed, delete, list, save, show};
 use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer};
+use crate::clock;
 use crate::domain::{Account, AccountKind, is_account_id, member_id};
 use crate::http::State;
 use crate::store::Upon;
@@ -25,18 +26,18 @@ pub(super) fn routes() -> Vec<Route> {
             }
         })
         .query(&["limit", "after"])
-        .gives("AccountList"),
+        .gives::<Listed>(),
         Route::get(ONE, "Shows a member", {
             |here: Here, InPath((team, user)): At| show(here, KIND, member_id(&team, &user))
         })
-        .gives("Account"),
+        .gives::<Shown>(),
         Route::put(
             ONE,
             "Adds a user to a team, or changes what the member may",
             join,
         )
-        .takes("Draft")
-        .gives("Account"),
+        .takes::<Draft>()
+        .gives::<Shown>(),
         Route::delete(ONE, "Takes a user out of a team", {
             |here: Here, InPath((team, user)): At| delete(here, KIND, member_id(&team, &user))
         }),
@@ -51,7 +52,10 @@ async fn join(Shared(state): Here, InPath((team, user)): At, Object(object): Obj
     for _ in 0..ATTEMPTS {
         let (account, upon) = match state.store.account(KIND, &id).await? {
             Some(stored) => (stored.account, Upon::Version(stored.version)),
-            None => (Account::new(KIND, id.as_str(), unix_now()), Upon::Nothing),
+            None => (
+                Account::new(KIND, id.as_str(), clock::unix_seconds()),
+                Upon::Nothing,
+            ),
         };
         let changed = changed(&account, object.clone())?;
         if let Some(version) = save(&state, changed.clone(), upon).await? {

@@ -24,6 +24,7 @@ use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use http::{Method, StatusCode};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 pub use guard::Admin;
@@ -42,12 +43,15 @@ pub(super) struct Route {
     summary: &'static str,
     /// The names of what it takes in the query.
     query: &'static [&'static str],
-    /// The schema of its body, by name.
-    takes: Option<&'static str>,
-    /// The schema of its answer, by name.
-    gives: Option<&'static str>,
+    /// The schema of its body.
+    takes: Option<SchemaOf>,
+    /// The schema of its answer.
+    gives: Option<SchemaOf>,
     handler: MethodRouter<State>,
 }
+
+/// Describes one type, and remembers the types that it refers to.
+type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 /// Every call there is. A subject is added with its line here.
 fn all() -> Vec<Route> {
@@ -155,18 +159,18 @@ impl Route {
         Self { query, ..self }
     }
 
-    /// The schema of the body.
-    fn takes(self, schema: &'static str) -> Self {
+    /// The type of the body.
+    fn takes<T: JsonSchema>(self) -> Self {
         Self {
-            takes: Some(schema),
+            takes: Some(SchemaGenerator::subschema_for::<T>),
             ..self
         }
     }
 
-    /// The schema of the answer.
-    fn gives(self, schema: &'static str) -> Self {
+    /// The type of the answer.
+    fn gives<T: JsonSchema>(self) -> Self {
         Self {
-            gives: Some(schema),
+            gives: Some(SchemaGenerator::subschema_for::<T>),
             ..self
         }
     }

@@ -1,15 +1,22 @@
 //! `/admin/openapi.json`: the calls, for programs that write programs.
+//!
+//! The schemas are derived from the types that are read and written, so that no description can
+//! differ from them. What is read and what is written are described apart: what may be left out of
+//! a body is always there in an answer.
 
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::{Route, spend};
+use super::{Route, SchemaOf};
 
 pub(super) fn describe(routes: &[Route]) -> String {
+    let mut schemas = Schemas::new();
     let mut paths = Map::new();
     for route in routes {
         let path = route.path.replace('*', "");
         let methods = paths.entry(path).or_insert_with(|| json!({}));
-        methods[route.method.as_str().to_ascii_lowercase()] = call(route);
+        methods[route.method.as_str().to_ascii_lowercase()] = call(route, &mut schemas);
     }
     json!({
         "openapi": "3.1.0",
@@ -23,13 +30,13 @@ pub(super) fn describe(routes: &[Route]) -> String {
         "paths": paths,
         "components": {
             "securitySchemes": { "admin_key": { "type": "http", "scheme": "bearer" } },
-            "schemas": schemas(),
+            "schemas": schemas.all(),
         },
     })
     .to_string()
 }
 
-fn call(route: &Route) -> Value {
+fn call(route: &Route, schemas: &mut Schemas) -> Value {
     let in_path = route.path.split('/').filter_map(|part| {
         let name = part.strip_prefix('{')?.strip_suffix('}')?;
         Some(json!({
@@ -41,144 +48,64 @@ fn call(route: &Route) -> Value {
         json!({ "name": name, "in": "query", "required": false, "schema": { "type": "string" } })
     });
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
-    let content = |name: &str| {
-        let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
-        json!({ "application/json": { "schema": schema } })
-    };
     // A list is posted to for something to be made, anything else for something to be done.
     let makes = route.method == http::Method::POST && !route.path.contains('{');
     let status = if makes { "201" } else { "200" };
     let mut done = json!({ "description": "done" });
     if let Some(gives) = route.gives {
-        done["content"] = content(gives);
+        done["content"] = content(gives, &mut schemas.written);
     }
-    let failed = json!({ "description": "not done, and why", "content": content("Error") });
+    let error = content(
+        SchemaGenerator::subschema_for::<Error>,
+        &mut schemas.written,
+    );
+    let failed = json!({ "description": "not done, and why", "content": error });
     let mut call = json!({
         "summary": route.summary,
         "parameters": parameters,
         "responses": { status: done, "default": failed },
     });
     if let Some(takes) = route.takes {
-        call["requestBody"] = json!({ "required": true, "content": content(takes) });
+        let content = content(takes, &mut schemas.read);
+        call["requestBody"] = json!({ "required": true, "content": content });
     }
     call
 }
 
-/// What an account may be said to be: the fields of [`Draft`](super::account::Draft).
-fn draft() -> Map<String, Value> {
-    let text = || json!({ "type": "string" });
-    let whole = || json!({ "type": ["integer", "null"], "minimum": 0 });
-    let speed = json!({
-        "type": "object",
-        "properties": { "rpm": whole(), "tpm": whole(), "parallel": whole() },
-    });
-    let fields = [
-        ("name", text()),
-        ("user", text()),
-        ("team", text()),
-        ("org", text()),
-        ("budget", text()),
-        ("limit_nano_usd", whole()),
-        ("soft_limit_nano_usd", whole()),
-        (
-            "period",
-            json!({ "type": "string", "examples": ["none", "1d", "30d", "month"] }),
-        ),
-        ("rpm", whole()),
-        ("tpm", whole()),
-        ("parallel", whole()),
-        (
-            "model_limits",
-            json!({ "type": "object", "additionalProperties": speed }),
-        ),
-        ("models", json!({ "type": "array", "items": text() })),
-        ("metadata", json!({ "type": "object" })),
-        ("blocked", json!({ "type": "boolean" })),
-        ("expires_at", whole()),
-    ];
-    fields
-        .into_iter()
-        .map(|(name, schema)| (name.to_owned(), schema))
-        .collect()
+fn content(of: SchemaOf, schemas: &mut SchemaGenerator) -> Value {
+    json!({ "application/json": { "schema": of(schemas) } })
 }
 
-fn schemas() -> Value {
-    let object =
-        |properties: Map<String, Value>| json!({ "type": "object", "properties": properties });
-    let with = |more: Value| {
-        let mut fields = draft();
-        if let Value::Object(more) = more {
-            fields.extend(more);
+/// The types that were named so far. A name stands for one type, read or written.
+struct Schemas {
+    read: SchemaGenerator,
+    written: SchemaGenerator,
+}
+
+impl Schemas {
+    fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12()
+            .with(|settings| settings.definitions_path = "/components/schemas".into());
+        Self {
+            read: settings.clone().for_deserialize().into_generator(),
+            written: settings.for_serialize().into_generator(),
         }
-        object(fields)
-    };
-    let whole = json!({ "type": "integer" });
-    let text = json!({ "type": "string" });
-    let mut schemas = json!({
-        "Draft": object(draft()),
-        "NewAccount": with(json!({ "id": text })),
-        "Account": with(json!({
-            "kind": text, "id": text, "created_at": whole, "version": whole,
-            "understood": { "type": "boolean", "default": true },
-            "period_start": whole, "spent_nano_usd": whole, "key": text,
-        })),
-        "AccountList": {
-            "type": "object",
-            "properties": {
-                "items": { "type": "array", "items": { "$ref": "#/components/schemas/Account" } },
-                "next": { "type": ["string", "null"] },
-            },
-        },
-        "Price": {
-            "type": "object",
-            "properties": {
-                "model": text, "input_nano_usd": whole, "cached_input_nano_usd": whole,
-                "output_nano_usd": whole,
-            },
-        },
-        "PriceList": {
-            "type": "object",
-            "properties": {
-                "items": { "type": "array", "items": { "$ref": "#/components/schemas/Price" } },
-            },
-        },
-        "Redis": {
-            "type": "object",
-            "properties": {
-                "active": { "type": ["integer", "null"] }, "active_for": { "type": "number" },
-                "retries": whole, "outcomes_unknown": whole, "unavailable": whole, "switches": whole,
-                "databases": { "type": "array", "items": {
-                    "type": "object",
-                    "properties": {
-                        "id": whole, "name": text, "weight": { "type": "number" },
-                        "active": { "type": "boolean" }, "circuit": text,
-                        "circuit_for": { "type": "number" }, "connected": { "type": "boolean" },
-                        "failures": whole,
-                        "health": {
-                            "type": ["object", "null"],
-                            "properties": {
-                                "ago": { "type": "number" }, "healthy": { "type": "boolean" },
-                                "why": { "type": ["string", "null"] },
-                                "failback_refused": { "type": ["string", "null"] },
-                            },
-                        },
-                    },
-                } },
-            },
-        },
-        "RedisActivation": {
-            "type": "object",
-            "properties": { "force": { "type": "boolean", "default": false } },
-        },
-        "RedisWeight": {
-            "type": "object",
-            "required": ["weight"],
-            "properties": { "weight": { "type": "number", "minimum": 0 } },
-        },
-        "Error": { "type": "object", "properties": { "error": text } },
-    });
-    for (name, schema) in spend::schemas() {
-        schemas[name] = schema;
     }
-    schemas
+
+    fn all(mut self) -> Map<String, Value> {
+        let mut all = self.read.take_definitions(true);
+        all.extend(self.written.take_definitions(true));
+        all
+    }
+}
+
+/// Why a call was not done.
+#[derive(JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "errors of all paths are written by one file, as text"
+)]
+struct Error {
+    /// In a sentence.
+    error: String,
 }

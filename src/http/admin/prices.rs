@@ -2,11 +2,12 @@
 
 use axum::extract::State as Shared;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::accounts::unix_now;
 use super::{InPath, Object, Outcome, Problem, Route, answer};
+use crate::clock;
 use crate::domain::{ModelName, Price, Rate};
 use crate::http::State;
 use crate::store::Saved;
@@ -15,11 +16,14 @@ const ALL: &str = "/admin/prices";
 /// Model names have slashes in them.
 const ONE: &str = "/admin/prices/{*model}";
 
-/// In nano-USD per million tokens.
-#[derive(Deserialize, Serialize)]
+/// What a model is to cost, in nano-USD per million tokens.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Shown {
+#[schemars(rename = "NewPrice")]
+struct Said {
+    /// The path says which model; this is for those who send back what they were shown.
     #[serde(default)]
+    #[expect(dead_code, reason = "taken, so that an answer may be sent back")]
     model: String,
     #[serde(default)]
     input_nano_usd: u64,
@@ -29,16 +33,33 @@ struct Shown {
     output_nano_usd: u64,
 }
 
+/// What a model costs, in nano-USD per million tokens.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Price")]
+struct Shown {
+    model: String,
+    input_nano_usd: u64,
+    cached_input_nano_usd: u64,
+    output_nano_usd: u64,
+}
+
+/// All prices.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "PriceList")]
+struct Listed {
+    items: Vec<Shown>,
+}
+
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get(ALL, "Lists the prices that are set here", list).gives("PriceList"),
+        Route::get(ALL, "Lists the prices that are set here", list).gives::<Listed>(),
         Route::put(
             ONE,
             "Sets a model's price, for every request that ends from now on",
             set,
         )
-        .takes("Price")
-        .gives("Price"),
+        .takes::<Said>()
+        .gives::<Shown>(),
         Route::delete(
             ONE,
             "Takes a price back; the configuration's counts again",
@@ -49,14 +70,11 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn list(Shared(state): Shared<State>) -> Outcome {
     let prices = state.store.prices().await?;
-    let items: Vec<Shown> = prices
+    let items = prices
         .iter()
         .map(|(model, price)| shown(model, price))
         .collect();
-    Ok(answer(
-        StatusCode::OK,
-        &serde_json::json!({ "items": items }),
-    ))
+    Ok(answer(StatusCode::OK, &Listed { items }))
 }
 
 async fn set(
@@ -65,7 +83,7 @@ async fn set(
     Object(object): Object,
 ) -> Outcome {
     let model = name(&named)?;
-    let said: Shown = serde_json::from_value(Value::Object(object))
+    let said: Said = serde_json::from_value(Value::Object(object))
         .map_err(|error| Problem::wrong(error.to_string()))?;
     let rate = |nano: u64| {
         let wrong = || Problem::wrong("a price must be at most a dollar a token");
@@ -93,7 +111,7 @@ async fn unset(Shared(state): Shared<State>, InPath(named): InPath<String>) -> O
 
 async fn save(state: &State, model: ModelName, price: Option<Price>) -> Result<Saved, Problem> {
     let store = state.store.clone();
-    let work = async move { store.save_price(&model, price, unix_now()).await };
+    let work = async move { store.save_price(&model, price, clock::unix_seconds()).await };
     let saved = state.in_background(work).await??;
     if let Err(error) = state.access.refresh().await {
         tracing::warn!(%error, "a price is saved and does not count yet");
@@ -110,7 +128,7 @@ fn shown(model: &ModelName, price: &Price) -> Shown {
     Shown {
         model: model.to_string(),
         input_nano_usd: price.input.nano_usd_per_million(),
-        cached_input_nano_usd: Some(price.cached_input.nano_usd_per_million()),
+        cached_input_nano_usd: price.cached_input.nano_usd_per_million(),
         output_nano_usd: price.output.nano_usd_per_million(),
     }
 }

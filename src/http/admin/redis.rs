@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State as Shared;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -16,9 +17,11 @@ const ALL: &str = "/admin/redis";
 const ACTIVE: &str = "/admin/redis/{id}/active";
 const WEIGHT: &str = "/admin/redis/{id}/weight";
 
-/// How things stand. Times are seconds ago.
-#[derive(Serialize)]
+/// The Redis databases of this router. Times are seconds ago.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Redis")]
 struct Shown {
+    /// The id of the database that is used.
     active: Option<u64>,
     active_for: f64,
     databases: Vec<DatabaseShown>,
@@ -32,7 +35,8 @@ struct Shown {
     switches: u64,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(inline)]
 struct DatabaseShown {
     id: u64,
     name: String,
@@ -42,10 +46,12 @@ struct DatabaseShown {
     circuit_for: f64,
     connected: bool,
     failures: u64,
+    /// What the last health check found.
     health: Option<HealthShown>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(inline)]
 struct HealthShown {
     ago: f64,
     healthy: bool,
@@ -54,17 +60,20 @@ struct HealthShown {
     failback_refused: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RedisActivation")]
 struct Activate {
     /// Without asking the database whether it is well.
     #[serde(default)]
     force: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RedisWeight")]
 struct Weigh {
+    #[schemars(range(min = 0))]
     weight: f64,
 }
 
@@ -75,21 +84,21 @@ pub(super) fn routes() -> Vec<Route> {
             "Shows every Redis database and which one is used",
             show,
         )
-        .gives("Redis"),
+        .gives::<Shown>(),
         Route::post(
             ACTIVE,
             "Uses this database from now on, if it is well; with `force` in any case",
             activate,
         )
-        .takes("RedisActivation")
-        .gives("Redis"),
+        .takes::<Activate>()
+        .gives::<Shown>(),
         Route::put(
             WEIGHT,
             "Changes how much a database is wanted; counts at once",
             weigh,
         )
-        .takes("RedisWeight")
-        .gives("Redis"),
+        .takes::<Weigh>()
+        .gives::<Shown>(),
     ]
 }
 

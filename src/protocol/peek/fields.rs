@@ -15,9 +15,7 @@ pub(super) enum Field {
     Name,
     Stream,
     StreamOptions,
-    KeepAlive,
     Options,
-    Shift,
     User,
     Messages,
     Prompt,
@@ -30,7 +28,7 @@ pub(super) enum Field {
     N,
 }
 
-const FIELDS: usize = 17;
+const FIELDS: usize = 15;
 const LONGEST: usize = "max_completion_tokens".len();
 
 impl Field {
@@ -41,9 +39,7 @@ impl Field {
             b"name" => Self::Name,
             b"stream" => Self::Stream,
             b"stream_options" => Self::StreamOptions,
-            b"keep_alive" => Self::KeepAlive,
             b"options" => Self::Options,
-            b"shift" => Self::Shift,
             b"user" => Self::User,
             b"messages" => Self::Messages,
             b"prompt" => Self::Prompt,
@@ -146,8 +142,8 @@ mod tests {
         }
         assert_eq!(Field::of("ſtream".as_bytes()), Some(Field::Stream));
         assert_eq!(
-            Field::of("\u{212a}eep_Alive".as_bytes()),
-            Some(Field::KeepAlive)
+            Field::of("Max_To\u{212a}ens".as_bytes()),
+            Some(Field::MaxTokens)
         );
         assert!(is_key(b"Include_Usage", "include_usage"));
     }

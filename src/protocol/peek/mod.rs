@@ -10,10 +10,8 @@
 mod ask_usage;
 mod bad_request;
 mod depth;
-mod digest;
 mod fields;
 mod length;
-mod options;
 mod prompt;
 #[cfg(test)]
 mod tests;
@@ -28,7 +26,6 @@ pub use bad_request::BadRequest;
 
 use super::api::{Api, Dialect};
 use fields::{Field, Fields};
-use prompt::Prompt;
 
 /// What a request asks for, as far as a router needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,16 +40,6 @@ pub struct Peek<'a> {
     pub prompt_bytes: usize,
     /// The most tokens the answer may have, if the client says so.
     pub max_output: Option<u64>,
-    /// False for an Ollama request that only loads or unloads the model.
-    pub has_prompt: bool,
-    /// `keep_alive` is zero: unload as soon as idle.
-    pub keep_alive_zero: bool,
-    /// Equal for requests that one loaded model can serve without a reload; 0 when the request is
-    /// content with whatever is loaded. The same on every router.
-    pub signature: u64,
-    /// Equal for all turns of a conversation: over its leading system messages and the first
-    /// message of the user, or over the prompt. The model is not part of it.
-    pub conversation: Option<u64>,
     /// The end user, where the client names one (OpenAI's `user`).
     pub user: Option<Cow<'a, str>>,
 }
@@ -79,17 +66,12 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
         Dialect::OpenAi if stream => AskUsage::of_stream(body, &fields)?,
         _ => AskUsage::Unasked,
     };
-    let prompt = Prompt::of(api, &fields);
     Ok(Peek {
         model,
         stream,
         usage,
-        prompt_bytes: prompt.bytes,
+        prompt_bytes: prompt::bytes(api, &fields),
         max_output: length::max_output(api, &fields),
-        has_prompt: prompt.given,
-        keep_alive_zero: options::keep_alive_zero(&fields),
-        signature: options::signature(api, &fields),
-        conversation: prompt.conversation,
         user: fields.get(Field::User).and_then(|json| text(json).ok()?),
     })
 }

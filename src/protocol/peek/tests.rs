@@ -14,12 +14,6 @@ fn words(api: Api, body: impl AsRef<[u8]>) -> String {
     refused.to_string()
 }
 
-fn signature(options: &str) -> u64 {
-    chat(&format!(r#"{{"model":"m","options":{options}}}"#))
-        .unwrap()
-        .signature
-}
-
 #[test]
 fn an_ordinary_chat_is_read() {
     let body = r#"{"model":"Llama3.2","messages":[{"role":"user","content":"Why is the sky blue?"}],
@@ -31,12 +25,6 @@ fn an_ordinary_chat_is_read() {
         usage: Unasked,
         prompt_bytes: 20,
         max_output: None,
-        has_prompt: true,
-        keep_alive_zero: false,
-        signature: 0,
-        conversation: Some(
-            13798646288210364049,
-        ),
         user: None,
     }
     "#);
@@ -113,10 +101,10 @@ fn a_model_below_the_top_is_no_model() {
 
 #[test]
 fn any_case_of_a_key_counts() {
-    let peek = chat(r#"{"MODEL":"m","Stream":false,"Keep_Alive":0}"#).unwrap();
+    let peek = chat(r#"{"MODEL":"m","Stream":false,"USER":"ann"}"#).unwrap();
     assert_eq!(
-        (&*peek.model, peek.stream, peek.keep_alive_zero),
-        ("m", false, true)
+        (&*peek.model, peek.stream, peek.user.as_deref()),
+        ("m", false, Some("ann"))
     );
 }
 
@@ -170,28 +158,6 @@ fn depth_and_size_are_refused_or_passed_but_never_felt() {
 }
 
 #[test]
-fn an_empty_prompt_only_loads() {
-    let cases = [
-        (Api::OllamaChat, r#""messages":[]"#, false),
-        (Api::OllamaChat, r#""messages":[ ]"#, false),
-        (Api::OllamaChat, r#""messages":null"#, false),
-        (Api::OllamaChat, r#""prompt":"x""#, false),
-        (Api::OllamaChat, r#""messages":[{"role":"user"}]"#, true),
-        (Api::OllamaGenerate, r#""prompt":"""#, false),
-        (Api::OllamaGenerate, r#""prompt":"x""#, true),
-        (Api::OllamaEmbed, r#""input":[]"#, false),
-        (Api::OllamaEmbed, r#""input":["a","b"]"#, true),
-        (Api::OllamaEmbeddings, r#""prompt":"x""#, true),
-        (Api::OpenAiCompletions, r#""prompt":["a"]"#, true),
-    ];
-    for (api, entry, has_prompt) in cases {
-        let body = format!(r#"{{"model":"m",{entry}}}"#);
-        let peek = peek(api, body.as_bytes()).unwrap();
-        assert_eq!(peek.has_prompt, has_prompt, "{api:?} {entry}");
-    }
-}
-
-#[test]
 fn text_weighs_and_images_do_not() {
     let weigh = |messages: &str| {
         chat(&format!(r#"{{"model":"m","messages":{messages}}}"#))
@@ -215,69 +181,6 @@ fn text_weighs_and_images_do_not() {
     let generate = br#"{"model":"m","prompt":"123","system":"45","images":["AAAA"]}"#;
     assert_eq!(peek(Api::OllamaGenerate, generate).unwrap().prompt_bytes, 5);
     assert_eq!(weigh(r#""not messages""#), 14);
-}
-
-#[test]
-fn only_zero_keep_alives_unload() {
-    let cases = [
-        ("0", true),
-        ("0.0", true),
-        ("\"0\"", true),
-        ("\"0s\"", true),
-        ("\"0h0m0.0s\"", true),
-        ("-1", false),
-        ("300", false),
-        ("0.5", false),
-        ("\"5m\"", false),
-        ("\"10s\"", false),
-        ("\"\"", false),
-        ("null", false),
-        ("true", false),
-    ];
-    for (json, zero) in cases {
-        let body = format!(r#"{{"model":"m","keep_alive":{json}}}"#);
-        assert_eq!(chat(&body).unwrap().keep_alive_zero, zero, "{json}");
-    }
-}
-
-#[test]
-fn a_signature_is_for_options_that_reload_and_nothing_else() {
-    assert_eq!(signature(r#"{"temperature":1,"seed":2,"num_ctx":null}"#), 0);
-    assert_eq!(signature("null"), 0);
-    assert_eq!(signature("[]"), 0);
-    let two = signature(r#"{"num_ctx":4096,"num_gpu":1}"#);
-    assert_eq!(
-        two,
-        signature(r#"{"num_gpu":1.0,"top_k":1,"num_ctx":4.096e3}"#)
-    );
-    assert_ne!(two, signature(r#"{"num_ctx":1,"num_gpu":4096}"#));
-    assert_ne!(two, signature(r#"{"num_ctx":4096}"#));
-    assert_ne!(
-        signature(r#"{"use_mmap":true}"#),
-        signature(r#"{"use_mmap":false}"#)
-    );
-    assert_eq!(chat(r#"{"model":"m","shift":true}"#).unwrap().signature, 0);
-    assert_ne!(chat(r#"{"model":"m","shift":false}"#).unwrap().signature, 0);
-    // A stored or shared signature must outlive this build.
-    assert_eq!(signature(r#"{"num_ctx":4096}"#), 1_548_073_424_365_881_425);
-}
-
-#[test]
-fn the_turns_of_a_conversation_are_one_conversation() {
-    let of = |messages: &str| {
-        chat(&format!(r#"{{"model":"m","messages":{messages}}}"#))
-            .unwrap()
-            .conversation
-    };
-    let system = r#"{"role":"system","content":"be kind"}"#;
-    let hello = r#"{"role":"user","content":"hello"}"#;
-    let first = of(&format!("[{system},{hello}]"));
-    assert!(first.is_some());
-    let reply = r#"{"role":"assistant","content":"hi"},{"content":"more","role":"user"}"#;
-    assert_eq!(first, of(&format!("[{system},{hello},{reply}]")));
-    assert_ne!(first, of(&format!("[{hello}]")));
-    assert_eq!(of(&format!("[{system}]")), None);
-    assert_eq!(of("[]"), None);
 }
 
 #[test]

@@ -26,15 +26,11 @@ pub(super) fn entries<'a>(
     deserializer.end()
 }
 
-/// Visits the entries of every object in the array that `json` is, with the object's index and raw
-/// keys. Only for what serde has found to be JSON; nothing if it is no array of objects.
-pub(super) fn objects<'a>(
-    json: &'a str,
-    mut visit: impl FnMut(usize, &'a str, &'a str),
-) -> Option<()> {
+/// Visits the entries of every object in the array that `json` is, with their raw keys. Only for what
+/// serde has found to be JSON; nothing if it is no array of objects.
+pub(super) fn objects<'a>(json: &'a str, mut visit: impl FnMut(&'a str, &'a str)) -> Option<()> {
     let bytes = json.as_bytes();
     let mut at = behind(bytes, 0, b'[')?;
-    let mut index = 0;
     loop {
         at = behind_space(bytes, at);
         match bytes.get(at)? {
@@ -43,9 +39,8 @@ pub(super) fn objects<'a>(
             _ => {
                 at = behind(bytes, at, b'{')?;
                 while let Some((key, value)) = entry(json, &mut at)? {
-                    visit(index, key, value);
+                    visit(key, value);
                 }
-                index += 1;
             }
         }
     }

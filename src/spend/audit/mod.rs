@@ -18,6 +18,7 @@ mod sums;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -34,7 +35,8 @@ const LETTERS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Records of one router, since it started or found in its journal then.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, JsonSchema, PartialEq, Eq, Serialize)]
+#[schemars(inline)]
 pub struct Account {
     /// Written down.
     pub recorded: u64,
@@ -47,7 +49,8 @@ pub struct Account {
 }
 
 /// What the database says about all producers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[schemars(inline)]
 pub struct Audit {
     /// Each that ever wrote.
     pub producers: Vec<Producer>,
@@ -58,7 +61,8 @@ pub struct Audit {
 }
 
 /// One run of one router, or one dead letter that was replayed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
+#[schemars(inline)]
 pub struct Producer {
     /// Its id.
     pub producer: String,
@@ -68,7 +72,7 @@ pub struct Producer {
     pub newest: u64,
     /// First and last of the batches that are missing before that.
     pub missing: Vec<(u64, u64)>,
-    /// Records in its batches that are in the database, those that were set aside included; `None` when
+    /// Records in its batches that are in the database, those that were set aside included; null when
     /// a router of an older version wrote some of them, and did not count.
     pub records: Option<u64>,
     /// Of these, those in dead letters that have not been replayed.

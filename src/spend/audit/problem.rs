@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Account;
@@ -9,8 +10,9 @@ use super::sums::Sums;
 use crate::store::{Compared, Progress};
 
 /// Something that should be and is not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum Problem {
     /// Later batches of this producer are in the database, these are not.
     Missing {
@@ -35,7 +37,7 @@ pub enum Problem {
     },
     /// The records of a router are not all somewhere.
     Account {
-        /// Which run; `None`: of all that are in its journal.
+        /// Which run; null: of all that are in its journal.
         producer: Option<String>,
         /// What it says.
         account: Account,

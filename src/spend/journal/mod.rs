@@ -32,6 +32,7 @@ mod counts;
 mod current;
 mod disk;
 mod frame;
+mod gathering;
 mod ledger;
 mod payload;
 mod recover;

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::disk::{Reading, Segment, SegmentName};
+use super::gathering::Gathering;
 use super::recover::reload;
 use super::writer::{Entry, Writer};
 use super::{Listener, ToldOfAll};
@@ -24,12 +24,6 @@ use crate::store::{BatchId, SealedBatch};
 
 /// So many records make a write of about 60 KiB; more would only delay the first of them.
 const MAX_GROUP: usize = 512;
-
-/// How long records gather behind a write before the next, while writes follow one another closely.
-/// Under load this saves most of the wake-ups that counting costs, and nobody notices: it is less than
-/// half of what a frame may be delayed, and a record that comes after a quiet moment does not wait at
-/// all.
-const GATHER: Duration = Duration::from_micros(400);
 
 /// What the writer's thread is told.
 pub(super) enum Command {
@@ -86,15 +80,13 @@ fn run(
     queued: &AtomicUsize,
 ) {
     let mut group = Vec::with_capacity(MAX_GROUP);
-    let mut written: Option<Instant> = None;
+    let mut gathering = Gathering::new();
     let mut next = wait(&mut writer, inbox);
     while let Some(command) = next.take() {
-        let mut gathers = false;
+        let mut pause = None;
         match command {
             Command::Record(entry) => {
                 let now = Instant::now();
-                let last = written.replace(now);
-                gathers = last.is_some_and(|last| now.duration_since(last) < 2 * GATHER);
                 group.push(entry);
                 while group.len() < MAX_GROUP {
                     match inbox.try_recv() {
@@ -106,7 +98,8 @@ fn run(
                         Err(_) => break,
                     }
                 }
-                queued.fetch_sub(group.len(), Relaxed);
+                let waiting = queued.fetch_sub(group.len(), Relaxed);
+                pause = gathering.found(waiting, now);
                 writer.append(&mut group, now);
             }
             Command::Seal(told) => {
@@ -139,9 +132,10 @@ fn run(
             drop(to_disk.send(Work::Load(name, reading)));
         }
         if next.is_none() {
-            if gathers {
+            if let Some(pause) = pause {
                 // Whoever sends to a thread that sleeps on its own does not have to wake it.
-                thread::sleep(GATHER);
+                thread::sleep(pause);
+                gathering.paused();
             }
             next = wait(&mut writer, inbox);
         }

@@ -10,7 +10,7 @@ mod metrics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::histogram::Histogram;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::audit::Account;
 use super::stream::Depth;
+use crate::clock;
 use crate::cluster::lease;
 
 pub(super) use kept::Kept;
@@ -154,12 +155,8 @@ impl SpendStats {
     /// How long ago the oldest record that is still on its way ended.
     pub fn oldest_age(&self) -> Duration {
         let oldest = self.kept.load().oldest.unwrap_or(i64::MAX);
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| {
-                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-            });
-        Duration::from_secs(u64::try_from(now.saturating_sub(oldest)).unwrap_or(0))
+        let age = clock::unix_seconds().saturating_sub(oldest);
+        Duration::from_secs(u64::try_from(age).unwrap_or(0))
     }
 
     /// Bytes of all journal segments on disk.

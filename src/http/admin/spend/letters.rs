@@ -2,6 +2,7 @@
 
 use axum::extract::State as Shared;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -29,21 +30,29 @@ pub(super) struct Page {
     all: bool,
 }
 
-#[derive(Serialize)]
+/// A batch, or what was sent as one, that the database did not take.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "DeadLetter")]
 struct Shown {
     id: String,
+    /// Who sealed the batch.
     producer: String,
+    /// The number of the batch.
     seq: u64,
     /// Requests something of is in it; `null` if it is no usage.
     records: Option<u64>,
+    /// Why the database did not take it.
     reason: String,
     created_at: i64,
     replayed_at: Option<i64>,
+    /// All that is in it; left out in a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Value>,
 }
 
-#[derive(Serialize)]
+/// A page of dead letters.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "DeadLetterList")]
 struct Listed {
     items: Vec<Shown>,
     /// `after` of the next call; `null` on the last page.
@@ -58,14 +67,14 @@ pub(super) fn routes() -> Vec<Route> {
             list,
         )
         .query(&["limit", "after", "all"])
-        .gives("DeadLetterList"),
-        Route::get(ONE, "Shows one, with all that is in it", show).gives("DeadLetter"),
+        .gives::<Listed>(),
+        Route::get(ONE, "Shows one, with all that is in it", show).gives::<Shown>(),
         Route::post(
             REPLAY,
             "Tries to count one again; doing that twice counts it once",
             again,
         )
-        .gives("DeadLetter"),
+        .gives::<Shown>(),
     ]
 }
 

@@ -8,12 +8,9 @@ mod csv;
 mod letters;
 mod queue;
 mod report;
-mod schemas;
 mod verify;
 
 use super::{InPath, InQuery, Outcome, Problem, Route, answer};
-
-pub(super) use schemas::schemas;
 
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = vec![
@@ -23,19 +20,19 @@ pub(super) fn routes() -> Vec<Route> {
             report::show,
         )
         .query(&report::NAMES)
-        .gives("SpendReport"),
+        .gives::<report::Shown<'_>>(),
         Route::get(
             "/admin/spend/queue",
             "Where every record of this router is, and who writes to the database",
             queue::show,
         )
-        .gives("SpendQueue"),
+        .gives::<queue::Shown>(),
         Route::get(
             "/admin/spend/verify",
             "Whether everything adds up: recorded, committed, pending, dead-lettered, and the tables",
             verify::show,
         )
-        .gives("SpendVerified"),
+        .gives::<verify::Shown>(),
     ];
     routes.extend(letters::routes());
     routes

@@ -2,6 +2,7 @@
 
 use axum::extract::State as Shared;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Outcome, answer};
@@ -9,15 +10,18 @@ use crate::http::State;
 use crate::spend::Queue;
 use crate::store::Error;
 
-#[derive(Serialize)]
-struct Shown {
+/// Where every record of a router is, and what the database says.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "SpendQueue")]
+pub(super) struct Shown {
     #[serde(flatten)]
     queue: Queue,
     database: Database,
 }
 
 /// What the database says; it may be away, and that is what one wants to see here.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(inline)]
 struct Database {
     up: bool,
     error: Option<String>,

@@ -8,7 +8,8 @@ use axum::extract::State as Shared;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{InQuery, Outcome, Problem, answer, csv};
 use crate::domain::{EntityKind, ModelName, format_usd};
@@ -192,35 +193,95 @@ fn prefers_csv(headers: &HeaderMap) -> bool {
     accepted.contains(&"text/csv") && !accepted.contains(&"application/json")
 }
 
-fn shown(query: &SpendQuery, report: &SpendReport) -> Value {
-    let items: Vec<_> = report.rows.iter().map(|row| item(query, row)).collect();
-    json!({
-        "source": match report.source {
-            Source::Spend => "spend",
-            Source::DailySpend => "daily_spend",
-        },
-        "kind": query.kind.map(EntityKind::as_str),
-        "from": query.from.as_ref().map(Day::as_str),
-        "to": query.to.as_ref().map(Day::as_str),
-        "group_by": query.by.iter().map(|group| group.as_str()).collect::<Vec<_>>(),
-        "items": items,
-        "more": report.more,
-    })
+/// What was spent.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "SpendReport")]
+pub(super) struct Shown<'a> {
+    /// The table that was summed.
+    source: Table,
+    /// The kind of account it is about, where it is about one.
+    kind: Option<&'static str>,
+    /// The first day.
+    from: Option<&'a str>,
+    /// The last day.
+    to: Option<&'a str>,
+    /// What the rows are grouped by.
+    group_by: Vec<&'static str>,
+    items: Vec<Item<'a>>,
+    /// Whether there are more rows than were asked for.
+    more: bool,
 }
 
-fn item(query: &SpendQuery, row: &ReportRow) -> Map<String, Value> {
-    let mut item = Map::new();
-    for &group in &query.by {
-        item.insert(group.as_str().to_owned(), text(row, group).into());
+#[derive(Clone, Copy, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum Table {
+    Spend,
+    DailySpend,
+}
+
+/// A row. It has those of the first six that it is grouped by.
+#[derive(JsonSchema, Serialize)]
+#[schemars(inline)]
+struct Item<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    entity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    date: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    api_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    endpoint: Option<&'a str>,
+    spend_nano_usd: i64,
+    spend_usd: String,
+    input_tokens: i64,
+    output_tokens: i64,
+    requests: i64,
+    /// `null` where the table does not say.
+    failed_requests: Option<i64>,
+}
+
+fn shown<'a>(query: &'a SpendQuery, report: &'a SpendReport) -> Shown<'a> {
+    Shown {
+        source: match report.source {
+            Source::Spend => Table::Spend,
+            Source::DailySpend => Table::DailySpend,
+        },
+        kind: query.kind.map(EntityKind::as_str),
+        from: query.from.as_ref().map(Day::as_str),
+        to: query.to.as_ref().map(Day::as_str),
+        group_by: query.by.iter().map(|group| group.as_str()).collect(),
+        items: report.rows.iter().map(|row| item(query, row)).collect(),
+        more: report.more,
     }
-    for measure in Measure::ALL {
-        item.insert(measure.as_str().to_owned(), number(row, measure).into());
-        if measure == Measure::Spend {
-            let usd = format_usd(row.spend_nano_usd);
-            item.insert("spend_usd".to_owned(), usd.into());
-        }
+}
+
+fn item<'a>(query: &SpendQuery, row: &'a ReportRow) -> Item<'a> {
+    let by = |group: Group, text: &'a str| query.by.contains(&group).then_some(text);
+    Item {
+        kind: by(Group::Kind, &row.kind),
+        entity: by(Group::Entity, &row.entity),
+        date: by(Group::Date, &row.date),
+        api_key: by(Group::ApiKey, &row.api_key),
+        model: by(Group::Model, &row.model),
+        endpoint: by(Group::Endpoint, &row.endpoint),
+        spend_nano_usd: row.spend_nano_usd,
+        spend_usd: format_usd(row.spend_nano_usd),
+        input_tokens: row.input_tokens,
+        output_tokens: row.output_tokens,
+        requests: row.requests,
+        failed_requests: row.failed_requests,
     }
-    item
 }
 
 fn table(query: &SpendQuery, report: &SpendReport) -> Response {
@@ -233,21 +294,23 @@ fn table(query: &SpendQuery, report: &SpendReport) -> Response {
     }
     let mut written = csv::line(&head);
     for row in &report.rows {
-        let item = item(query, row);
-        let cells: Vec<String> = head.iter().map(|name| cell(item.get(*name))).collect();
+        let mut cells: Vec<String> = query
+            .by
+            .iter()
+            .map(|&group| text(row, group).to_owned())
+            .collect();
+        for measure in Measure::ALL {
+            let number = number(row, measure);
+            cells.push(number.map_or_else(String::new, |number| number.to_string()));
+            if measure == Measure::Spend {
+                cells.push(format_usd(row.spend_nano_usd));
+            }
+        }
         written += &csv::line(&cells);
     }
     let kind = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
     let more = HeaderValue::from_static(if report.more { "true" } else { "false" });
     ([(CONTENT_TYPE, kind), (MORE, more)], written).into_response()
-}
-
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
 }
 
 fn text(row: &ReportRow, group: Group) -> &str {

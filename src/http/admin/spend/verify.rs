@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State as Shared;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Outcome, answer};
@@ -13,13 +14,17 @@ use crate::spend::{self, Account, Audit};
 /// What is on its way arrives within seconds, or does not.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-#[derive(Serialize)]
-struct Shown {
+/// Whether everything adds up.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "SpendVerified")]
+pub(super) struct Shown {
+    /// It does.
     holds: bool,
     /// What this router has written down, and what has become of it.
     router: Account,
-    /// Who it is as a producer, and the same of this run alone.
+    /// Who it is as a producer.
     producer: String,
+    /// What `router` says, of this run alone.
     run: Account,
     database: Audit,
     /// In a sentence each, what does not hold.
