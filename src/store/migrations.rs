@@ -7,14 +7,14 @@
 
 use diesel::backend::Backend;
 use diesel::migration::Result as Migrated;
-use diesel_async::AsyncMigrationHarness;
+use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::Store;
 use super::dialect::Dialect;
 use super::error::Error;
 use super::pool::Pool;
-use super::server::{Kind, Server};
+use super::server::{Kind, PING_TIMEOUT, Server, within};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -89,10 +89,18 @@ where
     // The lock goes with the connection, and the connection with the harness.
     let work = tokio::task::spawn_blocking(move || {
         let mut harness = AsyncMigrationHarness::new(connection);
-        perform(&mut harness, migrations, task)
+        let done = perform(&mut harness, migrations, task);
+        (done, harness.into_inner())
     });
     match work.await {
-        Ok(done) => done.map_err(|error| Error::Migration(error.to_string())),
+        Ok((Ok(done), _)) => Ok(done),
+        Ok((Err(error), mut connection)) => {
+            // A server that went away in the middle says nothing about the migration.
+            match within(PING_TIMEOUT, connection.batch_execute("SELECT 1")).await {
+                Ok(Ok(())) => Err(Error::Migration(error.to_string())),
+                Ok(Err(_)) | Err(_) => Err(Error::Unavailable(error.to_string())),
+            }
+        }
         Err(interrupted) => Err(Error::Migration(interrupted.to_string())),
     }
 }

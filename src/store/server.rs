@@ -28,7 +28,7 @@ const READERS: usize = 2;
 /// To get a connection, a new one included.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// To find out whether a connection that was used before still lives.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// What one statement may take, by the server's clock.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What it may wait for somebody else's lock, by the server's clock.
