@@ -84,8 +84,11 @@ impl Forward {
                 }
                 Effect::Answer(ask) => {
                     if let Some(reply) = self.replies.remove(&ask) {
-                        // Whoever asked may have given up.
-                        let _ = reply.send(());
+                        // Whoever asked may have given up. Who is answered finds the counts of what
+                        // was flushed.
+                        journal.then(Box::new(move || {
+                            let _ = reply.send(());
+                        }));
                     }
                 }
             }

@@ -217,6 +217,12 @@ impl Journal {
         }
     }
 
+    /// Has `told` said when the journal has done all it was told so far, so that what it counts is
+    /// counted.
+    pub(super) fn then(&self, told: ToldOfAll) {
+        self.tell(Command::Then(told));
+    }
+
     /// These are in the database.
     pub(super) fn forget(&self, settlements: Vec<Settlement>) {
         self.tell(Command::Forget(settlements));

@@ -31,6 +31,8 @@ pub(super) enum Command {
     Seal(Option<ToldOfAll>),
     Held(Vec<BatchId>),
     Forget(Vec<Settlement>),
+    /// Said when all before it is done.
+    Then(ToldOfAll),
     Attach(Listener),
     Synced(io::Result<()>),
     Loaded(SegmentName, io::Result<Vec<SealedBatch>>),
@@ -110,6 +112,7 @@ fn run(
             }
             Command::Held(ids) => writer.held(&ids),
             Command::Forget(settlements) => writer.forget(&settlements),
+            Command::Then(told) => told(),
             Command::Attach(listener) => writer.attach(listener),
             Command::Synced(outcome) => writer.synced(outcome),
             Command::Loaded(name, batches) => writer.loaded(name, batches),
