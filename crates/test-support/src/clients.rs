@@ -47,6 +47,15 @@ pub async fn report(mut command: Command, arguments: &[&str]) -> Result<serde_js
     }
 }
 
+/// Where llama.cpp's server is installed: `bin/llama-server`, and a `bin/python` that can write
+/// models for it.
+///
+/// # Panics
+/// When it is not installed.
+pub fn llama_cpp(path: &str) -> PathBuf {
+    tool("llama-cpp", "LLAMA_CPP", path)
+}
+
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("clients")
@@ -90,7 +99,14 @@ mod tests {
 
     #[test]
     fn versions_are_those_of_the_makefile() {
-        for variable in ["OLLAMA_PYTHON", "OLLAMA_NODE", "CARGO_DENY"] {
+        for variable in [
+            "OLLAMA_PYTHON",
+            "OLLAMA_NODE",
+            "CARGO_DENY",
+            "LLAMA_CPP",
+            "GGUF",
+            "NUMPY",
+        ] {
             let version = version_of(variable);
             let numbers = version
                 .split('.')
