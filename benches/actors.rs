@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
+use herdsman::backend::Backend;
 use herdsman::domain::ModelName;
-use herdsman::fleet::{Ask, Fleet, Identity, Intervals, Outcome, Rules};
+use herdsman::fleet::{Ask, Desired, Fleet, Intervals, Outcome, Rules, Settings, Spec};
+use herdsman::protocol::Api;
 use herdsman::upstream::{Client, Target};
 use herdsman_simulator::{Config, Model, Simulator};
 use tokio::runtime::Runtime;
@@ -22,7 +24,7 @@ fn main() {
     divan::main();
 }
 
-/// A herd of one server that has its model loaded.
+/// A fleet of one server that has its model loaded.
 struct Herd {
     runtime: Runtime,
     fleet: Fleet,
@@ -42,15 +44,18 @@ impl Herd {
             .await
             .expect("a server");
             let base = server.url().parse().expect("a URL");
-            let identity = Identity {
-                id: 0,
+            let spec = Spec {
                 name: "gpu".into(),
                 url: server.url().into(),
-                target: Target::new(&base, "").expect("an address"),
-                weight: 1.0,
-                priority: 0,
-                slots,
+                settings: Settings {
+                    target: Arc::new(Target::new(&base, "").expect("an address")),
+                    backend: Backend::Ollama,
+                    weight: 1.0,
+                    priority: 0,
+                    slots,
+                },
             };
+            let desired = Desired::new(vec![spec]).expect("one name");
             let often = Duration::from_secs(3600);
             let intervals = Intervals {
                 alive: often,
@@ -63,7 +68,7 @@ impl Herd {
                 queue_limit: 100_000,
             };
             let client = Client::new(Duration::from_secs(1)).expect("a client");
-            let fleet = Fleet::start(vec![identity], rules, client, TaskTracker::new()).await;
+            let fleet = Fleet::start(&desired, rules, client, TaskTracker::new()).await;
             let fleet = fleet.expect("a fleet");
             fleet.first_look(Duration::from_secs(5)).await;
             (fleet, Arc::new(server))
@@ -87,6 +92,7 @@ impl Herd {
     fn ask(&self) -> Ask {
         Ask {
             model: self.model.clone(),
+            api: Api::OllamaChat,
             ticket: self.fleet.arrive(),
             deadline: Instant::now() + Duration::from_secs(60),
             only: Vec::new(),

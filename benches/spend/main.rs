@@ -7,7 +7,7 @@
 //! | `postgres`, `mariadb` | the same into a server |
 //! | `closed` | 1, 4 and 16 clients that ask again at once: how long each waits, CPU of each record |
 //! | `paced` | 1,000 records a second: CPU of each, and how long its request waits |
-//! | `herd-postgres`, `herd-mariadb` | twenty routers over Redis: 50,000 records a second of 10,000 keys |
+//! | `fleet-postgres`, `fleet-mariadb` | twenty routers over Redis: 50,000 records a second of 10,000 keys |
 //!
 //! `HERDSMAN_BENCH_SECONDS=n` makes the last three longer or shorter.
 

@@ -211,7 +211,7 @@ impl Entry {
             .by_model
             .iter()
             .filter_map(|(model, limits)| {
-                let model = ModelName::parse(model).ok()?;
+                let model = ModelName::parse_any(model).ok()?;
                 let cells = make(Some(&model), &speeds(*limits));
                 Some((model, cells))
             })

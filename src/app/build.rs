@@ -8,10 +8,11 @@ use tokio_util::task::TaskTracker;
 use super::redis::RedisGauges;
 use super::{App, DirLock, Error, redis};
 use crate::access::{self, Access, RedisLedger};
+use crate::backend::Backend;
 use crate::clock;
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, Kind};
 use crate::domain::{ModelName, Price};
-use crate::fleet::{Fleet, Gauges, Identity, Intervals, Rules};
+use crate::fleet::{Desired, Fleet, Gauges, Intervals, Rules, Settings, Spec};
 use crate::gateway::{self, Gateway, Meters};
 use crate::http::{self, Admin, Front, Limits, Origins, State};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
@@ -24,7 +25,7 @@ use herdsman_multidb::{Idempotent, MultiDb};
 
 /// A record younger than this may not be in the journal's own count yet.
 const UNCERTAIN: Duration = Duration::from_secs(3);
-/// How long the first requests may wait for a first look at the herd.
+/// How long the first requests may wait for a first look at the fleet.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// A database that is away is asked again after half a second, and every ten in the end.
 const MIGRATION_RETRIES: Backoff =
@@ -70,7 +71,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
 
     let client = Client::new(config.routing.connect_timeout)?;
     let fleet = Fleet::start(
-        herd(&config)?,
+        &desired(&config)?,
         rules(&config),
         client.clone(),
         tracker.clone(),
@@ -109,6 +110,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         meters,
         patience,
     );
+    tracker.spawn(Arc::clone(&gateway).forget_removed());
     fleet.first_look(FIRST_LOOK).await;
 
     let admin = Admin::new(config.access.admin_key.expose());
@@ -172,21 +174,44 @@ async fn migrate(store: &Store, tracker: &TaskTracker) -> Result<(), Error> {
     Ok(())
 }
 
-fn herd(config: &Config) -> Result<Vec<Identity>, Error> {
-    let identity = |(id, endpoint): (usize, &crate::config::Endpoint)| {
-        let target = Target::new(endpoint.url.uri(), endpoint.api_key.expose())
-            .map_err(|error| Error::Endpoint(endpoint.name.clone(), error))?;
-        Ok(Identity {
-            id,
+/// The servers that the configuration wants.
+pub(super) fn desired(config: &Config) -> Result<Desired, Error> {
+    let spec = |endpoint: &crate::config::Endpoint| {
+        let target = Target::new(&root(endpoint), endpoint.api_key.expose());
+        let target = target.map_err(|error| Error::Endpoint(endpoint.name.clone(), error))?;
+        Ok::<_, Error>(Spec {
             name: endpoint.name.as_str().into(),
             url: endpoint.url.as_str().into(),
-            target,
-            weight: endpoint.weight,
-            priority: endpoint.priority,
-            slots: endpoint.slots.or(config.routing.slots).get(),
+            settings: Settings {
+                target: Arc::new(target),
+                backend: backend(endpoint)?,
+                weight: endpoint.weight,
+                priority: endpoint.priority,
+                slots: endpoint.slots.or(config.routing.slots).get(),
+            },
         })
     };
-    config.endpoint.iter().enumerate().map(identity).collect()
+    let specs = config.endpoint.iter().map(spec).collect::<Result<_, _>>()?;
+    Ok(Desired::new(specs)?)
+}
+
+/// Where its paths begin. Addresses of servers of OpenAI's calls are often written with the first part
+/// of those calls' paths.
+fn root(endpoint: &crate::config::Endpoint) -> ::http::Uri {
+    let whole = endpoint.url.uri();
+    let written = endpoint.url.as_str().trim_end_matches('/');
+    match (endpoint.kind, written.strip_suffix("/v1")) {
+        (Kind::OpenAi, Some(root)) => root.parse().unwrap_or_else(|_| whole.clone()),
+        _ => whole.clone(),
+    }
+}
+
+fn backend(endpoint: &crate::config::Endpoint) -> Result<Backend, Error> {
+    match endpoint.kind {
+        Kind::OpenAi => Ok(Backend::openai(&endpoint.models)),
+        Kind::Ollama => Ok(Backend::Ollama),
+        Kind::LlamaServer => Err(Error::Kind(endpoint.kind.as_str())),
+    }
 }
 
 pub(super) fn prices(config: &Config) -> Vec<(ModelName, Price)> {
@@ -266,16 +291,13 @@ fn rules(config: &Config) -> Rules {
 fn running(fleet: &Fleet) -> Arc<dyn Fn() -> Running + Send + Sync> {
     let fleet = fleet.clone();
     Arc::new(move || {
-        let view = fleet.view();
-        let servers = view.servers.iter().map(|server| {
-            let seats = server.endpoint.seats();
-            let models = seats
-                .iter()
-                .filter(|seat| seat.was_used())
-                .map(|seat| (seat.model().shared(), u64::from(seat.in_flight())))
-                .collect();
-            (server.endpoint.name().clone(), models)
-        });
-        servers.collect()
+        let mut running = Running::new();
+        for server in fleet.observed() {
+            let models = running.entry(server.id.name).or_default();
+            for held in server.held {
+                *models.entry(held.model.shared()).or_default() += u64::from(held.in_flight);
+            }
+        }
+        running
     })
 }

@@ -22,6 +22,12 @@ pub enum Error {
     /// A server's address or key.
     #[error("endpoint {0}: {1}")]
     Endpoint(String, InvalidTarget),
+    /// A kind of server that this version does not speak to.
+    #[error("endpoints of kind {0} are not available in this version")]
+    Kind(&'static str),
+    /// The servers' names.
+    #[error(transparent)]
+    Endpoints(#[from] crate::fleet::DuplicateName),
     /// The database.
     #[error("database: {0}")]
     Store(#[from] store::Error),

@@ -78,9 +78,9 @@ pub async fn run(config: Config, source: Source) -> Result<(), Error> {
         tokio::select! {
             told = signals.next() => match told {
                 Told::Stop => break,
-                Told::ReadAgain => reload.now(&app),
+                Told::ReadAgain => reload.now(&app).await,
             },
-            () = reload.changed() => reload.now(&app),
+            () = reload.changed() => reload.now(&app).await,
         }
     }
     tracing::info!("stopping; a second signal stops at once");
@@ -114,7 +114,7 @@ impl App {
         self.server.addr()
     }
 
-    /// The herd, for drills and tests.
+    /// The fleet, for drills and tests.
     #[must_use]
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
@@ -149,7 +149,7 @@ impl App {
         // 3. No more connections; those that are open end behind what they are sending.
         self.server.close();
         let _ = timeout(LAST_WORDS, self.server.closed()).await;
-        // 4. What produces: probes and the herd's actors, children first.
+        // 4. What produces: probes and the fleet's actors, children first.
         self.fleet.stop().await;
         // 5. What is owed: sealed, journaled, flushed.
         if let Err(unflushed) = self.spend.shutdown(Instant::now() + LAST_FLUSH).await {

@@ -1,7 +1,7 @@
 //! The configuration, read again while running.
 //!
 //! Owns what the router runs with now. All three layers are read and validated as at the start, and either
-//! all of it is good or nothing changes. Of what is new, prices, `access.require_key`,
+//! all of it is good or nothing changes. Of what is new, the endpoints, prices, `access.require_key`,
 //! `access.outage_grace` and `access.admin_key` count from this moment; whatever else differs is named in
 //! the log, each time, until a restart or until it is as it was. Values are never logged.
 //!
@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep_until};
 
 use super::{App, Source, build};
-use crate::config::Config;
+use crate::config::{Config, Routing, Slots};
+use crate::fleet::Applied;
 
 /// How often the file is looked at. It is read when two looks in a row found the same.
 const LOOK: Duration = Duration::from_secs(1);
@@ -70,7 +71,7 @@ impl Reload {
 
     /// Reads it, and does what can be done about it. A file is read in less time than a request takes to
     /// be answered, and seldom.
-    pub(super) fn now(&mut self, app: &App) {
+    pub(super) async fn now(&mut self, app: &App) {
         let (print, file) = (print_of(&self.source), self.source.file.display());
         if has_text(self.read) && !has_text(print) {
             tracing::error!(%file, "configuration not reloaded: the file is gone or empty");
@@ -93,7 +94,23 @@ impl Reload {
                 return;
             }
         };
+        let desired = match build::desired(&config) {
+            Ok(desired) => desired,
+            Err(error) => {
+                tracing::error!(%error, "configuration not reloaded: nothing is changed");
+                return;
+            }
+        };
         let news = news(&self.running, &config);
+        let applied = app.fleet.apply(&desired).await;
+        if applied != Applied::default() {
+            let Applied {
+                added,
+                changed,
+                removed,
+            } = applied;
+            tracing::info!(?added, ?changed, ?removed, "endpoints applied");
+        }
         app.access.reprice(build::prices(&config));
         let access = &config.access;
         app.access.require(access.require_key, access.outage_grace);
@@ -120,6 +137,8 @@ fn print_of(source: &Source) -> Print {
 fn news(old: &Config, new: &Config) -> News {
     let (was, is) = (&old.access, &new.access);
     let taken = [
+        ("endpoint", old.endpoint != new.endpoint),
+        ("routing.slots", old.routing.slots != new.routing.slots),
         ("price", old.price != new.price),
         ("access.require_key", was.require_key != is.require_key),
         ("access.outage_grace", was.outage_grace != is.outage_grace),
@@ -127,8 +146,7 @@ fn news(old: &Config, new: &Config) -> News {
     ];
     let left = [
         ("server", old.server != new.server),
-        ("endpoint", old.endpoint != new.endpoint),
-        ("routing", old.routing != new.routing),
+        ("routing", without_slots(old) != without_slots(new)),
         ("fleet", old.fleet != new.fleet),
         ("store", old.store != new.store),
         ("redis", old.redis != new.redis),
@@ -149,8 +167,18 @@ fn news(old: &Config, new: &Config) -> News {
     }
 }
 
+/// All of `[routing]` that needs a restart.
+fn without_slots(config: &Config) -> Routing {
+    Routing {
+        slots: Slots::Auto,
+        ..config.routing.clone()
+    }
+}
+
 /// What counts from now on is what the router runs with.
 fn adopt(running: &mut Config, new: Config) {
+    running.endpoint = new.endpoint;
+    running.routing.slots = new.routing.slots;
     running.price = new.price;
     running.access.require_key = new.access.require_key;
     running.access.outage_grace = new.access.outage_grace;

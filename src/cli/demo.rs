@@ -34,13 +34,13 @@ struct Folder(PathBuf);
 impl Arguments {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let folder = Folder::create().map_err(Failure::to("make a temporary folder"))?;
-        let mut herd = Vec::new();
+        let mut simulators = Vec::new();
         for config in servers() {
             let started = Simulator::start(config).await;
-            herd.push(started.map_err(Failure::to("start a simulated server"))?);
+            simulators.push(started.map_err(Failure::to("start a simulated server"))?);
         }
-        let config =
-            router(&herd, &folder, self.port).map_err(Failure::to("address a simulated server"))?;
+        let config = router(&simulators, &folder, self.port)
+            .map_err(Failure::to("address a simulated server"))?;
         let endpoints: Vec<_> = config
             .endpoint
             .iter()
@@ -52,11 +52,11 @@ impl Arguments {
         let url = format!("http://{}", app.addr());
         self.output
             .tell(&json!({ "url": url, "endpoints": endpoints }), || {
-                Ok(welcome(&url, &herd))
+                Ok(welcome(&url, &simulators))
             })?;
         interrupted().await?;
         app.shutdown().await;
-        for server in herd {
+        for server in simulators {
             server.stop().await;
         }
         Ok(())
@@ -109,11 +109,11 @@ fn servers() -> [herdsman_simulator::Config; 3] {
     ]
 }
 
-fn router(herd: &[Simulator], folder: &Folder, port: u16) -> Result<Config, InvalidUrl> {
+fn router(simulators: &[Simulator], folder: &Folder, port: u16) -> Result<Config, InvalidUrl> {
     let mut config = Config::default();
     config.server.listen = (Ipv4Addr::LOCALHOST, port).into();
     config.server.data_dir.clone_from(&folder.0);
-    config.endpoint = herd
+    config.endpoint = simulators
         .iter()
         .zip(servers())
         .map(|(server, simulated)| {
@@ -126,9 +126,9 @@ fn router(herd: &[Simulator], folder: &Folder, port: u16) -> Result<Config, Inva
     Ok(config)
 }
 
-fn welcome(url: &str, herd: &[Simulator]) -> String {
+fn welcome(url: &str, simulators: &[Simulator]) -> String {
     let mut told = format!("{url} is the router, as if it were one Ollama server. Behind it:\n");
-    for (server, simulated) in herd.iter().zip(servers()) {
+    for (server, simulated) in simulators.iter().zip(servers()) {
         let names: Vec<_> = simulated
             .models
             .iter()

@@ -37,7 +37,7 @@ use settings::Settings;
 /// Every variable of the process, read once in `main`.
 pub type Environment = Vec<(String, String)>;
 
-/// One dependable address for a herd of Ollama servers.
+/// One dependable address for a fleet of Ollama servers.
 ///
 /// Without a command it runs the router.
 #[derive(Debug, Parser)]

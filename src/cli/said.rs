@@ -149,7 +149,7 @@ fn model_limit(written: &str) -> Result<ModelLimit, String> {
     };
     let (model, limits) = written.rsplit_once(':').ok_or_else(form)?;
     let model =
-        ModelName::parse(model).map_err(|_| format!("\"{model}\" is not a model's name"))?;
+        ModelName::parse_any(model).map_err(|_| format!("\"{model}\" is not a model's name"))?;
     let model = model.to_string();
     if limits == "none" {
         return Ok(ModelLimit {

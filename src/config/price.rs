@@ -101,7 +101,7 @@ impl Visitor<'_> for RateVisitor {
 
 fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ModelName, D::Error> {
     text::parsed(deserializer, "a model's name", |written| {
-        ModelName::parse(written).map_err(|_| format!("\"{written}\" is not a model's name"))
+        ModelName::parse_any(written).map_err(|_| format!("\"{written}\" is not a model's name"))
     })
 }
 

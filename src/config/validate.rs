@@ -11,6 +11,7 @@ use super::store::SCHEMES;
 use super::{
     Access, Config, Database, DatabaseKind, Durability, Endpoint, Kind, Redis, Routing, Server,
 };
+use crate::domain::ModelName;
 
 /// A value that can be read and not be used.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(super) struct Fault {
 const MAX_NAME: usize = 100;
 
 /// The kinds of server this version can speak to.
-const SPOKEN: &[Kind] = &[Kind::Ollama];
+const SPOKEN: &[Kind] = &[Kind::Ollama, Kind::OpenAi];
 
 /// A segment of the journal is 8 MiB, and one is written while another is being emptied.
 const MIN_JOURNAL: u64 = 16 << 20;
@@ -103,6 +104,14 @@ fn endpoint(key: &str, endpoint: &Endpoint, faults: &mut Faults) {
                 kind.as_str()
             ),
         );
+    }
+    for (at, model) in endpoint.models.iter().enumerate() {
+        if ModelName::parse_any(model).is_err() {
+            faults.add(
+                format!("{key}.models.{at}"),
+                "must be at most 255 visible ASCII characters without spaces",
+            );
+        }
     }
     faults.unless_weight(format!("{key}.weight"), endpoint.weight);
     if !is_token(endpoint.api_key.expose()) {

@@ -162,7 +162,7 @@ impl ModelRule {
                 Some(Self::Prefix(prefix.trim().to_ascii_lowercase()))
             }
             Some(_) => None,
-            None => ModelName::parse(written).ok().map(Self::One),
+            None => ModelName::parse_any(written).ok().map(Self::One),
         }
     }
 

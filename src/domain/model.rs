@@ -8,14 +8,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 const DEFAULT_HOST: &str = "registry.ollama.ai";
 const DEFAULT_NAMESPACE: &str = "library";
 const DEFAULT_TAG: &str = "latest";
 const MAX_PART: usize = 80;
 const MAX_HOST: usize = 350;
+/// Of other rules the parts are not known; no service has names that long.
+const MAX_FOREIGN: usize = 255;
 
 /// A model's canonical name: lower case, shortest form, always with its tag (`llama3.2:latest`).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ModelName(Arc<str>);
 
 /// The text is not a model name by Ollama's rules.
@@ -59,6 +63,22 @@ impl ModelName {
         name.push_str(tag);
         name.make_ascii_lowercase();
         Ok(Self(name.into()))
+    }
+
+    /// Reads a name that may follow another kind of server's rules: by Ollama's where it can be, so
+    /// that one model has one name, else letter for letter.
+    ///
+    /// # Errors
+    /// [`InvalidModelName`] when it is empty, too long, or not visible ASCII.
+    pub fn parse_any(text: &str) -> Result<Self, InvalidModelName> {
+        Self::parse(text).or_else(|invalid| {
+            let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+            if is_word && text.len() <= MAX_FOREIGN {
+                Ok(Self(text.into()))
+            } else {
+                Err(invalid)
+            }
+        })
     }
 
     /// The canonical text.
@@ -181,5 +201,17 @@ mod tests {
             assert!(ModelName::parse(text).is_err(), "{text}");
         }
         assert!(ModelName::parse(&"a".repeat(81)).is_err());
+    }
+
+    #[test]
+    fn other_servers_names_are_taken_letter_for_letter_where_ollama_would_refuse_them() {
+        let any = |text: &str| ModelName::parse_any(text).map(|name| name.to_string());
+        let hosted = "accounts/fireworks/models/Llama-v3";
+        assert_eq!(any(hosted).as_deref(), Ok(hosted));
+        assert_eq!(any("@cf/meta/llama").as_deref(), Ok("@cf/meta/llama"));
+        assert_eq!(any("Tiny").as_deref(), Ok("tiny:latest"));
+        for text in ["", " ", "a b", "a\nb", "mödel", &"a/".repeat(200)] {
+            assert_eq!(any(text), Err(InvalidModelName), "{text}");
+        }
     }
 }

@@ -1,10 +1,14 @@
-//! The herd's gauges, read from the cells when a scraper asks: they cannot drift.
+//! The fleet's gauges, read from the cells when a scraper asks: they cannot drift.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::Fleet;
+use super::{Fleet, Observed};
+use crate::domain::ModelName;
 use crate::metrics::{EndpointLabel, ModelLabel, PairLabels};
 
 /// Collects for one fleet.
@@ -21,38 +25,31 @@ impl Gauges {
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let view = self.0.view();
+        let observed = self.0.observed();
         let one = ConstGauge::new(0_i64);
-        let mut up = encoder.encode_descriptor(
+        let mut family = encoder.encode_descriptor(
             "endpoint_up",
             "1 while the server answers",
             None,
             one.metric_type(),
         )?;
-        for server in &view.servers {
-            let labels = EndpointLabel {
-                endpoint: server.endpoint.name().clone(),
-            };
-            let value = ConstGauge::new(i64::from(server.endpoint.is_up()));
-            value.encode(up.encode_family(&labels)?)?;
+        for (endpoint, up) in up(&observed) {
+            let labels = EndpointLabel { endpoint };
+            let value = ConstGauge::new(i64::from(up));
+            value.encode(family.encode_family(&labels)?)?;
         }
-        let mut running = encoder.encode_descriptor(
+        let mut family = encoder.encode_descriptor(
             "in_flight",
             "Requests running on the server",
             None,
             one.metric_type(),
         )?;
-        for server in &view.servers {
-            for seat in server.endpoint.seats() {
-                let labels = PairLabels {
-                    endpoint: server.endpoint.name().clone(),
-                    model: seat.model().clone(),
-                };
-                let value = ConstGauge::new(i64::from(seat.in_flight()));
-                value.encode(running.encode_family(&labels)?)?;
-            }
+        for ((endpoint, model), in_flight) in in_flight(&observed) {
+            let labels = PairLabels { endpoint, model };
+            let value = ConstGauge::new(i64::from(in_flight));
+            value.encode(family.encode_family(&labels)?)?;
         }
-        let mut waiting = encoder.encode_descriptor(
+        let mut family = encoder.encode_descriptor(
             "queue_length",
             "Requests waiting for a slot",
             None,
@@ -60,8 +57,28 @@ impl Collector for Gauges {
         )?;
         for (model, length) in self.0.queue_lengths() {
             let value = ConstGauge::new(i64::try_from(length).unwrap_or(i64::MAX));
-            value.encode(waiting.encode_family(&ModelLabel { model })?)?;
+            value.encode(family.encode_family(&ModelLabel { model })?)?;
         }
         Ok(())
     }
+}
+
+/// A name has one value, though a server that drains and its successor may share it.
+fn up(observed: &[Observed]) -> BTreeMap<Arc<str>, bool> {
+    let mut all = BTreeMap::new();
+    for server in observed {
+        *all.entry(Arc::clone(&server.id.name)).or_default() |= server.serves();
+    }
+    all
+}
+
+fn in_flight(observed: &[Observed]) -> BTreeMap<(Arc<str>, ModelName), u32> {
+    let mut all = BTreeMap::new();
+    for server in observed {
+        for held in &server.held {
+            let pair = (Arc::clone(&server.id.name), held.model.clone());
+            *all.entry(pair).or_default() += held.in_flight;
+        }
+    }
+    all
 }

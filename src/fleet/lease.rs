@@ -6,6 +6,7 @@ use std::sync::atomic::{Ordering, fence};
 use super::endpoint::Endpoint;
 use super::seat::{Seat, Taken};
 use super::waiting::Lines;
+use crate::backend::Fault;
 
 /// What became of the request that held a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,23 +17,6 @@ pub enum Outcome {
     Done,
     /// The server failed it.
     Failed(Fault),
-}
-
-/// How a server failed a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nobody there: ejects the server at once.
-    Unreachable,
-    /// The connection ended before the first byte, or inside the answer.
-    Broken,
-    /// Connected and silent for longer than allowed.
-    Silent,
-    /// A 5xx: counts against this server and this model only.
-    Status,
-    /// 503: its own queue is full.
-    Busy,
-    /// 404: it does not have the model it listed.
-    Missing,
 }
 
 /// The right to run one request; dropping it gives the slot back.
@@ -94,6 +78,9 @@ impl Lease {
 
     /// The answer has begun: the model is loaded and works.
     pub fn first_byte(&mut self) {
+        if let Some((slot, _)) = &mut self.slot {
+            slot.first_byte();
+        }
         if std::mem::take(&mut self.watched) {
             self.endpoint.answered(&self.seat);
         }
@@ -112,8 +99,11 @@ impl Drop for Lease {
             self.endpoint.released(&self.seat, self.outcome);
         }
         // Pairs with the fence of a request that joins a line: either it sees the free slot, or
-        // this sees the line.
+        // this sees the line. Likewise with that of a server that begins to drain.
         fence(Ordering::SeqCst);
+        if self.endpoint.is_draining() {
+            self.endpoint.freed();
+        }
         if self.lines.anyone_waits() {
             self.lines.freed();
         }

@@ -1,4 +1,4 @@
-//! The herd: who can serve a model now, and whose turn it is.
+//! The fleet: who can serve a model now, and whose turn it is.
 //!
 //! Owns servers, slots, lines and the view of them all; [`Fleet`] is the only door. It must not
 //! know what a request says, who sent it, or what its answer costs. A request awaits here at most
@@ -7,9 +7,11 @@
 //! It fails in parts: an endpoint's, a line's or the registry's actor is restarted alone, slots in
 //! use stay counted by their leases, and whoever was waiting for a reply asks again.
 
+mod desired;
 mod endpoint;
 mod gauges;
 mod lease;
+mod observed;
 mod registry;
 mod seat;
 mod view;
@@ -20,24 +22,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ractor::SpawnErr;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-pub use endpoint::{Endpoint, Identity, Intervals, Phase, Probe, Report};
+pub use desired::{Applied, Desired, DuplicateName, EndpointId, Settings, Spec};
+pub use endpoint::{Endpoint, Intervals, Phase, Report};
 pub use gauges::Gauges;
-pub use lease::{Fault, Lease, Outcome};
+pub use lease::{Lease, Outcome};
+pub use observed::{FailingModel, Held, Observed, Shown};
 pub use seat::Seat;
-pub use view::{FleetView, Server};
+pub use view::{FleetView, ModelView, Server};
 pub use waiting::Ticket;
 
+use crate::backend::Probe;
+use crate::clock;
 use crate::domain::ModelName;
+use crate::protocol::Api;
 use crate::routing::{self, Candidate as _, Nothing};
-use crate::supervision::{Backoff, RestartPolicy, guardian};
+use crate::supervision::{Backoff, Child, RestartPolicy, StartError, Supervisor};
 use crate::upstream::Client;
 use view::Holder;
-use waiting::{Line, Lines};
+use waiting::{Line, Lines, NoPlace};
 
 /// An endpoint's actor holds nothing that is dear, and while it is away its server is not used: it
 /// is back at once, unless it keeps dying.
@@ -47,7 +53,7 @@ const RESTARTS: RestartPolicy = RestartPolicy {
     backoff: Backoff::new(Duration::from_millis(2), Duration::from_secs(1)),
 };
 
-/// The rules the herd is kept by.
+/// The rules the fleet is kept by.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// How often servers are asked.
@@ -58,40 +64,45 @@ pub struct Rules {
     pub queue_limit: usize,
 }
 
-/// The door to the herd.
+/// The door to the fleet.
 #[derive(Clone, Debug)]
 pub struct Fleet {
     view: Arc<ArcSwap<FleetView>>,
     version: watch::Receiver<u64>,
+    removals: watch::Receiver<u64>,
     lines: Arc<Lines>,
     registry: registry::Handle,
     arrivals: Arc<AtomicU64>,
     queue_limit: usize,
-    guardian: Arc<guardian::Handle>,
+    supervisor: Arc<Supervisor>,
 }
 
-/// What a request wants of the herd. The same `Ask` is used for every try of one request.
+/// What a request wants of the fleet. The same `Ask` is used for every try of one request.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// The model.
     pub model: ModelName,
+    /// The call: only servers whose kind has it are asked.
+    pub api: Api,
     /// Its place in the order of arrival, from [`Fleet::arrive`].
     pub ticket: Ticket,
     /// How long it is willing to wait in line.
     pub deadline: Instant,
     /// The client's own choice of servers, by name; empty for any.
     pub only: Vec<Box<str>>,
-    /// Servers that have failed it already.
-    pub tried: Vec<usize>,
+    /// Servers that have failed it already, by generation.
+    pub tried: Vec<u64>,
 }
 
-/// Why the herd does not serve a request.
+/// Why the fleet does not serve a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// No server has, or lately had, the model.
     UnknownModel,
     /// Servers have it, none of those allowed is up.
     Unreachable,
+    /// Servers have it, but none whose kind has the call.
+    Unsupported,
     /// Too many requests wait for it already.
     QueueFull,
     /// It waited for as long as it was willing to.
@@ -110,60 +121,90 @@ pub struct Leased {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Brings the herd to life. Returns at once; [`Fleet::first_look`] waits for the first answers.
+    /// Brings the fleet to life. Returns at once; [`Fleet::first_look`] waits for the first answers.
     ///
     /// # Errors
     /// When the actors cannot be started.
     pub async fn start(
-        herd: Vec<Identity>,
+        desired: &Desired,
         rules: Rules,
         client: Client,
         tracker: TaskTracker,
-    ) -> Result<Self, SpawnErr> {
-        let servers = herd
-            .into_iter()
-            .map(|identity| Server {
-                endpoint: Arc::new(Endpoint::new(identity)),
-                report: Report::unknown(),
-            })
-            .collect();
-        let view = FleetView::new(servers, view::Models::default(), Arc::default());
-        let view = Arc::new(ArcSwap::from_pointee(view));
-        let (sender, version) = watch::channel(0);
+    ) -> Result<Self, StartError> {
+        let view = Arc::new(ArcSwap::from_pointee(FleetView::default()));
+        let (versions, version) = watch::channel(0);
+        let (removed, removals) = watch::channel(0);
         let lines = Arc::new(Lines::default());
         let registry = registry::Handle::new();
         let setup = registry::Setup {
             view: Arc::clone(&view),
-            version: sender,
+            version: versions,
+            removals: removed,
             intervals: rules.intervals,
             stale_after: rules.stale_after,
             client,
             lines: Arc::clone(&lines),
             handle: registry.clone(),
-            tracker,
         };
-        let guardian = guardian::Handle::start(RESTARTS, vec![setup.into_child()]).await?;
-        Ok(Self {
+        let child = Child::new::<registry::Registry>("fleet/registry", registry.mailbox(), setup);
+        let supervisor = Supervisor::start(RESTARTS, tracker, vec![child]).await?;
+        let fleet = Self {
             view,
             version,
+            removals,
             lines,
             registry,
             arrivals: Arc::default(),
             queue_limit: rules.queue_limit,
-            guardian: Arc::new(guardian),
-        })
+            supervisor: Arc::new(supervisor),
+        };
+        fleet.apply(desired).await;
+        Ok(fleet)
     }
 
-    /// The herd as it is now.
+    /// Makes these servers, and no others, those of the fleet: the only way in which one is added, changed or
+    /// removed. No stream is interrupted: a server that goes finishes what it has, and settings
+    /// that change count from the next request on. Returns when the view shows it; a server that
+    /// is new has not been heard from then.
+    pub async fn apply(&self, desired: &Desired) -> Applied {
+        loop {
+            let mut version = self.version();
+            version.mark_unchanged();
+            if let Some(applied) = self.registry.apply(desired).await {
+                return applied;
+            }
+            // The registry is being restarted; its first act is a new view. What it may have applied
+            // already is no change any more. Without a registry for good, there is nothing to do.
+            if version.changed().await.is_err() {
+                return Applied::default();
+            }
+        }
+    }
+
+    /// The fleet as it is now.
     #[must_use]
     pub fn view(&self) -> Arc<FleetView> {
         self.view.load_full()
+    }
+
+    /// Every server as it is now.
+    #[must_use]
+    pub fn observed(&self) -> Vec<Observed> {
+        let view = self.view.load();
+        view.observed(Instant::now(), clock::unix_seconds())
+            .collect()
     }
 
     /// Changes whenever the view does.
     #[must_use]
     pub fn version(&self) -> watch::Receiver<u64> {
         self.version.clone()
+    }
+
+    /// Changes whenever a server has been removed, for whoever keeps something by server.
+    #[must_use]
+    pub fn removals(&self) -> watch::Receiver<u64> {
+        self.removals.clone()
     }
 
     /// Waits until every server has answered or been found missing, but not longer than `patience`.
@@ -202,14 +243,19 @@ impl Fleet {
     }
 
     async fn wait(&self, ask: &Ask, line: Option<Arc<Line>>) -> Result<Leased, Denied> {
-        let line = match line.or_else(|| self.lines.get(&ask.model)) {
-            Some(line) => line,
-            None => self.open_line(ask).await?,
-        };
         let constrained = !ask.only.is_empty() || !ask.tried.is_empty();
-        let place = line
-            .enter(ask.ticket, constrained, self.queue_limit)
-            .ok_or(Denied::QueueFull)?;
+        let mut known = line.or_else(|| self.lines.get(&ask.model));
+        let place = loop {
+            let line = match known.take() {
+                Some(line) => line,
+                None => self.open_line(ask).await?,
+            };
+            match line.enter(ask.ticket, constrained, self.queue_limit) {
+                Ok(place) => break place,
+                Err(NoPlace::Full) => return Err(Denied::QueueFull),
+                Err(NoPlace::Closed) => {}
+            }
+        };
         let late = |_| Denied::TooLate;
         let mut turn = timeout_at(ask.deadline, place.turn()).await.map_err(late)?;
         loop {
@@ -235,11 +281,15 @@ impl Fleet {
         model
             .tiers
             .iter()
-            .flat_map(|tier| tier.warm.iter().chain(&tier.cold))
-            .filter(|holder| holder.is_up() && ask.allows(holder))
-            .min_by_key(|holder| (holder.endpoint.priority(), holder.total_in_flight()))
-            .map(|holder| Arc::clone(&holder.endpoint))
-            .ok_or(Denied::Unreachable)
+            .enumerate()
+            .flat_map(|(at, tier)| {
+                let holders = tier.warm.iter().chain(&tier.cold);
+                holders.map(move |holder| (at, holder))
+            })
+            .filter(|(_, holder)| holder.is_up() && ask.allows(holder))
+            .min_by_key(|(tier, holder)| (*tier, holder.total_in_flight()))
+            .map(|(_, holder)| Arc::clone(&holder.endpoint))
+            .ok_or_else(|| ask.unreachable(model))
     }
 
     /// Asks every server that answers for its catalogue: somebody named a model nobody lists.
@@ -271,10 +321,9 @@ impl Fleet {
         }
     }
 
-    /// Stops the probes and every actor, children first.
+    /// Stops the probes and every actor.
     pub async fn stop(&self) {
-        self.guardian.retire().await;
-        self.registry.stop().await;
+        self.supervisor.stop().await;
     }
 
     async fn open_line(&self, ask: &Ask) -> Result<Arc<Line>, Denied> {
@@ -300,7 +349,7 @@ impl Fleet {
         let rank = match routing::rank(&model.tiers, allowed, fastrand::usize(..)) {
             Ok(rank) => rank,
             Err(Nothing::Busy) => return Ok(None),
-            Err(Nothing::Unreachable) => return Err(Denied::Unreachable),
+            Err(Nothing::Unreachable) => return Err(ask.unreachable(model)),
         };
         for choice in rank.iter() {
             let holder = choice.candidate;
@@ -312,9 +361,11 @@ impl Fleet {
     }
 }
 
-/// A model that nobody lists is unknown only if there is somebody to list it.
+/// A model that nobody lists is unknown only if there is somebody to list it, and everybody has.
 fn unknown(view: &FleetView) -> Denied {
-    if view.up().next().is_some() {
+    let starting =
+        |server: &Server| server.report.phase == Phase::Starting && !server.endpoint.is_draining();
+    if view.up().next().is_some() && !view.servers.iter().any(starting) {
         Denied::UnknownModel
     } else {
         Denied::Unreachable
@@ -328,6 +379,22 @@ impl Ask {
         let endpoint = &holder.endpoint;
         let named =
             self.only.is_empty() || self.only.iter().any(|name| **name == **endpoint.name());
-        named && !self.tried.contains(&endpoint.id())
+        named && self.is_served_by(holder) && !self.tried.contains(&endpoint.id().generation)
+    }
+
+    fn is_served_by(&self, holder: &Holder) -> bool {
+        holder.kind.serves(self.api)
+    }
+
+    /// Why no holder of the model can be asked.
+    fn unreachable(&self, model: &ModelView) -> Denied {
+        let mut holders = model
+            .tiers
+            .iter()
+            .flat_map(|tier| tier.warm.iter().chain(&tier.cold));
+        match holders.any(|holder| self.is_served_by(holder)) {
+            true => Denied::Unreachable,
+            false => Denied::Unsupported,
+        }
     }
 }

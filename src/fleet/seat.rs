@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
+
 use crate::domain::ModelName;
 
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
@@ -17,20 +19,26 @@ static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
 pub struct Seat {
     serial: u64,
     model: ModelName,
-    slots: u32,
+    /// The name in the server's own spelling.
+    spelling: ArcSwap<String>,
+    slots: AtomicU32,
     taken: AtomicU32,
+    /// Of those, the ones without a first byte yet.
+    waiting: AtomicU32,
     open: AtomicBool,
     failing: AtomicBool,
     used: AtomicBool,
 }
 
 impl Seat {
-    pub(super) fn new(model: ModelName, slots: u32) -> Self {
+    pub(super) fn new(model: ModelName, spelling: &str, slots: u32) -> Self {
         Self {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             model,
-            slots,
+            spelling: ArcSwap::from_pointee(spelling.to_owned()),
+            slots: AtomicU32::new(slots),
             taken: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
             open: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             used: AtomicBool::new(false),
@@ -43,16 +51,40 @@ impl Seat {
         &self.model
     }
 
+    /// The model as the server spells it.
+    #[must_use]
+    pub fn spelling(&self) -> Arc<String> {
+        self.spelling.load_full()
+    }
+
+    /// The server spells it like this now. Said by the registry alone.
+    pub(super) fn set_spelling(&self, spelling: &str) {
+        if **self.spelling.load() != *spelling {
+            self.spelling.store(Arc::new(spelling.to_owned()));
+        }
+    }
+
     /// How many requests may run at once.
     #[must_use]
     pub fn slots(&self) -> u32 {
-        self.slots
+        self.slots.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many may run at once; those that run already go on. Said by the registry alone.
+    pub(super) fn set_slots(&self, slots: u32) {
+        self.slots.store(slots, Ordering::Relaxed);
     }
 
     /// How many run now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// How many of those still wait for the first byte of their answer.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Whether requests may take slots without asking. Said by the endpoint's actor alone.
@@ -63,7 +95,7 @@ impl Seat {
     /// A slot, if the seat is open and one is left.
     pub(super) fn take_if_open(self: &Arc<Self>) -> Option<Taken> {
         if self.open.load(Ordering::Relaxed) {
-            self.take(self.slots)
+            self.take(self.slots())
         } else {
             None
         }
@@ -78,7 +110,11 @@ impl Seat {
         if !self.was_used() {
             self.used.store(true, Ordering::Relaxed);
         }
-        Some(Taken(Arc::clone(self)))
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Some(Taken {
+            seat: Arc::clone(self),
+            waits: true,
+        })
     }
 
     /// True while requests for this model fail on this server.
@@ -106,18 +142,29 @@ impl Seat {
 
 /// One slot of a seat; dropping it gives it back.
 #[derive(Debug)]
-pub struct Taken(Arc<Seat>);
+pub struct Taken {
+    seat: Arc<Seat>,
+    waits: bool,
+}
 
 impl Taken {
     /// Whose slot it is.
     pub(super) fn seat(&self) -> &Arc<Seat> {
-        &self.0
+        &self.seat
+    }
+
+    /// The first byte of the answer is there.
+    pub(super) fn first_byte(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.seat.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Release);
+        self.first_byte();
+        self.seat.taken.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The herd as everyone sees it: immutable, replaced whole.
+//! The fleet as everyone sees it: immutable, replaced whole.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -8,7 +8,9 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, Phase, Report};
+use super::observed::Observed;
 use super::seat::Seat;
+use crate::backend::Kind;
 use crate::domain::ModelName;
 use crate::protocol::{self, ListedModel, Version};
 use crate::routing::{self, Tier};
@@ -19,7 +21,7 @@ pub(super) type Models = HashMap<ModelName, Arc<ModelView>, RandomState>;
 /// One consistent picture of all servers and models.
 #[derive(Debug, Default)]
 pub struct FleetView {
-    /// Every server, in the order of the configuration.
+    /// Every server that is wanted, in the order given; behind them those that drain.
     pub servers: Box<[Server]>,
     pub(super) models: Models,
     pub(super) catalogue: Arc<Catalogue>,
@@ -48,6 +50,8 @@ pub struct ModelView {
 pub struct Holder {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) seat: Arc<Seat>,
+    pub(super) weight: f64,
+    pub(super) kind: Kind,
 }
 
 /// The union of what the servers list, and its renderings, made once when first asked for.
@@ -76,7 +80,7 @@ impl FleetView {
         self.models.get(model)
     }
 
-    /// `/api/tags` of the whole herd.
+    /// `/api/tags` of the whole fleet.
     #[must_use]
     pub fn tags(&self) -> Bytes {
         let catalogue = &self.catalogue;
@@ -86,7 +90,7 @@ impl FleetView {
             .clone()
     }
 
-    /// `/v1/models` of the whole herd.
+    /// `/v1/models` of the whole fleet.
     #[must_use]
     pub fn openai_models(&self) -> Bytes {
         let catalogue = &self.catalogue;
@@ -96,7 +100,7 @@ impl FleetView {
             .clone()
     }
 
-    /// `/v1/models/:id`, if the herd has it.
+    /// `/v1/models/:id`, if the fleet has it.
     #[must_use]
     pub fn openai_model(&self, model: &ModelName) -> Option<Bytes> {
         let entry = self
@@ -107,11 +111,14 @@ impl FleetView {
         Some(protocol::render_openai_model(entry))
     }
 
-    /// `/api/ps` of the whole herd: one entry per server and model.
+    /// `/api/ps` of the whole fleet: one entry per server and model.
     #[must_use]
     pub fn running(&self) -> Bytes {
         self.running
-            .get_or_init(|| protocol::render_ps(self.up().flat_map(|s| s.report.running.iter())))
+            .get_or_init(|| {
+                let up = self.up();
+                protocol::render_ps(up.flat_map(|server| server.report.running.iter()))
+            })
             .clone()
     }
 
@@ -129,6 +136,13 @@ impl FleetView {
             .clone()
     }
 
+    /// Every server as it is now; `now` and `unix` are the same moment on two clocks.
+    pub fn observed(&self, now: Instant, unix: i64) -> impl Iterator<Item = Observed> {
+        self.servers
+            .iter()
+            .map(move |server| Observed::new(&server.endpoint, &server.report, now, unix))
+    }
+
     /// The oldest Ollama that serves: what every server can do.
     #[must_use]
     pub fn version(&self) -> Option<&Version> {
@@ -137,34 +151,25 @@ impl FleetView {
             .min_by(|a, b| a.cmp_release(b))
     }
 
+    /// True when a server follows other rules for names than Ollama's.
+    #[must_use]
+    pub fn has_other_than_ollama(&self) -> bool {
+        let mut servers = self.servers.iter();
+        servers.any(|server| server.endpoint.settings().backend.kind() != Kind::Ollama)
+    }
+
     /// True once every server has been heard from, or found missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.servers.iter().all(|server| match server.report.phase {
-            Phase::Unknown => false,
-            Phase::Up => server.report.models.is_some(),
-            Phase::Down(_) => true,
-        })
+        let mut servers = self.servers.iter();
+        servers.all(|server| server.endpoint.is_draining() || server.report.is_settled())
     }
 
-    /// The servers that answer.
+    /// The servers that answer and take new requests.
     pub fn up(&self) -> impl Iterator<Item = &Server> {
         self.servers
             .iter()
-            .filter(|server| server.report.phase == Phase::Up)
-    }
-}
-
-// === impl Server ===
-
-impl Server {
-    /// True while its models are to be listed: it is up, or has been away for less than
-    /// `stale_after`.
-    pub(super) fn is_listed(&self, now: Instant, stale_after: std::time::Duration) -> bool {
-        match self.report.phase {
-            Phase::Down(since) => now.saturating_duration_since(since) < stale_after,
-            Phase::Up | Phase::Unknown => true,
-        }
+            .filter(|server| server.report.phase == Phase::Up && !server.endpoint.is_draining())
     }
 }
 
@@ -183,7 +188,7 @@ impl Catalogue {
 
 impl routing::Candidate for Holder {
     fn is_up(&self) -> bool {
-        self.endpoint.is_up()
+        self.endpoint.is_up() && !self.endpoint.is_draining()
     }
 
     fn in_flight(&self) -> u32 {
@@ -199,7 +204,7 @@ impl routing::Candidate for Holder {
     }
 
     fn weight(&self) -> f64 {
-        self.endpoint.weight()
+        self.weight
     }
 
     fn is_failing(&self) -> bool {

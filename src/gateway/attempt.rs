@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body as _;
@@ -13,10 +13,12 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::relay::Reading;
 use super::respond::format_of;
 use super::{Error, Gateway};
-use crate::fleet::{Endpoint, Fault, Lease, Outcome, Seat};
-use crate::protocol::{Api, Format, Tail};
+use crate::backend::{Backend, Call, Fault, Outgoing, Verdict};
+use crate::fleet::{Endpoint, Lease, Outcome, Seat, Settings};
+use crate::protocol::{Format, Tail};
 use crate::upstream::{AnswerBody, Failure};
 use crate::usage::Usage;
 
@@ -25,34 +27,32 @@ const KEPT: usize = 64 << 10;
 /// An answer that is not streamed is read whole up to about this size before it is passed on.
 const KEPT_WHOLE: usize = 256 << 10;
 
-/// What is sent, the same to every server.
-pub(super) struct Request {
-    pub(super) api: Api,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
-
 /// The server being asked, with a slot of it, or, for questions that need none, without.
 #[derive(Debug)]
 pub(super) struct Slot {
     endpoint: Arc<Endpoint>,
+    /// What was wanted of it when the slot was given.
+    settings: Arc<Settings>,
     lease: Option<Lease>,
     usage: Usage,
 }
 
-/// How a try went.
-pub(super) enum Try {
-    /// The answer has begun.
-    Answered {
-        head: Parts,
-        first: Option<Bytes>,
-        body: AnswerBody,
-    },
+/// The beginning of an answer.
+pub(super) struct Began {
+    pub(super) head: Parts,
+    pub(super) reading: Reading,
+}
+
+/// Why a try brought no answer.
+pub(super) enum Stopped {
     /// Another server may do better.
     Elsewhere { fault: Fault, said: Said },
     /// No other server shall be asked.
     Over(Error),
 }
+
+/// How a try went.
+pub(super) type Try = Result<Began, Stopped>;
 
 /// What a server that failed a request had to say.
 #[derive(Debug)]
@@ -64,45 +64,42 @@ pub enum Said {
 }
 
 impl Gateway {
-    pub(super) async fn attempt(&self, slot: &Slot, request: &Request) -> Try {
+    pub(super) async fn attempt(&self, slot: &Slot, call: &Call) -> Try {
         let deadline = Instant::now() + self.rules.first_byte_timeout;
         let ejected = slot.ejected();
         tokio::select! {
             biased;
-            began = timeout_at(deadline, self.begin(slot.endpoint(), request)) => {
-                began.unwrap_or(Try::Over(Error::Silent))
+            began = timeout_at(deadline, self.begin(slot, call)) => {
+                began.unwrap_or(Err(Stopped::Over(Error::Silent)))
             }
-            () = ejected.cancelled() => Try::elsewhere(Failure::Ejected),
-            () = self.cutting.cancelled() => Try::Over(Error::Closing),
+            () = ejected.cancelled() => Err(Stopped::by(Failure::Ejected)),
+            () = self.cutting.cancelled() => Err(Stopped::Over(Error::Closing)),
         }
     }
 
-    async fn begin(&self, endpoint: &Endpoint, request: &Request) -> Try {
-        let Request { api, headers, body } = request;
-        let answer = self.client.call(endpoint.target(), *api, headers, body);
-        let answer = answer.await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(failure) => return Try::elsewhere(failure),
-        };
-        match fault_of(answer.status()) {
-            Some(fault) => Try::Elsewhere {
+    async fn begin(&self, slot: &Slot, call: &Call) -> Try {
+        let backend = &slot.settings.backend;
+        let spelling = slot.seat().map(|seat| seat.spelling());
+        let spelling = spelling
+            .as_ref()
+            .map_or(&*call.model, |spelling| &***spelling);
+        let outgoing = backend.request(call, spelling);
+        let Outgoing {
+            api, headers, body, ..
+        } = &outgoing;
+        let remote = slot.endpoint.remote(&slot.settings);
+        let answer = self.client.call(&remote, *api, headers, body).await;
+        let answer = answer.map_err(Stopped::by)?;
+        match backend.verdict(answer.status()) {
+            Verdict::Elsewhere(fault) => Err(Stopped::Elsewhere {
                 fault,
                 said: Box::pin(Said::read(answer)).await,
-            },
-            None => first_byte(request.api, answer, self.rules.idle_timeout).await,
+            }),
+            Verdict::Pass => {
+                let idle = self.rules.idle_timeout;
+                first_byte(backend, &outgoing, answer, idle).await
+            }
         }
-    }
-}
-
-/// The statuses that another server may not give. Not 400: the request itself is wrong.
-fn fault_of(status: StatusCode) -> Option<Fault> {
-    match status.as_u16() {
-        404 => Some(Fault::Missing),
-        429 | 503 => Some(Fault::Busy),
-        // 499 is Ollama's own, when a load was aborted; not our client, which is still here.
-        499..=599 => Some(Fault::Status),
-        _ => None,
     }
 }
 
@@ -110,48 +107,47 @@ fn fault_of(status: StatusCode) -> Option<Fault> {
 ///
 /// An answer that is not streamed is worth nothing to its client before it is whole, so a short one
 /// is read whole here: whatever breaks it, another server can still give a whole one.
-async fn first_byte(api: Api, answer: Response<AnswerBody>, idle: Duration) -> Try {
-    let (head, mut body) = answer.into_parts();
-    if !head.status.is_success() || body.is_end_stream() {
-        return Try::Answered {
-            head,
-            first: None,
-            body,
-        };
-    }
-    let first = match piece(&mut body).await {
-        Ok(Some(first)) => first,
-        Ok(None) => return Try::elsewhere(Failure::Closed("empty answer".to_owned())),
-        Err(failure) => return Try::elsewhere(failure),
-    };
-    let first = if format_of(&head.headers) == Format::Json && !body.is_end_stream() {
-        let framed = is_framed(&head.headers);
-        match Box::pin(gathered(api, first, &mut body, framed, idle)).await {
-            Ok(first) => first,
-            Err(failure) => return Try::elsewhere(failure),
-        }
-    } else {
-        first
-    };
-    Try::Answered {
-        head,
-        first: Some(first),
+async fn first_byte(
+    backend: &Backend,
+    sent: &Outgoing<'_>,
+    answer: Response<AnswerBody>,
+    idle: Duration,
+) -> Try {
+    let (head, body) = answer.into_parts();
+    let format = format_of(&head.headers);
+    let mut reading = Reading {
+        first: None,
         body,
+        tail: backend.reader(sent.api, format != Format::Json),
+        hides_usage: sent.hides_usage,
+    };
+    if !head.status.is_success() || reading.body.is_end_stream() {
+        return Ok(Began { head, reading });
     }
+    let first = piece(&mut reading.body).await.map_err(Stopped::by)?;
+    let empty = || Stopped::by(Failure::Closed("empty answer".to_owned()));
+    let mut first = first.ok_or_else(empty)?;
+    if format == Format::Json && !reading.body.is_end_stream() {
+        let framed = is_framed(&head.headers);
+        let gathered = Box::pin(gathered(&mut reading, first, framed, idle)).await;
+        first = gathered.map_err(Stopped::by)?;
+    }
+    reading.first = Some(first);
+    Ok(Began { head, reading })
 }
 
 /// The pieces of an answer that is not streamed, as far as one is kept whole.
 async fn gathered(
-    api: Api,
+    reading: &mut Reading,
     mut first: Bytes,
-    body: &mut AnswerBody,
     framed: bool,
     idle: Duration,
 ) -> Result<Bytes, Failure> {
+    let body = &mut reading.body;
     while !body.is_end_stream() && first.len() < KEPT_WHOLE {
         match timeout(idle, piece(body)).await {
             Ok(Ok(Some(more))) => first = joined(&first, &more),
-            Ok(Ok(None)) if framed || is_whole(api, &first) => break,
+            Ok(Ok(None)) if framed || is_whole(&reading.tail, &first) => break,
             Ok(Ok(None)) => return Err(Failure::Closed(HALF.to_owned())),
             Ok(Err(failure)) => return Err(failure),
             Err(_) => return Err(Failure::Silent),
@@ -162,14 +158,19 @@ async fn gathered(
 
 const HALF: &str = "half an answer";
 
+/// What a server says to the router, and not to the router's client, whose key it never saw.
+fn is_between_servers(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401..=403 | 407)
+}
+
 /// Whether the end of the body says that it is whole. Without a length or chunks the end of the
 /// connection is all there is, and a server that dies ends it too.
-fn is_framed(headers: &HeaderMap) -> bool {
+fn is_framed(headers: &http::HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }
 
-fn is_whole(api: Api, answer: &[u8]) -> bool {
-    let mut tail = Tail::new(api, false);
+fn is_whole(tail: &Tail, answer: &[u8]) -> bool {
+    let mut tail = tail.clone();
     tail.push(answer);
     tail.is_finished()
 }
@@ -202,8 +203,10 @@ fn joined(first: &Bytes, more: &Bytes) -> Bytes {
 impl Slot {
     pub(super) fn leased(lease: Lease, usage: &Usage) -> Self {
         usage.touched();
+        let endpoint = Arc::clone(lease.endpoint());
         Self {
-            endpoint: Arc::clone(lease.endpoint()),
+            settings: endpoint.settings(),
+            endpoint,
             lease: Some(lease),
             usage: usage.clone(),
         }
@@ -211,6 +214,7 @@ impl Slot {
 
     pub(super) fn none(endpoint: Arc<Endpoint>, usage: &Usage) -> Self {
         Self {
+            settings: endpoint.settings(),
             endpoint,
             lease: None,
             usage: usage.clone(),
@@ -224,6 +228,12 @@ impl Slot {
     /// The seat, if there is a slot.
     pub(super) fn seat(&self) -> Option<&Arc<Seat>> {
         self.lease.as_ref().map(Lease::seat)
+    }
+
+    /// Whether the server goes on computing when nobody waits for its answer any more, so that the
+    /// slot must be held until it is complete.
+    pub(super) fn completes_without_client(&self, streamed: bool) -> bool {
+        self.lease.is_some() && self.settings.backend.completes_without_client(streamed)
     }
 
     /// The answer has begun.
@@ -253,10 +263,10 @@ impl Drop for Slot {
     }
 }
 
-// === impl Try ===
+// === impl Stopped ===
 
-impl Try {
-    fn elsewhere(failure: Failure) -> Self {
+impl Stopped {
+    fn by(failure: Failure) -> Self {
         if let Failure::Local(what) = failure {
             return Self::Over(Error::Exhaustion(what));
         }
@@ -277,6 +287,13 @@ impl Try {
 impl Said {
     async fn read(answer: Response<AnswerBody>) -> Self {
         let (head, body) = answer.into_parts();
+        if is_between_servers(head.status) {
+            let refused = format!(
+                "the server refuses the router's key: status {}",
+                head.status
+            );
+            return Self::Nothing(Failure::Unusable(refused));
+        }
         let kind = head.headers.get(http::header::CONTENT_TYPE).cloned();
         let body = http_body_util::Limited::new(body, KEPT).collect().await;
         let body = body

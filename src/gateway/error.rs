@@ -5,7 +5,8 @@ use thiserror::Error;
 
 use super::attempt::Said;
 use crate::access::Refused;
-use crate::fleet::{Denied, Fault, Outcome};
+use crate::backend::Fault;
+use crate::fleet::{Denied, Outcome};
 use crate::protocol::{Api, BadRequest};
 
 /// Why a request has no answer of its own.
@@ -23,7 +24,7 @@ pub enum Error {
     /// No server has it. The call, because Ollama's words differ; the model as the client spelt it.
     #[error("{}", unknown(*.0, .1))]
     UnknownModel(Api, String),
-    /// The herd does not serve it now; the model as the client spelt it.
+    /// The fleet does not serve it now; the model as the client spelt it.
     #[error("{}", denied(*.0, .1))]
     Denied(Denied, String),
     /// Every server that could be tried failed before its first byte; what the last one said.
@@ -59,6 +60,9 @@ fn denied(denied: Denied, model: &str) -> String {
     match denied {
         Denied::UnknownModel => format!("model '{model}' not found"),
         Denied::Unreachable => format!("no server that has model '{model}' can be reached"),
+        Denied::Unsupported => {
+            format!("model '{model}' does not support this call on any server that has it")
+        }
         Denied::QueueFull | Denied::TooLate => BUSY.to_owned(),
     }
 }
@@ -70,7 +74,9 @@ impl Error {
         match self {
             Self::BadRequest(error) => error.status(),
             Self::Refused(refused) => refused.status(),
-            Self::InvalidModelName => StatusCode::BAD_REQUEST,
+            Self::InvalidModelName | Self::Denied(Denied::Unsupported, _) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::UnknownModel(..) | Self::Denied(Denied::UnknownModel, _) => StatusCode::NOT_FOUND,
             Self::Denied(Denied::Unreachable, _) => StatusCode::BAD_GATEWAY,
             Self::Denied(Denied::QueueFull | Denied::TooLate, _)

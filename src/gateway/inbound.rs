@@ -27,7 +27,8 @@ pub struct Inbound {
 
 const ENDPOINTS: &str = "x-herdsman-endpoints";
 const TAGS: &str = "x-herdsman-tags";
-const API_KEY: &str = "x-api-key";
+/// Where clients put keys that are the router's to read, besides `Authorization`.
+const API_KEYS: [&str; 2] = ["x-api-key", "api-key"];
 const REQUEST_ID: &str = "x-request-id";
 
 impl Inbound {
@@ -47,7 +48,9 @@ impl Inbound {
         let tags = headers.remove(TAGS);
         // Not text: then no list of tags either, which is said when they are read.
         let tags = tags.map(|tags| tags.to_str().unwrap_or("\0").to_owned());
-        headers.remove(API_KEY);
+        for key in API_KEYS {
+            headers.remove(key);
+        }
         headers.insert(REQUEST_ID, id.clone());
         Self {
             api,

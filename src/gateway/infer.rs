@@ -7,24 +7,22 @@ use http::header::HeaderValue;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::attempt::{Request, Said, Slot, Try};
+use super::attempt::{Said, Slot, Stopped};
+use super::exchange::Exchange;
 use super::meters::Meter;
-use super::relay::{Account, BYTES_PER_TOKEN};
-use super::{Error, Gateway, Inbound, Relay, respond};
+use super::relay::BYTES_PER_TOKEN;
+use super::{Answer, Error, Gateway, Inbound};
 use crate::access::{self, Caller, Ticket};
+use crate::backend::{Call, Fault, Probe};
 use crate::domain::ModelName;
 use crate::fleet::{Ask, Denied, Outcome};
-use crate::protocol::{Api, AskUsage, peek, with_usage};
+use crate::protocol::{Api, peek};
 
 /// What is known of a request before any server is.
 struct Prepared {
-    request: Request,
+    call: Arc<Call>,
     ask: Ask,
-    /// The model as the client spelt it.
-    named: String,
     id: HeaderValue,
-    /// The client did not ask for the usage that its answer will say.
-    hides_usage: bool,
     prompt_bytes: usize,
     caller: Caller,
     /// Who the client says it asks for.
@@ -44,17 +42,24 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Error`], when there is no answer of a server's to pass on.
-    pub async fn infer(self: &Arc<Self>, inbound: Inbound) -> Result<Response<Relay>, Error> {
+    pub async fn infer(
+        self: &Arc<Self>,
+        inbound: Inbound,
+        meter: Meter,
+    ) -> Result<Response<Answer>, Error> {
         let _open = self.open.token();
         let id = inbound.id.to_str().unwrap_or_default();
         // Kept from `debug` on: an open span costs a request a tenth of its CPU, and what is said about
         // requests above that level names them itself.
         let span = tracing::debug_span!("request", id, path = inbound.api.path());
-        self.answer(inbound).instrument(span).await
+        self.answer(inbound, meter).instrument(span).await
     }
 
-    async fn answer(self: &Arc<Self>, inbound: Inbound) -> Result<Response<Relay>, Error> {
-        let mut meter = self.meters.arrived(inbound.api);
+    async fn answer(
+        self: &Arc<Self>,
+        inbound: Inbound,
+        mut meter: Meter,
+    ) -> Result<Response<Answer>, Error> {
         let answered = match self.prepare(inbound) {
             Ok(prepared) => self.admitted(prepared, &mut meter).await,
             Err(error) => Err(error),
@@ -70,8 +75,8 @@ impl Gateway {
         self: &Arc<Self>,
         prepared: Prepared,
         meter: &mut Meter,
-    ) -> Result<Response<Relay>, Error> {
-        let computes = prepared.request.api.takes_slot();
+    ) -> Result<Response<Answer>, Error> {
+        let computes = prepared.call.api.takes_slot();
         let model = prepared.ask.model.clone();
         let asks = prepared.asks();
         let ticket = tokio::select! {
@@ -101,32 +106,32 @@ impl Gateway {
             return Err(Error::Closing);
         }
         let peeked = peek(api, &body)?;
-        let model = ModelName::parse(&peeked.model).map_err(|_| Error::InvalidModelName)?;
+        let model = self.model(&peeked.model)?;
         let tags = access::tags(&tags)?;
         if api.takes_slot() && !self.journal.admits(&self.spend, Instant::now()) {
             return Err(Error::JournalDown);
         }
-        let (asking, hides_usage) = match &peeked.usage {
-            AskUsage::Splice(splice) => (with_usage(&body, splice), true),
-            AskUsage::Unasked | AskUsage::Asked => (body.clone(), false),
-        };
         let ask = Ask {
             model,
+            api,
             ticket: self.fleet.arrive(),
             deadline: Instant::now(),
             only,
             tried: Vec::new(),
         };
+        let call = Call {
+            api,
+            headers,
+            model_at: peeked.model_at,
+            model: peeked.model.into_owned(),
+            streamed: peeked.stream,
+            usage: peeked.usage,
+            body: body.clone(),
+        };
         Ok(Prepared {
-            request: Request {
-                api,
-                headers,
-                body: asking,
-            },
+            call: Arc::new(call),
             ask,
-            named: peeked.model.into_owned(),
             id,
-            hides_usage,
             prompt_bytes: peeked.prompt_bytes,
             caller,
             user: peeked.user.map(std::borrow::Cow::into_owned),
@@ -135,58 +140,75 @@ impl Gateway {
         })
     }
 
+    /// A name that Ollama would refuse may be one on another kind of server.
+    fn model(&self, named: &str) -> Result<ModelName, Error> {
+        ModelName::parse(named)
+            .or_else(|invalid| {
+                if self.fleet.view().has_other_than_ollama() {
+                    ModelName::parse_any(named)
+                } else {
+                    Err(invalid)
+                }
+            })
+            .map_err(|_| Error::InvalidModelName)
+    }
+
     /// Tries servers until one begins to answer.
     async fn serve(
         self: &Arc<Self>,
         mut prepared: Prepared,
         meter: &mut Meter,
         ticket: &mut Option<Ticket>,
-    ) -> Result<Response<Relay>, Error> {
-        let api = prepared.request.api;
+    ) -> Result<Response<Answer>, Error> {
+        let api = prepared.call.api;
         let mut last: Option<Said> = None;
         for attempt in 1..=self.rules.attempts {
             let slot = match self.slot(&mut prepared.ask, api, meter).await {
                 Ok(slot) => slot,
                 Err(NoSlot::Closing) => return Err(Error::Closing),
                 // Nobody is left to ask: what the last one said is the answer.
-                Err(NoSlot::Denied(Denied::Unreachable | Denied::UnknownModel))
-                    if last.is_some() =>
-                {
+                Err(NoSlot::Denied(
+                    Denied::Unreachable | Denied::Unsupported | Denied::UnknownModel,
+                )) if last.is_some() => {
                     break;
                 }
                 Err(NoSlot::Denied(denied)) => {
-                    return Err(self.denied(denied, api, prepared.named));
+                    return Err(self.denied(denied, &prepared.call));
                 }
             };
             meter.sent();
-            match self.attempt(&slot, &prepared.request).await {
-                Try::Answered { head, first, body } => {
-                    let route = respond::Route {
-                        endpoint: slot.endpoint(),
-                        attempt,
-                        meter,
-                    };
-                    let (head, format) = respond::head(head, &prepared.id, &route);
-                    let meter = meter.take();
-                    let ticket = ticket.take();
-                    let account = Account::new(self, slot, meter, ticket, prepared.prompt_bytes);
-                    let hides = prepared.hides_usage;
-                    let relay = Relay::new(account, api, format, hides, head.status, first, body);
-                    return Ok(Response::from_parts(head, relay));
-                }
-                Try::Elsewhere { fault, said } => {
+            let exchange = Exchange {
+                gateway: Arc::clone(self),
+                slot,
+                meter: meter.take(),
+                ticket: ticket.take(),
+                call: Arc::clone(&prepared.call),
+                prompt_bytes: prepared.prompt_bytes,
+            };
+            let (tried, exchange) = exchange.attempt().await;
+            let stopped = match tried {
+                Ok(began) => return Ok(exchange.answer(began, &prepared.id, attempt)),
+                Err(stopped) => stopped,
+            };
+            let slot = exchange.give_back(meter, ticket);
+            match stopped {
+                Stopped::Elsewhere { fault, said } => {
                     self.failed_over(&prepared, slot.endpoint(), attempt, &said);
-                    prepared.ask.tried.push(slot.endpoint().id());
+                    if fault == Fault::Unsupported {
+                        // It may have the call, and not the model any more.
+                        slot.endpoint().refresh(Probe::Models);
+                    }
+                    prepared.ask.tried.push(slot.endpoint().id().generation);
                     slot.end(Outcome::Failed(fault));
                     last = Some(said);
                 }
-                Try::Over(error) => {
+                Stopped::Over(error) => {
                     slot.end(error.outcome());
                     return Err(error);
                 }
             }
         }
-        let unreachable = || Error::Denied(Denied::Unreachable, prepared.named);
+        let unreachable = || Error::Denied(Denied::Unreachable, prepared.call.model.clone());
         Err(last.map_or_else(unreachable, |said| Error::Exhausted(Box::new(said))))
     }
 
@@ -208,13 +230,14 @@ impl Gateway {
         Ok(Slot::leased(leased.lease, &self.usage))
     }
 
-    fn denied(&self, denied: Denied, api: Api, named: String) -> Error {
+    fn denied(&self, denied: Denied, call: &Call) -> Error {
+        let named = call.model.clone();
         if denied != Denied::UnknownModel {
             return Error::Denied(denied, named);
         }
         // Perhaps it was pulled on a server a moment ago: look, for the next request's sake.
         self.fleet.refresh_catalogues();
-        Error::UnknownModel(api, named)
+        Error::UnknownModel(call.api, named)
     }
 
     fn failed_over(
@@ -243,7 +266,7 @@ impl Prepared {
             model: &self.ask.model,
             input: bytes.div_ceil(BYTES_PER_TOKEN),
             max_output: self.max_output,
-            computes: self.request.api.takes_slot(),
+            computes: self.call.api.takes_slot(),
             user: self.user.as_deref(),
             tags: &self.tags,
         }

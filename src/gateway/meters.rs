@@ -4,26 +4,27 @@
 //! body: that is when an answer is over. A request that never reached a server is counted with
 //! empty endpoint and model labels, so that what clients invent cannot grow the metrics.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 
 use super::attempt::Said;
 use crate::domain::TokenCounts;
-use crate::fleet::{Endpoint, Leased, Seat};
+use crate::fleet::{Endpoint, FleetView, Leased, Seat};
 use crate::metrics::{
-    ANSWER_SECONDS, OVERHEAD_SECONDS, PairLabels, Registry, RequestLabels, TokenLabels,
+    ANSWER_SECONDS, Labelled, OVERHEAD_SECONDS, PairLabels, Registry, RequestLabels, TokenLabels,
     WAIT_SECONDS, histogram,
 };
 use crate::protocol::Api;
 
-type Histograms = Family<PairLabels, Histogram, fn() -> Histogram>;
+type Histograms = Labelled<PairLabels, Histogram>;
+type Counters<L> = Labelled<L, Counter>;
 
 /// The families, shared by all requests.
 #[derive(Clone, Debug)]
@@ -31,14 +32,14 @@ pub struct Meters(Arc<Families>);
 
 #[derive(Clone, Debug)]
 struct Families {
-    requests: Family<RequestLabels, Counter>,
+    requests: Counters<RequestLabels>,
     request_seconds: Histograms,
     first_byte_seconds: Histograms,
     queue_seconds: Histogram,
     overhead_seconds: Histogram,
-    tokens: Family<TokenLabels, Counter>,
+    tokens: Counters<TokenLabels>,
     estimated: Counter,
-    failovers: Family<FailoverLabels, Counter>,
+    failovers: Counters<FailoverLabels>,
     /// By the seat's serial: a request finds its series with one number and not with six labels.
     pairs: DashMap<u64, Arc<Pair>, RandomState>,
 }
@@ -46,6 +47,8 @@ struct Families {
 /// The series of one model on one server.
 #[derive(Debug)]
 struct Pair {
+    /// Of the server.
+    generation: u64,
     labels: PairLabels,
     first_byte_seconds: Histogram,
     request_seconds: Histogram,
@@ -61,9 +64,9 @@ struct FailoverLabels {
     reason: &'static str,
 }
 
-/// One request's times.
+/// One request's times, from its arrival on.
 #[derive(Clone, Debug)]
-pub(super) struct Meter {
+pub struct Meter {
     meters: Meters,
     api: Api,
     arrived: Instant,
@@ -85,14 +88,14 @@ impl Meters {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let families = Families {
-            requests: Family::default(),
-            request_seconds: Family::new_with_constructor(answer_histogram),
-            first_byte_seconds: Family::new_with_constructor(answer_histogram),
+            requests: Labelled::new(Counter::default),
+            request_seconds: Labelled::new(answer_histogram),
+            first_byte_seconds: Labelled::new(answer_histogram),
             queue_seconds: histogram(WAIT_SECONDS),
             overhead_seconds: histogram(OVERHEAD_SECONDS),
-            tokens: Family::default(),
+            tokens: Labelled::new(Counter::default),
             estimated: Counter::default(),
-            failovers: Family::default(),
+            failovers: Labelled::new(Counter::default),
             pairs: DashMap::default(),
         };
         let m = families.clone();
@@ -149,7 +152,25 @@ impl Meters {
             endpoint: Arc::clone(endpoint),
             reason: said.label(),
         };
-        self.0.failovers.get_or_create(&labels).inc();
+        self.0.failovers.get(&labels).inc();
+    }
+
+    /// Removes what is about servers that are gone.
+    pub(super) fn keep_only(&self, view: &FleetView) {
+        let ids = || view.servers.iter().map(|server| server.endpoint.id());
+        let names: HashSet<&Arc<str>> = ids().map(|id| &id.name).collect();
+        let generations: HashSet<u64> = ids().map(|id| id.generation).collect();
+        let m = &self.0;
+        let is_kept = |name: &Arc<str>| name.is_empty() || names.contains(name);
+        m.requests.retain(|labels| is_kept(&labels.endpoint));
+        m.request_seconds.retain(|labels| is_kept(&labels.endpoint));
+        m.first_byte_seconds
+            .retain(|labels| is_kept(&labels.endpoint));
+        m.tokens.retain(|labels| is_kept(&labels.endpoint));
+        m.failovers.retain(|labels| is_kept(&labels.endpoint));
+        // Last: a pair that was made meanwhile holds metrics that are kept.
+        m.pairs
+            .retain(|_, pair| generations.contains(&pair.generation));
     }
 
     fn pair(&self, endpoint: &Endpoint, seat: &Seat) -> Arc<Pair> {
@@ -161,18 +182,19 @@ impl Meters {
             model: seat.model().clone(),
         };
         let tokens = |direction| {
-            self.0.tokens.get_or_create_owned(&TokenLabels {
+            self.0.tokens.get(&TokenLabels {
                 endpoint: Arc::clone(&labels.endpoint),
                 model: labels.model.clone(),
                 direction,
             })
         };
         let pair = Arc::new(Pair {
-            first_byte_seconds: self.0.first_byte_seconds.get_or_create_owned(&labels),
-            request_seconds: self.0.request_seconds.get_or_create_owned(&labels),
+            first_byte_seconds: self.0.first_byte_seconds.get(&labels),
+            request_seconds: self.0.request_seconds.get(&labels),
             input: tokens("input"),
             output: tokens("output"),
             answered: Default::default(),
+            generation: endpoint.id().generation,
             labels,
         });
         self.0.pairs.insert(seat.serial(), Arc::clone(&pair));
@@ -180,7 +202,7 @@ impl Meters {
     }
 
     fn request(&self, labels: &RequestLabels) -> Counter {
-        self.0.requests.get_or_create_owned(labels)
+        self.0.requests.get(labels)
     }
 }
 
@@ -276,7 +298,7 @@ impl Meter {
     }
 
     /// There was no answer.
-    pub(super) fn refused(&mut self, status: u16) {
+    pub fn refused(&mut self, status: u16) {
         self.counted = true;
         self.without_seat("".into(), status);
     }

@@ -12,8 +12,10 @@
 //! Failures before the first byte move the request to another server; a failure after it ends the
 //! stream with an error the client cannot mistake for the end of an answer.
 
+mod answer;
 mod attempt;
 mod error;
+mod exchange;
 mod inbound;
 mod infer;
 mod journal;
@@ -30,10 +32,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use answer::Answer;
 pub use error::Error;
 pub use inbound::Inbound;
-pub use meters::Meters;
-pub use relay::Relay;
+pub use meters::{Meter, Meters};
+use relay::Relay;
 
 use crate::access::{Access, Caller};
 use crate::fleet::Fleet;
@@ -102,7 +105,7 @@ impl Gateway {
         })
     }
 
-    /// The herd.
+    /// The fleet.
     #[must_use]
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
@@ -120,16 +123,48 @@ impl Gateway {
         &self.access
     }
 
+    /// A request has arrived, though nothing of it but its path is known: from here on it is
+    /// measured, and counted however it ends.
+    #[must_use]
+    pub fn arrived(&self, api: Api) -> Meter {
+        self.meters.arrived(api)
+    }
+
     /// Who shows this key, or shows none: asked before a body is read.
     ///
     /// # Errors
     /// [`Error::Refused`], when nobody may ask without a key and this is none.
-    pub fn identify(&self, api: Api, key: Option<&str>) -> Result<Caller, Error> {
-        self.access.identify(key).map_err(|refused| {
-            let status = refused.status().as_u16();
-            self.meters.arrived(api).refused(status);
-            Error::Refused(refused)
-        })
+    pub fn identify(&self, key: Option<&str>) -> Result<Caller, Error> {
+        self.access.identify(key).map_err(Error::Refused)
+    }
+
+    /// Lets an exchange go on whose client has left. The shutdown waits for it as for any other.
+    fn continue_detached(&self, exchange: impl Future<Output = ()> + Send + 'static) {
+        // Outside of a runtime everything is being dropped.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.open.spawn_on(exchange, &runtime);
+        }
+    }
+
+    /// Forgets what was measured of servers that have been removed. Ends with the first word of the
+    /// shutdown.
+    pub async fn forget_removed(self: Arc<Self>) {
+        let mut removals = self.fleet.removals();
+        loop {
+            tokio::select! {
+                changed = removals.changed() => match changed {
+                    Ok(()) => self.forget_now(),
+                    Err(_) => return,
+                },
+                () = self.closing.cancelled() => return,
+            }
+        }
+    }
+
+    /// Forgets what was measured of servers that are not there: a question without a lease may have
+    /// ended after its server was removed.
+    pub fn forget_now(&self) {
+        self.meters.keep_only(&self.fleet.view());
     }
 
     /// Takes no new request, and sends home those that wait in line.

@@ -1,6 +1,6 @@
 //! The head of an answer: the server's, with the router's own headers added.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 
 use super::meters::Meter;
@@ -26,6 +26,10 @@ pub(super) fn head(mut head: Parts, id: &HeaderValue, route: &Route<'_>) -> (Par
     strip_response(&mut head.headers);
     let format = format_of(&head.headers);
     let headers = &mut head.headers;
+    if format != Format::Json {
+        // A stream may lose an event, or get one more when it breaks.
+        headers.remove(CONTENT_LENGTH);
+    }
     headers.insert(&REQUEST_ID, id.clone());
     if let Some(name) = route.endpoint.header() {
         headers.insert(&ENDPOINT, name.clone());

@@ -35,7 +35,7 @@ pub struct PairLabels {
 pub struct RequestLabels {
     /// The endpoint's name, or empty.
     pub endpoint: Arc<str>,
-    /// The canonical model name if the herd has it, or empty.
+    /// The canonical model name if the fleet has it, or empty.
     pub model: Arc<str>,
     /// The path of the call.
     pub path: &'static str,

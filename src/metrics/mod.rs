@@ -6,12 +6,14 @@
 //! send.
 
 mod buckets;
+mod labelled;
 mod labels;
 
 use prometheus_client::encoding::text::encode;
 pub use prometheus_client::registry::Registry;
 
 pub use buckets::{ANSWER_SECONDS, OVERHEAD_SECONDS, WAIT_SECONDS, histogram};
+pub use labelled::Labelled;
 pub use labels::{EndpointLabel, ModelLabel, PairLabels, RequestLabels, TokenLabels};
 
 /// The prefix of every metric.

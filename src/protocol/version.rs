@@ -1,6 +1,6 @@
 //! Versions of servers, in the order they were released.
 //!
-//! A herd answers `/api/version` with the lowest of its members, so that a client that looks for a
+//! A fleet answers `/api/version` with the lowest of its members, so that a client that looks for a
 //! feature finds it only when every server has it.
 
 use std::cmp::Ordering;

@@ -3,20 +3,16 @@
 //! Owns the [`shell`] around an actor ([`Actor`], [`Context`], [`Mailbox`]) and the [`Supervisor`] that
 //! restarts it by a policy ([`RestartPolicy`], [`Backoff`]: pure, the time and the dice are arguments).
 //! Nothing outside this module knows the actor library. It must not know what any actor does.
-//!
-//! [`guardian`], [`Slot`] and [`Restart`] are the means of the actors that do not stand in the shell yet.
 
 mod backoff;
-pub mod guardian;
 mod restart;
 pub mod shell;
-mod slot;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
 
 pub use backoff::Backoff;
-pub use restart::{Restart, RestartPolicy, Verdict};
+pub use restart::RestartPolicy;
+use restart::{Restart, Verdict};
 pub use shell::{Actor, Context, Incarnation, Mailbox, Reply};
-pub use slot::Slot;
 pub use supervisor::{Child, ChildGuard, StartError, Supervisor};

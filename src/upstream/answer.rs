@@ -8,24 +8,22 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::{Pool, Server};
+use super::Connections;
 use super::wire::Wire;
 
 /// Read to its end it gives its connection back; dropped before, it closes it.
 pub struct AnswerBody {
     body: Incoming,
     wire: Option<Wire>,
-    pool: Arc<Pool>,
-    server: Server,
+    connections: Arc<Connections>,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Incoming, wire: Wire, pool: Arc<Pool>, server: Server) -> Self {
+    pub(super) fn new(body: Incoming, wire: Wire, connections: Arc<Connections>) -> Self {
         let mut answer = Self {
             body,
             wire: Some(wire),
-            pool,
-            server,
+            connections,
         };
         answer.give_back_if_over();
         answer
@@ -39,7 +37,7 @@ impl AnswerBody {
 
     fn give_back(&mut self) {
         if let Some(wire) = self.wire.take() {
-            self.pool.put(self.server, wire);
+            self.connections.put(wire);
         }
     }
 }
@@ -78,7 +76,7 @@ impl Body for AnswerBody {
 impl std::fmt::Debug for AnswerBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AnswerBody")
-            .field("server", &self.server)
+            .field("connections", &self.connections)
             .finish_non_exhaustive()
     }
 }

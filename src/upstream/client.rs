@@ -16,7 +16,7 @@ use tower::Service;
 use super::headers::forwarded;
 use super::pool::Pool;
 use super::wire::Wire;
-use super::{AnswerBody, Failure, Target};
+use super::{AnswerBody, Connections, Failure, Remote, Target};
 use crate::protocol::Api;
 
 /// Calls servers; cheap to clone, connections are shared.
@@ -53,6 +53,12 @@ impl Client {
         })
     }
 
+    /// Connections to one more server, each used again for up to `limit` after its last answer.
+    #[must_use]
+    pub fn connections(&self, limit: Duration) -> Arc<Connections> {
+        Arc::new(Connections::new(&self.pool, limit))
+    }
+
     /// Sends one inference call and waits for the head of its answer. Of the client's `headers` go on
     /// those that are not for the router alone.
     ///
@@ -60,13 +66,13 @@ impl Client {
     /// [`Failure`] when there is no head. A head with an error status is an answer, not a failure.
     pub async fn call(
         &self,
-        target: &Target,
+        to: &Remote,
         api: Api,
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let uri = target.call(api);
-        self.send(target, &Method::POST, &uri, headers, body).await
+        let uri = to.target.call(api);
+        self.send(to, &Method::POST, &uri, headers, body).await
     }
 
     /// Asks a server about itself: a small request whose answer is read whole.
@@ -75,18 +81,19 @@ impl Client {
     /// [`Failure`], also when the answer takes longer than `patience` or is larger than `limit`.
     pub async fn ask(
         &self,
-        target: &Target,
+        to: &Remote,
         method: Method,
         path: &str,
         patience: Duration,
         limit: usize,
     ) -> Result<(StatusCode, Bytes), Failure> {
         let asking = async {
-            let uri = target
+            let uri = to
+                .target
                 .uri(path)
                 .map_err(|error| Failure::Garbled(error.to_string()))?;
             let answer = self
-                .send(target, &method, &uri, &HeaderMap::new(), &Bytes::new())
+                .send(to, &method, &uri, &HeaderMap::new(), &Bytes::new())
                 .await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, limit)
@@ -104,12 +111,13 @@ impl Client {
     /// answered nothing, and a new connection tells whether it is still there.
     async fn send(
         &self,
-        target: &Target,
+        to: &Remote,
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Response<AnswerBody>, Failure> {
+        let target = &*to.target;
         let request = || {
             let mut request = Request::new(Full::new(body.clone()));
             *request.method_mut() = method.clone();
@@ -122,7 +130,7 @@ impl Client {
             *request.headers_mut() = headers;
             request
         };
-        let mut kept = self.pool.take(target.server());
+        let mut kept = to.connections.take();
         loop {
             let was_kept = kept.is_some();
             let wire = match kept.take() {
@@ -130,22 +138,11 @@ impl Client {
                 // Boxed, because most requests do not connect and carry its room around.
                 None => Box::pin(self.connect(target)).await?,
             };
-            match self.exchange(target, wire, request()).await {
+            match exchange(to, wire, request()).await {
                 Err(Failure::Closed(_)) if was_kept => {}
                 answered => return answered,
             }
         }
-    }
-
-    async fn exchange(
-        &self,
-        target: &Target,
-        mut wire: Wire,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<AnswerBody>, Failure> {
-        let answer = wire.exchange(request).await?;
-        let (pool, server) = (Arc::clone(&self.pool), target.server());
-        Ok(answer.map(|body| AnswerBody::new(body, wire, pool, server)))
     }
 
     async fn connect(&self, target: &Target) -> Result<Wire, Failure> {
@@ -160,6 +157,16 @@ impl Client {
             .map_err(|error| Failure::from_connector(&*error))?;
         Wire::over(stream).await
     }
+}
+
+async fn exchange(
+    to: &Remote,
+    mut wire: Wire,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<AnswerBody>, Failure> {
+    let answer = wire.exchange(request).await?;
+    let connections = Arc::clone(&to.connections);
+    Ok(answer.map(|body| AnswerBody::new(body, wire, connections)))
 }
 
 impl std::fmt::Debug for Client {

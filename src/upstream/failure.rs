@@ -27,6 +27,9 @@ pub enum Failure {
     /// server.
     #[error("the router has no resources to connect: {0}")]
     Local(String),
+    /// An answer that says that it is of no use, and why.
+    #[error("{0}")]
+    Unusable(String),
     /// An answer that is not HTTP, or larger than we read.
     #[error("not understood: {0}")]
     Garbled(String),
@@ -49,6 +52,7 @@ impl Failure {
             Self::Silent => "silent",
             Self::Ejected => "ejected",
             Self::Local(_) => "local",
+            Self::Unusable(_) => "unusable",
             Self::Garbled(_) => "garbled",
         }
     }

@@ -1,9 +1,9 @@
 //! Which headers cross the router, and which belong to one connection or one side only.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, ORIGIN,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, SERVER, SET_COOKIE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST,
+    HeaderMap, HeaderName, ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, SERVER,
+    SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -11,8 +11,8 @@ static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// The headers of a client's request that a server gets. Its own name and key are still missing.
 ///
 /// Left out, besides the hop-by-hop headers: `Origin` and `Referer`, because Ollama answers 403 to
-/// origins it does not know and the router has checked them already; the client's credentials,
-/// which are for the router; and `Host`, which names the server being called.
+/// origins it does not know and the router has checked them already; `Accept-Encoding`, because the
+/// router reads along; the client's credentials, which are for the router; and `Host`, which names the server being called.
 ///
 /// Copying what goes on is cheaper than copying all and removing most of it.
 #[must_use]
@@ -34,6 +34,8 @@ pub fn strip_response(headers: &mut HeaderMap) {
         is_hop_by_hop(name)
             || name == SERVER
             || name == SET_COOKIE
+            || name == ALT_SVC
+            || name == STRICT_TRANSPORT_SECURITY
             || is_named(named.as_deref(), name)
     };
     // Two or three of half a dozen: found by one look at each, not by one search for each there is.
@@ -44,6 +46,7 @@ pub fn strip_response(headers: &mut HeaderMap) {
 
 fn is_the_routers(name: &HeaderName) -> bool {
     [
+        ACCEPT_ENCODING,
         AUTHORIZATION,
         CONTENT_LENGTH,
         COOKIE,
@@ -110,6 +113,7 @@ mod tests {
             ("origin", "http://page"),
             ("content-type", "application/json"),
             ("accept", "*/*"),
+            ("accept-encoding", "gzip, br"),
             ("transfer-encoding", "chunked"),
         ]);
         let expected = headers(&[("content-type", "application/json"), ("accept", "*/*")]);
@@ -128,6 +132,8 @@ mod tests {
         let mut answer = headers(&[
             ("server", "x"),
             ("set-cookie", "a=b"),
+            ("alt-svc", "h3"),
+            ("strict-transport-security", "max-age=1"),
             ("connection", "close"),
             ("transfer-encoding", "chunked"),
             ("keep-alive", "timeout=5"),

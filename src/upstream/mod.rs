@@ -14,6 +14,7 @@ mod client;
 mod failure;
 mod headers;
 mod pool;
+mod remote;
 mod target;
 mod wire;
 
@@ -21,4 +22,6 @@ pub use answer::AnswerBody;
 pub use client::Client;
 pub use failure::Failure;
 pub use headers::strip_response;
+pub use pool::Connections;
+pub use remote::Remote;
 pub use target::{InvalidTarget, Target};

@@ -4,14 +4,12 @@ use http::HeaderValue;
 use http::uri::{InvalidUri, Uri};
 use thiserror::Error;
 
-use super::pool::Server;
 use crate::protocol::Api;
 
-/// One server's address, with the URI of every inference call ready.
-#[derive(Clone, Debug)]
+/// One server's address and key, with the URI of every inference call ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     base: Uri,
-    server: Server,
     host: HeaderValue,
     prefix: String,
     calls: Box<[Uri]>,
@@ -45,7 +43,6 @@ impl Target {
             .map_err(|_| InvalidTarget::Header("host name"))?;
         let mut target = Self {
             base: base.clone(),
-            server: Server::new(),
             host,
             prefix: base.path().trim_end_matches('/').to_owned(),
             calls: Box::default(),
@@ -64,6 +61,13 @@ impl Target {
         Ok(target)
     }
 
+    /// Whether both lead to the same server, whatever the key.
+    #[must_use]
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        (&self.base.scheme(), &self.host, &self.prefix)
+            == (&other.base.scheme(), &other.host, &other.prefix)
+    }
+
     /// The request target of one inference call.
     pub(super) fn call(&self, api: Api) -> Uri {
         self.calls[api as usize].clone()
@@ -77,11 +81,6 @@ impl Target {
     /// Where to connect to.
     pub(super) fn base(&self) -> &Uri {
         &self.base
-    }
-
-    /// Whose connections can be used.
-    pub(super) fn server(&self) -> Server {
-        self.server
     }
 
     /// The server's own name: it refuses others.

@@ -63,7 +63,7 @@ impl Usage {
         match store.token_counts().await {
             Ok(rows) => {
                 for row in rows {
-                    let Ok(model) = ModelName::parse(&row.model) else {
+                    let Ok(model) = ModelName::parse_any(&row.model) else {
                         continue;
                     };
                     let total = u64::try_from(row.total_tokens).unwrap_or_default();

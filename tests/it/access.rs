@@ -282,7 +282,7 @@ async fn tokens_of_a_model_have_a_limit_of_their_own() {
     herd.finish().await;
 }
 
-/// A herd whose servers have two models, and answers that take as long as the test wants.
+/// A fleet whose servers have two models, and answers that take as long as the test wants.
 async fn two_models() -> Herd {
     Plan::servers(1)
         .each(|server| {

@@ -107,6 +107,40 @@ async fn a_body_that_is_too_large_gets_413_announced_or_not() {
         answer.contains("invalid_request_error") || answer.contains("api_error"),
         "{answer}"
     );
+    // Each is counted, though nothing is known of it but its path.
+    let metrics = herd.get("/metrics").await;
+    for path in ["/api/generate", "/v1/completions"] {
+        let line = format!(
+            "herdsman_requests_total{{endpoint=\"\",model=\"\",path=\"{path}\",status=\"413\"}} 1"
+        );
+        assert!(metrics.text().contains(&line), "{}", metrics.text());
+    }
+    herd.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_inside_its_body_is_counted_as_one() {
+    use tokio::io::AsyncWriteExt;
+    let herd = Plan::servers(1).start().await;
+    let mut client = tokio::net::TcpStream::connect(herd.app.addr())
+        .await
+        .unwrap();
+    let begun = b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"mod";
+    client.write_all(begun).await.unwrap();
+    drop(client);
+    let line = "herdsman_requests_total{endpoint=\"\",model=\"\",path=\"/api/chat\",status=";
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    loop {
+        let metrics = herd.get("/metrics").await;
+        if let Some(at) = metrics.text().find(line) {
+            let status = &metrics.text()[at + line.len()..][..5];
+            // Which of the two ends is noticed first is the system's to say.
+            assert!(["\"499\"", "\"400\""].contains(&status), "{status}");
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", metrics.text());
+        tokio::task::yield_now().await;
+    }
     herd.finish().await;
 }
 

@@ -1,4 +1,4 @@
-//! What the herd has and runs, from the caches.
+//! What the fleet has and runs, from the caches.
 
 use std::time::Duration;
 

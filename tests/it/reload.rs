@@ -97,6 +97,25 @@ impl Router {
     }
 }
 
+impl Router {
+    /// A whole answer, as text.
+    async fn ask(&self, path: &str, body: Value) -> (u16, String) {
+        let request = http::Request::post(format!("{}{path}", self.address))
+            .body(http_body_util::Full::new(bytes::Bytes::from(
+                body.to_string(),
+            )))
+            .unwrap();
+        let client =
+            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+                .build_http::<http_body_util::Full<bytes::Bytes>>();
+        let answer = client.request(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await;
+        let body = body.expect("a whole body").to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
 impl Drop for Router {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -113,6 +132,95 @@ fn write(dir: &TempDir, server: &str, output: f64, admin_key: &str, more: &str) 
     );
     std::fs::write(&path, text).unwrap();
     path
+}
+
+/// `gpu-0` is always there; the others come and go, with other weights each time.
+fn write_servers(dir: &TempDir, servers: &[Simulator], round: usize) {
+    let mut text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"{}\"\n[fleet]\nprobe_interval = \"100ms\"\n",
+        dir.path().join("data").display()
+    );
+    for (i, server) in servers.iter().enumerate() {
+        if i == 0 || (round >> (i - 1)) & 1 == 0 {
+            let weight = 1 + (round + i) % 5;
+            let slots = 2 + round % 3;
+            text += &format!(
+                "[[endpoint]]\nname = \"gpu-{i}\"\nurl = \"{}\"\nweight = {weight}\nslots = {slots}\n",
+                server.url()
+            );
+        }
+    }
+    std::fs::write(dir.path().join("config.toml"), text).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_of_the_file_come_and_go_under_load_and_no_request_fails() {
+    const ROUNDS: usize = 32;
+    let mut servers = Vec::new();
+    for _ in 0..5 {
+        let server = Simulator::start(Config {
+            models: vec![Model::named("llama3.2")],
+            parallel: 64,
+            decode_interval: Duration::from_millis(1),
+            default_predict: 6,
+            ..Config::default()
+        });
+        servers.push(server.await.unwrap());
+    }
+    let dir = TempDir::new().unwrap();
+    write_servers(&dir, &servers, 0);
+    let router = Router::start(&dir.path().join("config.toml"));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let answered = std::sync::atomic::AtomicUsize::new(0);
+    let client = async |streamed: bool| {
+        use std::sync::atomic::Ordering::Relaxed;
+        while !stop.load(Relaxed) {
+            let body = json!({"model": "llama3.2", "stream": streamed, "prompt": "hi"});
+            let (status, text) = router.ask("/api/generate", body).await;
+            assert_eq!(status, 200, "{text}");
+            assert!(text.contains("\"done\":true"), "{text}");
+            answered.fetch_add(1, Relaxed);
+        }
+    };
+    let clients = futures_util::future::join_all((0..64).map(|i| client(i % 2 == 0)));
+    let reloads = async {
+        use std::sync::atomic::Ordering::Relaxed;
+        for round in 1..=ROUNDS {
+            write_servers(&dir, &servers, round);
+            router.hang_up();
+            tokio::task::block_in_place(|| router.says("configuration reloaded"));
+            let enough = answered.load(Relaxed) + 16;
+            crate::support::eventually("requests are answered between two reloads", || {
+                answered.load(Relaxed) >= enough
+            })
+            .await;
+        }
+        stop.store(true, Relaxed);
+    };
+    tokio::join!(clients, reloads);
+    // The last round has all of them.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let health = router
+            .call(http::Method::GET, "/health", "", Value::Null)
+            .await
+            .1;
+        let endpoints: Vec<_> = health["endpoints"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect();
+        if endpoints == ["gpu-0", "gpu-1", "gpu-2", "gpu-3", "gpu-4"] {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{health}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(router);
+    for server in servers {
+        server.stop().await;
+    }
 }
 
 /// What four tokens cost now, once it is in the database.

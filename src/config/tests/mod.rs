@@ -236,10 +236,6 @@ durability = "redis"
     let told = complaints(file, &[], &[]);
     assert!(!told.contains("hunter2"), "{told}");
     assert_snapshot!(told, @r#"
-    config.toml:4:1: endpoint.0.kind: "openai" is not available in this version
-      |
-    4 | kind = "openai"
-      | ^^^^^^^^^^^^^^^
     config.toml:8:1: endpoint.1.kind: "llama-server" is not available in this version
       |
     8 | kind = "llama-server"

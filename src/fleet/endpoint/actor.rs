@@ -1,141 +1,156 @@
-//! The shell around the endpoint's state: one line per message, effects, timers.
+//! The endpoint's actor: asks the server, gives slots, and writes the cells as the state decides.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio::time::Instant;
 
-use super::message::{Message, Probe};
-use super::probe::{self, Answer};
-use super::report::Report;
+use super::message::Message;
+use super::probe;
 use super::state::{Effects, Intervals, State};
 use super::{Endpoint, Refusal};
+use crate::backend::{Answer, Probe};
 use crate::fleet::lease::Lease;
 use crate::fleet::registry;
 use crate::fleet::seat::Seat;
 use crate::fleet::waiting::Lines;
-use crate::upstream::Client;
+use crate::supervision::{Actor, Context, Reply};
+use crate::upstream::{Client, Failure};
 
 /// What was asked so lately need not be asked again.
 const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Everything an endpoint's actor needs to live, and to live again.
+/// What every incarnation of an endpoint's actor begins with.
 #[derive(Clone, Debug)]
 pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) endpoint: Arc<Endpoint>,
-    pub(in crate::fleet) report: Report,
     pub(in crate::fleet) intervals: Intervals,
     pub(in crate::fleet) client: Client,
     pub(in crate::fleet) registry: registry::Handle,
     pub(in crate::fleet) lines: Arc<Lines>,
-    pub(in crate::fleet) tracker: TaskTracker,
 }
 
-/// Dies with the actor, also when that is killed.
-type Task = AbortOnDropHandle<()>;
+/// Its timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fleet) enum Timer {
+    /// Ask this now.
+    Probe(Probe),
+    /// Some model may have been failing for long enough to be tried again.
+    Reconsider,
+    /// Close connections that have been idle for too long.
+    Sweep,
+}
 
-pub(in crate::fleet) struct EndpointActor;
-
-pub(in crate::fleet) struct Shell {
+pub(in crate::fleet) struct EndpointActor {
     setup: Setup,
     state: State,
-    /// One timer per probe; a new one replaces the old.
-    timers: [Option<Task>; Probe::ALL.len()],
-    /// One question per probe at a time.
-    asking: [Option<Task>; Probe::ALL.len()],
+    /// The number of the question that is out, one per probe at a time.
+    asking: [Option<u64>; Probe::ALL.len()],
     asked: [Option<Instant>; Probe::ALL.len()],
-    reconsider: Option<Task>,
+    questions: u64,
 }
 
 impl Actor for EndpointActor {
-    type Msg = Message;
-    type State = Shell;
-    type Arguments = Setup;
+    type Message = Message;
+    type Timer = Timer;
+    type Setup = Setup;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        setup: Setup,
-    ) -> Result<Shell, ActorProcessingErr> {
-        let endpoint = Arc::clone(&setup.endpoint);
-        // First of all: what is sent from here on is heard.
-        endpoint.attach(myself.clone());
+    fn start(setup: Setup, context: &mut Context<Self>) -> Self {
+        let endpoint = &setup.endpoint;
         let loading = endpoint.loading();
-        let loading = endpoint
-            .seats()
-            .into_iter()
-            .find(|seat| seat.serial() == loading);
-        let state = State::new(setup.report.clone(), loading, Instant::now());
-        for seat in endpoint.seats() {
+        let seats = endpoint.seats();
+        let loading = seats.iter().find(|seat| seat.serial() == loading).cloned();
+        let loads = endpoint.settings().backend.loads_models();
+        let report = endpoint.report().as_ref().clone();
+        let state = State::new(report, loads, loading, context.now());
+        for seat in seats {
             seat.set_failing(false);
-            seat.set_open(state.is_open(&seat));
         }
         endpoint.set_up(state.is_up());
         endpoint.set_loading(state.loading());
-        let mut shell = Shell {
+        let mut actor = Self {
             setup,
             state,
-            timers: Default::default(),
             asking: Default::default(),
             asked: Default::default(),
-            reconsider: None,
+            questions: 0,
         };
+        actor.open_seats();
         for probe in Probe::ALL {
-            shell.ask(probe, &myself);
+            actor.ask(probe, context);
         }
         // What a dead predecessor did not pass on: slots may be free.
-        shell.setup.lines.freed();
-        Ok(shell)
+        actor.setup.lines.freed();
+        actor.sweep(context);
+        actor.freed();
+        // What a predecessor, of this actor or of the registry, may not have passed on.
+        actor.report();
+        actor
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<Message>,
-        message: Message,
-        shell: &mut Shell,
-    ) -> Result<(), ActorProcessingErr> {
-        let now = Instant::now();
+    fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         match message {
-            Message::Acquire { seat, reply } => shell.acquire(&seat, reply, &myself),
+            Message::Acquire { seat, reply } => self.acquire(&seat, reply, context),
             Message::Answered { seat } => {
-                let effects = shell.state.answered(&seat, now);
-                shell.apply(effects, &myself);
-                seat.set_open(shell.state.is_open(&seat));
+                let effects = self.state.answered(&seat, context.now());
+                self.apply(effects, context);
+                self.open(&seat);
             }
             Message::Released { seat, outcome } => {
-                let effects = shell.state.released(&seat, outcome, now);
-                shell.apply(effects, &myself);
-                seat.set_open(shell.state.is_open(&seat));
+                let effects = self.state.released(&seat, outcome, context.now());
+                self.apply(effects, context);
+                self.open(&seat);
             }
-            Message::Due(probe) => shell.ask(probe, &myself),
-            Message::Doubted(probe) => shell.doubted(probe, now, &myself),
+            Message::Doubted(probe) => self.doubted(probe, context),
             Message::Probed {
                 probe,
+                question,
                 asked,
                 answer,
-            } => shell.probed(probe, asked, answer, &myself),
-            Message::Reconsider => shell.reconsider(now, &myself),
+            } => {
+                if self.asking[probe as usize] == Some(question) {
+                    self.probed(probe, asked, answer, context);
+                }
+            }
+            Message::Drain => {
+                self.open_seats();
+                self.freed();
+                self.setup.lines.freed();
+            }
+            Message::Outdated => {
+                for probe in [Probe::Alive, Probe::Models] {
+                    self.asking[probe as usize] = None;
+                    self.ask(probe, context);
+                }
+            }
+            Message::Freed => self.freed(),
         }
-        Ok(())
+    }
+
+    fn due(&mut self, timer: Timer, context: &mut Context<Self>) {
+        match timer {
+            Timer::Probe(probe) => self.ask(probe, context),
+            Timer::Reconsider => self.reconsider(context),
+            Timer::Sweep => self.sweep(context),
+        }
     }
 }
 
-// === impl Shell ===
-
-impl Shell {
+impl EndpointActor {
     fn acquire(
         &mut self,
         seat: &Arc<Seat>,
-        reply: oneshot::Sender<Result<Lease, Refusal>>,
-        myself: &ActorRef<Message>,
+        reply: Reply<Result<Lease, Refusal>>,
+        context: &mut Context<Self>,
     ) {
         if reply.is_closed() {
             return;
         }
-        let (decision, effects) = self.state.acquire(seat, Instant::now());
+        if self.setup.endpoint.is_draining() {
+            drop(reply.send(Err(Refusal::Draining)));
+            return;
+        }
+        let (decision, effects) = self.state.acquire(seat, context.now());
         let lease = decision.map(|(grant, slot)| {
             let (endpoint, lines) = (
                 Arc::clone(&self.setup.endpoint),
@@ -143,35 +158,66 @@ impl Shell {
             );
             Lease::new(endpoint, slot, lines, grant.cold, grant.watched)
         });
-        self.apply(effects, myself);
-        seat.set_open(self.state.is_open(seat));
+        self.apply(effects, context);
+        self.open(seat);
         // If the client has left, the lease drops here and its slot is free again.
         drop(reply.send(lease));
     }
 
-    fn probed(&mut self, probe: Probe, asked: Instant, answer: Answer, myself: &ActorRef<Message>) {
-        self.asking[probe as usize] = None;
-        if let Answer::Nothing(failure) = &answer {
-            tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
-        }
-        let effects = self.state.probed(answer, probe, asked, Instant::now());
-        let next = self.state.next(probe, &self.setup.intervals);
-        self.apply(effects, myself);
-        if let Some(pause) = next {
-            self.schedule(probe, pause, myself);
+    /// Requests may take slots of an open seat without asking; of a draining server nobody may.
+    fn open(&self, seat: &Seat) {
+        seat.set_open(!self.setup.endpoint.is_draining() && self.state.is_open(seat));
+    }
+
+    fn open_seats(&self) {
+        for seat in self.setup.endpoint.seats() {
+            self.open(&seat);
         }
     }
 
-    fn reconsider(&mut self, now: Instant, myself: &ActorRef<Message>) {
-        for model in self.state.doubtful() {
-            let failing = self.state.is_failing(&model, now);
-            self.setup.endpoint.seat(&model).set_failing(failing);
+    /// A draining server is drained when its last lease has ended.
+    fn freed(&self) {
+        let endpoint = &self.setup.endpoint;
+        if endpoint.is_draining() && endpoint.total_in_flight() == 0 {
+            self.setup.registry.drained(endpoint.id());
         }
-        self.arm(now, myself);
+    }
+
+    fn sweep(&mut self, context: &mut Context<Self>) {
+        context.arm(Timer::Sweep, self.setup.endpoint.sweep());
+    }
+
+    fn probed(
+        &mut self,
+        probe: Probe,
+        asked: Instant,
+        answer: Result<Answer, Failure>,
+        context: &mut Context<Self>,
+    ) {
+        self.asking[probe as usize] = None;
+        if let Err(failure) = &answer {
+            tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
+        }
+        let effects = self.state.probed(answer, probe, asked, context.now());
+        let next = self.state.next(probe, &self.setup.intervals);
+        self.apply(effects, context);
+        if let Some(pause) = next {
+            schedule(probe, pause, context);
+        }
+    }
+
+    fn reconsider(&mut self, context: &mut Context<Self>) {
+        let now = context.now();
+        for seat in self.setup.endpoint.seats() {
+            if self.state.is_doubtful(seat.model()) {
+                seat.set_failing(self.state.is_failing(seat.model(), now));
+            }
+        }
+        self.arm(context);
         self.setup.lines.freed();
     }
 
-    fn apply(&mut self, effects: Effects, myself: &ActorRef<Message>) {
+    fn apply(&mut self, effects: Effects, context: &mut Context<Self>) {
         if effects.changed {
             let endpoint = &self.setup.endpoint;
             let report = self.state.report();
@@ -184,79 +230,73 @@ impl Shell {
             }
             endpoint.set_loading(self.state.loading());
             // Before the view says that a model is loaded: who reads that shall find its seat open.
-            for seat in endpoint.seats() {
-                seat.set_open(self.state.is_open(&seat));
-            }
-            self.setup.registry.reported(endpoint.id(), report.clone());
+            self.open_seats();
+            self.report();
         }
         for probe in effects.ask {
             // What is being asked already will be answered; a second question adds load only.
             if probe == Probe::Alive && !self.state.is_up() {
-                let pause = self
-                    .state
-                    .next(probe, &self.setup.intervals)
-                    .unwrap_or_default();
-                self.schedule(probe, pause, myself);
+                let pause = self.state.next(probe, &self.setup.intervals);
+                schedule(probe, pause.unwrap_or_default(), context);
             } else {
-                self.ask(probe, myself);
+                self.ask(probe, context);
             }
         }
         if effects.reconsider {
-            self.arm(Instant::now(), myself);
+            self.arm(context);
         }
     }
 
+    fn report(&self) {
+        let (endpoint, report) = (&self.setup.endpoint, self.state.report());
+        endpoint.set_report(report);
+        self.setup.registry.reported(endpoint.id(), report.clone());
+    }
+
     /// One timer for all failing models, set for the next of them.
-    fn arm(&mut self, now: Instant, myself: &ActorRef<Message>) {
-        self.reconsider = None;
-        if let Some(at) = self.state.next_trial(now) {
-            let myself = myself.clone();
-            let timer = self.setup.tracker.spawn(async move {
-                tokio::time::sleep_until(at).await;
-                let _ = myself.cast(Message::Reconsider);
-            });
-            self.reconsider = Some(Task::new(timer));
+    fn arm(&mut self, context: &mut Context<Self>) {
+        let now = context.now();
+        match self.state.next_trial(now) {
+            Some(at) => context.arm(Timer::Reconsider, at.saturating_duration_since(now)),
+            None => context.disarm(Timer::Reconsider),
         }
     }
 
     /// Clients can raise doubts at any rate; servers are not asked at any rate.
-    fn doubted(&mut self, probe: Probe, now: Instant, myself: &ActorRef<Message>) {
-        let asked = self.asked[probe as usize];
+    fn doubted(&mut self, probe: Probe, context: &mut Context<Self>) {
+        let (asked, now) = (self.asked[probe as usize], context.now());
         if asked.is_none_or(|asked| now.saturating_duration_since(asked) >= DOUBT_PAUSE) {
-            self.ask(probe, myself);
+            self.ask(probe, context);
         }
     }
 
-    fn ask(&mut self, probe: Probe, myself: &ActorRef<Message>) {
+    fn ask(&mut self, probe: Probe, context: &mut Context<Self>) {
         if self.asking[probe as usize].is_some() {
             return;
         }
-        self.asked[probe as usize] = Some(Instant::now());
-        let (client, endpoint, myself) = (
-            self.setup.client.clone(),
-            Arc::clone(&self.setup.endpoint),
-            myself.clone(),
-        );
-        let question = self.setup.tracker.spawn(async move {
-            let asked = Instant::now();
-            let answer = probe::ask(&client, endpoint.target(), probe).await;
-            let _ = myself.cast(Message::Probed {
+        let endpoint = Arc::clone(&self.setup.endpoint);
+        let Some(plan) = endpoint.settings().backend.plan(probe) else {
+            return;
+        };
+        let (question, asked) = (self.questions, context.now());
+        self.questions += 1;
+        self.asking[probe as usize] = Some(question);
+        self.asked[probe as usize] = Some(asked);
+        let client = self.setup.client.clone();
+        context.spawn(async move {
+            let answer = probe::ask(&client, &endpoint, probe, plan).await;
+            Message::Probed {
                 probe,
+                question,
                 asked,
                 answer,
-            });
+            }
         });
-        self.asking[probe as usize] = Some(Task::new(question));
     }
+}
 
-    /// Timers are spread by up to a tenth, so that a herd is not asked in one breath.
-    fn schedule(&mut self, probe: Probe, pause: Duration, myself: &ActorRef<Message>) {
-        let pause = pause.mul_f64(1.0 - 0.1 * fastrand::f64());
-        let myself = myself.clone();
-        let timer = self.setup.tracker.spawn(async move {
-            sleep(pause).await;
-            let _ = myself.cast(Message::Due(probe));
-        });
-        self.timers[probe as usize] = Some(Task::new(timer));
-    }
+/// Timers are spread by up to a tenth, so that not all servers are asked at once.
+fn schedule(probe: Probe, pause: Duration, context: &mut Context<EndpointActor>) {
+    let pause = pause.mul_f64(1.0 - 0.1 * context.dice());
+    context.arm(Timer::Probe(probe), pause);
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::report::Evidence;
+use crate::backend::Fault;
 use crate::domain::ModelName;
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -24,15 +26,18 @@ pub(super) struct Breakers {
 struct Record {
     failures: u32,
     until: Instant,
+    fault: Fault,
 }
 
 impl Breakers {
     /// Counts a failure; returns when the model may be tried again.
-    pub(super) fn failed(&mut self, model: &ModelName, now: Instant) -> Instant {
+    pub(super) fn failed(&mut self, model: &ModelName, fault: Fault, now: Instant) -> Instant {
         let record = self.models.entry(model.clone()).or_insert(Record {
             failures: 0,
             until: now,
+            fault,
         });
+        record.fault = fault;
         // Requests that were already running when it tripped say nothing new.
         if record.failures == 0 || now >= record.until {
             let pause = FIRST
@@ -70,9 +75,17 @@ impl Breakers {
             .min()
     }
 
-    /// Every model with a record.
-    pub(super) fn models(&self) -> impl Iterator<Item = &ModelName> {
-        self.models.keys()
+    /// The records, for whoever shows them.
+    pub(super) fn evidence(&self) -> Vec<Evidence> {
+        let evidence = |(model, record): (&ModelName, &Record)| Evidence {
+            model: model.clone(),
+            fault: record.fault,
+            failures: record.failures,
+            until: record.until,
+        };
+        let mut all: Vec<_> = self.models.iter().map(evidence).collect();
+        all.sort_unstable_by(|a, b| a.model.cmp(&b.model));
+        all
     }
 }
 
@@ -90,7 +103,7 @@ mod tests {
         let mut breakers = Breakers::default();
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            let until = breakers.failed(&model(), now);
+            let until = breakers.failed(&model(), Fault::Status, now);
             assert!(breakers.is_open(&model(), now));
             pauses.push((until - now).as_secs());
             now = until;
@@ -105,7 +118,7 @@ mod tests {
     fn failures_of_requests_already_running_count_once() {
         let now = Instant::now();
         let mut breakers = Breakers::default();
-        let first = breakers.failed(&model(), now);
-        assert_eq!(breakers.failed(&model(), now), first);
+        let first = breakers.failed(&model(), Fault::Status, now);
+        assert_eq!(breakers.failed(&model(), Fault::Status, now), first);
     }
 }

@@ -2,26 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Refusal;
-use super::probe::Answer;
+use crate::backend::{Answer, Probe};
 use crate::fleet::lease::{Lease, Outcome};
 use crate::fleet::seat::Seat;
-
-/// A question a server is asked regularly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// `HEAD /`: is it there? It takes no lock on the server, so it is quick even on a busy one.
-    Alive,
-    /// `GET /api/ps`: what is loaded? May be slow on a healthy server.
-    Loaded,
-    /// `GET /api/tags`: what does it have? May be slow too.
-    Models,
-    /// `GET /api/version`.
-    Version,
-}
+use crate::supervision::Reply;
+use crate::upstream::Failure;
 
 /// The mailbox of an endpoint.
 #[derive(Debug)]
@@ -31,7 +19,7 @@ pub enum Message {
         /// The model's seat.
         seat: Arc<Seat>,
         /// Where the lease goes; if the client has left meanwhile, the lease drops on the way.
-        reply: oneshot::Sender<Result<Lease, Refusal>>,
+        reply: Reply<Result<Lease, Refusal>>,
     },
     /// From a watched lease: its answer has begun.
     Answered {
@@ -45,19 +33,23 @@ pub enum Message {
         /// How it went.
         outcome: Outcome,
     },
-    /// From a timer: ask this now.
-    Due(Probe),
     /// From whoever has reason to doubt what is known: ask this, unless it was asked just now.
     Doubted(Probe),
     /// From the probe's task: the answer.
     Probed {
         /// What was asked.
         probe: Probe,
+        /// Which question of that probe.
+        question: u64,
         /// When it was asked: what happened since is newer than the answer.
         asked: Instant,
         /// What came back.
-        answer: Answer,
+        answer: Result<Answer, Failure>,
     },
-    /// From a timer: some model may have been failing for long enough to be tried again.
-    Reconsider,
+    /// From the registry: the server begins or ceases to drain.
+    Drain,
+    /// From the registry: what was asked with the former key, or of the former list, is no answer.
+    Outdated,
+    /// From a lease that ended while the server drains.
+    Freed,
 }

@@ -1,4 +1,4 @@
-//! One server of the herd.
+//! One server of the fleet.
 //!
 //! Owns everything that is known and decided about one server: whether it is up, what it lists,
 //! what it has loaded, which of its models fail, and who gets its slots. The [`Endpoint`] is the
@@ -18,59 +18,50 @@ mod report;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use http::HeaderValue;
-use ractor::ActorRef;
-use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use actor::{EndpointActor, Setup};
 use message::Message;
-pub use message::Probe;
-pub use report::{Phase, Report};
+pub use report::{Evidence, Phase, Report};
 pub use state::Intervals;
 
+use super::desired::{EndpointId, Settings, Spec};
 use super::lease::{Lease, Outcome};
 use super::seat::{Seat, count};
 use super::waiting::Lines;
+use crate::backend::Probe;
 use crate::domain::ModelName;
-use crate::supervision::Slot;
-use crate::upstream::Target;
-
-/// What the configuration says about one server.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Its place in the configuration.
-    pub id: usize,
-    /// Its name, unique in the herd.
-    pub name: Arc<str>,
-    /// Its address as configured, for people.
-    pub url: Arc<str>,
-    /// Its address, for requests.
-    pub target: Target,
-    /// Its share of the work.
-    pub weight: f64,
-    /// Its tier; lower is used first.
-    pub priority: i32,
-    /// Concurrent requests per model.
-    pub slots: u32,
-}
+use crate::supervision::Mailbox;
+use crate::upstream::{Client, Connections, Remote};
 
 /// One server, as the rest of the program sees it.
 #[derive(Debug)]
 pub struct Endpoint {
-    identity: Identity,
+    id: EndpointId,
+    url: Arc<str>,
+    settings: ArcSwap<Settings>,
+    connections: Arc<Connections>,
+    /// A connection that only probes use.
+    probing: Arc<Connections>,
     header: Option<HeaderValue>,
     up: AtomicBool,
+    /// Takes nothing new, and is removed when its streams have ended.
+    draining: AtomicBool,
     /// Serial of the seat whose model is being loaded; 0 when none is.
     loading: AtomicU64,
     taken: Arc<()>,
     seats: DashMap<ModelName, Arc<Seat>>,
     alive: ArcSwap<CancellationToken>,
-    mailbox: Slot<Message>,
+    /// What its actor reported last, for the actor's successor.
+    report: ArcSwap<Report>,
+    mailbox: Mailbox<Message>,
 }
 
 /// Why an endpoint did not give a slot.
@@ -84,34 +75,43 @@ pub enum Refusal {
     Loading,
     /// Its actor is being restarted.
     Restarting,
+    /// It takes nothing new any more.
+    Draining,
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    pub(super) fn new(identity: Identity) -> Self {
+    pub(super) fn new(spec: &Spec, client: &Client, now: Instant) -> Self {
+        let limit = spec.settings.backend.idle_limit();
         Self {
-            header: HeaderValue::from_str(&identity.name).ok(),
-            identity,
+            id: EndpointId::next(&spec.name),
+            url: Arc::clone(&spec.url),
+            settings: ArcSwap::from_pointee(spec.settings.clone()),
+            connections: client.connections(limit),
+            probing: client.connections(limit),
+            header: HeaderValue::from_str(&spec.name).ok(),
             up: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             loading: AtomicU64::new(0),
             taken: Arc::new(()),
             seats: DashMap::new(),
             alive: ArcSwap::from_pointee(CancellationToken::new()),
-            mailbox: Slot::empty(),
+            report: ArcSwap::from_pointee(Report::unknown(now)),
+            mailbox: Mailbox::new(),
         }
     }
 
-    /// Its place in the configuration.
+    /// Which server it is.
     #[must_use]
-    pub fn id(&self) -> usize {
-        self.identity.id
+    pub fn id(&self) -> &EndpointId {
+        &self.id
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
-        &self.identity.name
+        &self.id.name
     }
 
     /// Its name as answers carry it, if a header can.
@@ -122,26 +122,48 @@ impl Endpoint {
 
     /// Its address as configured.
     #[must_use]
-    pub fn url(&self) -> &str {
-        &self.identity.url
+    pub fn url(&self) -> &Arc<str> {
+        &self.url
     }
 
-    /// Its address, for requests.
+    /// What is wanted of it now.
     #[must_use]
-    pub fn target(&self) -> &Target {
-        &self.identity.target
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
-    /// Its share of the work.
-    #[must_use]
-    pub fn weight(&self) -> f64 {
-        self.identity.weight
+    /// True when this is the server that is wanted, whatever its settings.
+    pub(super) fn is(&self, spec: &Spec) -> bool {
+        spec.is_of(&self.id.name, &self.settings.load())
     }
 
-    /// Its tier.
+    /// Where requests go.
     #[must_use]
-    pub fn priority(&self) -> i32 {
-        self.identity.priority
+    pub fn remote(&self, settings: &Settings) -> Remote {
+        Remote {
+            target: Arc::clone(&settings.target),
+            connections: Arc::clone(&self.connections),
+        }
+    }
+
+    /// Connections for requests that are idle now.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.connections.idle()
+    }
+
+    /// Where probes go.
+    fn probed_at(&self) -> Remote {
+        Remote {
+            target: Arc::clone(&self.settings.load().target),
+            connections: Arc::clone(&self.probing),
+        }
+    }
+
+    /// True once nothing new may be sent there.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// True while it answers.
@@ -172,15 +194,16 @@ impl Endpoint {
             .collect()
     }
 
-    /// The seat of a model, made on first sight.
-    pub(super) fn seat(&self, model: &ModelName) -> Arc<Seat> {
+    /// The seat of a model, made on first sight. Asked by the registry alone.
+    pub(super) fn seat(&self, model: &ModelName, spelling: &str) -> Arc<Seat> {
         if let Some(seat) = self.seats.get(model) {
+            seat.set_spelling(spelling);
             return Arc::clone(&seat);
         }
-        let seat = self
-            .seats
-            .entry(model.clone())
-            .or_insert_with(|| Arc::new(Seat::new(model.clone(), self.identity.slots)));
+        let seat = self.seats.entry(model.clone()).or_insert_with(|| {
+            let slots = self.settings.load().slots;
+            Arc::new(Seat::new(model.clone(), spelling, slots))
+        });
         Arc::clone(&seat)
     }
 
@@ -195,13 +218,17 @@ impl Endpoint {
     ) -> Result<Lease, Refusal> {
         if let Some(slot) = seat.take_if_open() {
             let (endpoint, lines) = (Arc::clone(self), Arc::clone(lines));
-            return Ok(Lease::new(endpoint, slot, lines, false, false));
+            let lease = Lease::new(endpoint, slot, lines, false, false);
+            // Pairs with the fence of a server that begins to drain: either that finds this lease,
+            // or this finds it draining. A server is removed when its last lease has ended.
+            fence(Ordering::SeqCst);
+            return match self.is_draining() {
+                false => Ok(lease),
+                true => Err(Refusal::Draining),
+            };
         }
-        let (reply, granted) = oneshot::channel();
-        self.tell(Message::Acquire {
-            seat: Arc::clone(seat),
-            reply,
-        });
+        let seat = Arc::clone(seat);
+        let granted = self.mailbox.call(|reply| Message::Acquire { seat, reply });
         granted.await.unwrap_or(Err(Refusal::Restarting))
     }
 
@@ -212,9 +239,17 @@ impl Endpoint {
 
     /// Kills the actor as a panic would; the registry restarts it. For fault drills.
     pub fn kill_actor(&self) {
-        if let Some(actor) = self.mailbox.occupant() {
-            actor.kill();
-        }
+        self.mailbox.kill();
+    }
+
+    /// The way to its actor.
+    pub(super) fn mailbox(&self) -> &Mailbox<Message> {
+        &self.mailbox
+    }
+
+    /// What its actor reported last.
+    pub(super) fn report(&self) -> Arc<Report> {
+        self.report.load_full()
     }
 
     pub(super) fn answered(&self, seat: &Arc<Seat>) {
@@ -241,16 +276,58 @@ impl Endpoint {
         Arc::clone(&self.taken)
     }
 
-    pub(super) fn attach(&self, actor: ActorRef<Message>) {
-        self.mailbox.occupy(actor);
-    }
-
     /// A message to a dead actor is dropped, and with it any reply port: the asker sees that.
     fn tell(&self, message: Message) {
         self.mailbox.cast(message);
     }
 
-    // The cells, written by the actor alone.
+    /// From a lease that ended while the server drains.
+    pub(super) fn freed(&self) {
+        self.tell(Message::Freed);
+    }
+
+    // Written by the registry alone.
+
+    /// Takes over what is wanted now; says whether anything is different.
+    pub(super) fn configure(&self, wanted: &Settings) -> bool {
+        let former = self.settings.load_full();
+        if *former == *wanted {
+            return false;
+        }
+        self.settings.store(Arc::new(wanted.clone()));
+        for seat in self.seats() {
+            seat.set_slots(wanted.slots);
+        }
+        if former.target != wanted.target || former.backend != wanted.backend {
+            self.tell(Message::Outdated);
+        }
+        true
+    }
+
+    /// Begins or ceases to drain; says whether that is new.
+    pub(super) fn set_draining(&self, draining: bool) -> bool {
+        if self.draining.swap(draining, Ordering::Relaxed) == draining {
+            return false;
+        }
+        // Pairs with the fence of a dropping lease: either the actor finds no lease, or the lease
+        // finds the server draining and says so.
+        fence(Ordering::SeqCst);
+        self.tell(Message::Drain);
+        true
+    }
+
+    // Written by the actor alone.
+
+    /// Closes what has been idle for too long; returns when to look again.
+    fn sweep(&self) -> Duration {
+        self.connections.expire();
+        self.probing.expire();
+        self.connections.limit() / 2
+    }
+
+    fn set_report(&self, report: &Report) {
+        self.report.store(Arc::new(report.clone()));
+    }
 
     fn set_up(&self, up: bool) {
         if up == self.is_up() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::backend::Fault;
 use crate::domain::ModelName;
 use crate::protocol::{ListedModel, RunningModel, Version};
 
@@ -11,11 +12,11 @@ use crate::protocol::{ListedModel, RunningModel, Version};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Never heard from.
-    Unknown,
+    Starting,
     /// Answers.
     Up,
-    /// Does not answer, since then.
-    Down(Instant),
+    /// Does not answer.
+    Down,
 }
 
 /// What everyone may know of a server.
@@ -23,29 +24,58 @@ pub enum Phase {
 pub struct Report {
     /// Whether it answers.
     pub phase: Phase,
+    /// Since when.
+    pub since: Instant,
     /// What it lists, as it said it. `None` until it has said so once.
     pub models: Option<Arc<[ListedModel]>>,
     /// What it had loaded when asked last, as it said it.
     pub running: Arc<[RunningModel]>,
     /// Models that are loaded, or being loaded, by its word or by its answers.
     pub warm: Arc<[ModelName]>,
-    /// Which Ollama it is.
+    /// Which version it is, if its kind says so.
     pub version: Option<Version>,
-    /// Why it does not answer, for people.
+    /// Why it does not answer, or why its models are not known, for people.
     pub trouble: Option<Arc<str>>,
+    /// Which of its models have failed, and not worked since.
+    pub evidence: Arc<[Evidence]>,
+}
+
+/// One model's failures on one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The model.
+    pub model: ModelName,
+    /// How it failed last.
+    pub fault: Fault,
+    /// Failures that each extended the pause.
+    pub failures: u32,
+    /// Until when the model is avoided here.
+    pub until: Instant,
 }
 
 impl Report {
+    /// It has been heard from, with its models or the reason why there are none, or found missing.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        match self.phase {
+            Phase::Starting => false,
+            Phase::Up => self.models.is_some() || self.trouble.is_some(),
+            Phase::Down => true,
+        }
+    }
+
     /// Nothing known yet.
     #[must_use]
-    pub fn unknown() -> Self {
+    pub fn unknown(now: Instant) -> Self {
         Self {
-            phase: Phase::Unknown,
+            phase: Phase::Starting,
+            since: now,
             models: None,
             running: Arc::default(),
             warm: Arc::default(),
             version: None,
             trouble: None,
+            evidence: Arc::default(),
         }
     }
 }

@@ -1,211 +1,179 @@
-//! The shell around the registry's state: the view's writer, the children's keeper.
+//! The registry's actor: writes the view, and adds and removes the actors of servers and lines.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::Handle;
-use super::message::{Child, Message};
+use super::message::Message;
 use super::state::State;
+use crate::domain::ModelName;
 use crate::fleet::RESTARTS;
+use crate::fleet::desired::{Applied, Desired, EndpointId};
 use crate::fleet::endpoint::{self, EndpointActor, Intervals};
 use crate::fleet::view::FleetView;
-use crate::fleet::waiting::{Lines, WaitingActor};
-use crate::supervision::{Restart, Verdict, guardian};
+use crate::fleet::waiting::{Line, Lines, Waiting};
+use crate::supervision::{Actor, Child, ChildGuard, Context, Supervisor};
 use crate::upstream::Client;
 
-/// Everything the registry needs to live, and to live again.
+/// What every incarnation of the registry begins with.
 #[derive(Clone, Debug)]
 pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) view: Arc<ArcSwap<FleetView>>,
     pub(in crate::fleet) version: watch::Sender<u64>,
+    pub(in crate::fleet) removals: watch::Sender<u64>,
     pub(in crate::fleet) intervals: Intervals,
     pub(in crate::fleet) stale_after: Duration,
     pub(in crate::fleet) client: Client,
     pub(in crate::fleet) lines: Arc<Lines>,
     pub(in crate::fleet) handle: Handle,
-    pub(in crate::fleet) tracker: TaskTracker,
 }
 
-impl Setup {
-    /// How the registry is started, every time.
-    pub(in crate::fleet) fn into_child(self) -> guardian::Child {
-        guardian::Child::of("registry", || RegistryActor, self)
-    }
-}
+/// Its one timer: a dead server's models may have to disappear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fleet) struct Expiry;
 
-pub(in crate::fleet) struct RegistryActor;
-
-pub(in crate::fleet) struct Shell {
+pub(in crate::fleet) struct Registry {
     setup: Setup,
     state: State,
-    children: HashMap<ActorId, Child>,
-    restarts: HashMap<Child, Restart>,
+    supervisor: Supervisor,
+    /// The actors of the servers, by generation; one that is dropped is stopped.
+    endpoints: HashMap<u64, ChildGuard>,
+    lines: HashMap<ModelName, ChildGuard>,
+    /// A view is due, behind the reports that are queued already.
     publishing: bool,
-    expiry: Option<AbortOnDropHandle<()>>,
 }
 
-impl Actor for RegistryActor {
-    type Msg = Message;
-    type State = Shell;
-    type Arguments = Setup;
+impl Actor for Registry {
+    type Message = Message;
+    type Timer = Expiry;
+    type Setup = Setup;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        setup: Setup,
-    ) -> Result<Shell, ActorProcessingErr> {
-        setup.handle.attach(myself.clone());
+    fn start(setup: Setup, context: &mut Context<Self>) -> Self {
         let servers = setup.view.load().servers.clone();
-        let lines = setup.lines.all();
-        let mut shell = Shell {
+        let mut registry = Self {
             state: State::new(servers, setup.stale_after),
-            setup,
-            children: HashMap::new(),
-            restarts: HashMap::new(),
+            supervisor: Supervisor::new(RESTARTS, context.tracker().clone()),
+            endpoints: HashMap::new(),
+            lines: HashMap::new(),
             publishing: false,
-            expiry: None,
+            setup,
         };
-        for id in 0..shell.state.servers().len() {
-            shell.spawn(Child::Endpoint(id), &myself);
+        for id in registry.state.ids() {
+            registry.add_endpoint(&id);
         }
-        for line in lines {
-            shell.spawn(Child::Line(line.model().clone()), &myself);
+        for line in registry.setup.lines.all() {
+            registry.add_line(&line);
         }
-        shell.publish(&myself);
-        Ok(shell)
+        registry.publish(context);
+        registry
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<Message>,
-        message: Message,
-        shell: &mut Shell,
-    ) -> Result<(), ActorProcessingErr> {
+    fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         match message {
             Message::Reported { id, report } => {
-                shell.state.reported(id, *report);
-                shell.changed(&myself);
-            }
-            Message::Publish | Message::Expire => shell.publish(&myself),
-            Message::Respawn(child) => shell.spawn(child, &myself),
-            Message::OpenLine { model, reply } => {
-                let is_new = shell.setup.lines.get(&model).is_none();
-                let line = shell.setup.lines.open(&model);
-                if is_new {
-                    shell.spawn(Child::Line(model), &myself);
+                self.state.reported(&id, *report);
+                // One view for all reports that are queued already.
+                if !std::mem::replace(&mut self.publishing, true) {
+                    context.cast(Message::Publish);
                 }
-                let _ = reply.send(line);
             }
+            Message::Apply { desired, reply } => {
+                let applied = self.apply(&desired, context);
+                // Whoever asked may be gone; it is done all the same.
+                drop(reply.send(applied));
+            }
+            Message::Drained(id) => self.drained(&id, context),
+            Message::Publish => self.publish(context),
+            Message::OpenLine { model, reply } => drop(reply.send(self.open_line(&model))),
         }
-        Ok(())
     }
 
-    async fn handle_supervisor_evt(
-        &self,
-        myself: ActorRef<Message>,
-        event: SupervisionEvent,
-        shell: &mut Shell,
-    ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorFailed(who, why) => shell.bury(&who, &why.to_string(), &myself),
-            SupervisionEvent::ActorTerminated(who, _, why) => {
-                shell.bury(&who, why.as_deref().unwrap_or("stopped"), &myself);
-            }
-            _ => {}
-        }
-        Ok(())
+    fn due(&mut self, Expiry: Expiry, context: &mut Context<Self>) {
+        self.publish(context);
     }
 }
 
-// === impl Shell ===
-
-impl Shell {
-    /// One view for all reports that are queued already.
-    fn changed(&mut self, myself: &ActorRef<Message>) {
-        if !std::mem::replace(&mut self.publishing, true) {
-            let _ = myself.cast(Message::Publish);
+impl Registry {
+    fn apply(&mut self, desired: &Desired, context: &mut Context<Self>) -> Applied {
+        let now = context.now();
+        let changes = self.state.apply(desired, &self.setup.client, now);
+        for id in &changes.started {
+            self.add_endpoint(id);
         }
+        self.publish(context);
+        changes.applied
     }
 
-    fn publish(&mut self, myself: &ActorRef<Message>) {
+    /// It may have been wanted again, and used, since it said so.
+    fn drained(&mut self, id: &EndpointId, context: &mut Context<Self>) {
+        if !self.state.remove_drained(id) {
+            return;
+        }
+        tracing::info!(endpoint = %id, "endpoint removed");
+        self.endpoints.remove(&id.generation);
+        self.publish(context);
+        self.setup.removals.send_modify(|removals| *removals += 1);
+    }
+
+    fn publish(&mut self, context: &mut Context<Self>) {
         self.publishing = false;
-        let next = self.state.expire(Instant::now());
+        let now = context.now();
+        let next = self.state.expire(now);
         self.setup.view.store(Arc::new(self.state.view()));
+        if self.state.take_dropped() {
+            self.close_lines();
+        }
         self.setup.version.send_modify(|version| *version += 1);
         // A server that came back, or a load that ended, is room for those who wait.
         self.setup.lines.freed();
-        self.expiry = None;
-        if let Some(at) = next {
-            let myself = myself.clone();
-            let timer = self.setup.tracker.spawn(async move {
-                sleep_until(at).await;
-                let _ = myself.cast(Message::Expire);
-            });
-            self.expiry = Some(AbortOnDropHandle::new(timer));
+        match next {
+            Some(at) => context.arm(Expiry, at.saturating_duration_since(now)),
+            None => context.disarm(Expiry),
         }
     }
 
-    fn spawn(&mut self, child: Child, myself: &ActorRef<Message>) {
-        let supervisor = myself.get_cell();
-        let born = match &child {
-            Child::Endpoint(id) => {
-                let server = &self.state.servers()[*id];
-                let setup = endpoint::Setup {
-                    endpoint: Arc::clone(&server.endpoint),
-                    report: server.report.clone(),
-                    intervals: self.setup.intervals,
-                    client: self.setup.client.clone(),
-                    registry: self.setup.handle.clone(),
-                    lines: Arc::clone(&self.setup.lines),
-                    tracker: self.setup.tracker.clone(),
-                };
-                ractor::ActorRuntime::spawn_linked_instant(None, EndpointActor, setup, supervisor)
-                    .map(|(actor, _)| actor.get_id())
-            }
-            Child::Line(model) => {
-                let line = self.setup.lines.open(model);
-                ractor::ActorRuntime::spawn_linked_instant(None, WaitingActor, line, supervisor)
-                    .map(|(actor, _)| actor.get_id())
-            }
+    fn add_endpoint(&mut self, id: &EndpointId) {
+        let Some(server) = self.state.server(id) else {
+            return;
         };
-        match born {
-            Ok(id) => {
-                self.children.insert(id, child);
-            }
-            Err(error) => self.rest(child, &error.to_string(), myself),
-        }
-    }
-
-    /// A child has died: it lives again after a pause that grows with its failures.
-    fn bury(&mut self, who: &ActorCell, why: &str, myself: &ActorRef<Message>) {
-        if let Some(child) = self.children.remove(&who.get_id()) {
-            self.rest(child, why, myself);
-        }
-    }
-
-    fn rest(&mut self, child: Child, why: &str, myself: &ActorRef<Message>) {
-        let now = Instant::now();
-        let restart = self
-            .restarts
-            .entry(child.clone())
-            .or_insert_with(|| Restart::new(RESTARTS));
-        // A child is never given up: a server is better late than never.
-        let pause = match restart.died(now, fastrand::f64()) {
-            Verdict::After(pause) => pause,
-            Verdict::GiveUp => RESTARTS.within,
+        let setup = endpoint::Setup {
+            endpoint: Arc::clone(&server.endpoint),
+            intervals: self.setup.intervals,
+            client: self.setup.client.clone(),
+            registry: self.setup.handle.clone(),
+            lines: Arc::clone(&self.setup.lines),
         };
-        tracing::error!(?child, why, ?pause, "actor died; restarting it");
-        let myself = myself.clone();
-        self.setup.tracker.spawn(async move {
-            sleep_until(now + pause).await;
-            let _ = myself.cast(Message::Respawn(child));
-        });
+        let name = format!("fleet/endpoint {id}");
+        let child = Child::new::<EndpointActor>(name, server.endpoint.mailbox(), setup);
+        let guard = self.supervisor.add(child);
+        self.endpoints.insert(id.generation, guard);
+    }
+
+    fn open_line(&mut self, model: &ModelName) -> Arc<Line> {
+        let line = self.setup.lines.open(model);
+        if !self.lines.contains_key(model) {
+            self.add_line(&line);
+        }
+        line
+    }
+
+    fn add_line(&mut self, line: &Arc<Line>) {
+        let model = line.model();
+        let name = format!("fleet/waiting {model}");
+        let child = Child::new::<Waiting>(name, line.mailbox(), Arc::clone(line));
+        self.lines.insert(model.clone(), self.supervisor.add(child));
+    }
+
+    /// A model that nobody has any more needs no line.
+    fn close_lines(&mut self) {
+        for line in self.setup.lines.all() {
+            if !self.state.knows(line.model()) && self.setup.lines.close(&line) {
+                self.lines.remove(line.model());
+            }
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::domain::ModelName;
+use crate::fleet::desired::{Applied, Desired, EndpointId};
 use crate::fleet::endpoint::Report;
 use crate::fleet::waiting::Line;
+use crate::supervision::Reply;
 
 /// The mailbox of the registry.
 #[derive(Debug)]
@@ -14,30 +14,26 @@ pub enum Message {
     /// From an endpoint: what is known of it has changed.
     Reported {
         /// Which endpoint.
-        id: usize,
+        id: EndpointId,
         /// All that is known of it.
         report: Box<Report>,
     },
+    /// From whoever decides which servers there are: let there be these.
+    Apply {
+        /// All of them.
+        desired: Desired,
+        /// Told when the view shows it.
+        reply: Reply<Applied>,
+    },
+    /// From an endpoint that drains: its last lease has ended.
+    Drained(EndpointId),
     /// From itself, behind the reports already queued: make a new view.
     Publish,
-    /// From a timer: a dead server's models may have to disappear.
-    Expire,
-    /// From a timer: a dead child's pause is over.
-    Respawn(Child),
     /// From a request that is the first to wait for a model.
     OpenLine {
         /// The model.
         model: ModelName,
         /// Where the line goes.
-        reply: oneshot::Sender<Arc<Line>>,
+        reply: Reply<Arc<Line>>,
     },
-}
-
-/// Whom the registry supervises.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Child {
-    /// The actor of an endpoint, by its place.
-    Endpoint(usize),
-    /// The actor of a model's line.
-    Line(ModelName),
 }

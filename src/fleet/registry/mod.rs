@@ -1,10 +1,12 @@
 //! The one who knows all servers.
 //!
-//! Owns the [`FleetView`](super::FleetView) and is its only writer; supervises the endpoints' and
-//! the lines' actors
-//! and restarts them. It decides nothing about a single server and is asked by no request, except
-//! once per model that has to wait for the first time. Reports that arrive together make one new
-//! view. It fails by being restarted by the fleet's root: the endpoints die with it and start
+//! Owns which servers there are and the [`FleetView`](super::FleetView), and is the only writer of
+//! both; supervises the endpoints' and the lines' actors and restarts them. It decides nothing about
+//! a single server and is asked by no request, except once per model that has to wait for the first
+//! time. Reports that arrive together make one new view.
+//!
+//! A server that is not wanted any more is drained: it is out of the view of models at once, and when
+//! its last lease has ended its actor is stopped and everything that belongs to it is dropped. It fails by being restarted by the fleet's root: the endpoints die with it and start
 //! again from the reports in the last view, while leases and their counts live on.
 
 mod actor;
@@ -13,65 +15,65 @@ mod state;
 
 use std::sync::Arc;
 
-use ractor::ActorRef;
-use tokio::sync::oneshot;
-
-pub(super) use actor::Setup;
+pub(super) use actor::{Registry, Setup};
 use message::Message;
 
+use super::desired::{Applied, Desired, EndpointId};
 use super::endpoint::Report;
 use super::waiting::Line;
 use crate::domain::ModelName;
-use crate::supervision::Slot;
+use crate::supervision::Mailbox;
 
 /// The way to the registry, across its lives.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
-    mailbox: Slot<Message>,
+    mailbox: Mailbox<Message>,
 }
 
 impl Handle {
     pub(super) fn new() -> Self {
         Self {
-            mailbox: Slot::empty(),
+            mailbox: Mailbox::new(),
         }
     }
 
-    pub(super) fn attach(&self, actor: ActorRef<Message>) {
-        self.mailbox.occupy(actor);
+    /// The way to the actor.
+    pub(super) fn mailbox(&self) -> &Mailbox<Message> {
+        &self.mailbox
     }
 
     /// From an endpoint: this is what is known of me now.
-    pub(super) fn reported(&self, id: usize, report: Report) {
+    pub(super) fn reported(&self, id: &EndpointId, report: Report) {
         self.mailbox.cast(Message::Reported {
-            id,
+            id: id.clone(),
             report: Box::new(report),
         });
     }
 
+    /// From an endpoint that drains: my last lease has ended.
+    pub(super) fn drained(&self, id: &EndpointId) {
+        self.mailbox.cast(Message::Drained(id.clone()));
+    }
+
+    /// Lets there be these servers. `None` while the registry is being restarted: then it may or may
+    /// not have heard.
+    pub(super) async fn apply(&self, desired: &Desired) -> Option<Applied> {
+        let desired = desired.clone();
+        self.mailbox
+            .call(|reply| Message::Apply { desired, reply })
+            .await
+    }
+
     /// Makes the line of a model. `None` while the registry is being restarted.
     pub(super) async fn open_line(&self, model: &ModelName) -> Option<Arc<Line>> {
-        let (reply, line) = oneshot::channel();
-        self.mailbox.cast(Message::OpenLine {
-            model: model.clone(),
-            reply,
-        });
-        line.await.ok()
+        let model = model.clone();
+        self.mailbox
+            .call(|reply| Message::OpenLine { model, reply })
+            .await
     }
 
     /// Kills the actor, and with it all it supervises, as a panic would. For fault drills.
     pub(super) fn kill_actor(&self) {
-        if let Some(actor) = self.mailbox.occupant() {
-            actor.kill();
-        }
-    }
-
-    /// Stops it. A parent's death kills its children, which hold nothing that is not known to the
-    /// servers or counted by leases.
-    pub(super) async fn stop(&self) {
-        if let Some(actor) = self.mailbox.occupant() {
-            // An actor that is gone already is stopped.
-            let _ = actor.stop_and_wait(None, None).await;
-        }
+        self.mailbox.kill();
     }
 }

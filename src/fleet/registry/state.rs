@@ -1,4 +1,4 @@
-//! From reports to a view: pure, and only as much work as has changed.
+//! From what is wanted and what is reported to a view: pure, and only as much work as has changed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -7,78 +7,218 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::ModelName;
-use crate::fleet::endpoint::{Phase, Report};
+use crate::fleet::desired::{Applied, Desired, EndpointId, Spec};
+use crate::fleet::endpoint::{Endpoint, Phase, Report};
 use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Models, Server};
 use crate::protocol::{ListedModel, unix_seconds};
 use crate::routing::Tier;
+use crate::upstream::Client;
 
 #[derive(Debug)]
 pub(super) struct State {
-    servers: Box<[Server]>,
-    /// Per server: what it lists, by name.
-    listed: Box<[HashMap<ModelName, ListedModel>]>,
+    /// Those that are wanted, in their order; behind them those that drain.
+    members: Vec<Member>,
     models: Models,
     catalogue: Arc<Catalogue>,
     stale_after: Duration,
     /// Models whose holders have changed since the last view.
     touched: HashSet<ModelName>,
     catalogue_changed: bool,
+    /// A model has lost its last holder since somebody asked.
+    dropped: bool,
+}
+
+/// One server.
+#[derive(Debug)]
+struct Member {
+    server: Server,
+    /// What it is listed with, by name.
+    listed: HashMap<ModelName, ListedModel>,
+    /// Another server has taken over its name, and has not been heard from.
+    superseded: bool,
+}
+
+/// What applying a [`Desired`] asks of the shell.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Servers that need an actor.
+    pub(super) started: Vec<EndpointId>,
+    /// For whoever asked.
+    pub(super) applied: Applied,
 }
 
 impl State {
+    /// Goes on from the servers of a former life.
     pub(super) fn new(servers: Box<[Server]>, stale_after: Duration) -> Self {
-        let listed = servers
-            .iter()
-            .map(|server| by_name(&server.report))
-            .collect::<Box<[_]>>();
-        let touched = listed.iter().flat_map(HashMap::keys).cloned().collect();
+        let mut members: Vec<_> = servers.into_iter().map(Member::new).collect();
+        let mut newest: HashMap<Arc<str>, u64> = HashMap::new();
+        for id in members.iter().filter_map(Member::wanted_id) {
+            let generation = newest.entry(Arc::clone(&id.name)).or_default();
+            *generation = id.generation.max(*generation);
+        }
+        for member in &mut members {
+            let id = member.wanted_id();
+            member.superseded = id.is_some_and(|id| newest.get(&id.name) != Some(&id.generation));
+        }
+        let listed = members.iter().flat_map(|member| member.listed.keys());
         Self {
-            servers,
-            listed,
+            touched: listed.cloned().collect(),
+            members,
             models: Models::default(),
             catalogue: Arc::default(),
             stale_after,
-            touched,
             catalogue_changed: true,
+            dropped: false,
         }
     }
 
-    pub(super) fn servers(&self) -> &[Server] {
-        &self.servers
+    /// Every server there is.
+    pub(super) fn ids(&self) -> Vec<EndpointId> {
+        let ids = self.members.iter().map(|member| member.endpoint().id());
+        ids.cloned().collect()
+    }
+
+    pub(super) fn server(&self, id: &EndpointId) -> Option<&Server> {
+        let member = self.members.iter().find(|member| member.is(id));
+        member.map(|member| &member.server)
+    }
+
+    /// Whether any server that is wanted has, or lately had, the model.
+    pub(super) fn knows(&self, model: &ModelName) -> bool {
+        self.models.contains_key(model)
+    }
+
+    /// Lets there be these servers: new ones are made, others take over their settings, and what is
+    /// not wanted drains. One that drains and is wanted again goes on as it was.
+    pub(super) fn apply(&mut self, desired: &Desired, client: &Client, now: Instant) -> Changes {
+        let mut changes = Changes::default();
+        let mut former = std::mem::take(&mut self.members);
+        for spec in desired.specs() {
+            let known = former.iter().position(|member| member.endpoint().is(spec));
+            let member = match known.map(|at| former.remove(at)) {
+                Some(member) => self.kept(member, spec, &mut changes.applied),
+                None => {
+                    let endpoint = Arc::new(Endpoint::new(spec, client, now));
+                    changes.started.push(endpoint.id().clone());
+                    changes.applied.added.push(Arc::clone(&spec.name));
+                    let report = endpoint.report().as_ref().clone();
+                    Member::new(Server { endpoint, report })
+                }
+            };
+            self.members.push(member);
+        }
+        for mut member in former {
+            let name = Arc::clone(member.endpoint().name());
+            if member.endpoint().is_draining() {
+                self.members.push(member);
+                continue;
+            }
+            if !member.superseded {
+                changes.applied.removed.push(Arc::clone(&name));
+            }
+            // Whoever takes over its name is not known to serve yet.
+            member.superseded = self.members.iter().any(|other| {
+                *other.endpoint().name() == name && !other.superseded && !other.is_settled()
+            });
+            if !member.superseded {
+                self.drain(&member);
+            }
+            self.members.push(member);
+        }
+        changes
+    }
+
+    fn drain(&mut self, member: &Member) {
+        if member.endpoint().set_draining(true) {
+            self.touch(member);
+        }
+    }
+
+    /// Drains the servers whose name another has taken over that is known by now.
+    fn drain_superseded(&mut self, name: &Arc<str>) {
+        let mut members = std::mem::take(&mut self.members);
+        for member in &mut members {
+            if member.superseded && member.endpoint().name() == name {
+                member.superseded = false;
+                self.drain(member);
+            }
+        }
+        self.members = members;
+    }
+
+    fn kept(&mut self, mut member: Member, spec: &Spec, applied: &mut Applied) -> Member {
+        let name = &spec.name;
+        let superseded = std::mem::take(&mut member.superseded);
+        let configured = member.endpoint().configure(&spec.settings);
+        if member.endpoint().set_draining(false) || superseded {
+            applied.added.push(Arc::clone(name));
+        } else if configured {
+            applied.changed.push(Arc::clone(name));
+        } else {
+            return member;
+        }
+        self.touch(&member);
+        member
+    }
+
+    /// The models of a server have to be looked at again.
+    fn touch(&mut self, member: &Member) {
+        self.touched.extend(member.listed.keys().cloned());
+        self.catalogue_changed = true;
+    }
+
+    /// Forgets a server, if it drains and no lease of it is out; says whether it did.
+    pub(super) fn remove_drained(&mut self, id: &EndpointId) -> bool {
+        let before = self.members.len();
+        self.members.retain(|member| {
+            let endpoint = member.endpoint();
+            !member.is(id) || !endpoint.is_draining() || endpoint.total_in_flight() > 0
+        });
+        self.members.len() < before
     }
 
     /// Takes a report; nothing is rebuilt before [`State::view`].
-    pub(super) fn reported(&mut self, id: usize, report: Report) {
-        let Some(server) = self.servers.get_mut(id) else {
+    pub(super) fn reported(&mut self, id: &EndpointId, report: Report) {
+        let Some(member) = self.members.iter_mut().find(|member| member.is(id)) else {
             return;
         };
-        let old = std::mem::replace(&mut server.report, report);
-        let report = &server.report;
+        let old = std::mem::replace(&mut member.server.report, report);
+        let report = &member.server.report;
         if old.models.as_ref().map(Arc::as_ptr) != report.models.as_ref().map(Arc::as_ptr) {
             let listed = by_name(report);
-            let before = std::mem::replace(&mut self.listed[id], listed);
+            let before = std::mem::replace(&mut member.listed, listed);
             self.touched.extend(before.into_keys());
-            self.touched.extend(self.listed[id].keys().cloned());
+            self.touched.extend(member.listed.keys().cloned());
             self.catalogue_changed = true;
         }
         if old.warm != report.warm {
             self.touched
                 .extend(old.warm.iter().chain(&*report.warm).cloned());
         }
+        if member.is_settled() && !member.superseded {
+            let name = Arc::clone(member.endpoint().name());
+            self.drain_superseded(&name);
+        }
+    }
+
+    /// Whether a model has lost its last holder since this was asked.
+    pub(super) fn take_dropped(&mut self) -> bool {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Servers that have been away for too long lose their models; says when to look again.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
-        for (id, server) in self.servers.iter().enumerate() {
-            let Phase::Down(since) = server.report.phase else {
+        for member in &mut self.members {
+            let report = &member.server.report;
+            if report.phase != Phase::Down {
                 continue;
-            };
-            if server.is_listed(now, self.stale_after) {
-                let at = since + self.stale_after;
+            }
+            let at = report.since + self.stale_after;
+            if now < at {
                 next = Some(next.map_or(at, |next| next.min(at)));
-            } else if !self.listed[id].is_empty() {
-                let gone = std::mem::take(&mut self.listed[id]);
+            } else if !member.listed.is_empty() {
+                let gone = std::mem::take(&mut member.listed);
                 self.touched.extend(gone.into_keys());
                 self.catalogue_changed = true;
             }
@@ -91,7 +231,7 @@ impl State {
         for name in std::mem::take(&mut self.touched) {
             let tiers = self.tiers(&name);
             if tiers.is_empty() {
-                self.models.remove(&name);
+                self.dropped |= self.models.remove(&name).is_some();
             } else {
                 self.models.insert(name, Arc::new(ModelView { tiers }));
             }
@@ -99,25 +239,38 @@ impl State {
         if std::mem::take(&mut self.catalogue_changed) {
             self.catalogue = Arc::new(Catalogue::new(self.union()));
         }
+        let servers = self.members.iter().map(|member| member.server.clone());
         FleetView::new(
-            self.servers.clone(),
+            servers.collect(),
             self.models.clone(),
             Arc::clone(&self.catalogue),
         )
     }
 
+    /// The servers that are wanted.
+    fn wanted(&self) -> impl Iterator<Item = &Member> {
+        self.members
+            .iter()
+            .filter(|member| !member.endpoint().is_draining())
+    }
+
     fn tiers(&self, name: &ModelName) -> Box<[Tier<Holder>]> {
         let mut tiers: BTreeMap<i32, (Vec<Holder>, Vec<Holder>)> = BTreeMap::new();
-        for (server, listed) in self.servers.iter().zip(&self.listed) {
-            if !listed.contains_key(name) {
+        for member in self.wanted() {
+            let Some(listed) = member.listed.get(name) else {
                 continue;
-            }
-            let endpoint = Arc::clone(&server.endpoint);
-            let seat = endpoint.seat(name);
-            let (warm, cold) = tiers.entry(endpoint.priority()).or_default();
-            let is_warm = server.report.warm.binary_search(name).is_ok();
+            };
+            let endpoint = Arc::clone(member.endpoint());
+            let settings = endpoint.settings();
+            let (warm, cold) = tiers.entry(settings.priority).or_default();
+            let is_warm = member.server.report.warm.binary_search(name).is_ok();
             let side = if is_warm { warm } else { cold };
-            side.push(Holder { endpoint, seat });
+            side.push(Holder {
+                seat: endpoint.seat(name, &listed.spelling),
+                weight: settings.weight,
+                kind: settings.backend.kind(),
+                endpoint,
+            });
         }
         tiers
             .into_values()
@@ -128,11 +281,13 @@ impl State {
             .collect()
     }
 
-    /// One entry per model, the newest of the servers' words, newest first as Ollama lists.
+    /// One entry per model, the newest of the servers' words, newest first as Ollama lists. An entry
+    /// with a digest says more than one of a server that knows only a name.
     fn union(&self) -> Box<[ListedModel]> {
-        let mut newest: HashMap<&ModelName, (Option<i64>, &ListedModel)> = HashMap::new();
-        for entry in self.listed.iter().flat_map(HashMap::values) {
-            let word = (unix_seconds(&entry.modified_at), entry);
+        let mut newest: HashMap<&ModelName, ((bool, Option<i64>), &ListedModel)> = HashMap::new();
+        for entry in self.wanted().flat_map(|member| member.listed.values()) {
+            let modified = unix_seconds(&entry.modified_at);
+            let word = ((!entry.digest.is_empty(), modified), entry);
             newest
                 .entry(&entry.name)
                 .and_modify(|known| {
@@ -143,11 +298,44 @@ impl State {
                 .or_insert(word);
         }
         let mut entries: Vec<_> = newest.into_values().collect();
-        entries.sort_by(|(a_at, a), (b_at, b)| b_at.cmp(a_at).then_with(|| a.name.cmp(&b.name)));
+        entries.sort_by(|((_, a_at), a), ((_, b_at), b)| {
+            b_at.cmp(a_at).then_with(|| a.name.cmp(&b.name))
+        });
         entries
             .into_iter()
             .map(|(_, entry)| entry.clone())
             .collect()
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    fn new(server: Server) -> Self {
+        Self {
+            listed: by_name(&server.report),
+            server,
+            superseded: false,
+        }
+    }
+
+    /// Which server it is, if it does not drain.
+    fn wanted_id(&self) -> Option<&EndpointId> {
+        let endpoint = self.endpoint();
+        (!endpoint.is_draining()).then(|| endpoint.id())
+    }
+
+    /// It has been heard from, or found missing.
+    fn is_settled(&self) -> bool {
+        self.server.report.is_settled()
+    }
+
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.server.endpoint
+    }
+
+    fn is(&self, id: &EndpointId) -> bool {
+        self.endpoint().id().generation == id.generation
     }
 }
 

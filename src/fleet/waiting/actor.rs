@@ -1,68 +1,59 @@
-//! The shell around a line's state.
+//! A line's actor: it passes on what it is told, and gives the turns that the state offers.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::oneshot;
 
 use super::message::Message;
 use super::state::{Offer, State};
 use super::{Line, Turn};
+use crate::supervision::{Actor, Context, Reply};
 
-pub(in crate::fleet) struct WaitingActor;
-
-pub(in crate::fleet) struct Shell {
+pub(in crate::fleet) struct Waiting {
     line: Arc<Line>,
-    state: State<oneshot::Sender<Turn>>,
+    state: State<Reply<Turn>>,
 }
 
-impl Actor for WaitingActor {
-    type Msg = Message;
-    type State = Shell;
-    type Arguments = Arc<Line>;
+impl Actor for Waiting {
+    type Message = Message;
+    type Timer = Infallible;
+    type Setup = Arc<Line>;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        line: Arc<Line>,
-    ) -> Result<Shell, ActorProcessingErr> {
-        line.attach(myself);
-        Ok(Shell {
+    fn start(line: Arc<Line>, _: &mut Context<Self>) -> Self {
+        line.restarted();
+        Self {
             line,
             state: State::new(),
-        })
+        }
     }
 
-    async fn handle(
-        &self,
-        _myself: ActorRef<Message>,
-        message: Message,
-        shell: &mut Shell,
-    ) -> Result<(), ActorProcessingErr> {
+    fn handle(&mut self, message: Message, _: &mut Context<Self>) {
         let offer = match message {
             Message::Join {
                 ticket,
                 constrained,
                 reply,
-            } => shell.state.join(ticket, constrained, reply),
+            } => self.state.join(ticket, constrained, reply),
             Message::Again {
                 ticket,
                 constrained,
                 reply,
-            } => shell.state.again(ticket, constrained, reply),
-            Message::Left { ticket } => shell.state.left(ticket),
+            } => self.state.again(ticket, constrained, reply),
+            Message::Left { ticket } => self.state.left(ticket),
             Message::Freed => {
-                shell.line.hear();
-                shell.state.freed()
+                self.line.hear();
+                self.state.freed()
             }
         };
         if let Some(Offer { ticket, reply }) = offer {
             // A turn nobody receives drops here, which says `Left`, which goes on to the next.
             drop(reply.send(Turn {
-                line: Some(Arc::clone(&shell.line)),
+                line: Some(Arc::clone(&self.line)),
                 ticket,
             }));
         }
-        Ok(())
+    }
+
+    fn due(&mut self, timer: Infallible, _: &mut Context<Self>) {
+        match timer {}
     }
 }

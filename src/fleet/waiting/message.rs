@@ -1,8 +1,7 @@
 //! What a line's actor is told.
 
-use tokio::sync::oneshot;
-
 use super::{Ticket, Turn};
+use crate::supervision::Reply;
 
 /// The mailbox of a line.
 #[derive(Debug)]
@@ -14,7 +13,7 @@ pub enum Message {
         /// It can use only some of the servers.
         constrained: bool,
         /// Where its turn goes.
-        reply: oneshot::Sender<Turn>,
+        reply: Reply<Turn>,
     },
     /// From the request whose turn it was: it found no room and keeps its place.
     Again {
@@ -23,7 +22,7 @@ pub enum Message {
         /// It can use only some of the servers.
         constrained: bool,
         /// Where its next turn goes.
-        reply: oneshot::Sender<Turn>,
+        reply: Reply<Turn>,
     },
     /// From a place or a turn that was dropped: served, gone, or out of time.
     Left {

@@ -20,14 +20,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use dashmap::DashMap;
-use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
 
-pub(super) use actor::WaitingActor;
+pub(super) use actor::Waiting;
 use message::Message;
 
 use crate::domain::ModelName;
-use crate::supervision::Slot;
+use crate::supervision::Mailbox;
 
 /// A request's place in the order of arrival.
 pub type Ticket = u64;
@@ -45,10 +44,12 @@ pub struct Lines {
 pub struct Line {
     model: ModelName,
     len: AtomicUsize,
+    /// Nobody may join any more; there is, or will be, another line of the model.
+    closed: AtomicBool,
     all: Arc<AtomicUsize>,
     /// A `Freed` is on its way: a second one would say nothing new.
     told: AtomicBool,
-    mailbox: Slot<Message>,
+    mailbox: Mailbox<Message>,
     /// Counts the lives of the actor.
     lives: watch::Sender<u64>,
 }
@@ -59,6 +60,15 @@ pub struct Place {
     line: Arc<Line>,
     ticket: Ticket,
     constrained: bool,
+}
+
+/// Why a request did not join a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// Enough wait already.
+    Full,
+    /// The line has been removed: ask for the model's line again.
+    Closed,
 }
 
 /// The right to try now. Dropping it, with or without a lease won, passes it on.
@@ -89,13 +99,27 @@ impl Lines {
             Arc::new(Line {
                 model: model.clone(),
                 len: AtomicUsize::new(0),
+                closed: AtomicBool::new(false),
                 all: Arc::clone(&self.waiting),
                 told: AtomicBool::new(false),
-                mailbox: Slot::empty(),
+                mailbox: Mailbox::new(),
                 lives: watch::Sender::new(0),
             })
         });
         Arc::clone(&line)
+    }
+
+    /// Closes a line in which nobody is. Done by the registry alone.
+    pub(super) fn close(&self, line: &Line) -> bool {
+        line.closed.store(true, Ordering::SeqCst);
+        // Pairs with the fence of a request that enters: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if !line.is_empty() {
+            line.closed.store(false, Ordering::SeqCst);
+            return false;
+        }
+        self.lines.remove(&line.model);
+        true
     }
 
     /// True while any request waits.
@@ -134,26 +158,29 @@ impl Line {
 
     /// Kills the actor as a panic would. For fault drills.
     pub fn kill_actor(&self) {
-        if let Some(actor) = self.mailbox.occupant() {
-            actor.kill();
-        }
+        self.mailbox.kill();
     }
 
-    /// Joins the line, unless `limit` requests wait already.
+    /// Joins the line, unless `limit` requests wait already or the line is closed.
     pub(super) fn enter(
         self: &Arc<Self>,
         ticket: Ticket,
         constrained: bool,
         limit: usize,
-    ) -> Option<Place> {
+    ) -> Result<Place, NoPlace> {
         if self.len.fetch_add(1, Ordering::Relaxed) >= limit {
             self.len.fetch_sub(1, Ordering::Relaxed);
-            return None;
+            return Err(NoPlace::Full);
         }
         self.all.fetch_add(1, Ordering::Relaxed);
-        // Pairs with the fence of a dropping lease.
+        // Pairs with the fence of a dropping lease, and with that of a closing line.
         fence(Ordering::SeqCst);
-        Some(Place {
+        if self.closed.load(Ordering::SeqCst) {
+            self.all.fetch_sub(1, Ordering::Relaxed);
+            self.len.fetch_sub(1, Ordering::Relaxed);
+            return Err(NoPlace::Closed);
+        }
+        Ok(Place {
             line: Arc::clone(self),
             ticket,
             constrained,
@@ -171,8 +198,13 @@ impl Line {
         self.told.store(false, Ordering::SeqCst);
     }
 
-    pub(super) fn attach(&self, actor: ActorRef<Message>) {
-        self.mailbox.occupy(actor);
+    /// The way to its actor.
+    pub(super) fn mailbox(&self) -> &Mailbox<Message> {
+        &self.mailbox
+    }
+
+    /// An incarnation of its actor begins, and knows nobody who waits.
+    fn restarted(&self) {
         self.hear();
         self.lives.send_modify(|lives| *lives += 1);
     }

@@ -9,9 +9,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
 use crate::access::Ticket;
+use crate::backend::Fault;
 use crate::clock;
 use crate::domain::{TokenCounts, UsageRecord};
-use crate::fleet::{Fault, Outcome};
+use crate::fleet::Outcome;
 use crate::gateway::Gateway;
 use crate::gateway::attempt::Slot;
 use crate::gateway::meters::Meter;
@@ -20,6 +21,9 @@ use crate::spend::Recorded;
 
 /// A token of English or code is about four bytes: good enough where the server never said.
 pub(in crate::gateway) const BYTES_PER_TOKEN: u64 = 4;
+
+/// The status of a request whose client left, as nginx and Ollama call it.
+pub(in crate::gateway) const LEFT: u16 = 499;
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub(in crate::gateway) struct Account {
     span: Span,
     prompt_bytes: usize,
     status: StatusCode,
+    /// The client has left; the server goes on computing.
+    left: bool,
     end: Option<End>,
 }
 
@@ -65,6 +71,7 @@ impl Account {
             span: Span::current(),
             prompt_bytes,
             status: StatusCode::OK,
+            left: false,
             end: None,
         }
     }
@@ -89,6 +96,16 @@ impl Account {
         }
     }
 
+    /// Nobody reads the answer any more, though it goes on.
+    pub(in crate::gateway) fn left(&mut self) {
+        self.left = true;
+    }
+
+    /// True once [`Account::finish`] was called.
+    pub(in crate::gateway) fn is_finished(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// The answer is over. The first call counts; the slot itself is given back with
     /// [`Account::close`], when the server has ended the exchange too.
     ///
@@ -101,7 +118,11 @@ impl Account {
         let slot = self.slot.as_ref()?;
         let endpoint = slot.endpoint();
         let seat = slot.seat();
-        let status = self.status.as_u16();
+        let status = if self.left {
+            LEFT
+        } else {
+            self.status.as_u16()
+        };
         self.meter.ended(endpoint, seat.map(|seat| &**seat), status);
         let used = seat.zip(tail).and_then(|(seat, tail)| {
             let (tokens, estimated) = self.used(end, tail)?;
@@ -111,7 +132,7 @@ impl Account {
         tracing::debug!(
             endpoint = %endpoint.name(),
             model = seat.map_or("", |seat| seat.model().as_str()),
-            status = self.status.as_u16(),
+            status,
             ?end,
             queue_ms = self.meter.queued().as_millis(),
             total_ms = self.meter.elapsed().as_millis(),

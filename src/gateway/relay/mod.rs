@@ -26,7 +26,7 @@ use account::End;
 pub(super) use account::{Account, BYTES_PER_TOKEN};
 use waits::{Waits, Woken};
 
-use crate::fleet::Fault;
+use crate::backend::Fault;
 use crate::protocol::{Api, Format, Tail, UsageFilter, stream_end};
 use crate::spend::Recorded;
 use crate::upstream::AnswerBody;
@@ -53,6 +53,18 @@ pub struct Relay {
     sent: [u8; 2],
     waits: Waits,
     stage: Stage,
+}
+
+/// An answer that has begun, and how it is read.
+pub(super) struct Reading {
+    /// What has come of the body already.
+    pub(super) first: Option<Bytes>,
+    /// The rest of it.
+    pub(super) body: AnswerBody,
+    /// Reads along.
+    pub(super) tail: Tail,
+    /// It says its usage because the router asked: the client is not to see it.
+    pub(super) hides_usage: bool,
 }
 
 #[derive(Debug)]
@@ -82,15 +94,17 @@ impl Relay {
         account: Account,
         api: Api,
         format: Format,
-        hide_usage: bool,
         status: StatusCode,
-        first: Option<Bytes>,
-        upstream: AnswerBody,
+        reading: Reading,
     ) -> Self {
-        let tail = status
-            .is_success()
-            .then(|| Tail::new(api, format != Format::Json));
-        let filter = (hide_usage && format == Format::Sse).then(UsageFilter::default);
+        let Reading {
+            first,
+            body: upstream,
+            tail,
+            hides_usage,
+        } = reading;
+        let tail = status.is_success().then_some(tail);
+        let filter = (hides_usage && format == Format::Sse).then(UsageFilter::default);
         let waits = Waits::new(&account);
         let mut relay = Self {
             account,
@@ -109,6 +123,16 @@ impl Relay {
         }
         relay.account.answering(status);
         relay
+    }
+
+    /// Nobody reads the answer any more, though it goes on.
+    pub(super) fn left(&mut self) {
+        self.account.left();
+    }
+
+    /// The answer is over, as far as counting goes.
+    pub(super) fn is_accounted(&self) -> bool {
+        self.account.is_finished()
     }
 
     /// One piece of the server's.

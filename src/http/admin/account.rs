@@ -242,7 +242,7 @@ impl Draft {
         }
         let mut by_model = BTreeMap::new();
         for (written, speed) in &self.model_limits {
-            let Ok(model) = ModelName::parse(written) else {
+            let Ok(model) = ModelName::parse_any(written) else {
                 return wrong(
                     "model_limits",
                     &format!("\"{written}\" is not a model's name"),

@@ -246,7 +246,7 @@ pub(super) fn changed(account: &Account, patch: Map<String, Value>) -> Result<Ac
 /// A model's limits are kept under its canonical name, so that is where a change has to find them.
 fn merge(target: &mut Map<String, Value>, mut patch: Map<String, Value>) {
     if let Some(Value::Object(limits)) = patch.get_mut("model_limits") {
-        let canonical = |(written, limits): (String, Value)| match ModelName::parse(&written) {
+        let canonical = |(written, limits): (String, Value)| match ModelName::parse_any(&written) {
             Ok(model) => (model.to_string(), limits),
             Err(_) => (written, limits),
         };

@@ -120,7 +120,7 @@ async fn save(state: &State, model: ModelName, price: Option<Price>) -> Result<S
 }
 
 fn name(named: &str) -> Result<ModelName, Problem> {
-    ModelName::parse(named)
+    ModelName::parse_any(named)
         .map_err(|_| Problem::wrong(format!("\"{named}\" is not a model's name")))
 }
 

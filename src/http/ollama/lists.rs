@@ -1,4 +1,4 @@
-//! What the herd has and runs, from its caches: never waits for a server.
+//! What the fleet has and runs, from its caches: never waits for a server.
 
 use axum::extract::State as Shared;
 use axum::response::Response;
@@ -11,7 +11,7 @@ pub(super) async fn root() -> Response {
     plain(StatusCode::OK, "Ollama is running")
 }
 
-/// The oldest version in the herd: what every server can do.
+/// The oldest version in the fleet: what every server can do.
 pub(super) async fn version(Shared(state): Shared<State>) -> Response {
     let view = state.gateway.fleet().view();
     let version = view
@@ -23,7 +23,7 @@ pub(super) async fn version(Shared(state): Shared<State>) -> Response {
     )
 }
 
-/// Cloud models belong to the identity of one server, so a herd does not offer them.
+/// Cloud models belong to the identity of one server, so a fleet does not offer them.
 pub(super) async fn status() -> Response {
     json(
         StatusCode::OK,

@@ -1,12 +1,12 @@
-//! `/api/…` as Ollama answers it: inference goes to one server, lists come from the herd's caches.
+//! `/api/…` as Ollama answers it: inference goes to one server, lists come from the fleet's caches.
 
 mod inference;
 mod lists;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::get;
 
-pub(super) use inference::{answer, infer};
+pub(super) use inference::{answer, elsewhere};
 
 use super::State;
 use crate::protocol::{Api, Dialect};
@@ -22,6 +22,6 @@ pub(super) fn routes() -> Router<State> {
         .into_iter()
         .filter(|api| api.dialect() == Dialect::Ollama)
         .fold(router, |router, api| {
-            router.route(api.path(), post(infer(api)))
+            router.route(api.path(), inference::elsewhere())
         })
 }

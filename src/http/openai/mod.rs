@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::{Path, State as Shared};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use http::StatusCode;
 
 use super::error::Refusal;
@@ -19,7 +19,7 @@ pub(super) fn routes() -> Router<State> {
         .into_iter()
         .filter(|api| api.dialect() == Dialect::OpenAi)
         .fold(router, |router, api| {
-            router.route(api.path(), post(ollama::infer(api)))
+            router.route(api.path(), ollama::elsewhere())
         })
 }
 
@@ -30,7 +30,7 @@ async fn models(Shared(state): Shared<State>) -> Response {
 /// Unlike Ollama's own, this finds names with a namespace too.
 async fn model(Shared(state): Shared<State>, Path(named): Path<String>) -> Response {
     let view = state.gateway.fleet().view();
-    let known = ModelName::parse(&named)
+    let known = ModelName::parse_any(&named)
         .ok()
         .and_then(|model| view.openai_model(&model));
     match known {

@@ -1,4 +1,4 @@
-//! Alive, ready, and how the herd is.
+//! Alive, ready, and how the fleet is.
 //!
 //! *Live* says that the process answers: restart it when it does not. *Ready* says that it takes
 //! new work: send none while it does not. *Health* says whether anybody could be served.
@@ -10,11 +10,12 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::fleet::{Phase, Server};
+use crate::backend::Kind;
+use crate::fleet::{Observed, Shown};
 use crate::http::{State, json};
 
 #[derive(Serialize)]
-struct Herd<'a> {
+struct FleetHealth<'a> {
     status: &'static str,
     endpoints: BTreeMap<&'a str, Health<'a>>,
 }
@@ -23,6 +24,7 @@ struct Herd<'a> {
 struct Health<'a> {
     status: &'static str,
     url: &'a str,
+    kind: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     models: usize,
@@ -44,14 +46,15 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
     }
 }
 
-pub(super) async fn herd(Shared(state): Shared<State>) -> Response {
-    let view = state.gateway.fleet().view();
-    let endpoints = view
-        .servers
+pub(super) async fn fleet(Shared(state): Shared<State>) -> Response {
+    let observed = state.gateway.fleet().observed();
+    // Of a name that two servers share, the one that drains comes last and gives way.
+    let endpoints = observed
         .iter()
-        .map(|server| (&**server.endpoint.name(), health(server)));
-    let serves = view.up().next().is_some();
-    let herd = Herd {
+        .rev()
+        .map(|server| (&*server.id.name, health(server)));
+    let serves = observed.iter().any(Observed::serves);
+    let fleet = FleetHealth {
         status: if serves { "ok" } else { "error" },
         endpoints: endpoints.collect(),
     };
@@ -60,22 +63,23 @@ pub(super) async fn herd(Shared(state): Shared<State>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    json(status, serde_json::to_vec(&herd).unwrap_or_default())
+    json(status, serde_json::to_vec(&fleet).unwrap_or_default())
 }
 
-fn health(server: &Server) -> Health<'_> {
-    let report = &server.report;
+fn health(server: &Observed) -> Health<'_> {
     Health {
-        status: match report.phase {
-            Phase::Up => "ok",
-            Phase::Down(_) => "error",
-            Phase::Unknown => "unknown",
+        status: match server.phase {
+            Shown::Up => "ok",
+            Shown::Down => "error",
+            Shown::Starting => "unknown",
+            Shown::Draining => "draining",
         },
-        url: server.endpoint.url(),
-        version: report.version.as_ref().map(ToString::to_string),
-        models: report.models.as_ref().map_or(0, |models| models.len()),
-        loaded: report.running.len(),
-        in_flight: server.endpoint.total_in_flight(),
-        detail: report.trouble.as_deref(),
+        url: &server.url,
+        kind: server.kind,
+        version: server.version.as_ref().map(ToString::to_string),
+        models: server.models.as_ref().map_or(0, |models| models.len()),
+        loaded: server.loaded.len(),
+        in_flight: server.in_flight,
+        detail: server.reason.as_deref(),
     }
 }

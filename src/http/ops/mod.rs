@@ -16,7 +16,7 @@ use crate::metrics;
 
 pub(super) fn routes() -> Router<State> {
     Router::new()
-        .route("/health", get(health::herd))
+        .route("/health", get(health::fleet))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(scrape))
@@ -27,6 +27,7 @@ const REDIS: Duration = Duration::from_millis(250);
 
 async fn scrape(Shared(state): Shared<State>) -> Response {
     state.spend.look(REDIS).await;
+    state.gateway.forget_now();
     match metrics::render(&state.registry) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {

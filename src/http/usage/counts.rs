@@ -80,7 +80,7 @@ pub(super) async fn stats(
     let Some(asked) = asked.filter(|model| !model.is_empty()) else {
         return Refusal::ollama(StatusCode::BAD_REQUEST, "model is required").into_response();
     };
-    let Ok(model) = ModelName::parse(&asked) else {
+    let Ok(model) = ModelName::parse_any(&asked) else {
         return Refusal::ollama(StatusCode::BAD_REQUEST, "invalid model name").into_response();
     };
     let read = async {

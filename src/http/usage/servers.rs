@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::fleet::{Phase, Server};
+use crate::fleet::{Observed, Shown};
 use crate::http::{State, json};
 
 #[derive(Serialize)]
@@ -28,9 +28,12 @@ struct Endpoint<'a> {
 
 /// From the caches: unlike nomyo-router's, asking does not probe anybody.
 pub(super) async fn config(Shared(state): Shared<State>) -> Response {
-    let view = state.gateway.fleet().view();
+    let observed = state.gateway.fleet().observed();
+    let wanted = observed
+        .iter()
+        .filter(|server| server.phase != Shown::Draining);
     let config = Config {
-        endpoints: view.servers.iter().map(endpoint).collect(),
+        endpoints: wanted.map(endpoint).collect(),
         llama_server_endpoints: [],
         require_router_api_key: false,
     };
@@ -47,24 +50,17 @@ pub(super) async fn ps_details(Shared(state): Shared<State>) -> Response {
     )
 }
 
-fn endpoint(server: &Server) -> Endpoint<'_> {
-    let up = server.report.phase == Phase::Up;
+fn endpoint(server: &Observed) -> Endpoint<'_> {
+    let up = server.serves();
     Endpoint {
-        name: server.endpoint.name(),
-        url: server.endpoint.url(),
+        name: &server.id.name,
+        url: &server.url,
         status: if up { "ok" } else { "error" },
         version: server
-            .report
             .version
             .as_ref()
             .filter(|_| up)
             .map(ToString::to_string),
-        detail: (!up).then(|| {
-            server
-                .report
-                .trouble
-                .as_deref()
-                .unwrap_or("not heard from yet")
-        }),
+        detail: (!up).then(|| server.reason.as_deref().unwrap_or("not heard from yet")),
     }
 }

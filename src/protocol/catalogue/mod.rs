@@ -1,12 +1,13 @@
 //! What a server says it has and runs, kept as it said it.
 //!
-//! A herd's `/api/tags` is its members' entries side by side. Each entry is kept as the raw text it
+//! A fleet's `/api/tags` is its members' entries side by side. Each entry is kept as the raw text it
 //! came as, so that whatever a newer server adds to it reaches the client, and only the handful of
 //! values that routing needs are read. One entry that cannot be read is skipped and counted; it
 //! must not hide the others.
 //!
 //! The caller bounds the size of what it passes in; nothing here recurses into it.
 
+mod openai;
 mod read;
 mod render;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 
 use serde_json::value::RawValue;
 
+pub use openai::{listed_by_id, parse_openai_models};
 pub use read::{BadCatalogue, parse_ps, parse_tags};
 pub use render::{
     render_openai_model, render_openai_models, render_ps, render_ps_details, render_tags,

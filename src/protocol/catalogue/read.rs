@@ -90,17 +90,17 @@ fn entries<T>(
 }
 
 /// An object only: serde would read a struct from an array, too.
-fn object(raw: &RawValue) -> Option<Entry<'_>> {
+pub(super) fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     raw.get()
         .starts_with('{')
         .then(|| serde_json::from_str(raw.get()).ok())?
 }
 
-fn string(raw: Option<&RawValue>) -> String {
+pub(super) fn string(raw: Option<&RawValue>) -> String {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
         .unwrap_or_default()
 }
 
-fn number(raw: Option<&RawValue>) -> Option<u64> {
+pub(super) fn number(raw: Option<&RawValue>) -> Option<u64> {
     raw.and_then(|raw| raw.get().parse().ok())
 }

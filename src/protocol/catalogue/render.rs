@@ -1,4 +1,4 @@
-//! Writing the herd's lists from the entries its members gave.
+//! Writing the fleet's lists from the entries its members gave.
 
 use std::fmt::Write as _;
 

@@ -7,9 +7,8 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
-
 use super::fields::{Field, Fields, is_key};
+use super::splice::{Splice, range_in};
 use super::{BadRequest, walk};
 
 /// Whether the answer of this request will say what it used.
@@ -19,31 +18,8 @@ pub enum AskUsage {
     Unasked,
     /// The client asked, and is to see it.
     Asked,
-    /// Only when the body is sent [`with_usage`]; the client must then not see it.
+    /// Only when the body is sent [spliced](super::splice()); the client must then not see it.
     Splice(Splice),
-}
-
-/// What to put where, in the very body that was peeked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Splice {
-    replaced: Range<usize>,
-    text: &'static str,
-}
-
-/// The same body, but asking for usage.
-#[must_use]
-pub fn with_usage(body: &Bytes, splice: &Splice) -> Bytes {
-    let (Some(head), Some(tail)) = (
-        body.get(..splice.replaced.start),
-        body.get(splice.replaced.end..),
-    ) else {
-        return body.clone(); // not the body that was peeked at
-    };
-    let mut spliced = BytesMut::with_capacity(head.len() + splice.text.len() + tail.len());
-    spliced.extend_from_slice(head);
-    spliced.extend_from_slice(splice.text.as_bytes());
-    spliced.extend_from_slice(tail);
-    spliced.freeze()
 }
 
 impl AskUsage {
@@ -84,11 +60,5 @@ impl AskUsage {
 }
 
 fn splice(replaced: Range<usize>, text: &'static str) -> AskUsage {
-    AskUsage::Splice(Splice { replaced, text })
-}
-
-/// Where `part`, which was borrowed from `whole`, lies in it.
-fn range_in(whole: &str, part: &str) -> Range<usize> {
-    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
-    start..start + part.len()
+    AskUsage::Splice(Splice::new(replaced, text))
 }

@@ -13,16 +13,19 @@ mod depth;
 mod fields;
 mod length;
 mod prompt;
+mod splice;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-pub use ask_usage::{AskUsage, Splice, with_usage};
+pub use ask_usage::AskUsage;
 pub use bad_request::BadRequest;
+pub use splice::{Splice, splice};
 
 use super::api::{Api, Dialect};
 use fields::{Field, Fields};
@@ -32,6 +35,8 @@ use fields::{Field, Fields};
 pub struct Peek<'a> {
     /// The model in the client's spelling; never empty, not yet checked to be a name.
     pub model: Cow<'a, str>,
+    /// Where its JSON text stands in the body, quotes included.
+    pub model_at: Range<usize>,
     /// Whether the answer is to come in pieces.
     pub stream: bool,
     /// Whether the answer will say what it used.
@@ -60,7 +65,8 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
         return Err(not_an_object(api, body, first));
     }
     let fields = Fields::read(body).map_err(|error| BadRequest::NotJson(error.to_string()))?;
-    let model = model(api, &fields)?;
+    let (model, json) = model(api, &fields)?;
+    let model_at = splice::range_in(body, json);
     let stream = stream(api, &fields)?;
     let usage = match api.dialect() {
         Dialect::OpenAi if stream => AskUsage::of_stream(body, &fields)?,
@@ -68,6 +74,7 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
     };
     Ok(Peek {
         model,
+        model_at,
         stream,
         usage,
         prompt_bytes: prompt::bytes(api, &fields),
@@ -77,7 +84,7 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
 }
 
 /// `/api/show`, alone, also takes `name`, where there is no `model`: older clients send it.
-fn model<'a>(api: Api, fields: &Fields<'a>) -> Result<Cow<'a, str>, BadRequest> {
+fn model<'a>(api: Api, fields: &Fields<'a>) -> Result<(Cow<'a, str>, &'a str), BadRequest> {
     let model = named(api, fields, Field::Model, "model")?;
     let model = match model {
         None if api == Api::OllamaShow => named(api, fields, Field::Name, "name")?,
@@ -86,20 +93,20 @@ fn model<'a>(api: Api, fields: &Fields<'a>) -> Result<Cow<'a, str>, BadRequest> 
     model.ok_or(BadRequest::ModelRequired)
 }
 
-/// The text under `field`, unless it is empty.
+/// The text under `field`, unless it is empty, and its JSON.
 fn named<'a>(
     api: Api,
     fields: &Fields<'a>,
     field: Field,
     key: &'static str,
-) -> Result<Option<Cow<'a, str>>, BadRequest> {
+) -> Result<Option<(Cow<'a, str>, &'a str)>, BadRequest> {
     fields.once(field)?;
     let Some(json) = fields.get(field) else {
         return Ok(None);
     };
     let text = text(json).map_err(|error| BadRequest::NotJson(error.to_string()))?;
     match text {
-        Some(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(text) => Ok(Some((text, json)).filter(|(text, _)| !text.is_empty())),
         None => Err(wrong_type(api, json, key, "string")),
     }
 }

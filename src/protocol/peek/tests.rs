@@ -21,6 +21,7 @@ fn an_ordinary_chat_is_read() {
     insta::assert_debug_snapshot!(chat(body).unwrap(), @r#"
     Peek {
         model: "Llama3.2",
+        model_at: 9..19,
         stream: true,
         usage: Unasked,
         prompt_bytes: 20,
@@ -214,7 +215,7 @@ fn usage_is_asked_for_where_the_client_did_not() {
     let sent = cases.map(
         |body| match peek(Api::OpenAiChat, body.as_bytes()).unwrap().usage {
             AskUsage::Splice(splice) => {
-                let sent = with_usage(&Bytes::from_static(body.as_bytes()), &splice);
+                let sent = super::splice(&Bytes::from_static(body.as_bytes()), &[splice]);
                 String::from_utf8(sent.to_vec()).unwrap()
             }
             usage => format!("{usage:?}"),
@@ -288,7 +289,7 @@ proptest! {
         let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) };
         let text = Bytes::from(text.unwrap());
         let sent = match peek(Api::OpenAiCompletions, &text).unwrap().usage {
-            AskUsage::Splice(splice) => with_usage(&text, &splice),
+            AskUsage::Splice(asking) => splice(&text, &[asking]),
             usage => {
                 prop_assert_eq!(usage, AskUsage::Asked);
                 text

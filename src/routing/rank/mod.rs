@@ -4,7 +4,7 @@
 pub const MAX_CHOICES: usize = 3;
 
 /// How many candidates are looked at before the best of them is good enough. Keeps the cost of a
-/// request independent of the size of the herd: the best of sixteen random servers is within a
+/// request independent of the size of the fleet: the best of sixteen random servers is within a
 /// few percent of the best of all (the power of many choices).
 const SAMPLE: usize = 16;
 

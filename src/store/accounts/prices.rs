@@ -106,9 +106,11 @@ fn read_row((row, input, cached, output, deleted): PriceRow) -> PriceChange {
             output: rate(output)?,
         })
     };
-    let says = ModelName::parse(&row).ok().and_then(|model| match deleted {
-        Some(_) => Some((model, None)),
-        None => Some((model, Some(price()?))),
-    });
+    let says = ModelName::parse_any(&row)
+        .ok()
+        .and_then(|model| match deleted {
+            Some(_) => Some((model, None)),
+            None => Some((model, Some(price()?))),
+        });
     PriceChange { row, says }
 }

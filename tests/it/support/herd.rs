@@ -22,13 +22,14 @@ pub struct Plan {
     servers: Vec<herdsman_simulator::Config>,
     settings: Vec<String>,
     endpoints: Vec<Change>,
+    others: Vec<config::Endpoint>,
     redis: Option<config::Redis>,
 }
 
 /// A change to every endpoint, which looks at the name itself.
 type Change = Box<dyn Fn(&mut config::Endpoint)>;
 
-/// A running herd.
+/// A running fleet.
 pub struct Herd {
     pub servers: Vec<Simulator>,
     pub app: App,
@@ -49,6 +50,7 @@ impl Plan {
             servers: (0..n).map(server).collect(),
             settings: Vec::new(),
             endpoints: Vec::new(),
+            others: Vec::new(),
             redis: None,
         }
     }
@@ -73,6 +75,12 @@ impl Plan {
                     change(endpoint);
                 }
             }));
+        self
+    }
+
+    /// And a server that is not simulated.
+    pub fn and(mut self, endpoint: config::Endpoint) -> Self {
+        self.others.push(endpoint);
         self
     }
 
@@ -123,6 +131,7 @@ impl Plan {
                     .for_each(|change| change(&mut endpoint));
                 endpoint
             })
+            .chain(self.others)
             .collect();
         let app = App::start(config).await.expect("the router starts");
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());

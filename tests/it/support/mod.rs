@@ -1,9 +1,11 @@
-//! A herd of simulated servers with a router before it, and a client that asks it things.
+//! A fleet of simulated servers with a router before it, and a client that asks it things.
 
 mod answer;
+mod footprint;
 mod herd;
 
 pub use answer::{Answer, Stream};
+pub use footprint::Footprint;
 pub use herd::{Herd, Plan};
 
 use std::time::Duration;

@@ -20,7 +20,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// What it shall be. `herd`: the servers behind it, and the prices.
+    /// What it shall be. `fleet`: the servers behind it, and the prices.
     pub fn new(plan: &Plan, database: &Database, herd: &str) -> Self {
         let (port, dir) = (Port::free(), plan.dir.clone());
         let (store, store_dir) = database.place_of_routers();

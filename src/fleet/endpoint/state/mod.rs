@@ -8,11 +8,10 @@ use tokio::time::Instant;
 
 use super::Refusal;
 use super::breaker::Breakers;
-use super::message::Probe;
-use super::probe::Answer;
 use super::report::{Phase, Report};
+use crate::backend::{Answer, Fault, Probe};
 use crate::domain::ModelName;
-use crate::fleet::lease::{Fault, Outcome};
+use crate::fleet::lease::Outcome;
 use crate::fleet::seat::{Seat, Taken};
 use crate::protocol::RunningModel;
 use crate::upstream::Failure;
@@ -49,15 +48,17 @@ pub struct Effects {
 pub struct Intervals {
     /// Liveness.
     pub alive: Duration,
-    /// `/api/ps`.
+    /// What is loaded.
     pub loaded: Duration,
-    /// `/api/tags`.
+    /// What there is.
     pub models: Duration,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
     report: Report,
+    /// Whether a listed model may have to be loaded first.
+    loads: bool,
     warm: HashMap<ModelName, Instant>,
     loading: Option<Arc<Seat>>,
     breakers: Breakers,
@@ -67,7 +68,14 @@ pub(super) struct State {
 
 impl State {
     /// Starts from what was known: nothing, or the last report of an actor that died.
-    pub(super) fn new(report: Report, loading: Option<Arc<Seat>>, now: Instant) -> Self {
+    pub(super) fn new(
+        mut report: Report,
+        loads: bool,
+        loading: Option<Arc<Seat>>,
+        now: Instant,
+    ) -> Self {
+        // The failures on record died with the predecessor.
+        report.evidence = Arc::default();
         let warm = report
             .warm
             .iter()
@@ -76,6 +84,7 @@ impl State {
         let loading = loading.filter(|seat| seat.in_flight() > 0);
         Self {
             report,
+            loads,
             warm,
             loading,
             breakers: Breakers::default(),
@@ -122,7 +131,7 @@ impl State {
         {
             return (grant(false, true), effects);
         }
-        if self.warm.contains_key(model) {
+        if self.is_warm(model) {
             return (grant(false, doubtful), effects);
         }
         if self.loading.is_some() {
@@ -135,11 +144,15 @@ impl State {
         (grant(true, true), effects)
     }
 
+    fn is_warm(&self, model: &ModelName) -> bool {
+        !self.loads || self.warm.contains_key(model)
+    }
+
     /// Whether requests may take slots of this seat without asking: nothing is to be decided.
     pub(super) fn is_open(&self, seat: &Seat) -> bool {
         let model = seat.model();
         self.is_up()
-            && self.warm.contains_key(model)
+            && self.is_warm(model)
             && self.loading() != seat.serial()
             && !self.breakers.is_doubtful(model)
     }
@@ -158,9 +171,12 @@ impl State {
         if self.breakers.worked(seat.model()) {
             // From one request at a time back to all its slots: whoever waits shall hear of it.
             seat.set_failing(false);
+            self.publish_evidence();
             effects.changed = true;
         }
-        effects.changed |= self.warm.insert(seat.model().clone(), now).is_none();
+        if self.loads {
+            effects.changed |= self.warm.insert(seat.model().clone(), now).is_none();
+        }
         if effects.changed {
             self.publish_warm();
             effects.ask.push(Probe::Loaded);
@@ -186,8 +202,11 @@ impl State {
         match fault {
             Fault::Unreachable => self.down(now, "connection refused", &mut effects),
             Fault::Missing => self.forget(seat.model(), &mut effects),
+            // It serves what it has.
+            Fault::Unsupported => {}
             Fault::Broken | Fault::Silent | Fault::Status | Fault::Busy => {
-                self.breakers.failed(seat.model(), now);
+                self.breakers.failed(seat.model(), fault, now);
+                effects.changed |= self.publish_evidence();
                 effects.reconsider = true;
                 seat.set_failing(true);
                 if matches!(fault, Fault::Broken | Fault::Silent) {
@@ -201,28 +220,32 @@ impl State {
     /// A probe's answer.
     pub(super) fn probed(
         &mut self,
-        answer: Answer,
+        answer: Result<Answer, Failure>,
         probe: Probe,
         asked: Instant,
         now: Instant,
     ) -> Effects {
         let mut effects = Effects::default();
         match answer {
-            Answer::Alive => self.alive(&mut effects),
-            Answer::Models(models) => {
+            Ok(Answer::Alive) => self.alive(now, &mut effects),
+            Ok(Answer::Models(models)) => {
                 effects.changed = true;
                 self.report.models = Some(models.into());
+                if self.is_up() {
+                    self.report.trouble = None;
+                }
+                self.publish_warm();
             }
-            Answer::Loaded(running) => {
+            Ok(Answer::Loaded(running)) => {
                 effects.changed = self.merge_running(running, asked, now);
             }
-            Answer::Version(version) => {
+            Ok(Answer::Version(version)) => {
                 effects.changed = self.report.version.as_ref() != Some(&version);
                 self.report.version = Some(version);
             }
             // Our own trouble, not the server's.
-            Answer::Nothing(Failure::Local(_)) => {}
-            Answer::Nothing(failure) if probe == Probe::Alive => {
+            Err(Failure::Local(_)) => {}
+            Err(failure) if probe == Probe::Alive => {
                 self.silent += 1;
                 let gone = failure.is_unreachable() || self.silent >= SILENCE;
                 if gone {
@@ -231,10 +254,20 @@ impl State {
                     effects.ask.push(Probe::Alive);
                 }
             }
+            // Nothing can be sent there, though it is up: whoever looks shall see why.
+            Err(failure) if self.lacks_models(probe) => {
+                let why: Arc<str> = failure.to_string().into();
+                effects.changed = self.report.trouble.as_ref() != Some(&why);
+                self.report.trouble = Some(why);
+            }
             // A slow catalogue is no illness: keep what was known.
-            Answer::Nothing(_) => {}
+            Err(_) => {}
         }
         effects
+    }
+
+    fn lacks_models(&self, probe: Probe) -> bool {
+        probe == Probe::Models && self.is_up() && self.report.models.is_none()
     }
 
     /// The models of the seats that are to be shown as failing now.
@@ -247,9 +280,9 @@ impl State {
         self.breakers.next_trial(now)
     }
 
-    /// Every model with failures on record.
-    pub(super) fn doubtful(&self) -> Vec<ModelName> {
-        self.breakers.models().cloned().collect()
+    /// Whether the model has failures on record.
+    pub(super) fn is_doubtful(&self, model: &ModelName) -> bool {
+        self.breakers.is_doubtful(model)
     }
 
     /// When to ask next: quickly while a server is gone, so that it is back in use at once.
@@ -273,11 +306,12 @@ impl State {
         }
     }
 
-    fn alive(&mut self, effects: &mut Effects) {
+    fn alive(&mut self, now: Instant, effects: &mut Effects) {
         self.silent = 0;
         self.misses = 0;
         if !self.is_up() {
             self.report.phase = Phase::Up;
+            self.report.since = now;
             self.report.trouble = None;
             effects.changed = true;
             effects
@@ -288,10 +322,11 @@ impl State {
 
     fn down(&mut self, now: Instant, why: &str, effects: &mut Effects) {
         self.misses = self.misses.saturating_add(1);
-        if matches!(self.report.phase, Phase::Down(_)) {
+        if self.report.phase == Phase::Down {
             return;
         }
-        self.report.phase = Phase::Down(now);
+        self.report.phase = Phase::Down;
+        self.report.since = now;
         self.report.trouble = Some(why.into());
         // A server that comes back comes back empty.
         self.report.running = Arc::default();
@@ -345,7 +380,23 @@ impl State {
         true
     }
 
+    /// Says whether it is news.
+    fn publish_evidence(&mut self) -> bool {
+        let evidence = self.breakers.evidence();
+        let is_news = *self.report.evidence != *evidence;
+        self.report.evidence = evidence.into();
+        is_news
+    }
+
     fn publish_warm(&mut self) {
+        if !self.loads {
+            let listed = self.report.models.iter().flat_map(|models| models.iter());
+            let mut warm: Vec<_> = listed.map(|listed| listed.name.clone()).collect();
+            warm.sort_unstable();
+            warm.dedup();
+            self.report.warm = warm.into();
+            return;
+        }
         let loading = self.loading.as_ref().map(|seat| seat.model());
         let mut warm: Vec<_> = self.warm.keys().chain(loading).cloned().collect();
         warm.sort_unstable();

@@ -1,12 +1,12 @@
 use super::*;
 
 fn seat(model: &str) -> Arc<Seat> {
-    Arc::new(Seat::new(ModelName::parse(model).unwrap(), 2))
+    Arc::new(Seat::new(ModelName::parse(model).unwrap(), model, 2))
 }
 
 fn up(now: Instant) -> State {
-    let mut state = State::new(Report::unknown(), None, now);
-    state.probed(Answer::Alive, Probe::Alive, now, now);
+    let mut state = State::new(Report::unknown(now), true, None, now);
+    state.probed(Ok(Answer::Alive), Probe::Alive, now, now);
     state
 }
 
@@ -34,7 +34,7 @@ const WARM: Result<Grant, Refusal> = Ok(Grant {
 
 #[test]
 fn a_server_never_heard_from_gives_no_slot() {
-    let mut state = State::new(Report::unknown(), None, Instant::now());
+    let mut state = State::new(Report::unknown(Instant::now()), true, None, Instant::now());
     assert_eq!(grant(&mut state, &seat("a")), Err(Refusal::Down));
 }
 
@@ -73,10 +73,10 @@ fn a_load_ends_with_the_servers_word_too() {
     assert_eq!(grant(&mut state, &a), COLD);
     let _running = a.take(u32::MAX).unwrap();
     let loading = Answer::Loaded(vec![running("a:latest", "0001-01-01T00:00:00Z")]);
-    state.probed(loading, Probe::Loaded, now, now);
+    state.probed(Ok(loading), Probe::Loaded, now, now);
     assert_eq!(grant(&mut state, &b), Err(Refusal::Loading));
     let loaded = Answer::Loaded(vec![running("a:latest", "2026-11-21T12:00:00Z")]);
-    assert!(state.probed(loaded, Probe::Loaded, now, now).changed);
+    assert!(state.probed(Ok(loaded), Probe::Loaded, now, now).changed);
     assert_eq!(grant(&mut state, &b), COLD);
 }
 
@@ -97,16 +97,19 @@ fn a_refused_connection_ejects_at_once_and_a_sign_of_life_brings_back_a_cold_ser
     state.answered(&a, now);
     let effects = state.released(&a, Outcome::Failed(Fault::Unreachable), now);
     assert!(effects.changed && effects.ask.contains(&Probe::Alive));
-    assert_eq!(state.report().phase, Phase::Down(now));
+    assert_eq!(
+        (state.report().phase, state.report().since),
+        (Phase::Down, now)
+    );
     assert_eq!(grant(&mut state, &a), Err(Refusal::Down));
-    state.probed(Answer::Alive, Probe::Alive, now, now);
+    state.probed(Ok(Answer::Alive), Probe::Alive, now, now);
     assert_eq!(grant(&mut state, &a), COLD);
 }
 
 #[test]
 fn silence_is_believed_the_second_time() {
     let (mut state, now) = (up(Instant::now()), Instant::now());
-    let silent = || Answer::Nothing(crate::upstream::Failure::Silent);
+    let silent = || Err(crate::upstream::Failure::Silent);
     let effects = state.probed(silent(), Probe::Alive, now, now);
     assert!(state.is_up() && effects.ask == [Probe::Alive]);
     state.probed(silent(), Probe::Alive, now, now);
@@ -116,8 +119,10 @@ fn silence_is_believed_the_second_time() {
 #[test]
 fn a_slow_catalogue_is_no_illness() {
     let (mut state, now) = (up(Instant::now()), Instant::now());
+    let listed = Answer::Models(Vec::new());
+    state.probed(Ok(listed), Probe::Models, now, now);
     for probe in [Probe::Loaded, Probe::Models, Probe::Version] {
-        let silent = Answer::Nothing(crate::upstream::Failure::Silent);
+        let silent = Err(crate::upstream::Failure::Silent);
         assert_eq!(state.probed(silent, probe, now, now), Effects::default());
     }
     assert!(state.is_up());
@@ -150,9 +155,9 @@ fn what_was_learnt_after_the_question_outlives_the_answer() {
     let (mut state, a, asked) = (up(Instant::now()), seat("a"), Instant::now());
     let later = asked + Duration::from_millis(1);
     state.answered(&a, later);
-    state.probed(Answer::Loaded(Vec::new()), Probe::Loaded, asked, later);
+    state.probed(Ok(Answer::Loaded(Vec::new())), Probe::Loaded, asked, later);
     assert_eq!(grant(&mut state, &a), WARM);
-    state.probed(Answer::Loaded(Vec::new()), Probe::Loaded, later, later);
+    state.probed(Ok(Answer::Loaded(Vec::new())), Probe::Loaded, later, later);
     assert_eq!(grant(&mut state, &a), COLD);
 }
 
@@ -164,11 +169,11 @@ fn a_restarted_actor_goes_on_from_the_last_report() {
     assert_eq!(grant(&mut state, &b), COLD);
     let running = b.take(u32::MAX).unwrap();
     let report = state.report().clone();
-    let mut next = State::new(report.clone(), Some(Arc::clone(&b)), now);
+    let mut next = State::new(report.clone(), true, Some(Arc::clone(&b)), now);
     assert_eq!(grant(&mut next, &a), WARM);
     assert_eq!(next.loading(), b.serial());
     drop(running);
-    assert_eq!(State::new(report, Some(b), now).loading(), 0);
+    assert_eq!(State::new(report, true, Some(b), now).loading(), 0);
 }
 
 #[test]
@@ -181,7 +186,7 @@ fn a_dead_server_is_asked_soon_and_then_less_often() {
     let (mut state, now) = (up(Instant::now()), Instant::now());
     let pauses: Vec<_> = (0..7)
         .map(|_| {
-            let refused = Answer::Nothing(crate::upstream::Failure::Refused(String::new()));
+            let refused = Err(crate::upstream::Failure::Refused(String::new()));
             state.probed(refused, Probe::Alive, now, now);
             state.next(Probe::Alive, &intervals).unwrap().as_millis()
         })
@@ -205,4 +210,63 @@ fn a_seat_is_open_while_nothing_is_to_be_decided_about_it() {
     assert!(state.is_open(&a));
     state.released(&a, Outcome::Failed(Fault::Unreachable), now);
     assert!(!state.is_open(&a), "down");
+}
+
+#[test]
+fn a_failing_model_is_in_evidence_until_it_works() {
+    let now = Instant::now();
+    let (mut state, a) = (up(now), seat("a"));
+    state.answered(&a, now);
+    assert!(
+        state
+            .released(&a, Outcome::Failed(Fault::Busy), now)
+            .changed
+    );
+    let evidence = state.report().evidence.clone();
+    assert_eq!((evidence[0].fault, evidence[0].failures), (Fault::Busy, 1));
+    assert_eq!(evidence[0].until, state.next_trial(now).unwrap());
+    let same = state.released(&a, Outcome::Failed(Fault::Busy), now);
+    assert!(!same.changed, "nothing new");
+    state.answered(&a, now);
+    assert!(state.report().evidence.is_empty());
+}
+
+#[test]
+fn a_call_that_a_server_does_not_have_says_nothing_about_its_health() {
+    let (mut state, a, now) = (up(Instant::now()), seat("a"), Instant::now());
+    state.answered(&a, now);
+    let effects = state.released(&a, Outcome::Failed(Fault::Unsupported), now);
+    assert_eq!(effects, Effects::default());
+    assert!(state.is_open(&a));
+}
+
+#[test]
+fn where_nothing_is_loaded_every_listed_model_counts_as_loaded() {
+    let now = Instant::now();
+    let mut state = State::new(Report::unknown(now), false, None, now);
+    state.probed(Ok(Answer::Alive), Probe::Alive, now, now);
+    let listed = crate::protocol::listed_by_id("b")
+        .into_iter()
+        .chain(crate::protocol::listed_by_id("a"));
+    let models = Answer::Models(listed.collect());
+    assert!(state.probed(Ok(models), Probe::Models, now, now).changed);
+    let warm: Vec<_> = state.report().warm.iter().map(ModelName::as_str).collect();
+    assert_eq!(warm, ["a:latest", "b:latest"]);
+    assert_eq!(grant(&mut state, &seat("a")), WARM);
+    assert!(state.is_open(&seat("b")));
+}
+
+#[test]
+fn why_a_servers_models_are_not_known_is_said_until_they_are() {
+    let (mut state, now) = (up(Instant::now()), Instant::now());
+    let refused = || Err(crate::upstream::Failure::Unusable("status 404".to_owned()));
+    assert!(state.probed(refused(), Probe::Models, now, now).changed);
+    assert_eq!(state.report().trouble.as_deref(), Some("status 404"));
+    assert!(state.is_up() && state.report().is_settled());
+    assert!(
+        !state.probed(refused(), Probe::Models, now, now).changed,
+        "the same"
+    );
+    state.probed(Ok(Answer::Models(Vec::new())), Probe::Models, now, now);
+    assert_eq!(state.report().trouble, None);
 }

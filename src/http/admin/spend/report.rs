@@ -134,7 +134,7 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
 }
 
 fn model(value: &str) -> Result<String, Problem> {
-    let name = ModelName::parse(value);
+    let name = ModelName::parse_any(value);
     let wrong = |_| Problem::wrong(format!("model: \"{value}\" is not a model's name"));
     Ok(name.map_err(wrong)?.to_string())
 }

@@ -1,0 +1,154 @@
+//! What differs between kinds of servers, in one place.
+//!
+//! A [`Backend`] is owned by its endpoint and asked after a request has its lease: how the server is
+//! probed ([`Probe`], [`Plan`]), what is sent for a call ([`Call`], [`Outgoing`]), how the answer is
+//! read ([`Backend::reader`]), what an error status means ([`Backend::verdict`]), and whether the
+//! server notices that its client has left. All of it is pure: bytes in, values out.
+//!
+//! It must not know slots, other servers or clients. It fails by value: an answer of a probe that
+//! makes no sense is [`Unusable`], with the words for the operator.
+//!
+//! One file per kind. A call goes only to servers whose kind [`serves`](Kind::serves) it.
+
+mod call;
+mod fault;
+mod ollama;
+mod openai;
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+
+pub use call::{Call, Outgoing};
+pub use fault::{Fault, Verdict};
+pub use probe::{Answer, Plan, Probe, Question, Unusable};
+
+use crate::protocol::{Api, Tail};
+use openai::OpenAi;
+
+/// One kind of server, with what the configuration says about servers of that kind alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Ollama.
+    Ollama,
+    /// Any server of OpenAI's `/v1` calls.
+    OpenAi(OpenAi),
+}
+
+/// The name of a kind, as the configuration and the reports spell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// `ollama`
+    Ollama,
+    /// `openai`
+    OpenAi,
+}
+
+impl Kind {
+    /// Whether servers of this kind have the call.
+    #[must_use]
+    pub const fn serves(self, api: Api) -> bool {
+        match self {
+            Self::Ollama => true,
+            Self::OpenAi => openai::serves(api),
+        }
+    }
+}
+
+impl Backend {
+    /// A server of OpenAI's calls; `models` are those it serves, if it cannot list them itself.
+    #[must_use]
+    pub fn openai(models: &[String]) -> Self {
+        Self::OpenAi(OpenAi::new(models))
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Ollama => Kind::Ollama,
+            Self::OpenAi(_) => Kind::OpenAi,
+        }
+    }
+
+    /// Whether a listed model may have to be loaded before it answers. Where it need not, every
+    /// listed model counts as loaded.
+    #[must_use]
+    pub const fn loads_models(&self) -> bool {
+        matches!(self, Self::Ollama)
+    }
+
+    /// Whether a server goes on computing an answer that nobody waits for any more. Its slot is then
+    /// in use until the answer is complete.
+    #[must_use]
+    pub const fn completes_without_client(&self, streamed: bool) -> bool {
+        matches!(self, Self::OpenAi(_)) && !streamed
+    }
+
+    /// How long a connection may be idle and still be used for the next request.
+    #[must_use]
+    pub const fn idle_limit(&self) -> Duration {
+        match self {
+            // Before the server's own limit, which could race a new request.
+            Self::Ollama => Duration::from_secs(20),
+            Self::OpenAi(_) => openai::IDLE_LIMIT,
+        }
+    }
+
+    /// How `probe` is done, if servers of this kind have something to say to it.
+    #[must_use]
+    pub fn plan(&self, probe: Probe) -> Option<Plan> {
+        match self {
+            Self::Ollama => Some(Plan::Ask(ollama::question(probe))),
+            Self::OpenAi(openai) => openai.plan(probe),
+        }
+    }
+
+    /// What the answer to `probe` says.
+    ///
+    /// # Errors
+    /// [`Unusable`], when it is none.
+    pub fn read(&self, probe: Probe, status: StatusCode, body: &[u8]) -> Result<Answer, Unusable> {
+        match self {
+            Self::Ollama => ollama::read(probe, status, body),
+            Self::OpenAi(openai) => openai.read(probe, status, body),
+        }
+    }
+
+    /// What is sent for `call` to a server that spells the model `spelling`.
+    #[must_use]
+    pub fn request<'a>(&self, call: &'a Call, spelling: &str) -> Outgoing<'a> {
+        match self {
+            Self::Ollama => ollama::request(call),
+            Self::OpenAi(_) => openai::request(call, spelling),
+        }
+    }
+
+    /// A reader for a successful answer: its end, its usage, its errors.
+    #[must_use]
+    pub const fn reader(&self, api: Api, streamed: bool) -> Tail {
+        match self {
+            Self::Ollama | Self::OpenAi(_) => Tail::new(api, streamed),
+        }
+    }
+
+    /// What a status means for the request and for the server.
+    #[must_use]
+    pub fn verdict(&self, status: StatusCode) -> Verdict {
+        match self {
+            Self::Ollama => ollama::verdict(status),
+            Self::OpenAi(_) => openai::verdict(status),
+        }
+    }
+}
+
+/// The body of a request with these texts put into it.
+fn spliced(call: &Call, splices: &[crate::protocol::Splice]) -> Bytes {
+    crate::protocol::splice(&call.body, splices)
+}

@@ -1,0 +1,142 @@
+//! Any server of OpenAI's calls: llama-server, vLLM, LM Studio, a hosted service.
+//!
+//! It is asked one thing, `/v1/models`, since nothing else is common to all of them: by `HEAD` for
+//! its liveness, which costs such a server next to nothing, by `GET` for its models. It has no notion
+//! of loading that all of them share, so what it lists counts as loaded.
+//!
+//! Learnt from a real llama-server: an answer that is not streamed is computed to its end whether or
+//! not its client is still there; a kept connection occupies one of a fixed number of threads and is
+//! closed after five seconds; `X-Conversation-Id` makes a stream survive its client.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::{HeaderName, Method, StatusCode};
+
+use super::probe::{ALIVE_PATIENCE, LIST_PATIENCE};
+use super::{Answer, Call, Fault, Outgoing, Plan, Probe, Question, Unusable, Verdict, spliced};
+use crate::protocol::{Api, AskUsage, ListedModel, Splice, listed_by_id, parse_openai_models};
+
+/// Connections are looked at every half of this, so none is idle for five seconds.
+pub(super) const IDLE_LIMIT: Duration = Duration::from_millis(2500);
+
+/// What keeps a stream computing for a client that has left, and whose account a key belongs to: the
+/// key that is sent is the router's.
+static WITHHELD: [HeaderName; 3] = [
+    HeaderName::from_static("x-conversation-id"),
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("openai-project"),
+];
+
+/// What the configuration says about such a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenAi {
+    /// The models it serves, if it cannot list them itself.
+    models: Box<[String]>,
+}
+
+impl OpenAi {
+    pub(super) fn new(models: &[String]) -> Self {
+        Self {
+            models: models.into(),
+        }
+    }
+
+    pub(super) fn plan(&self, probe: Probe) -> Option<Plan> {
+        let (method, patience) = match probe {
+            Probe::Alive => (Method::HEAD, ALIVE_PATIENCE),
+            Probe::Models if !self.models.is_empty() => return Some(Plan::Known(self.known())),
+            Probe::Models => (Method::GET, LIST_PATIENCE),
+            Probe::Loaded | Probe::Version => return None,
+        };
+        Some(Plan::Ask(Question {
+            method,
+            path: "/v1/models",
+            patience,
+        }))
+    }
+
+    pub(super) fn read(
+        &self,
+        probe: Probe,
+        status: StatusCode,
+        body: &[u8],
+    ) -> Result<Answer, Unusable> {
+        match probe {
+            Probe::Alive => self.alive(status),
+            _ if status != StatusCode::OK => {
+                Err(Unusable(format!("its list of models: status {status}")))
+            }
+            _ => match parse_openai_models(body) {
+                Ok(list) => Ok(Answer::Models(list.models)),
+                Err(error) => Err(Unusable(format!("its list of models: {error}"))),
+            },
+        }
+    }
+
+    /// A server without the path, or without `HEAD`, is there all the same. One that refuses the key
+    /// refuses every request, unless the key is only not for listing; and one that says it is broken,
+    /// or still loads, serves none.
+    fn alive(&self, status: StatusCode) -> Result<Answer, Unusable> {
+        match status.as_u16() {
+            401 if self.models.is_empty() => {
+                Err(Unusable(format!("it refuses the api_key: status {status}")))
+            }
+            500..=599 if status != StatusCode::NOT_IMPLEMENTED => Err(Unusable::status(status)),
+            _ => Ok(Answer::Alive),
+        }
+    }
+
+    fn known(&self) -> Vec<ListedModel> {
+        let listed = self.models.iter().filter_map(|id| listed_by_id(id));
+        listed.collect()
+    }
+}
+
+pub(super) const fn serves(api: Api) -> bool {
+    matches!(
+        api,
+        Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiEmbeddings
+    )
+}
+
+/// The call as the client made it, with the server's own spelling of the model where that differs.
+pub(super) fn request<'a>(call: &'a Call, spelling: &str) -> Outgoing<'a> {
+    let mut splices = Vec::new();
+    if call.model != spelling {
+        let name = serde_json::Value::from(spelling).to_string();
+        splices.push(Splice::new(call.model_at.clone(), name));
+    }
+    let hides_usage = match &call.usage {
+        AskUsage::Splice(splice) => {
+            splices.push(splice.clone());
+            true
+        }
+        AskUsage::Unasked | AskUsage::Asked => false,
+    };
+    let mut headers = Cow::Borrowed(&call.headers);
+    for name in &WITHHELD {
+        if headers.contains_key(name) {
+            headers.to_mut().remove(name);
+        }
+    }
+    Outgoing {
+        api: call.api,
+        headers,
+        body: spliced(call, &splices),
+        hides_usage,
+    }
+}
+
+/// As for Ollama, but that such a server also says with a status that it does not have the call, for
+/// this model or at all (404, 405, 501), that it does not take the router's key, or that it is
+/// elsewhere. Whether a model is gone is the list's to say.
+pub(super) fn verdict(status: StatusCode) -> Verdict {
+    match status.as_u16() {
+        300..=399 | 401..=403 | 407 => Verdict::Elsewhere(Fault::Status),
+        404 | 405 | 501 => Verdict::Elsewhere(Fault::Unsupported),
+        429 | 503 => Verdict::Elsewhere(Fault::Busy),
+        500..=599 => Verdict::Elsewhere(Fault::Status),
+        _ => Verdict::Pass,
+    }
+}

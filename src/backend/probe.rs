@@ -1,0 +1,75 @@
+//! The questions every server is asked regularly, and what can come back.
+
+use std::time::Duration;
+
+use http::Method;
+use thiserror::Error;
+
+use crate::protocol::{ListedModel, RunningModel, Version};
+
+/// A question a server is asked regularly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Is it there? Must be quick on a busy server too.
+    Alive,
+    /// What has it loaded? May be slow on a healthy server.
+    Loaded,
+    /// Which models does it have? May be slow too.
+    Models,
+    /// Which version is it?
+    Version,
+}
+
+impl Probe {
+    /// Every probe, in the order of their timers.
+    pub const ALL: [Self; 4] = [Self::Alive, Self::Loaded, Self::Models, Self::Version];
+}
+
+/// How a probe is done.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// By a request.
+    Ask(Question),
+    /// Not at all: the configuration says it.
+    Known(Vec<ListedModel>),
+}
+
+/// The request of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Its method.
+    pub method: Method,
+    /// Its path.
+    pub path: &'static str,
+    /// How long a healthy server may take to answer.
+    pub patience: Duration,
+}
+
+/// How long a healthy server may take to say that it is there.
+pub(super) const ALIVE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a busy server may take to list things.
+pub(super) const LIST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a server said about itself.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It is there.
+    Alive,
+    /// What it has loaded.
+    Loaded(Vec<RunningModel>),
+    /// What it has.
+    Models(Vec<ListedModel>),
+    /// Which version it is.
+    Version(Version),
+}
+
+/// An answer that says nothing, and why, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Unusable(pub String);
+
+impl Unusable {
+    pub(super) fn status(status: http::StatusCode) -> Self {
+        Self(format!("status {status}"))
+    }
+}

@@ -1,0 +1,242 @@
+//! Each kind against what real servers said.
+
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
+
+use super::*;
+use crate::domain::TokenCounts;
+use crate::protocol::{ListedModel, peek};
+
+/// Calls of a real llama-server, one JSON object a line: what was asked and what came back, but for
+/// long answers that were not recorded whole.
+const RECORDED: &str = include_str!("../../tests/data/llama_server_v1.jsonl");
+
+fn recorded() -> impl Iterator<Item = Value> {
+    RECORDED
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+}
+
+fn text<'a>(call: &'a Value, key: &str) -> &'a str {
+    call[key].as_str().unwrap_or_default()
+}
+
+fn status(call: &Value) -> StatusCode {
+    StatusCode::from_u16(call["status"].as_u64().unwrap().try_into().unwrap()).unwrap()
+}
+
+fn openai() -> Backend {
+    Backend::openai(&[])
+}
+
+/// The last usage that an answer states, whole or in events.
+fn usage(answer: &str) -> Option<TokenCounts> {
+    let objects = answer.lines().filter_map(|line| {
+        let json = line.strip_prefix("data: ").unwrap_or(line);
+        serde_json::from_str::<Value>(json).ok()
+    });
+    let mut usages = objects.filter_map(|object| {
+        let usage = object.get("usage")?.as_object()?.clone();
+        Some(TokenCounts {
+            input: usage.get("prompt_tokens")?.as_u64()?,
+            output: usage
+                .get("completion_tokens")
+                .map_or(Some(0), Value::as_u64)?,
+        })
+    });
+    usages.next_back()
+}
+
+#[test]
+fn every_recorded_answer_ends_where_its_server_ended_it_and_says_what_was_used() {
+    let (mut streamed, mut whole) = (0, 0);
+    let answered = |call: &Value| status(call) == StatusCode::OK && text(call, "method") == "POST";
+    for call in recorded().filter(answered) {
+        let Some(api) = Api::at(text(&call, "path")) else {
+            continue;
+        };
+        let answer = text(&call, "answer");
+        let is_stream = text(&call, "content_type").starts_with("text/event-stream");
+        let mut tail = openai().reader(api, is_stream);
+        for piece in answer.as_bytes().chunks(7) {
+            tail.push(piece);
+        }
+        tail.end();
+        let n = &call["n"];
+        let failed = answer.contains("data: {\"error\"");
+        if is_stream {
+            streamed += 1;
+            assert_eq!(
+                tail.is_finished(),
+                answer.contains("data: [DONE]"),
+                "call {n}"
+            );
+            assert_eq!(tail.saw_error(), failed, "call {n}");
+        } else {
+            whole += 1;
+            assert!(tail.is_finished(), "call {n}");
+        }
+        let mut expected = usage(answer);
+        if api == Api::OpenAiEmbeddings {
+            expected = expected.map(|used| TokenCounts { output: 0, ..used });
+        }
+        assert_eq!(tail.tokens(), expected, "call {n}");
+    }
+    assert!(streamed > 15 && whole > 50, "{streamed} {whole}");
+}
+
+#[test]
+fn a_recorded_list_is_read_and_none_of_its_secrets_is_passed_on() {
+    let mut read = 0;
+    let lists = |call: &Value| text(call, "path") == "/v1/models" && text(call, "method") == "GET";
+    for call in recorded().filter(lists) {
+        let answer = text(&call, "answer").as_bytes();
+        let models = match openai().read(Probe::Models, status(&call), answer) {
+            Ok(Answer::Models(models)) => models,
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => {
+                assert_ne!(status(&call), StatusCode::OK);
+                continue;
+            }
+        };
+        read += 1;
+        let list: Value = serde_json::from_slice(answer).unwrap();
+        let ids: Vec<_> = list["data"].as_array().unwrap().iter().collect();
+        assert_eq!(models.len(), ids.len(), "call {}", call["n"]);
+        for (model, entry) in models.iter().zip(ids) {
+            assert_eq!(&*model.spelling, entry["id"].as_str().unwrap());
+            let shown: Value = serde_json::from_str(model.raw.get()).unwrap();
+            assert_eq!(shown["name"], entry["id"]);
+            assert!(shown["size"].is_u64() && shown["digest"].is_string());
+            assert!(shown.get("status").is_none() && shown.get("args").is_none());
+        }
+    }
+    assert!(read > 3, "{read}");
+}
+
+#[test]
+fn a_server_that_loads_or_refuses_the_key_is_not_up() {
+    let alive = |status| openai().read(Probe::Alive, status, b"").is_ok();
+    assert!(alive(StatusCode::OK));
+    assert!(alive(StatusCode::NOT_FOUND), "it does not list its models");
+    assert!(alive(StatusCode::METHOD_NOT_ALLOWED) && alive(StatusCode::NOT_IMPLEMENTED));
+    assert!(!alive(StatusCode::SERVICE_UNAVAILABLE), "it loads");
+    assert!(!alive(StatusCode::UNAUTHORIZED));
+    assert!(
+        alive(StatusCode::FORBIDDEN),
+        "of the method, or of the list"
+    );
+    let told = Backend::openai(&["m".to_owned()]);
+    assert!(
+        told.read(Probe::Alive, StatusCode::UNAUTHORIZED, b"")
+            .is_ok()
+    );
+    let ollama = |status| Backend::Ollama.read(Probe::Alive, status, b"").is_ok();
+    assert!(ollama(StatusCode::NOT_FOUND) && !ollama(StatusCode::BAD_GATEWAY));
+}
+
+#[test]
+fn each_kind_is_asked_what_it_can_answer() {
+    let asked = |backend: &Backend| {
+        let plans = Probe::ALL.map(|probe| match backend.plan(probe) {
+            Some(Plan::Ask(question)) => format!("{} {}", question.method, question.path),
+            Some(Plan::Known(models)) => format!("known: {}", names(&models).join(" ")),
+            None => "-".to_owned(),
+        });
+        plans.join(", ")
+    };
+    assert_eq!(
+        asked(&Backend::Ollama),
+        "HEAD /, GET /api/ps, GET /api/tags, GET /api/version"
+    );
+    assert_eq!(asked(&openai()), "HEAD /v1/models, -, GET /v1/models, -");
+    let told = Backend::openai(&["Org/M".to_owned(), String::new()]);
+    assert_eq!(asked(&told), "HEAD /v1/models, -, known: Org/M, -");
+    assert_eq!(Method::HEAD, "HEAD");
+}
+
+fn names(models: &[ListedModel]) -> Vec<String> {
+    models
+        .iter()
+        .map(|model| model.spelling.to_string())
+        .collect()
+}
+
+fn call(api: Api, body: &'static str) -> Call {
+    let peeked = peek(api, body.as_bytes()).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-conversation-id", "7".parse().unwrap());
+    headers.insert("accept", "*/*".parse().unwrap());
+    Call {
+        api,
+        headers,
+        model_at: peeked.model_at,
+        model: peeked.model.into_owned(),
+        streamed: peeked.stream,
+        usage: peeked.usage,
+        body: Bytes::from_static(body.as_bytes()),
+    }
+}
+
+#[test]
+fn a_call_goes_unchanged_but_for_the_usage_and_the_servers_spelling() {
+    let body = r#"{ "messages": [], "model" : "tiny:LATEST" , "stream": true}"#;
+    let call = call(Api::OpenAiChat, body);
+    let sent = |backend: &Backend, spelling: &str| {
+        let sent = backend.request(&call, spelling);
+        assert!(sent.hides_usage);
+        let names: Vec<_> = sent.headers.keys().map(|name| name.to_string()).collect();
+        (
+            String::from_utf8(sent.body.to_vec()).unwrap(),
+            names.join(" "),
+        )
+    };
+    let asking = r#"{"stream_options":{"include_usage":true}, "messages": [], "model" : "tiny:LATEST" , "stream": true}"#;
+    let (body, headers) = sent(&Backend::Ollama, "tiny:latest");
+    assert_eq!((&*body, &*headers), (asking, "x-conversation-id accept"));
+    let (body, headers) = sent(&openai(), "Tiny \"q\"");
+    assert_eq!(headers, "accept");
+    assert_eq!(body, asking.replace("\"tiny:LATEST\"", r#""Tiny \"q\"""#));
+    let (body, _) = sent(&openai(), "tiny:LATEST");
+    assert_eq!(body, asking);
+}
+
+#[test]
+fn what_is_not_streamed_and_spelt_as_the_server_spells_it_is_not_even_copied() {
+    let call = call(Api::OpenAiEmbeddings, r#"{"model":"m","input":"x"}"#);
+    let backend = openai();
+    let sent = backend.request(&call, "m");
+    assert_eq!(sent.body.as_ptr(), call.body.as_ptr());
+    assert!(!sent.hides_usage);
+}
+
+#[test]
+fn statuses_mean_what_each_kind_means_by_them() {
+    use Fault::{Busy, Missing, Status, Unsupported};
+    let verdicts = |backend: &Backend| {
+        let codes = [200, 302, 400, 401, 404, 413, 422, 429, 499, 500, 501, 503];
+        codes.map(
+            |code| match backend.verdict(StatusCode::from_u16(code).unwrap()) {
+                Verdict::Pass => None,
+                Verdict::Elsewhere(fault) => Some(fault),
+            },
+        )
+    };
+    #[rustfmt::skip]
+    let ollama = [None, None, None, None, Some(Missing), None, None, Some(Busy), Some(Status), Some(Status), Some(Status), Some(Busy)];
+    assert_eq!(verdicts(&Backend::Ollama), ollama);
+    #[rustfmt::skip]
+    let other = [None, Some(Status), None, Some(Status), Some(Unsupported), None, None, Some(Busy), None, Some(Status), Some(Unsupported), Some(Busy)];
+    assert_eq!(verdicts(&openai()), other);
+}
+
+#[test]
+fn every_kind_has_its_calls() {
+    let calls = |kind: Kind| {
+        let served = Api::ALL.into_iter().filter(|api| kind.serves(*api));
+        served.map(Api::path).collect::<Vec<_>>()
+    };
+    assert_eq!(calls(Kind::Ollama).len(), Api::ALL.len());
+    let openai = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
+    assert_eq!(calls(Kind::OpenAi), openai);
+}

@@ -1,0 +1,188 @@
+//! What is known of the fleet, for whoever shows it or passes it on.
+//!
+//! [`Observed`] is the one picture of a server from which lists, metrics, health, pages and other
+//! routers' views are made: what its actor last reported, with the counts as they are at the moment
+//! of asking. It can be serialised; its times are Unix seconds.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use tokio::time::Instant;
+
+use super::desired::EndpointId;
+use super::endpoint::{Endpoint, Evidence, Phase, Report};
+use super::seat::Seat;
+use crate::backend::{Fault, Kind};
+use crate::domain::ModelName;
+use crate::protocol::{ListedModel, RunningModel, Version};
+
+/// One server, as it is now.
+#[derive(Clone, Debug, Serialize)]
+pub struct Observed {
+    /// Its name and generation.
+    #[serde(flatten)]
+    pub id: EndpointId,
+    /// Its address as configured.
+    pub url: Arc<str>,
+    /// What it speaks.
+    pub kind: Kind,
+    /// Whether it serves.
+    pub phase: Shown,
+    /// Since when, in Unix seconds.
+    pub since: i64,
+    /// Why it does not serve, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Arc<str>>,
+    /// Which version it is, if its kind says so.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub version: Option<Version>,
+    /// Its share of the work.
+    pub weight: f64,
+    /// Its tier.
+    pub priority: i32,
+    /// Concurrent requests per model.
+    pub slots: u32,
+    /// Requests that hold a slot now.
+    pub in_flight: u32,
+    /// Of these, those without a first byte yet.
+    pub waiting: u32,
+    /// What it lists, in its own words. `None` until it has said so once.
+    #[serde(serialize_with = "listed")]
+    pub models: Option<Arc<[ListedModel]>>,
+    /// What it has loaded, in its own words.
+    #[serde(serialize_with = "running")]
+    pub loaded: Arc<[RunningModel]>,
+    /// The slots of each model that was ever used here.
+    pub held: Vec<Held>,
+    /// What speaks against sending it requests for some models.
+    pub evidence: Vec<FailingModel>,
+}
+
+/// Whether a server serves, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shown {
+    /// Not heard from yet.
+    Starting,
+    /// Answers.
+    Up,
+    /// Does not answer.
+    Down,
+    /// Finishes its streams and takes nothing new.
+    Draining,
+}
+
+/// The slots of one model on one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// The model.
+    pub model: ModelName,
+    /// How many there are.
+    pub slots: u32,
+    /// How many this router's requests hold.
+    pub in_flight: u32,
+    /// Of these, those without a first byte yet.
+    pub waiting: u32,
+}
+
+/// Why requests for one model avoid one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailingModel {
+    /// The model.
+    pub model: ModelName,
+    /// How it failed last.
+    pub fault: Fault,
+    /// Failures that each extended the pause.
+    pub failures: u32,
+    /// Until when it is avoided, in Unix seconds; then it is tried by one request at a time.
+    pub until: i64,
+}
+
+impl Observed {
+    /// `now` and `unix` are the same moment on two clocks.
+    pub(super) fn new(endpoint: &Endpoint, report: &Report, now: Instant, unix: i64) -> Self {
+        let settings = endpoint.settings();
+        let held: Vec<Held> = endpoint.seats().iter().filter_map(held).collect();
+        let at = |instant| unix_at(instant, now, unix);
+        Self {
+            id: endpoint.id().clone(),
+            url: endpoint.url().clone(),
+            kind: settings.backend.kind(),
+            phase: Shown::of(endpoint, report),
+            since: at(report.since),
+            reason: report.trouble.clone(),
+            version: report.version.clone(),
+            weight: settings.weight,
+            priority: settings.priority,
+            slots: settings.slots,
+            in_flight: endpoint.total_in_flight(),
+            waiting: held.iter().map(|held| held.waiting).sum(),
+            models: report.models.clone(),
+            loaded: Arc::clone(&report.running),
+            held,
+            evidence: report.evidence.iter().map(|e| failing(e, &at)).collect(),
+        }
+    }
+
+    /// True while it answers and takes new requests.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.phase == Shown::Up
+    }
+}
+
+impl Shown {
+    fn of(endpoint: &Endpoint, report: &Report) -> Self {
+        match report.phase {
+            _ if endpoint.is_draining() => Self::Draining,
+            Phase::Starting => Self::Starting,
+            Phase::Up => Self::Up,
+            Phase::Down => Self::Down,
+        }
+    }
+}
+
+fn held(seat: &Arc<Seat>) -> Option<Held> {
+    seat.was_used().then(|| Held {
+        model: seat.model().clone(),
+        slots: seat.slots(),
+        in_flight: seat.in_flight(),
+        waiting: seat.waiting(),
+    })
+}
+
+fn failing(evidence: &Evidence, at: &impl Fn(Instant) -> i64) -> FailingModel {
+    FailingModel {
+        model: evidence.model.clone(),
+        fault: evidence.fault,
+        failures: evidence.failures,
+        until: at(evidence.until),
+    }
+}
+
+/// The clock that never jumps, read as the one people read.
+fn unix_at(instant: Instant, now: Instant, unix: i64) -> i64 {
+    let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(0);
+    match now.checked_duration_since(instant) {
+        Some(ago) => unix.saturating_sub(seconds(ago)),
+        None => unix.saturating_add(seconds(instant.duration_since(now))),
+    }
+}
+
+fn text<S: Serializer>(version: &Option<Version>, to: S) -> Result<S::Ok, S::Error> {
+    match version {
+        Some(version) => to.collect_str(version),
+        None => to.serialize_none(),
+    }
+}
+
+fn listed<S: Serializer>(models: &Option<Arc<[ListedModel]>>, to: S) -> Result<S::Ok, S::Error> {
+    match models {
+        Some(models) => to.collect_seq(models.iter().map(|model| &*model.raw)),
+        None => to.serialize_none(),
+    }
+}
+
+fn running<S: Serializer>(models: &Arc<[RunningModel]>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(models.iter().map(|model| &*model.raw))
+}

@@ -1,0 +1,133 @@
+//! What a request holds while a server works for it, and who goes on holding it when its client leaves.
+//!
+//! Nearly always a client that leaves ends everything: the future is dropped, the connection closed,
+//! and the server stops. Some servers do not notice and compute an answer that is not streamed to its
+//! end ([`Backend::completes_without_client`](crate::backend::Backend::completes_without_client)). Their slot is
+//! in use until then, so the exchange goes on as a task of its own, up to the end of the answer, which
+//! is counted as the client's: it was computed for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::future::BoxFuture;
+use http::Response;
+use http::header::HeaderValue;
+use http_body_util::BodyExt;
+
+use super::attempt::{Began, Slot, Stopped, Try};
+use super::meters::Meter;
+use super::relay::Account;
+use super::{Answer, Gateway, Relay, respond};
+use crate::access::Ticket;
+use crate::backend::Call;
+use crate::fleet::Outcome;
+
+/// One try on one server, with all that depends on how it goes.
+pub(super) struct Exchange {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) slot: Slot,
+    pub(super) meter: Meter,
+    /// What the request may use.
+    pub(super) ticket: Option<Ticket>,
+    pub(super) call: Arc<Call>,
+    pub(super) prompt_bytes: usize,
+}
+
+impl Exchange {
+    /// The try, up to the first byte of the answer.
+    pub(super) async fn attempt(self) -> (Try, Self) {
+        if self.slot.completes_without_client(self.call.streamed) {
+            return Detachable::new(self).await;
+        }
+        let tried = self.gateway.attempt(&self.slot, &self.call).await;
+        (tried, self)
+    }
+
+    /// There was no answer: meter and ticket go on with the request.
+    pub(super) fn give_back(self, meter: &mut Meter, ticket: &mut Option<Ticket>) -> Slot {
+        *meter = self.meter;
+        *ticket = self.ticket;
+        self.slot
+    }
+
+    /// The answer as the client gets it.
+    pub(super) fn answer(self, began: Began, id: &HeaderValue, attempt: u32) -> Response<Answer> {
+        let detaches = self.slot.completes_without_client(self.call.streamed);
+        let route = respond::Route {
+            endpoint: self.slot.endpoint(),
+            attempt,
+            meter: &self.meter,
+        };
+        let (head, format) = respond::head(began.head, id, &route);
+        let api = self.call.api;
+        let gateway = Arc::clone(&self.gateway);
+        let account = Account::new(
+            &gateway,
+            self.slot,
+            self.meter,
+            self.ticket,
+            self.prompt_bytes,
+        );
+        let relay = Relay::new(account, api, format, head.status, began.reading);
+        Response::from_parts(head, Answer::new(relay, detaches.then_some(gateway)))
+    }
+
+    /// The client left before the first byte.
+    async fn finish_detached(self, tried: Try) {
+        match tried {
+            Ok(began) => {
+                let id = HeaderValue::from_static("");
+                let mut answer = self.answer(began, &id, 1).into_body();
+                answer.left();
+                while let Some(Ok(_)) = answer.frame().await {}
+            }
+            Err(Stopped::Elsewhere { fault, .. }) => self.slot.end(Outcome::Failed(fault)),
+            Err(Stopped::Over(error)) => self.slot.end(error.outcome()),
+        }
+    }
+}
+
+/// A try that goes on when nobody waits for it any more.
+struct Detachable {
+    gateway: Arc<Gateway>,
+    /// Nothing once it is over.
+    attempt: Option<BoxFuture<'static, (Try, Exchange)>>,
+}
+
+impl Detachable {
+    fn new(underway: Exchange) -> Self {
+        Self {
+            gateway: Arc::clone(&underway.gateway),
+            attempt: Some(Box::pin(async move {
+                let tried = underway.gateway.attempt(&underway.slot, &underway.call);
+                (tried.await, underway)
+            })),
+        }
+    }
+}
+
+impl Future for Detachable {
+    type Output = (Try, Exchange);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(attempt) = &mut self.attempt else {
+            return Poll::Pending; // polled behind its end
+        };
+        let ended = ready!(attempt.as_mut().poll(cx));
+        self.attempt = None;
+        Poll::Ready(ended)
+    }
+}
+
+impl Drop for Detachable {
+    fn drop(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            self.gateway.continue_detached(async move {
+                let (tried, underway) = attempt.await;
+                underway.finish_detached(tried).await;
+            });
+        }
+    }
+}
