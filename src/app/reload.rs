@@ -12,7 +12,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{App, Source, build};
 use crate::config::{Config, Routing, Slots};
@@ -30,6 +30,9 @@ pub(super) struct Reload {
     seen: Print,
     next_look: Instant,
 }
+
+/// How long the fleet may take to change its servers: it does so at once, unless it is being restarted.
+const APPLIED: Duration = Duration::from_secs(5);
 
 /// By what a file is told from what it was; nothing when it is not there.
 type Print = Option<(SystemTime, u64)>;
@@ -102,7 +105,13 @@ impl Reload {
             }
         };
         let news = news(&self.running, &config);
-        let applied = app.fleet.apply(&desired).await;
+        // Nothing else is heard meanwhile, a signal to stop not either.
+        let Ok(applied) = timeout(APPLIED, app.fleet.apply(&desired)).await else {
+            tracing::error!(
+                "configuration not reloaded: the endpoints could not be changed in time"
+            );
+            return;
+        };
         if applied != Applied::default() {
             let Applied {
                 added,

@@ -51,14 +51,11 @@ impl State {
     /// Goes on from the servers of a former life.
     pub(super) fn new(servers: Box<[Server]>, stale_after: Duration) -> Self {
         let mut members: Vec<_> = servers.into_iter().map(Member::new).collect();
-        let mut newest: HashMap<Arc<str>, u64> = HashMap::new();
-        for id in members.iter().filter_map(Member::wanted_id) {
-            let generation = newest.entry(Arc::clone(&id.name)).or_default();
-            *generation = id.generation.max(*generation);
-        }
+        // Of those with one name that do not drain, the one that is wanted stands first.
+        let mut names = HashSet::new();
         for member in &mut members {
-            let id = member.wanted_id();
-            member.superseded = id.is_some_and(|id| newest.get(&id.name) != Some(&id.generation));
+            let name = Arc::clone(member.endpoint().name());
+            member.superseded = !member.endpoint().is_draining() && !names.insert(name);
         }
         let listed = members.iter().flat_map(|member| member.listed.keys());
         Self {
@@ -88,8 +85,9 @@ impl State {
         self.models.contains_key(model)
     }
 
-    /// Lets there be these servers: new ones are made, others take over their settings, and what is
-    /// not wanted drains. One that drains and is wanted again goes on as it was.
+    /// Makes these the servers of the fleet: new ones are made, others take over their settings, and
+    /// what is not wanted drains, but for one whose name another takes over: that serves until the other
+    /// has been heard from. One that drains and is wanted again goes on as it was.
     pub(super) fn apply(&mut self, desired: &Desired, client: &Client, now: Instant) -> Changes {
         let mut changes = Changes::default();
         let mut former = std::mem::take(&mut self.members);
@@ -195,7 +193,7 @@ impl State {
             self.touched
                 .extend(old.warm.iter().chain(&*report.warm).cloned());
         }
-        if member.is_settled() && !member.superseded {
+        if member.is_settled() && !member.superseded && !member.endpoint().is_draining() {
             let name = Arc::clone(member.endpoint().name());
             self.drain_superseded(&name);
         }
@@ -319,12 +317,6 @@ impl Member {
         }
     }
 
-    /// Which server it is, if it does not drain.
-    fn wanted_id(&self) -> Option<&EndpointId> {
-        let endpoint = self.endpoint();
-        (!endpoint.is_draining()).then(|| endpoint.id())
-    }
-
     /// It has been heard from, or found missing.
     fn is_settled(&self) -> bool {
         self.server.report.is_settled()
@@ -345,3 +337,6 @@ fn by_name(report: &Report) -> HashMap<ModelName, ListedModel> {
         .map(|listed| (listed.name.clone(), listed.clone()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+use super::*;
+use crate::backend::Backend;
+use crate::fleet::desired::Settings;
+use crate::protocol::listed_by_id;
+use crate::upstream::Target;
+
+fn client() -> Client {
+    Client::new(Duration::from_secs(1)).unwrap()
+}
+
+fn spec(name: &str, url: &str) -> Spec {
+    let target = Target::new(&url.parse().unwrap(), "").unwrap();
+    Spec {
+        name: name.into(),
+        url: url.into(),
+        settings: Settings {
+            target: Arc::new(target),
+            backend: Backend::Ollama,
+            weight: 1.0,
+            priority: 0,
+            slots: 1,
+        },
+    }
+}
+
+fn apply(state: &mut State, wanted: &[(&str, &str)]) -> Changes {
+    let specs = wanted.iter().map(|(name, url)| spec(name, url)).collect();
+    state.apply(&Desired::new(specs).unwrap(), &client(), Instant::now())
+}
+
+/// The server at `at` answers, and has one model.
+fn is_heard(state: &mut State, at: usize) {
+    let id = state.ids()[at].clone();
+    let report = Report {
+        phase: Phase::Up,
+        models: Some(listed_by_id("m").into_iter().collect()),
+        ..Report::unknown(Instant::now())
+    };
+    state.reported(&id, report);
+}
+
+/// Each server's name and address, and whether it drains.
+fn servers(state: &State) -> Vec<(String, bool)> {
+    let shown = |member: &Member| {
+        let endpoint = member.endpoint();
+        let shown = format!("{} {}", endpoint.name(), endpoint.url());
+        (shown, endpoint.is_draining())
+    };
+    state.members.iter().map(shown).collect()
+}
+
+fn state() -> State {
+    State::new(Box::default(), Duration::from_secs(600))
+}
+
+const A: (&str, &str) = ("gpu", "http://a:1");
+const B: (&str, &str) = ("gpu", "http://b:1");
+const C: (&str, &str) = ("gpu", "http://c:1");
+
+#[test]
+fn a_server_serves_until_the_one_that_takes_over_its_name_has_been_heard_from() {
+    let mut state = state();
+    apply(&mut state, &[A]);
+    is_heard(&mut state, 0);
+    let changes = apply(&mut state, &[B]);
+    assert_eq!(
+        (changes.started.len(), changes.applied.removed.len()),
+        (1, 1)
+    );
+    let both = [
+        ("gpu http://b:1".to_owned(), false),
+        ("gpu http://a:1".to_owned(), false),
+    ];
+    assert_eq!(servers(&state), both);
+    assert!(
+        state
+            .view()
+            .model(&ModelName::parse("m").unwrap())
+            .is_some()
+    );
+    is_heard(&mut state, 1);
+    assert_eq!(servers(&state), both, "its own word changes nothing");
+    is_heard(&mut state, 0);
+    assert_eq!(servers(&state)[1], ("gpu http://a:1".to_owned(), true));
+}
+
+#[test]
+fn what_is_not_wanted_at_all_drains_at_once_and_is_removed_once() {
+    let mut state = state();
+    apply(&mut state, &[A, ("other", "http://o:1")]);
+    apply(&mut state, &[A]);
+    let gone = state.ids()[1].clone();
+    assert!(servers(&state)[1].1);
+    assert!(state.remove_drained(&gone) && !state.remove_drained(&gone));
+    let kept = state.ids()[0].clone();
+    assert!(!state.remove_drained(&kept), "it does not drain");
+}
+
+#[test]
+fn a_server_that_drains_says_nothing_of_the_one_that_has_its_name() {
+    let mut state = state();
+    apply(&mut state, &[A]);
+    is_heard(&mut state, 0);
+    apply(&mut state, &[B]);
+    is_heard(&mut state, 0);
+    // A drains; B gives way to C, which has not been heard from.
+    apply(&mut state, &[C]);
+    let names: Vec<_> = servers(&state).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        ["gpu http://c:1", "gpu http://b:1", "gpu http://a:1"]
+    );
+    is_heard(&mut state, 2);
+    assert!(!servers(&state)[1].1, "B serves on");
+    is_heard(&mut state, 0);
+    assert!(servers(&state)[1].1);
+}
+
+#[test]
+fn whoever_goes_on_from_the_view_knows_which_server_of_a_name_is_wanted() {
+    let mut state = state();
+    apply(&mut state, &[A]);
+    is_heard(&mut state, 0);
+    apply(&mut state, &[B]);
+    // Wanted again before B was heard from: the older one of the two.
+    let changes = apply(&mut state, &[A]);
+    assert_eq!(changes.applied.added.len(), 1);
+    let mut next = State::new(state.view().servers.clone(), Duration::from_secs(600));
+    is_heard(&mut next, 0);
+    let drains: Vec<_> = servers(&next)
+        .into_iter()
+        .filter(|(_, drains)| *drains)
+        .collect();
+    assert_eq!(drains, [("gpu http://b:1".to_owned(), true)]);
+}
+
+#[test]
+fn the_same_again_changes_nothing_and_another_weight_is_only_that() {
+    let mut state = state();
+    apply(&mut state, &[A]);
+    assert_eq!(apply(&mut state, &[A]).applied, Applied::default());
+    let mut heavier = spec(A.0, A.1);
+    heavier.settings.weight = 2.0;
+    let desired = Desired::new(vec![heavier]).unwrap();
+    let changes = state.apply(&desired, &client(), Instant::now());
+    assert!(changes.started.is_empty() && changes.applied.removed.is_empty());
+    assert_eq!(changes.applied.changed.len(), 1);
+}
+
+#[test]
+fn two_servers_of_one_name_are_refused() {
+    assert!(Desired::new(vec![spec("a", "http://a:1"), spec("a", "http://b:1")]).is_err());
+}
