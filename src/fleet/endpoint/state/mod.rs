@@ -1,10 +1,14 @@
 //! What an endpoint's actor decides: pure, time is an argument.
 
+mod effects;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+pub use effects::{Effects, Grant, Intervals};
 
 use super::Refusal;
 use super::breaker::Breakers;
@@ -22,37 +26,6 @@ const SILENCE: u32 = 2;
 /// How often a server that loads is asked whether it has loaded: its other cold requests wait for
 /// that, and an answer that is not streamed says so only at its end.
 const LOAD_WATCH: Duration = Duration::from_millis(250);
-
-/// A slot is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// The server has to load the model for this request.
-    pub cold: bool,
-    /// The actor wants to hear how it goes.
-    pub watched: bool,
-}
-
-/// What the shell does after a decision.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Effects {
-    /// The report has changed: publish it.
-    pub changed: bool,
-    /// Ask these now.
-    pub ask: Vec<Probe>,
-    /// A model fails: look at it again when its pause is over.
-    pub reconsider: bool,
-}
-
-/// How often a server is asked.
-#[derive(Clone, Copy, Debug)]
-pub struct Intervals {
-    /// Liveness.
-    pub alive: Duration,
-    /// What is loaded.
-    pub loaded: Duration,
-    /// What there is.
-    pub models: Duration,
-}
 
 #[derive(Debug)]
 pub(super) struct State {

@@ -1,0 +1,36 @@
+//! What comes out of a decision, and what paces the questions.
+
+use std::time::Duration;
+
+use crate::backend::Probe;
+
+/// A slot is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The server has to load the model for this request.
+    pub cold: bool,
+    /// The actor wants to hear how it goes.
+    pub watched: bool,
+}
+
+/// What the shell does after a decision.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// The report has changed: publish it.
+    pub changed: bool,
+    /// Ask these now.
+    pub ask: Vec<Probe>,
+    /// A model fails: look at it again when its pause is over.
+    pub reconsider: bool,
+}
+
+/// How often a server is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// Liveness.
+    pub alive: Duration,
+    /// What is loaded.
+    pub loaded: Duration,
+    /// What there is.
+    pub models: Duration,
+}
