@@ -188,7 +188,9 @@ impl Catalogue {
 
 impl routing::Candidate for Holder {
     fn is_up(&self) -> bool {
-        self.endpoint.is_up() && !self.endpoint.is_draining()
+        // Not whether it drains: it is in an old view only, and refuses by itself. Whoever is refused
+        // waits for the next view, in which its successor is.
+        self.endpoint.is_up()
     }
 
     fn in_flight(&self) -> u32 {

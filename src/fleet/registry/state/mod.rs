@@ -116,7 +116,7 @@ impl State {
             }
             // Whoever takes over its name is not known to serve yet.
             member.superseded = self.members.iter().any(|other| {
-                *other.endpoint().name() == name && !other.superseded && !other.is_settled()
+                *other.endpoint().name() == name && !other.superseded && !other.is_known()
             });
             if !member.superseded {
                 self.drain(&member);
@@ -193,7 +193,7 @@ impl State {
             self.touched
                 .extend(old.warm.iter().chain(&*report.warm).cloned());
         }
-        if member.is_settled() && !member.superseded && !member.endpoint().is_draining() {
+        if member.is_known() && !member.superseded && !member.endpoint().is_draining() {
             let name = Arc::clone(member.endpoint().name());
             self.drain_superseded(&name);
         }
@@ -317,9 +317,10 @@ impl Member {
         }
     }
 
-    /// It has been heard from, or found missing.
-    fn is_settled(&self) -> bool {
-        self.server.report.is_settled()
+    /// It has said which models it has, or was found missing.
+    fn is_known(&self) -> bool {
+        let report = &self.server.report;
+        report.phase == Phase::Down || (report.phase == Phase::Up && report.models.is_some())
     }
 
     fn endpoint(&self) -> &Arc<Endpoint> {
