@@ -121,7 +121,7 @@ pub struct Leased {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Brings the fleet to life. Returns at once; [`Fleet::first_look`] waits for the first answers.
+    /// Starts the fleet with these servers. Returns at once; [`Fleet::first_look`] waits for the first answers.
     ///
     /// # Errors
     /// When the actors cannot be started.

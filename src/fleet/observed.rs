@@ -1,8 +1,9 @@
 //! What is known of the fleet, for whoever shows it or passes it on.
 //!
-//! [`Observed`] is the one picture of a server from which lists, metrics, health, pages and other
-//! routers' views are made: what its actor last reported, with the counts as they are at the moment
-//! of asking. It can be serialised; its times are Unix seconds.
+//! [`Observed`] is the one picture of a server from which metrics, health and pages are made: what its
+//! actor last reported, with the counts as they are at the moment of asking. Lists are rendered from
+//! the same reports, once per view. It can be serialised; its times are Unix seconds. It must not know
+//! how anything is decided, and cannot fail.
 
 use std::sync::Arc;
 

@@ -5,6 +5,10 @@
 //! end ([`Backend::completes_without_client`](crate::backend::Backend::completes_without_client)). Their slot is
 //! in use until then, so the exchange goes on as a task of its own, up to the end of the answer, which
 //! is counted as the client's: it was computed for it.
+//!
+//! It must not know kinds of servers, nor when another one is tried. It fails by value: a try ends as
+//! [`Stopped`], and an exchange that goes on alone is bounded as any other, by the gateway's rules and
+//! by the shutdown.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -97,12 +101,12 @@ struct Detachable {
 }
 
 impl Detachable {
-    fn new(underway: Exchange) -> Self {
+    fn new(exchange: Exchange) -> Self {
         Self {
-            gateway: Arc::clone(&underway.gateway),
+            gateway: Arc::clone(&exchange.gateway),
             attempt: Some(Box::pin(async move {
-                let tried = underway.gateway.attempt(&underway.slot, &underway.call);
-                (tried.await, underway)
+                let tried = exchange.gateway.attempt(&exchange.slot, &exchange.call);
+                (tried.await, exchange)
             })),
         }
     }
@@ -125,8 +129,8 @@ impl Drop for Detachable {
     fn drop(&mut self) {
         if let Some(attempt) = self.attempt.take() {
             self.gateway.continue_detached(async move {
-                let (tried, underway) = attempt.await;
-                underway.finish_detached(tried).await;
+                let (tried, exchange) = attempt.await;
+                exchange.finish_detached(tried).await;
             });
         }
     }

@@ -138,7 +138,7 @@ impl Gateway {
         self.access.identify(key).map_err(Error::Refused)
     }
 
-    /// Lets an exchange go on whose client has left. The shutdown waits for it as for any other.
+    /// Runs the rest of an exchange whose client has left. The shutdown waits for it as for any other.
     fn continue_detached(&self, exchange: impl Future<Output = ()> + Send + 'static) {
         // Outside of a runtime everything is being dropped.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -3,7 +3,8 @@
 //! Owns everything that is known and decided about one server: whether it is up, what it lists,
 //! what it has loaded, which of its models fail, and who gets its slots. The [`Endpoint`] is the
 //! part that outlives its actor: identity, the cells everyone may read, and the token counts of
-//! its seats. The actor is the only writer of the cells and the only one who hands out slots.
+//! its seats. Each cell has one writer: the actor, but for what is wanted of the server (settings, and
+//! whether it drains), which the registry writes. The actor opens seats and hands out all other slots.
 //!
 //! It must not know the other servers, the queues' order, or what a request is about. It fails by
 //! being restarted by the registry: the slots in use are counted by leases, which live on; what

@@ -55,7 +55,7 @@ impl Handle {
         self.mailbox.cast(Message::Drained(id.clone()));
     }
 
-    /// Lets there be these servers. `None` while the registry is being restarted: then it may or may
+    /// Makes these the servers of the fleet. `None` while the registry is being restarted: then it may or may
     /// not have heard.
     pub(super) async fn apply(&self, desired: &Desired) -> Option<Applied> {
         let desired = desired.clone();
