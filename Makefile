@@ -1,4 +1,4 @@
-# What a developer types is what CI runs. `make check test test-clients test-cluster` is the whole gate.
+# Developers and CI use the same targets. `make check test test-clients test-cluster` runs every check.
 #
 # Everything a target needs is fetched by `make tools` from package registries (apt, PyPI, npm,
 # crates.io) or found on the machine; it does nothing when all is there. What is fetched is kept in
@@ -40,13 +40,13 @@ lint:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked -p herdsman-multidb -- -D warnings
 
-# Modules speak of their private parts: what is documented here is the inside of a program.
+# Module documentation links to private items: it describes the implementation of a program.
 doc:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
 		cargo doc --locked --workspace --no-deps --document-private-items
 
-# Without advisories: their database is a git repository beyond the package registries, and one
-# published overnight would break a change that has nothing to do with it. `make audit` asks it.
+# Without advisories: their database is a git repository outside the package registries, and a new
+# advisory would fail a change that has nothing to do with it. `make audit` reads it.
 deny: $(DENY_TOOL)/$(COMPLETE)
 	cargo deny check --hide-inclusion-graph bans licenses sources
 
@@ -61,7 +61,7 @@ else
 RUN := cargo test --locked --workspace
 endif
 
-# Of the binary `it`: what needs programs of others.
+# Of the binary `it`: what needs third-party programs.
 CLIENTS := clients:: llama_server::
 
 # Of the binary `it`: what kills routers or needs several.
@@ -85,22 +85,22 @@ STORMS := storm::sqlite_is_exact_after_a_storm storm::postgres_is_exact_after_a_
 	served::what_clients_were_told_is_counted_on_postgres \
 	served::what_clients_were_told_is_counted_on_mariadb
 
-storm: tools ## counting in a storm: routers killed for minutes, on each database, and so over HTTP
+storm: tools ## counting under faults: routers killed for minutes, on each database, and the same over HTTP
 	for storm in $(STORMS); do \
 		HERDSMAN_STORM_PROCESSES=1 HERDSMAN_STORM_SECONDS=$(STORM_SECONDS) $(if $(SEED),HERDSMAN_SEED=$(SEED)) \
 			cargo test --locked --test spend -- --exact --nocapture $$storm; \
 	done
 
-bench: bench-tools ## what a request costs, beside HAProxy and nginx in the same run
+bench: bench-tools ## what a request costs, compared with HAProxy and nginx in the same run
 	cargo bench --locked --profile dist --workspace --bench "*"
 
-dist: ## the program as it is given to others, in target/dist; takes minutes
+dist: ## the program as it is released, in target/dist; takes minutes
 	cargo build --locked --profile dist
 
 run: ## the router, with ./config.toml
 	cargo run --release --locked
 
-demo: ## three simulated servers and a router before them
+demo: ## three simulated servers and a router in front of them
 	cargo run --release --locked -- demo
 
 # === what the targets need ===
@@ -109,7 +109,7 @@ TOOLS := $(PYTHON_TOOL) $(NODE_TOOL) $(DENY_TOOL)
 
 tools: system $(TOOLS:%=%/$(COMPLETE)) ## fetches what check and test need
 
-# Debian packages for commands that are not there; nothing is asked of apt when all are.
+# Debian packages for missing commands; apt is not called when none is missing.
 system:
 	@missing=(); \
 	command -v cc >/dev/null || missing+=(gcc libc6-dev); \
@@ -139,7 +139,7 @@ if (( $${#missing[@]} )); then \
 fi
 endef
 
-# Of several clones that want a tool at once, one fetches it.
+# When several clones need a tool at once, one fetches it.
 define alone
 	mkdir -p $(@D)
 	exec 9>$(HERDSMAN_TOOLS)/lock; flock 9; [[ -e $@ ]] || { $(1); touch $@; }
@@ -152,8 +152,8 @@ $(PYTHON_TOOL)/$(COMPLETE): | system
 $(NODE_TOOL)/$(COMPLETE): | system
 	$(call alone,npm install --silent --no-audit --no-fund --prefix $(@D) ollama@$(OLLAMA_NODE))
 
-# Built from source, in some minutes. numpy and gguf write its models. The package's own command is a
-# wrapper that knows few arguments; asked about itself, it completes the installation.
+# Built from source, which takes some minutes. numpy and gguf write its models. The package's own
+# command is a wrapper with few arguments; `--info` makes it complete the installation.
 $(LLAMA_TOOL)/$(COMPLETE): | system
 	$(call alone,python3 -m venv --clear $(@D); \
 		$(@D)/bin/pip install --quiet --disable-pip-version-check \

@@ -1,7 +1,7 @@
-//! What it costs to be given a slot and to give it back: the one mailbox on a request's way.
+//! The cost of taking a slot and giving it back: the one mailbox on the path of a request.
 //!
-//! Against a real endpoint's actor before a simulated server, once alone and once with many tasks
-//! that want slots of the same server, and with more of them than slots, so that they wait in line.
+//! Against the actor of a real endpoint in front of a simulated server, once alone and once with many
+//! tasks that take slots of the same server, and with more of them than slots, so that they queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use divan::Bencher;
 use herdsman::backend::Backend;
 use herdsman::domain::ModelName;
-use herdsman::fleet::{Ask, Desired, Fleet, Intervals, Outcome, Rules, Settings, Spec};
+use herdsman::fleet::{Desired, Fleet, Intervals, LeaseRequest, Outcome, Rules, Settings, Spec};
 use herdsman::protocol::Api;
 use herdsman::upstream::{Client, Target};
 use herdsman_simulator::{Config, Model, Simulator};
@@ -25,14 +25,14 @@ fn main() {
 }
 
 /// A fleet of one server that has its model loaded.
-struct Herd {
+struct BenchFleet {
     runtime: Runtime,
     fleet: Fleet,
     model: ModelName,
     _server: Arc<Simulator>,
 }
 
-impl Herd {
+impl BenchFleet {
     fn with_slots(slots: u32) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let (fleet, server) = runtime.block_on(async {
@@ -70,30 +70,35 @@ impl Herd {
             let client = Client::new(Duration::from_secs(1)).expect("a client");
             let fleet = Fleet::start(&desired, rules, client, TaskTracker::new()).await;
             let fleet = fleet.expect("a fleet");
-            fleet.first_look(Duration::from_secs(5)).await;
+            fleet.wait_until_complete(Duration::from_secs(5)).await;
             (fleet, Arc::new(server))
         });
         let model = ModelName::parse("m").expect("a name");
-        let herd = Self {
+        let bench = Self {
             runtime,
             fleet,
             model,
             _server: server,
         };
-        herd.runtime.block_on(async {
+        bench.runtime.block_on(async {
             // The first lease loads the model; from then on it is warm.
-            let mut lease = herd.fleet.lease(&herd.ask()).await.expect("a slot").lease;
+            let mut lease = bench
+                .fleet
+                .lease(&bench.request())
+                .await
+                .expect("a slot")
+                .lease;
             lease.first_byte();
             lease.end(Outcome::Done);
         });
-        herd
+        bench
     }
 
-    fn ask(&self) -> Ask {
-        Ask {
+    fn request(&self) -> LeaseRequest {
+        LeaseRequest {
             model: self.model.clone(),
             api: Api::OllamaChat,
-            ticket: self.fleet.arrive(),
+            arrival: self.fleet.arrive(),
             deadline: Instant::now() + Duration::from_secs(60),
             only: Vec::new(),
             tried: Vec::new(),
@@ -101,13 +106,13 @@ impl Herd {
     }
 }
 
-/// One request alone: ask, be given, give back.
+/// One request alone: acquire and release.
 #[divan::bench]
 fn lease_and_release_alone(bencher: Bencher<'_, '_>) {
-    let herd = Herd::with_slots(4);
+    let bench = BenchFleet::with_slots(4);
     bencher.bench_local(|| {
-        herd.runtime.block_on(async {
-            let leased = herd.fleet.lease(&herd.ask()).await.expect("a slot");
+        bench.runtime.block_on(async {
+            let leased = bench.fleet.lease(&bench.request()).await.expect("a slot");
             leased.lease.end(Outcome::Done);
         });
     });
@@ -116,18 +121,18 @@ fn lease_and_release_alone(bencher: Bencher<'_, '_>) {
 /// Many tasks at once, each [`ROUNDS`] times; the figure is for one lease.
 #[divan::bench(args = [(16, 1024), (64, 4)])]
 fn lease_and_release_by_many(bencher: Bencher<'_, '_>, (tasks, slots): (usize, u32)) {
-    let herd = Herd::with_slots(slots);
+    let bench = BenchFleet::with_slots(slots);
     bencher
         .counter(divan::counter::ItemsCount::new(tasks * ROUNDS))
         .bench_local(|| {
-            herd.runtime.block_on(async {
+            bench.runtime.block_on(async {
                 let mut asking = JoinSet::new();
                 for _ in 0..tasks {
-                    let fleet = herd.fleet.clone();
-                    let asks: Vec<_> = (0..ROUNDS).map(|_| herd.ask()).collect();
+                    let fleet = bench.fleet.clone();
+                    let requests: Vec<_> = (0..ROUNDS).map(|_| bench.request()).collect();
                     asking.spawn(async move {
-                        for ask in asks {
-                            let leased = fleet.lease(&ask).await.expect("a slot");
+                        for request in requests {
+                            let leased = fleet.lease(&request).await.expect("a slot");
                             tokio::task::yield_now().await;
                             leased.lease.end(Outcome::Done);
                         }

@@ -1,4 +1,4 @@
-//! What a request pays inside the router, piece by piece. Run alone on a quiet machine:
+//! The cost of a request inside the router, step by step. Run alone on an idle machine:
 //! `cargo bench --profile dist --bench hot_path`.
 
 use std::hint::black_box;

@@ -43,7 +43,7 @@ async fn main() {
         ("postgres", Some(Flavor::Postgres)),
         ("mariadb", Some(Flavor::MariaDb)),
     ] {
-        let ground = Ground::new(flavor).await;
+        let database = TestDatabase::new(flavor).await;
         for (line, keys, flushes) in [
             ("new keys", KEYS, 1),
             ("the same keys", KEYS, 10),
@@ -51,39 +51,39 @@ async fn main() {
         ] {
             let line = format!("{name}: {line}");
             if wants(&line) {
-                one_after_another(&line, &ground, keys, flushes).await;
+                one_after_another(&line, &database, keys, flushes).await;
             }
         }
         let line = format!("{name}: {WRITERS} routers at once");
         if flavor.is_some() && wants(&line) {
-            at_once(&line, &ground).await;
+            at_once(&line, &database).await;
         }
     }
 }
 
 /// One leader.
-async fn one_after_another(line: &str, ground: &Ground, keys: usize, flushes: u64) {
-    let store = ground.open().await;
+async fn one_after_another(line: &str, database: &TestDatabase, keys: usize, flushes: u64) {
+    let store = database.open().await;
     let producer = Uuid::now_v7();
     let batches: Vec<_> = (1..=flushes)
         .map(|seq| batch(producer, seq, keys))
         .collect();
-    let (cpu, began) = (ground.cpu(), Instant::now());
+    let (cpu, began) = (database.cpu(), Instant::now());
     for batch in &batches {
         apply(&store, batch).await.unwrap();
     }
-    report(line, keys, flushes, began.elapsed(), ground.cpu() - cpu);
+    report(line, keys, flushes, began.elapsed(), database.cpu() - cpu);
 }
 
 /// Without a leader, each with all of the keys.
-async fn at_once(line: &str, ground: &Ground) {
+async fn at_once(line: &str, database: &TestDatabase) {
     const EACH: u64 = 3;
-    let deadlocks = ground.server.as_ref().map(Server::deadlocks);
+    let deadlocks = database.server.as_ref().map(Server::deadlocks);
     let tracker = TaskTracker::new();
-    let (cpu, began) = (ground.cpu(), Instant::now());
+    let (cpu, began) = (database.cpu(), Instant::now());
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
-        let store = ground.open().await;
+        let store = database.open().await;
         writers.push(tracker.spawn(async move {
             let producer = Uuid::now_v7();
             let mut refused = 0;
@@ -110,9 +110,9 @@ async fn at_once(line: &str, ground: &Ground) {
         KEYS / 10,
         flushes,
         began.elapsed(),
-        ground.cpu() - cpu,
+        database.cpu() - cpu,
     );
-    let after = ground.server.as_ref().map(Server::deadlocks);
+    let after = database.server.as_ref().map(Server::deadlocks);
     println!(
         "{:40} {refused} refused, deadlocks {deadlocks:?} -> {after:?}",
         ""
@@ -194,13 +194,13 @@ fn batch(producer: Uuid, seq: u64, keys: usize) -> Arc<SealedBatch> {
     })
 }
 
-/// A database and where it is.
-struct Ground {
+/// A database, and its server and folder.
+struct TestDatabase {
     server: Option<Server>,
     dir: tempfile::TempDir,
 }
 
-impl Ground {
+impl TestDatabase {
     async fn new(flavor: Option<Flavor>) -> Self {
         let setup = Setup {
             durable: true,
@@ -210,12 +210,12 @@ impl Ground {
         if let Some(server) = &server {
             server.create("bench");
         }
-        let ground = Self {
+        let database = Self {
             server,
             dir: tempfile::tempdir().unwrap(),
         };
-        ground.open().await.migrate().await.unwrap();
-        ground
+        database.open().await.migrate().await.unwrap();
+        database
     }
 
     async fn open(&self) -> Store {

@@ -1,10 +1,10 @@
 //! One dependable address for a fleet of Ollama servers.
 //!
-//! The house has floors; a folder is named for what it owns, and lower floors never import
-//! higher ones (`tests/architecture.rs` keeps this true). `docs/ARCHITECTURE.md` walks a request
+//! The program has layers; a folder is named for what it owns, and lower layers never import
+//! higher ones (`tests/architecture.rs` keeps this true). `docs/ARCHITECTURE.md` follows a request
 //! and a token through it.
 //!
-//! | floor | modules |
+//! | layer | modules |
 //! |---|---|
 //! | 0 | [`domain`] |
 //! | 1 | [`clock`], [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use herdsman::cli::{Cli, Environment};
 
-/// Streams are made on one thread and freed on another, which it is good at.
+/// Streams are allocated on one thread and freed on another, which it handles well.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -19,10 +19,10 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(complaint) => {
+        Err(error) => {
             // Help and version come this way too, with their own code and stream.
-            let _ = complaint.print();
-            return u8::try_from(complaint.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "there is nothing else to say it with")]
+            #[expect(clippy::print_stderr, reason = "there is no log yet")]
             {
                 eprintln!("error: cannot start the runtime: {error}");
             }
@@ -48,16 +48,16 @@ fn main() -> ExitCode {
 /// machine with those servers as often as not, and a request that does not change threads costs less
 /// and waits less. `TOKIO_WORKER_THREADS` says otherwise.
 fn workers() -> usize {
-    let said = std::env::var_os("TOKIO_WORKER_THREADS");
-    let said = said
-        .and_then(|said| said.to_str()?.parse().ok())
+    let set = std::env::var_os("TOKIO_WORKER_THREADS");
+    let set = set
+        .and_then(|text| text.to_str()?.parse().ok())
         .filter(|workers| *workers > 0);
-    said.unwrap_or_else(|| {
+    set.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
     })
 }
 
-/// What is not Unicode keeps its place, so that its name can still be complained about.
+/// What is not Unicode keeps its place, so that its name can still be reported.
 fn environment() -> Environment {
     let text = |os: OsString| os.to_string_lossy().into_owned();
     std::env::vars_os()

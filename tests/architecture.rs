@@ -1,8 +1,8 @@
-//! The floor plan and the house rules, kept true.
+//! Checks the layers of modules and the rules for the code.
 //!
 //! Reads the sources as text: what an import says is what a reader sees, and a rule that needs a
-//! compiler is a lint in `Cargo.toml` or `clippy.toml` instead. Only shipped code stands on floors;
-//! a unit test may fetch a simulated server from upstairs.
+//! compiler is a lint in `Cargo.toml` or `clippy.toml` instead. Only shipped code belongs to a layer;
+//! a unit test may use a simulated server, which is in a higher one.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,8 +20,9 @@ use source::{
     Source, all_sources, blanked, files, folders, imports, name_of, root, shipped_sources, sources,
 };
 
-/// Which module of the product may import which. Whatever is not listed is upward or sideways.
-const FLOORS: &[(&str, &[&str])] = &[
+/// Which module of the product may import which. Every import that is not listed is upward or
+/// sideways.
+const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &[]),
     ("config", &["domain"]),
@@ -127,7 +128,7 @@ const CRATES: &[(&str, &[&str])] = &[
 /// The longest a file may be without its tests.
 const MAX_LINES: usize = 400;
 
-/// Names that say where someone gave up finding one.
+/// Names that do not say what a file contains.
 const VAGUE: &[&str] = &[
     "util", "utils", "helper", "helpers", "common", "misc", "manager",
 ];
@@ -141,20 +142,20 @@ const UNFINISHED: &[&str] = &[
 ];
 
 #[test]
-fn nobody_imports_upward_or_sideways() {
-    let floors: BTreeMap<_, _> = FLOORS.iter().copied().collect();
+fn no_module_imports_upward_or_sideways() {
+    let layers: BTreeMap<_, _> = LAYERS.iter().copied().collect();
     let mut wrong = Vec::new();
     for file in sources("src").iter().filter(|file| !file.is_test()) {
         let module = file.module();
         if module == "lib" {
             continue;
         }
-        let allowed = floors
+        let allowed = layers
             .get(module)
-            .unwrap_or_else(|| panic!("{} stands on no floor", file.name));
+            .unwrap_or_else(|| panic!("{} is in no layer", file.name));
         for import in imports(&file.shipped(), file.depth()) {
             if import != module
-                && floors.contains_key(import.as_str())
+                && layers.contains_key(import.as_str())
                 && !allowed.contains(&import.as_str())
             {
                 wrong.push(format!("{}: {module} may not import {import}", file.name));
@@ -165,24 +166,24 @@ fn nobody_imports_upward_or_sideways() {
 }
 
 #[test]
-fn the_plan_is_complete_and_has_no_cycle() {
+fn the_layers_are_complete_and_have_no_cycle() {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let declared: BTreeSet<&str> = lib
         .lines()
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
         .collect();
-    let planned: BTreeSet<&str> = FLOORS.iter().map(|(module, _)| *module).collect();
+    let planned: BTreeSet<&str> = LAYERS.iter().map(|(module, _)| *module).collect();
     let planned = &planned - &BTreeSet::from(["main"]);
-    assert_eq!(declared, planned, "src/lib.rs against the floor plan");
+    assert_eq!(declared, planned, "src/lib.rs against the list of layers");
     for module in &declared {
         assert!(
             lib.contains(&format!("[`{module}`]")),
-            "the map in src/lib.rs lacks {module}"
+            "the table in src/lib.rs lacks {module}"
         );
     }
-    // Listed from the ground up, each may only name what stands before it.
+    // Listed from the lowest up, each may only name what is listed before it.
     let mut below = BTreeSet::new();
-    for (module, allowed) in FLOORS {
+    for (module, allowed) in LAYERS {
         for import in *allowed {
             assert!(below.contains(import), "{module} is listed before {import}");
         }
@@ -201,7 +202,7 @@ fn no_crate_depends_on_the_product_or_on_what_it_may_not() {
         let name = manifest["package"]["name"].as_str().unwrap().to_owned();
         let allowed = crates
             .get(name.as_str())
-            .unwrap_or_else(|| panic!("{name} stands in no plan"));
+            .unwrap_or_else(|| panic!("{name} is not listed"));
         let ours = |table: &str| -> Vec<String> {
             let table = manifest.get(table).and_then(toml::Value::as_table);
             let names = table.into_iter().flat_map(toml::Table::keys);
@@ -224,11 +225,11 @@ fn no_crate_depends_on_the_product_or_on_what_it_may_not() {
     }
     assert_none(&wrong);
     let planned: BTreeSet<_> = crates.keys().map(|name| (*name).to_owned()).collect();
-    assert_eq!(found, planned, "crates/ against the plan");
+    assert_eq!(found, planned, "crates/ against the list of crates");
 }
 
 #[test]
-fn every_module_begins_with_what_it_owns() {
+fn every_module_has_documentation() {
     let wrong: Vec<_> = all_sources()
         .into_iter()
         .filter(|file| file.name.contains("src/") && !file.is_test())
@@ -239,7 +240,7 @@ fn every_module_begins_with_what_it_owns() {
 }
 
 #[test]
-fn a_file_holds_one_idea() {
+fn no_file_is_too_long() {
     let mut wrong = Vec::new();
     let product = |file: &&Source| !file.is_test() && !file.name.starts_with("tests/");
     for file in all_sources().iter().filter(product) {
@@ -252,7 +253,7 @@ fn a_file_holds_one_idea() {
 }
 
 #[test]
-fn every_name_says_something() {
+fn no_file_name_is_vague() {
     let mut wrong = Vec::new();
     for file in all_sources() {
         let vague = file
@@ -261,14 +262,14 @@ fn every_name_says_something() {
             .split(['/', '_'])
             .find(|part| VAGUE.contains(part));
         if let Some(part) = vague {
-            wrong.push(format!("{}: \"{part}\" names nothing", file.name));
+            wrong.push(format!("{}: \"{part}\" is vague", file.name));
         }
     }
     assert_none(&wrong);
 }
 
 #[test]
-fn who_knows_one_actor_knows_all() {
+fn every_actor_has_the_same_files() {
     let mut wrong = Vec::new();
     for file in shipped_sources() {
         let Some(folder) = file.name.strip_suffix("/actor.rs") else {
@@ -285,7 +286,7 @@ fn who_knows_one_actor_knows_all() {
     assert_none(&wrong);
 }
 
-/// The anatomy is in `docs/ARCHITECTURE.md`: one shell, which alone knows the actor library.
+/// The structure is in `docs/ARCHITECTURE.md`: one wrapper, which alone uses the actor library.
 #[test]
 fn actors_are_written_in_one_way() {
     const PARTS: &[&str] = &[
@@ -311,12 +312,15 @@ fn actors_are_written_in_one_way() {
         }
         let code = file.shipped().code;
         if code.contains("ractor") {
-            wrong.push(format!("{} knows the actor library", file.name));
+            wrong.push(format!("{} uses the actor library", file.name));
         }
         let actors = code.matches(" Actor for ").count();
         if !file.name.ends_with("/actor.rs") {
             if actors > 0 {
-                wrong.push(format!("{} holds an actor, which is actor.rs's", file.name));
+                wrong.push(format!(
+                    "{} contains an actor, which belongs into actor.rs",
+                    file.name
+                ));
             }
             continue;
         }
@@ -327,7 +331,7 @@ fn actors_are_written_in_one_way() {
             wrong.push(format!("{} has not exactly one \"{part}\"", file.name));
         }
         if actors != 1 {
-            wrong.push(format!("{} holds {actors} actors", file.name));
+            wrong.push(format!("{} contains {actors} actors", file.name));
         }
         for means in OWN_MEANS.iter().filter(|means| code.contains(**means)) {
             wrong.push(format!("{} has a {means} of its own", file.name));
@@ -349,9 +353,9 @@ fn shipped_code_does_not_unwrap() {
     assert_none(&wrong);
 }
 
-/// Time and randomness are arguments, and I/O is somebody else's.
+/// Time and randomness are arguments, and I/O is done elsewhere.
 #[test]
-fn what_decides_is_pure() {
+fn code_that_decides_is_pure() {
     const EFFECTS: &[&str] = &[
         "::now()",
         ".await",
@@ -385,7 +389,7 @@ fn what_decides_is_pure() {
 /// A lint forbids it too; this one also sees what is hidden behind an exception.
 #[test]
 fn one_place_reads_the_wall_clock() {
-    // A simulated server stands for another machine.
+    // A simulated server represents another machine.
     const PLACES: &[&str] = &["src/clock.rs", "src/simulator/node.rs"];
     let mut readers = Vec::new();
     for file in sources("src").iter().filter(|file| !file.is_test()) {

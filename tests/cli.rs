@@ -1,4 +1,4 @@
-//! The program as scripts see it: exit codes, JSON on stdout, complaints on stderr.
+//! The program as scripts see it: exit codes, JSON on stdout, errors on stderr.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
 //! Runs the programme: round after round, lane after lane, one process tree at a time.
 //!
-//! Nothing of a run outlives it: the responder, the proxy, the generator and their folder are made
-//! for it and end with it, also when its future is dropped in the middle. A run that cannot be made
-//! ends the campaign, but not what has been measured.
+//! Nothing of a run is left after it: the responder, the proxy, the generator and their folder are
+//! made for it and end with it, also when its future is dropped in the middle. A run that cannot be
+//! made ends the campaign, but not what has been measured.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ impl Measured {
     }
 }
 
-/// Measures into `done`, until all is measured or no new round may start. `progress` hears of every
-/// run.
+/// Measures into `done`, until all is measured or no new round may start. `progress` is called for
+/// every run.
 ///
 /// # Errors
 /// The first run that could not be made.
@@ -92,10 +92,10 @@ async fn one_run(scenario: &Scenario, lane: Lane) -> Result<Run, BenchError> {
         addresses: &addresses,
         models: lane.models,
     };
-    let mut standing = lane.contender.stand(&upstream, folder.path()).await?;
-    let meter = standing.group.as_ref().map(Meter::of).transpose()?;
+    let mut running = lane.contender.start(&upstream, folder.path()).await?;
+    let meter = running.group.as_ref().map(Meter::of).transpose()?;
     let at_rest = meter.as_ref().map(Meter::resident_kib).transpose()?;
-    let mut generator = Reporter::generator(standing.address, &plan, folder.path()).await?;
+    let mut generator = Reporter::generator(running.address, &plan, folder.path()).await?;
 
     let own = [Meter::of(responder.group())?, Meter::of(generator.group())?];
     let own: Vec<&Meter> = own.iter().chain(&meter).collect();
@@ -116,8 +116,8 @@ async fn one_run(scenario: &Scenario, lane: Lane) -> Result<Run, BenchError> {
             Event::AllOpen | Event::Ready => {}
         }
     };
-    if let Some(group) = &mut standing.group {
-        group.must_be_alive()?;
+    if let Some(group) = &mut running.group {
+        group.ensure_running()?;
     }
     let after = meter.as_ref().map(Meter::cpu).transpose()?;
     let busy = machine_busy()?.saturating_sub(busy_before);
@@ -126,7 +126,7 @@ async fn one_run(scenario: &Scenario, lane: Lane) -> Result<Run, BenchError> {
     let foreign_share = foreign.as_secs_f64() / start.elapsed().as_secs_f64() / cores as f64;
 
     generator.end().await;
-    standing.end().await;
+    running.end().await;
     responder.end().await;
     let cpu = after
         .zip(before)

@@ -19,26 +19,26 @@ pub enum BenchError {
         source: io::Error,
     },
     /// A process ended while it was needed.
-    #[error("{who} ended too early ({status}); its last words:\n{last_words}")]
-    Died {
+    #[error("{who} ended too early ({status}); end of its log:\n{log_tail}")]
+    Ended {
         /// The process.
         who: String,
         /// How it ended.
         status: ExitStatus,
         /// The tail of its log.
-        last_words: String,
+        log_tail: String,
     },
-    /// A proxy runs but does not answer rightly.
-    #[error("{who} did not become ready within {limit:?}: {why}; its last words:\n{last_words}")]
+    /// A proxy runs but its answers are not correct.
+    #[error("{who} did not become ready within {limit:?}: {why}; end of its log:\n{log_tail}")]
     NotReady {
         /// The proxy.
         who: String,
         /// How long it was given.
         limit: Duration,
-        /// What the last attempt met.
+        /// The error of the last attempt.
         why: String,
         /// The tail of its log.
-        last_words: String,
+        log_tail: String,
     },
     /// A child's report took longer than its plan can take.
     #[error("{who} did not report within {limit:?}")]
@@ -66,8 +66,8 @@ pub enum BenchError {
         /// What the system allows.
         limit: u64,
     },
-    /// The harness found itself unfit: what it counts is not what happened.
-    #[error("the harness does not see what it must see: {0}")]
+    /// The self-test failed: what the harness counts is not what happened.
+    #[error("the self-test of the harness failed: {0}")]
     Unfit(String),
     /// Ctrl-C or a request to end.
     #[error("interrupted")]

@@ -1,7 +1,7 @@
 //! The figures a run is reduced to, and how several runs become one figure.
 //!
 //! Rounds are combined by their median, and contenders are compared round by round before that: a
-//! ratio of two runs made side by side survives a machine that slows down in between.
+//! ratio of two runs made side by side does not depend on the speed of the machine meanwhile.
 
 use std::collections::BTreeMap;
 

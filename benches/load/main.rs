@@ -1,8 +1,9 @@
-//! `cargo bench --profile dist --bench load`: what herdsman costs, beside its neighbours, in the same run.
+//! `cargo bench --profile dist --bench load`: what herdsman costs, compared with other proxies in
+//! the same run.
 //!
 //! Three kinds of processes, all on loopback: the generator (the clients and their clock), the
-//! contender (nobody, HAProxy, nginx or herdsman) and the responder (the Ollama servers). This file
-//! is the orchestrator; it starts the others, reads the contender's clocks and memory, and prints
+//! contender (none, HAProxy, nginx or herdsman) and the responder (the Ollama servers). This file
+//! is the orchestrator; it starts the others, reads the contender's CPU time and memory, and prints
 //! one table. `docs/performance.md` says how to read it.
 //!
 //! It ends with 0 when every request was answered rightly, whether or not the aims are met.
@@ -36,10 +37,10 @@ use crate::proxies::Contender;
 use crate::report::Report;
 use crate::scenarios::{Mode, Topic, programme};
 
-/// Two sockets for each of the most streams a scenario opens, and some air.
+/// Two sockets for each of the most streams a scenario opens, and some reserve.
 const OPEN_FILES: u64 = 10_000;
 
-/// Measures herdsman beside its neighbours.
+/// Measures herdsman beside other proxies.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -97,7 +98,7 @@ async fn main() -> ExitCode {
 
 async fn act(arguments: Arguments) -> Result<ExitCode, BenchError> {
     if let Some(role) = arguments.role {
-        // Whatever happens to the orchestrator, no child of it stays behind.
+        // Whatever happens to the orchestrator, no child of it is left running.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
             .doing("binding this process to its parent")?;
         match role {
@@ -187,6 +188,6 @@ fn allow_open_files() -> Result<(), BenchError> {
 
 /// Progress goes to standard error: standard output is the report's.
 fn say(words: &str) {
-    // Nobody is left to tell if this fails.
+    // There is nowhere to report if this fails.
     drop(writeln!(std::io::stderr(), "{words}"));
 }

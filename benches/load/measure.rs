@@ -1,7 +1,7 @@
 //! What a process group costs, from `/proc`.
 //!
 //! CPU is user and system time as the kernel charged it: it counts what the proxy did and hardly
-//! what the machine's other tenants did, which is why ratios of it are the figures to trust. Memory
+//! what the machine's other tenants did, so ratios of it are the reliable figures. Memory
 //! is resident memory. Both are sums over the group, so that nginx's master and worker count as
 //! one proxy.
 

@@ -1,8 +1,8 @@
-//! The words between the processes: what a generator is told, and what it reports.
+//! The messages between the processes: the plan of a generator, and what it reports.
 //!
 //! A [`Plan`] travels as one JSON argument, [`Event`]s come back as JSON lines. Between
 //! [`Event::Ready`] and its start signal a generator holds warm connections and does nothing, so
-//! that the orchestrator can read the proxy's clocks at rest.
+//! that the orchestrator can read the proxy's CPU time while it is idle.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub enum Arrivals {
         millis: u64,
     },
     /// Open loop: requests become due at a constant rate, whatever the answers do, and a request's
-    /// time runs from the moment it was due, so that a stall is paid by everyone it delays.
+    /// time runs from the moment it was due, so that a stall counts for every request it delays.
     Steady {
         /// Requests due per second.
         per_second: u64,
@@ -60,7 +60,7 @@ pub enum Arrivals {
     },
 }
 
-/// What a generator says on its standard output.
+/// What a generator writes to its standard output.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Event {
     /// Connected and warm; waits for a line on its standard input.
@@ -79,7 +79,7 @@ pub struct Outcome {
     pub requests: u64,
     /// Answers that were not.
     pub failures: u64,
-    /// The first few failures, in words.
+    /// The first few failures, as text.
     pub complaints: Vec<String>,
     /// NDJSON lines received in the right answers.
     pub pieces: u64,
@@ -127,7 +127,7 @@ impl Ask {
 }
 
 impl Plan {
-    /// How long a run takes when nothing stands in its way.
+    /// How long a run takes when nothing delays it.
     pub fn expected(&self) -> Duration {
         let answer = self.ask.pace() * self.ask.lines();
         match self.arrivals {

@@ -2,7 +2,7 @@
 //!
 //! Every child leads a process group of its own, because nginx is several processes: the group is
 //! what is measured and what is killed. Dropping the guard kills at once and does not wait;
-//! [`Group::end`] waits, so that the dying do not disturb the next measurement.
+//! [`Group::end`] waits, so that ending processes do not disturb the next measurement.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::plan::{Event, Plan};
 const LAST_WORDS: usize = 2_000;
 const REPORT: Duration = Duration::from_secs(20);
 
-/// A process group, alive as long as this is.
+/// A process group, killed when this is dropped.
 pub struct Group {
     name: String,
     child: Child,
@@ -37,7 +37,7 @@ pub struct Reporter {
 }
 
 impl Group {
-    /// Starts `command`; what it says goes to `NAME.log` in `folder`.
+    /// Starts `command`; its output goes to `NAME.log` in `folder`.
     ///
     /// # Errors
     /// When the program cannot be started.
@@ -78,8 +78,8 @@ impl Group {
         self.id
     }
 
-    /// The tail of what it said.
-    pub fn last_words(&self) -> String {
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
         let words = fs::read(&self.log).unwrap_or_default();
         let tail = &words[words.len().saturating_sub(LAST_WORDS)..];
         String::from_utf8_lossy(tail).into_owned()
@@ -88,18 +88,18 @@ impl Group {
     /// Fails if the first process has ended.
     ///
     /// # Errors
-    /// [`BenchError::Died`] with its last words.
-    pub fn must_be_alive(&mut self) -> Result<(), BenchError> {
+    /// [`BenchError::Ended`] with the end of its log.
+    pub fn ensure_running(&mut self) -> Result<(), BenchError> {
         match self
             .child
             .try_wait()
             .doing(format!("looking after {}", self.name))?
         {
             None => Ok(()),
-            Some(status) => Err(BenchError::Died {
+            Some(status) => Err(BenchError::Ended {
                 who: self.name.clone(),
                 status,
-                last_words: self.last_words(),
+                log_tail: self.log_tail(),
             }),
         }
     }
@@ -234,10 +234,10 @@ impl Reporter {
                 .wait()
                 .await
                 .doing(format!("waiting for {who}"))?;
-            return Err(BenchError::Died {
+            return Err(BenchError::Ended {
                 who,
                 status,
-                last_words: self.group.last_words(),
+                log_tail: self.group.log_tail(),
             });
         };
         serde_json::from_str(&line).map_err(|_| self.unexpected(expected, &line))

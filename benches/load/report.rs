@@ -1,7 +1,7 @@
 //! What has been measured, as one table for people and one file for programs.
 //!
-//! It judges as well: every aim is compared with the same run's neighbours and said to be met or
-//! not. An aim that is not met is a result, not an error; failed requests are an error.
+//! It compares every aim with the other proxies of the same run and reports it as met or not. An
+//! aim that is not met is a result, not an error; failed requests are an error.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -23,11 +23,11 @@ const COLUMNS: [Contender; 4] = [
     Contender::Nginx,
     Contender::Herdsman,
 ];
-/// More of the machine than this in other hands, and a run says little about the proxy.
+/// When other programs use more of the machine than this, a run says little about the proxy.
 const NOISY: f64 = 0.05;
 const ABSENT: &str = "–";
 
-/// Everything a run of the bench found out.
+/// All results of a run of the bench.
 #[derive(Serialize)]
 pub struct Report {
     date: String,
@@ -65,9 +65,9 @@ struct Verdict {
     value: f64,
     against: Against,
     limit: f64,
-    /// `None`: cannot be said, because the machine was busy.
+    /// `None`: undecided, because the machine was busy.
     met: Option<bool>,
-    /// Other programs had their part in it.
+    /// Other programs used the machine meanwhile.
     busy: bool,
 }
 
@@ -153,7 +153,7 @@ impl Report {
         text
     }
 
-    /// Whether the machine was ours: without this, nobody can tell a slow proxy from a busy machine.
+    /// How busy the machine was otherwise: without this, a slow proxy looks like a busy machine.
     fn noise(&self) -> String {
         let shares: Vec<f64> = self.runs().map(|(_, _, run)| run.foreign_share).collect();
         let noisy = shares.iter().filter(|share| **share > NOISY).count();

@@ -1,8 +1,8 @@
 //! What is measured, and what herdsman must reach.
 //!
-//! One file, so that the numbers that decide can be read in one place. A *lane* is one contender
-//! before so many servers with so many models; the lanes of a scenario are run in turn, forwards in
-//! one round and backwards in the next, so that what drifts on the machine hits all alike.
+//! One file, so that the numbers that decide can be read in one place. A *lane* is one contender in
+//! front of so many servers with so many models; the lanes of a scenario are run in turn, forwards
+//! in one round and backwards in the next, so that a drift of the machine affects all alike.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -21,18 +21,18 @@ pub enum Topic {
     Burst,
     /// Streams as people read them: many, and slow.
     Paced,
-    /// What an open stream weighs.
+    /// Memory of an open stream.
     Memory,
     /// The first byte at a rate that is far from saturation.
     FirstByte,
-    /// What a request costs before many servers and models.
+    /// What a request costs in front of many servers and models.
     Growth,
 }
 
-/// One contender before so many servers.
+/// One contender in front of so many servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Lane {
-    /// Who is measured.
+    /// The contender.
     pub contender: Contender,
     /// Servers behind it.
     pub endpoints: u16,
@@ -47,7 +47,7 @@ pub struct Scenario {
     pub topic: Topic,
     /// What the generator does; its models are each lane's.
     pub plan: Plan,
-    /// Who takes part.
+    /// The lanes that are measured.
     pub lanes: Vec<Lane>,
     /// How often.
     pub rounds: usize,
@@ -85,7 +85,7 @@ pub enum Against {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Under a minute: to see whether a change did harm.
+    /// Under a minute: to find a regression.
     Quick,
     /// Under eight minutes: to publish.
     Full,
@@ -255,7 +255,7 @@ impl Topic {
             endpoints: 1,
             models: 1,
         };
-        let herd = |endpoints, models| Lane {
+        let herdsman = |endpoints, models| Lane {
             contender: Contender::Herdsman,
             endpoints,
             models,
@@ -269,13 +269,13 @@ impl Topic {
                 ]
             }
             Self::Growth => mode.pick(
-                vec![herd(1, 1), herd(256, 1), herd(1, 1_000)],
+                vec![herdsman(1, 1), herdsman(256, 1), herdsman(1, 1_000)],
                 vec![
-                    herd(1, 1),
-                    herd(16, 1),
-                    herd(64, 1),
-                    herd(256, 1),
-                    herd(1, 1_000),
+                    herdsman(1, 1),
+                    herdsman(16, 1),
+                    herdsman(64, 1),
+                    herdsman(256, 1),
+                    herdsman(1, 1_000),
                 ],
             ),
             _ => Contender::value_variants()

@@ -1,8 +1,8 @@
-//! Is the harness itself fit? What runs when nobody asked for figures (`cargo test --all-targets`).
+//! The self-test of the harness. It runs when no figures are asked for (`cargo test --all-targets`).
 //!
-//! A generator that takes broken answers for whole ones would praise a broken proxy. So it is shown
-//! a few hundred right answers of every kind, which it must all accept, and answers that are wrong
-//! in every way a proxy can spoil them, which it must all refuse.
+//! A generator that takes broken answers for whole ones would rate a broken proxy well. So it gets a
+//! few hundred correct answers of every kind, which it must all accept, and answers that are wrong in
+//! every way a proxy can break them, which it must all refuse.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -42,7 +42,7 @@ const SPOILT: [(&str, &str); 5] = [
     ),
 ];
 
-/// Shows the harness right and wrong answers.
+/// Gives the harness correct and wrong answers.
 ///
 /// # Errors
 /// [`BenchError::Unfit`] when it takes one for the other.
@@ -55,7 +55,7 @@ pub async fn run() -> Result<(), BenchError> {
             .is_ok()
         {
             return Err(BenchError::Unfit(format!(
-                "an answer that {fault} passed for right"
+                "an answer that {fault} was accepted"
             )));
         }
     }
@@ -63,7 +63,7 @@ pub async fn run() -> Result<(), BenchError> {
     let address = serve_once(split.to_owned()).await?;
     if let Err(why) = Client::new(address, TWO_PIECES).ask(0, 0, &()).await {
         return Err(BenchError::Unfit(format!(
-            "a right answer passed for wrong: {why}"
+            "a correct answer was refused: {why}"
         )));
     }
     Ok(())
@@ -76,7 +76,7 @@ async fn serve_once(answer: String) -> Result<SocketAddr, BenchError> {
     let address = listener.local_addr().doing("listening")?;
     tokio_util::task::TaskTracker::new().spawn(async move {
         if let Ok((mut socket, _)) = listener.accept().await {
-            // The client judges what arrives; here nothing can go wrong that it would not see.
+            // The client checks what arrives; it detects every error that happens here.
             let _ = socket.read(&mut [0; 4096]).await;
             for byte in answer.as_bytes() {
                 let _ = socket.write_all(&[*byte]).await;

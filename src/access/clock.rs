@@ -4,7 +4,7 @@
 //! *ledger's* decides when a minute is over, for all routers alike. It is the clock of Redis, of
 //! which each reply tells the time; without Redis it is the wall clock. It is remembered as a
 //! difference to the wall clock and not to the local one, which may stand still while the machine
-//! sleeps.
+//! is suspended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_slept_wakes_up_in_the_present() {
+    fn after_a_suspension_the_ledgers_clock_is_the_present_one() {
         let day = 86_400_000;
         let clock = Clock::new();
         assert_eq!(clock.ledger_ms(at(0, day)), day);

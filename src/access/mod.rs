@@ -1,9 +1,9 @@
-//! Who may, how fast, and for how much.
+//! Access control: who may call, how fast, and for how much.
 //!
 //! Owns the [`View`](view) of all accounts ([`register`]), this router's shares of every limit
 //! ([`sharing`], by the [`rule`] all routers keep), and the two questions a request asks: *who is
 //! this* ([`Access::identify`]), answered from memory, and *may it* ([`Access::admit`]), answered
-//! from memory as long as no limit is near. Being let in is a [`Ticket`], which holds what the
+//! from memory as long as no limit is near. Being let in is a [`Reservation`], which holds what the
 //! request may use at most, and turns into the [`Charge`](crate::domain::Charge) of what it did use.
 //!
 //! It must not know servers, bodies, or how usage reaches the database.
@@ -21,11 +21,11 @@ mod options;
 mod output;
 mod refused;
 mod register;
+mod reservation;
 mod rule;
 mod sharing;
 mod stats;
 mod tag;
-mod ticket;
 mod view;
 
 use std::fmt;
@@ -36,19 +36,20 @@ use arc_swap::ArcSwap;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-pub use caller::{Ask, Caller};
+pub use caller::{AccessRequest, Caller};
 pub use key::{key_id, new_key};
 pub use meter::{Owner, What};
 pub use options::Options;
 pub use refused::Refused;
 pub use register::{POLL, SWEEP, Unreadable};
+pub use reservation::Reservation;
 pub use rule::{
-    Call, Failure, Ledger, Line, Need, Part, RedisLedger, Reply, Shared, Terms, Verdict, Window,
+    Call, Failure, Ledger, MeterReport, Need, Part, RedisLedger, Reply, Shared, Terms, Verdict,
+    Window,
 };
-pub use sharing::{AppliedUntil, PATIENCE, TERMS};
+pub use sharing::{AppliedUntil, REPLY_TIMEOUT, TERMS};
 pub use stats::AccessStats;
 pub use tag::{MOST_TAGS, is_tag, tags, tags_of};
-pub use ticket::Ticket;
 
 use crate::domain::{AccountKind, ModelName, Price};
 use crate::store::Store;
@@ -56,19 +57,19 @@ use crate::supervision::{Backoff, RestartPolicy, StartError};
 use clock::Clock;
 use output::Outputs;
 
-/// Whoever waits is answered within a moment, so the pause is short.
+/// Requests wait for these actors, so the pause is short.
 const RESTARTS: RestartPolicy = RestartPolicy {
     max: 10,
     within: Duration::from_secs(30),
     backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
 };
 /// How long the start waits for the accounts. Without them every key is refused until they come.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
-/// A key nobody knows is called unknown only by a view that was current so lately; else it may
-/// have been made meanwhile.
-const SURE_MS: i64 = 5_000;
+const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// A key that is not in the view is unknown only if the view was current so recently; else it may
+/// have been created meanwhile.
+const RECENT_MS: i64 = 5_000;
 
-/// Who may. Clones are the same.
+/// Access control. Clones share one state.
 #[derive(Clone)]
 pub struct Access(Arc<Inner>);
 
@@ -82,7 +83,7 @@ struct Inner {
     stats: AccessStats,
 }
 
-/// Whom a key is asked of; changes while running.
+/// Whether keys are required; changes while running.
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     require_key: bool,
@@ -105,7 +106,7 @@ impl Access {
         let clock = Clock::new();
         let sharing = sharing::Handle::start(
             RESTARTS,
-            sharing::Means {
+            sharing::Dependencies {
                 me: Arc::clone(&options.router),
                 shared,
                 policy: options.when_redis_away,
@@ -117,7 +118,7 @@ impl Access {
         .await?;
         let register = register::Handle::start(
             RESTARTS,
-            register::Plan {
+            register::Dependencies {
                 store,
                 sharing: sharing.clone(),
                 clock: clock.clone(),
@@ -127,12 +128,12 @@ impl Access {
             tracker,
         )
         .await?;
-        let outcome = timeout(FIRST_LOOK, register.refresh()).await;
+        let outcome = timeout(FIRST_READ_TIMEOUT, register.refresh()).await;
         if !matches!(outcome, Ok(Ok(()))) {
             tracing::warn!("accounts are not read yet: keys are refused until they are");
         }
         Ok(Self(Arc::new(Inner {
-            stats: AccessStats::new(Arc::clone(register.board()), sharing.sharers()),
+            stats: AccessStats::new(Arc::clone(register.published()), sharing.sharers()),
             rule: ArcSwap::from_pointee(Rule {
                 require_key: options.require_key,
                 outage_grace: options.outage_grace,
@@ -163,7 +164,7 @@ impl Access {
             return if required {
                 Err(Refused::NoKey)
             } else {
-                Ok(Caller::nobody())
+                Ok(Caller::anonymous())
             };
         };
         let age_ms = self.0.register.age_ms(self.0.clock.local_ms());
@@ -171,13 +172,13 @@ impl Access {
         let Some(entry) = view.get(AccountKind::Key, &key_id(key)) else {
             return match age_ms {
                 // Programs that must send something send anything.
-                _ if !required => Ok(Caller::nobody()),
-                Some(age_ms) if age_ms <= SURE_MS => Err(Refused::UnknownKey),
+                _ if !required => Ok(Caller::anonymous()),
+                Some(age_ms) if age_ms <= RECENT_MS => Err(Refused::UnknownKey),
                 _ => Err(Refused::KeysAway),
             };
         };
         let grace_ms = i64::try_from(outage_grace.as_millis()).unwrap_or(i64::MAX);
-        if required && age_ms.is_none_or(|age_ms| age_ms > grace_ms.max(SURE_MS)) {
+        if required && age_ms.is_none_or(|age_ms| age_ms > grace_ms.max(RECENT_MS)) {
             return Err(Refused::KeysAway);
         }
         Caller::with(Arc::clone(entry), self.0.clock.now().unix())
@@ -188,9 +189,13 @@ impl Access {
     ///
     /// # Errors
     /// [`Refused`].
-    pub async fn admit(&self, caller: &Caller, ask: &Ask<'_>) -> Result<Ticket, Refused> {
-        let ticket = Ticket::open(self, caller, ask).await;
-        ticket.inspect_err(|refused| self.0.stats.refused(refused))
+    pub async fn admit(
+        &self,
+        caller: &Caller,
+        request: &AccessRequest<'_>,
+    ) -> Result<Reservation, Refused> {
+        let reservation = Reservation::open(self, caller, request).await;
+        reservation.inspect_err(|refused| self.0.stats.refused(refused))
     }
 
     /// An account has been changed through this router. Returns when requests see it.
@@ -203,7 +208,7 @@ impl Access {
 
     /// An account has been changed through another router.
     pub fn changed(&self) {
-        self.0.register.poke();
+        self.0.register.refresh_soon();
     }
 
     /// The configuration's prices, from this moment on.
@@ -226,7 +231,7 @@ impl Access {
         &self.0.stats
     }
 
-    /// Kills both actors as panics would. For fault drills.
+    /// Kills both actors as panics would. For fault injection.
     pub fn kill_actors(&self) {
         self.0.register.kill();
         self.0.sharing.kill();

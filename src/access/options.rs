@@ -14,13 +14,13 @@ pub struct Options {
     pub require_key: bool,
     /// How long known keys outlive the database.
     pub outage_grace: Duration,
-    /// What is done about shared limits when Redis cannot be asked.
+    /// What is done about shared limits when Redis is unavailable.
     pub when_redis_away: WhenRedisAway,
     /// The configuration's prices.
     pub prices: Vec<(ModelName, Price)>,
     /// How often the database is asked what is spent: [`SWEEP`](super::SWEEP).
     pub sweep: Duration,
-    /// This router among those that share: another name in each life.
+    /// This router among those that share: another name after each start.
     pub router: Arc<str>,
 }
 

@@ -1,8 +1,8 @@
 //! How long answers are, for requests that do not say how long they may be.
 //!
 //! What a request reserves should be about what it will use. Who names a limit reserves all of it.
-//! For the others it is what this model's answers have been like lately, on this router: a running
-//! average with a memory of sixteen answers.
+//! For the others it is how long this model's answers have been recently, on this router: a running
+//! average with a window of sixteen answers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,13 +19,13 @@ const MEMORY: u32 = 4;
 pub(super) struct Outputs(DashMap<ModelName, AtomicU64>);
 
 impl Outputs {
-    pub(super) fn expect(&self, model: &ModelName) -> u64 {
+    pub(super) fn estimate(&self, model: &ModelName) -> u64 {
         let sum = self.0.get(model).map(|sum| sum.load(Ordering::Relaxed));
         sum.map_or(FIRST, |sum| sum >> MEMORY)
     }
 
     /// Two answers at once may count as one: it is an estimate.
-    pub(super) fn saw(&self, model: &ModelName, tokens: u64) {
+    pub(super) fn record(&self, model: &ModelName, tokens: u64) {
         if !self.0.contains_key(model) {
             self.0
                 .entry(model.clone())
@@ -46,24 +46,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_follows_what_answers_are_like() {
+    fn it_follows_the_length_of_answers() {
         let (outputs, model) = (Outputs::default(), ModelName::parse("m").unwrap());
-        assert_eq!(outputs.expect(&model), 256);
+        assert_eq!(outputs.estimate(&model), 256);
         for _ in 0..200 {
-            outputs.saw(&model, 1000);
+            outputs.record(&model, 1000);
         }
         assert!(
-            (985..=1000).contains(&outputs.expect(&model)),
+            (985..=1000).contains(&outputs.estimate(&model)),
             "{}",
-            outputs.expect(&model)
+            outputs.estimate(&model)
         );
         for _ in 0..200 {
-            outputs.saw(&model, 8);
+            outputs.record(&model, 8);
         }
         assert!(
-            (8..24).contains(&outputs.expect(&model)),
+            (8..24).contains(&outputs.estimate(&model)),
             "{}",
-            outputs.expect(&model)
+            outputs.estimate(&model)
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Why a request is not let in.
+//! Why a request is refused.
 
 use http::StatusCode;
 use thiserror::Error;
@@ -6,16 +6,16 @@ use thiserror::Error;
 use super::meter::{Owner, What};
 use crate::domain::{AccountKind, format_usd};
 
-/// Why a request is not let in. What it says never contains a key.
+/// Why a request is refused. Its text never contains a key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refused {
     /// Keys are required, and there was none.
     #[error("no API key was given: send it as `Authorization: Bearer` or as `x-api-key`")]
     NoKey,
-    /// Nobody made this one.
+    /// This key does not exist.
     #[error("the API key is not valid")]
     UnknownKey,
-    /// It was one.
+    /// It has expired.
     #[error("the API key has expired")]
     ExpiredKey,
     /// An operator switched it off.
@@ -67,7 +67,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The status that says it.
+    /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {

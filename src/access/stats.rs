@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Refused;
-use super::register::Board;
+use super::register::Published;
 use crate::domain::AccountKind;
 use crate::metrics::Registry;
 
@@ -18,7 +18,7 @@ use crate::metrics::Registry;
 #[derive(Clone, Debug)]
 pub struct AccessStats {
     refused: Family<Reason, Counter>,
-    board: Arc<Board>,
+    published: Arc<Published>,
     sharers: Arc<AtomicI64>,
 }
 
@@ -28,19 +28,19 @@ struct Reason {
 }
 
 #[derive(Debug)]
-struct Accounts(Arc<Board>, Arc<AtomicI64>);
+struct Accounts(Arc<Published>, Arc<AtomicI64>);
 
 impl AccessStats {
-    pub(super) fn new(board: Arc<Board>, sharers: Arc<AtomicI64>) -> Self {
+    pub(super) fn new(published: Arc<Published>, sharers: Arc<AtomicI64>) -> Self {
         Self {
             refused: Family::default(),
-            board,
+            published,
             sharers,
         }
     }
 
-    /// Routers among which limits are shared, this one included, when last heard. Zero while the
-    /// shared ledger is away, or too young to give anything.
+    /// Routers among which limits are shared, this one included, as of its last answer. Zero while the
+    /// shared ledger is away, or too new to give anything.
     #[must_use]
     pub fn sharers(&self) -> i64 {
         self.sharers.load(Ordering::Relaxed)
@@ -49,7 +49,7 @@ impl AccessStats {
     /// Budgets that were found above their soft limit, each once a period.
     #[must_use]
     pub fn soft_limits_exceeded(&self) -> u64 {
-        self.board.soft.load(Ordering::Relaxed)
+        self.published.soft.load(Ordering::Relaxed)
     }
 
     /// Makes the metrics known.
@@ -60,7 +60,7 @@ impl AccessStats {
             self.refused.clone(),
         );
         registry.register_collector(Box::new(Accounts(
-            Arc::clone(&self.board),
+            Arc::clone(&self.published),
             Arc::clone(&self.sharers),
         )));
     }

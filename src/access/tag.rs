@@ -1,4 +1,4 @@
-//! Words that requests are charged under: from a header, and from what is said of whoever asks.
+//! Words that requests are charged under: from a header, and from the metadata of the accounts.
 //!
 //! A tag becomes part of the keys of tables and travels in every record, so what may be one is decided
 //! here, once, for all the ways by which tags come in: one that no database keeps would hold up what
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Refused;
 
-/// How many tags a request may carry, and how many may be said of one account.
+/// How many tags a request may carry, and how many one account may have.
 pub const MOST_TAGS: usize = 16;
 /// How long each may be.
 const LONGEST_TAG: usize = 64;
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_tag_is_the_same_wherever_it_is_said() {
+    fn what_may_be_a_tag_is_the_same_wherever_it_comes_from() {
         let of = |list: Value| tags_of(&json!({ "tags": list }));
         assert_eq!(
             of(json!(["a", "b", "a"])).unwrap(),

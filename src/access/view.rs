@@ -1,4 +1,4 @@
-//! All accounts, as requests see them: immutable, replaced whole, and cheap to replace.
+//! All accounts, as requests read them: immutable, replaced whole, and cheap to replace.
 //!
 //! A change copies the one shard it falls into, out of [`SHARDS`], and shares the rest with the view
 //! before. So changing one key of 100,000 costs what changing one of four hundred does, and reading
@@ -32,12 +32,12 @@ struct Shards(Vec<Arc<Shard>>);
 /// An account and its limits.
 #[derive(Debug)]
 pub struct Entry {
-    /// What was said of it.
+    /// Its settings.
     pub(super) account: Account,
     /// Tags that come with it: those of its metadata.
     pub(super) tags: Vec<Arc<str>>,
-    /// Why it lets nobody in, if it does not.
-    shut: Option<Refused>,
+    /// Why its requests are refused, if they are.
+    refusal: Option<Refused>,
     /// How what it spends is booked, whether or not it is limited: a limit that is set later counts from
     /// the beginning of its period.
     pub(super) period: Period,
@@ -140,8 +140,8 @@ impl View {
             None => account.allowance.clone(),
         };
         // Without its plan nobody knows what it may.
-        let shut = shut_by_itself(&account).or_else(|| match plan {
-            Some(plan) => plan.shut.clone(),
+        let refusal = own_refusal(&account).or_else(|| match plan {
+            Some(plan) => plan.refusal.clone(),
             None if account.budget.is_empty() => None,
             None => Some(Refused::Missing(Owner {
                 kind: AccountKind::Budget,
@@ -150,7 +150,7 @@ impl View {
             })),
         });
         let former = self.get(account.kind, &account.id).cloned();
-        let entry = Entry::new(account, &allowance, shut, former.as_deref());
+        let entry = Entry::new(account, &allowance, refusal, former.as_deref());
         cells.extend(entry.all_cells().cloned());
         let (kind, id) = (entry.account.kind, Arc::clone(&entry.account.id));
         self.set(kind, &id, Some(Arc::new(entry)));
@@ -169,7 +169,7 @@ impl Entry {
     fn new(
         account: Account,
         allowance: &Allowance,
-        shut: Option<Refused>,
+        refusal: Option<Refused>,
         former: Option<&Self>,
     ) -> Self {
         let former: Vec<&Arc<Cell>> = former.iter().flat_map(|entry| entry.all_cells()).collect();
@@ -202,7 +202,7 @@ impl Entry {
             created: account.created_at,
             period: allowance.budget.period,
         };
-        let mut whole = speeds(allowance.limits).to_vec();
+        let mut whole = request_limits(allowance.limits).to_vec();
         // A soft limit alone still has to be watched: it has a limit nobody reaches.
         let soft = allowance.budget.soft.map(|_| MOST_NANO_USD);
         whole.push((money, allowance.budget.limit.or(soft)));
@@ -212,13 +212,13 @@ impl Entry {
             .iter()
             .filter_map(|(model, limits)| {
                 let model = ModelName::parse_any(model).ok()?;
-                let cells = make(Some(&model), &speeds(*limits));
+                let cells = make(Some(&model), &request_limits(*limits));
                 Some((model, cells))
             })
             .collect();
         Self {
             tags: own_tags(&account.metadata),
-            shut,
+            refusal,
             period: allowance.budget.period,
             soft: allowance.budget.soft,
             cells,
@@ -227,9 +227,9 @@ impl Entry {
         }
     }
 
-    /// Refuses what it lets in nobody for.
+    /// The refusal of all its requests, if there is one.
     pub(super) fn is_open(&self) -> Result<(), Refused> {
-        self.shut.clone().map_or(Ok(()), Err)
+        self.refusal.clone().map_or(Ok(()), Err)
     }
 
     /// The limits a request for this model meets.
@@ -238,7 +238,7 @@ impl Entry {
         self.cells.iter().chain(own.flat_map(|(_, cells)| cells))
     }
 
-    /// From where on its spending is said aloud.
+    /// From this spending on a warning is logged.
     pub(super) fn soft(&self) -> Option<i64> {
         self.soft
     }
@@ -249,7 +249,7 @@ impl Entry {
     }
 }
 
-fn speeds(limits: Limits) -> [(What, Option<i64>); 3] {
+fn request_limits(limits: Limits) -> [(What, Option<i64>); 3] {
     [
         (What::Requests, limits.rpm),
         (What::Tokens, limits.tpm),
@@ -257,7 +257,7 @@ fn speeds(limits: Limits) -> [(What, Option<i64>); 3] {
     ]
 }
 
-fn shut_by_itself(account: &Account) -> Option<Refused> {
+fn own_refusal(account: &Account) -> Option<Refused> {
     let owner = || Owner {
         kind: account.kind,
         id: Arc::clone(&account.id),
@@ -271,8 +271,8 @@ fn shut_by_itself(account: &Account) -> Option<Refused> {
     }
 }
 
-/// What is written by the admin calls has been checked; what a hand wrote into the table and is no list
-/// of tags is none.
+/// What is written by the admin calls has been checked; text written into the table
+/// directly that is no list of tags is none.
 fn own_tags(metadata: &str) -> Vec<Arc<str>> {
     serde_json::from_str(metadata)
         .ok()
@@ -394,7 +394,7 @@ mod tests {
             own_tags(r#"{"tags":["a","b"],"x":1}"#),
             ["a", "b"].map(Arc::<str>::from)
         );
-        // Whatever a hand writes, no record gets what no database keeps.
+        // Whatever is written into the table directly, no record gets what no database keeps.
         let long = format!(r#"{{"tags":["{}"]}}"#, "x".repeat(300));
         for wrong in ["{}", "", r#"{"tags":1}"#, r#"{"tags":["\u0000"]}"#, &long] {
             assert!(own_tags(wrong).is_empty(), "{wrong}");

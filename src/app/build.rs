@@ -25,8 +25,10 @@ use herdsman_multidb::{Idempotent, MultiDb};
 
 /// A record younger than this may not be in the journal's own count yet.
 const UNCERTAIN: Duration = Duration::from_secs(3);
-/// How long the first requests may wait for a first look at the fleet.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// How long the first requests may wait for the first probes of the fleet.
+const FIRST_PROBES: Duration = Duration::from_secs(2);
+/// How long the start may wait for the flush of what the journal holds.
+const FIRST_FLUSH: Duration = Duration::from_secs(2);
 /// A database that is away is asked again after half a second, and every ten in the end.
 const MIGRATION_RETRIES: Backoff =
     Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
@@ -55,7 +57,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let router: Arc<str> = uuid::Uuid::now_v7().to_string().into();
     let (to_store, tasks) = (store.clone(), tracker.clone());
     let spend = match over_redis(&config, redis.as_ref(), &router) {
-        Some(road) => Spend::start_over(options, to_store, road, tasks).await?,
+        Some(redis) => Spend::start_over(options, to_store, redis, tasks).await?,
         None => Spend::start(options, to_store, tasks).await?,
     };
     if config.metrics.litellm_names {
@@ -78,8 +80,8 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     )
     .await?;
     registry.register_collector(Box::new(Gauges::new(fleet.clone())));
-    // What a former life left in the journal belongs to the totals that are shown from the start.
-    if let Err(unflushed) = spend.flush_now(FIRST_LOOK).await {
+    // What an earlier run left in the journal belongs to the totals that are shown from the start.
+    if let Err(unflushed) = spend.flush_now(FIRST_FLUSH).await {
         tracing::warn!("{unflushed}; live totals start without them");
     }
     let usage = Usage::start(&store, running(&fleet), tracker.clone()).await?;
@@ -95,7 +97,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     access.stats().register(registry);
 
     let meters = Meters::register(registry);
-    let patience = gateway::Rules {
+    let request_rules = gateway::Rules {
         attempts: config.routing.attempts,
         queue_timeout: config.routing.queue_timeout,
         first_byte_timeout: config.routing.first_byte_timeout,
@@ -108,10 +110,10 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         usage,
         access.clone(),
         meters,
-        patience,
+        request_rules,
     );
     tracker.spawn(Arc::clone(&gateway).forget_removed());
-    fleet.first_look(FIRST_LOOK).await;
+    fleet.wait_until_complete(FIRST_PROBES).await;
 
     let admin = Admin::new(config.access.admin_key.expose());
     let state = State {
@@ -164,10 +166,10 @@ async fn migrate(store: &Store, tracker: &TaskTracker) -> Result<(), Error> {
             tokio::time::sleep(MIGRATION_RETRIES.delay(failures, fastrand::f64())).await;
             match store.migrate().await {
                 Ok(migrations) => {
-                    tracing::info!(ran = migrations.len(), "the database is there");
+                    tracing::info!(ran = migrations.len(), "the database is available");
                     return;
                 }
-                Err(error) => tracing::warn!(%error, "the database is not what it has to be yet"),
+                Err(error) => tracing::warn!(%error, "the database is not migrated yet"),
             }
         }
     });
@@ -230,8 +232,8 @@ fn limits(config: &Config, router: &Arc<str>) -> access::Options {
     }
 }
 
-/// How batches travel between routers. Each step may be repeated, also when nobody knows whether it
-/// was done: a batch is counted once by its id, and an epoch that is skipped is nobody's.
+/// How batches are exchanged between routers. Each step may be repeated, also when nobody knows whether it
+/// was done: a batch is counted once by its id, and an epoch that is skipped is not used by any router.
 fn over_redis(
     config: &Config,
     redis: Option<&MultiDb>,
@@ -244,7 +246,7 @@ fn over_redis(
     })
 }
 
-/// Where the routers settle what they have used of common limits.
+/// The ledger in which the routers account for common limits.
 fn shared_ledger(
     config: &Config,
     redis: Option<&MultiDb>,

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::upstream::InvalidTarget;
 use crate::{spend, store, supervision};
 
-/// What could not be had.
+/// What could not be started.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The data folder cannot be made or written.
@@ -22,7 +22,7 @@ pub enum Error {
     /// A server's address or key.
     #[error("endpoint {0}: {1}")]
     Endpoint(String, InvalidTarget),
-    /// A kind of server that this version does not speak to.
+    /// A kind of server that this version does not support.
     #[error("endpoints of kind {0} are not available in this version")]
     Kind(&'static str),
     /// The servers' names.

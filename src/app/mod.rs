@@ -1,7 +1,7 @@
-//! The composition root: builds everything, and takes it down in order.
+//! The composition root: builds everything, and stops it in order.
 //!
 //! The only module that knows all the others. It decides nothing about requests; it fails only at
-//! the start, with an [`Error`] that says what could not be had.
+//! the start, with an [`Error`] that says what could not be started.
 
 mod build;
 mod error;
@@ -30,13 +30,13 @@ use crate::http::{Admin, Server};
 use crate::spend::Spend;
 use herdsman_multidb::MultiDb;
 use lock::DirLock;
-use signals::Told;
+use signals::Event;
 
-/// How long what is owed may take to reach the database at the end. What does not is in the
+/// How long pending records may take to reach the database at the end. What does not is in the
 /// journal, and goes there at the next start.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
 /// How long clients may take to read the error their cut stream ends with.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_ERRORS: Duration = Duration::from_secs(2);
 /// How long probes may take to notice that they are no longer needed.
 const LAST_PROBES: Duration = Duration::from_secs(1);
 
@@ -63,8 +63,8 @@ pub struct Source {
     pub file: PathBuf,
 }
 
-/// Serves until the process is told to stop. What can change while running does so when the process is
-/// told to look, or when the file has changed.
+/// Serves until the process is told to stop. What can change while running does so when the process gets
+/// SIGHUP, or when the file has changed.
 ///
 /// # Errors
 /// [`Error`] when it cannot start.
@@ -76,9 +76,9 @@ pub async fn run(config: Config, source: Source) -> Result<(), Error> {
     tracing::info!(address = %app.addr(), "listening");
     loop {
         tokio::select! {
-            told = signals.next() => match told {
-                Told::Stop => break,
-                Told::ReadAgain => reload.now(&app).await,
+            event = signals.next() => match event {
+                Event::Stop => break,
+                Event::Reload => reload.now(&app).await,
             },
             () = reload.changed() => reload.now(&app).await,
         }
@@ -86,7 +86,7 @@ pub async fn run(config: Config, source: Source) -> Result<(), Error> {
     tracing::info!("stopping; a second signal stops at once");
     tokio::select! {
         () = app.shutdown() => {}
-        () = signals.stop() => tracing::warn!("stopped at once; the journal keeps what is owed"),
+        () = signals.stop() => tracing::warn!("stopped at once; the journal keeps the pending records"),
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ impl App {
     /// Builds and starts everything; returns when requests are served.
     ///
     /// # Errors
-    /// [`Error`] when something cannot be had.
+    /// [`Error`] when something cannot be started.
     pub async fn start(config: Config) -> Result<Self, Error> {
         build::build(config).await
     }
@@ -114,13 +114,13 @@ impl App {
         self.server.addr()
     }
 
-    /// The fleet, for drills and tests.
+    /// The fleet, for fault injection and tests.
     #[must_use]
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
     }
 
-    /// The counting, for drills and tests.
+    /// The spend counting, for fault injection and tests.
     #[must_use]
     pub fn spend(&self) -> &Spend {
         &self.spend
@@ -134,7 +134,7 @@ impl App {
 
     /// Stops in the order in which nothing is lost.
     pub async fn shutdown(self) {
-        // 1. Not ready: new requests are refused, in words; whoever waits in line is sent home.
+        // 1. Not ready: new and queued requests are refused with an error.
         self.gateway.close();
         // 2. Open streams finish, until the grace is over; then each gets its error.
         let deadline = Instant::now() + self.grace;
@@ -144,18 +144,18 @@ impl App {
                 "grace is over, cutting open streams"
             );
             self.gateway.cut();
-            let _ = timeout(LAST_WORDS, self.gateway.idle()).await;
+            let _ = timeout(LAST_ERRORS, self.gateway.idle()).await;
         }
-        // 3. No more connections; those that are open end behind what they are sending.
+        // 3. No more connections; those that are open end after the answer they are sending.
         self.server.close();
-        let _ = timeout(LAST_WORDS, self.server.closed()).await;
+        let _ = timeout(LAST_ERRORS, self.server.closed()).await;
         // 4. What produces: probes and the fleet's actors, children first.
         self.fleet.stop().await;
-        // 5. What is owed: sealed, journaled, flushed.
+        // 5. Pending records: sealed, journaled, flushed.
         if let Err(unflushed) = self.spend.shutdown(Instant::now() + LAST_FLUSH).await {
             tracing::warn!("{unflushed}; they are in the journal until the next start");
         }
-        // 6. The way to the other routers.
+        // 6. The connection to the other routers.
         if let Some(redis) = &self.redis {
             let _ = timeout(LAST_PROBES, redis.close()).await;
         }

@@ -18,17 +18,17 @@ use super::{App, Source, build};
 use crate::config::{Config, Routing, Slots};
 use crate::fleet::Applied;
 
-/// How often the file is looked at. It is read when two looks in a row found the same.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the file is checked. It is read when two checks in a row found the same.
+const CHECK: Duration = Duration::from_secs(1);
 
 pub(super) struct Reload {
     running: Config,
     source: Source,
     /// The file as it was when it was read.
     read: Print,
-    /// The file as it was at the last look.
+    /// The file as it was at the last check.
     seen: Print,
-    next_look: Instant,
+    next_check: Instant,
 }
 
 /// How long the fleet may take to change its servers: it does so at once, unless it is being restarted.
@@ -37,9 +37,9 @@ const APPLIED: Duration = Duration::from_secs(5);
 /// By what a file is told from what it was; nothing when it is not there.
 type Print = Option<(SystemTime, u64)>;
 
-/// What a configuration has that is new.
+/// What differs in a new configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct News {
+struct Difference {
     /// Counts from now on.
     taken: Vec<&'static str>,
     /// Needs a restart.
@@ -54,15 +54,15 @@ impl Reload {
             source,
             read: print,
             seen: print,
-            next_look: Instant::now() + LOOK,
+            next_check: Instant::now() + CHECK,
         }
     }
 
     /// Waits until the file is another one than was read. Can be dropped at any moment.
     pub(super) async fn changed(&mut self) {
         loop {
-            sleep_until(self.next_look).await;
-            self.next_look = Instant::now() + LOOK;
+            sleep_until(self.next_check).await;
+            self.next_check = Instant::now() + CHECK;
             let print = print_of(&self.source);
             let same = self.seen == print;
             self.seen = print;
@@ -104,8 +104,8 @@ impl Reload {
                 return;
             }
         };
-        let news = news(&self.running, &config);
-        // Nothing else is heard meanwhile, a signal to stop not either.
+        let difference = difference(&self.running, &config);
+        // Nothing else is handled meanwhile, not even a signal to stop.
         let Ok(applied) = timeout(APPLIED, app.fleet.apply(&desired)).await else {
             tracing::error!(
                 "configuration not reloaded: the endpoints could not be changed in time"
@@ -123,12 +123,12 @@ impl Reload {
         app.access.reprice(build::prices(&config));
         let access = &config.access;
         app.access.require(access.require_key, access.outage_grace);
-        app.admin.open_to(access.admin_key.expose());
+        app.admin.set_key(access.admin_key.expose());
         adopt(&mut self.running, config);
-        let changed = news.taken.join(", ");
+        let changed = difference.taken.join(", ");
         tracing::info!(changed, "configuration reloaded");
-        if !news.left.is_empty() {
-            let differs = news.left.join(", ");
+        if !difference.left.is_empty() {
+            let differs = difference.left.join(", ");
             tracing::warn!(differs, "this part of the configuration needs a restart");
         }
     }
@@ -143,7 +143,7 @@ fn print_of(source: &Source) -> Print {
     Some((about.modified().ok()?, about.len()))
 }
 
-fn news(old: &Config, new: &Config) -> News {
+fn difference(old: &Config, new: &Config) -> Difference {
     let (was, is) = (&old.access, &new.access);
     let taken = [
         ("endpoint", old.endpoint != new.endpoint),
@@ -170,7 +170,7 @@ fn news(old: &Config, new: &Config) -> News {
         let new = all.iter().filter(|(_, differs)| *differs);
         new.map(|(name, _)| *name).collect()
     };
-    News {
+    Difference {
         taken: names(&taken),
         left: names(&left),
     }
@@ -221,16 +221,19 @@ mod tests {
             "access.when_redis_away=refuse",
             "routing.attempts=2",
         ]);
-        let first = news(&running, &new);
+        let first = difference(&running, &new);
         let taken = ["price", "access.require_key", "access.admin_key"];
         assert_eq!(first.taken, taken);
         assert_eq!(first.left, ["routing", "access.when_redis_away"]);
         adopt(&mut running, new.clone());
-        let again = news(&running, &new);
+        let again = difference(&running, &new);
         assert!(again.taken.is_empty());
-        assert_eq!(again.left, first.left, "said again");
+        assert_eq!(again.left, first.left, "reported again");
         assert_eq!(running.access.when_redis_away, WhenRedisAway::LocalShare);
-        assert_eq!(news(&running, &running.clone()), News::default());
+        assert_eq!(
+            difference(&running, &running.clone()),
+            Difference::default()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -246,13 +249,13 @@ mod tests {
         let quiet = Duration::from_secs(60);
         let changed = tokio::time::timeout(quiet, reload.changed()).await;
         assert!(changed.is_err(), "nothing has happened");
-        // It grows between any two looks.
+        // It grows between any two checks.
         let start = Instant::now();
         let writer = async {
             for n in 1..=10 {
-                tokio::time::sleep(LOOK / 2).await;
+                tokio::time::sleep(CHECK / 2).await;
                 fs::write(&file, "#".repeat(n)).unwrap();
-                tokio::time::sleep(LOOK / 2).await;
+                tokio::time::sleep(CHECK / 2).await;
             }
             future::pending::<()>().await;
         };
@@ -260,7 +263,7 @@ mod tests {
             () = reload.changed() => {}
             () = writer => {}
         }
-        assert!(start.elapsed() > 10 * LOOK, "{:?}", start.elapsed());
+        assert!(start.elapsed() > 10 * CHECK, "{:?}", start.elapsed());
         assert_eq!(reload.seen.unwrap().1, 10, "bytes");
         // Neither is what anybody meant, however long it lasts.
         reload.read = reload.seen;

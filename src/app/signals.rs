@@ -1,16 +1,16 @@
-//! Being told to stop, or to read the configuration again.
+//! Signals to stop, or to read the configuration again.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What the process was told.
+/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Event {
     /// SIGTERM or SIGINT.
     Stop,
     /// SIGHUP.
-    ReadAgain,
+    Reload,
 }
 
 pub(super) struct Signals {
@@ -30,16 +30,16 @@ impl Signals {
     }
 
     /// What comes next.
-    pub(super) async fn next(&mut self) -> Told {
+    pub(super) async fn next(&mut self) -> Event {
         tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hangup.recv() => Told::ReadAgain,
+            _ = self.terminate.recv() => Event::Stop,
+            _ = self.interrupt.recv() => Event::Stop,
+            _ = self.hangup.recv() => Event::Reload,
         }
     }
 
     /// The next SIGTERM or SIGINT.
     pub(super) async fn stop(&mut self) {
-        while self.next().await != Told::Stop {}
+        while self.next().await != Event::Stop {}
     }
 }

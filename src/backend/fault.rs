@@ -6,11 +6,11 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Nobody is there: the server is down at once.
+    /// It cannot be connected to: the server is down at once.
     Unreachable,
     /// The connection ended before the first byte, or inside the answer.
     Broken,
-    /// Connected and silent for longer than allowed.
+    /// Connected, and no byte for longer than allowed.
     Silent,
     /// An error status: counts against this server and this model only.
     Status,
@@ -18,7 +18,7 @@ pub enum Fault {
     Busy,
     /// It does not have the model it listed.
     Missing,
-    /// It does not have this call: says nothing about its health.
+    /// It does not have this API: says nothing about its health.
     Unsupported,
 }
 
@@ -27,6 +27,6 @@ pub enum Fault {
 pub enum Verdict {
     /// It is the client's, success or refusal.
     Pass,
-    /// Another server may give a better one.
-    Elsewhere(Fault),
+    /// Another server may give a better one: try that.
+    Failover(Fault),
 }

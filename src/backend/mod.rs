@@ -1,20 +1,20 @@
 //! What differs between kinds of servers, in one place.
 //!
-//! A [`Backend`] is owned by its endpoint and asked after a request has its lease: how the server is
-//! probed ([`Probe`], [`Plan`]), what is sent for a call ([`Call`], [`Outgoing`]), how the answer is
+//! A [`Backend`] is owned by its endpoint and used after a request has its lease: how the server is
+//! probed ([`Probe`], [`Plan`]), what is sent for a request ([`ClientRequest`], [`Outgoing`]), how the answer is
 //! read ([`Backend::reader`]), what an error status means ([`Backend::verdict`]), and whether the
 //! server notices that its client has left. All of it is pure: bytes in, values out.
 //!
 //! It must not know slots, other servers or clients. It fails by value: an answer of a probe that
-//! makes no sense is [`Unusable`], with the words for the operator.
+//! makes no sense is [`Unusable`], with a message for the operator.
 //!
-//! One file per kind. A call goes only to servers whose kind [`serves`](Kind::serves) it.
+//! One file per kind. A request goes only to servers whose kind [`serves`](Kind::serves) its API.
 
-mod call;
 mod fault;
 mod ollama;
 mod openai;
 mod probe;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +24,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
-pub use call::{Call, Outgoing};
 pub use fault::{Fault, Verdict};
-pub use probe::{Answer, Plan, Probe, Question, Unusable};
+pub use probe::{Answer, Plan, Probe, ProbeRequest, Unusable};
+pub use request::{ClientRequest, Outgoing};
 
 use crate::protocol::{Api, Tail};
 use openai::OpenAi;
@@ -36,7 +36,7 @@ use openai::OpenAi;
 pub enum Backend {
     /// Ollama.
     Ollama,
-    /// Any server of OpenAI's `/v1` calls.
+    /// Any server of OpenAI's `/v1` API.
     OpenAi(OpenAi),
 }
 
@@ -51,7 +51,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether servers of this kind have the call.
+    /// Whether servers of this kind have the API.
     #[must_use]
     pub const fn serves(self, api: Api) -> bool {
         match self {
@@ -62,7 +62,7 @@ impl Kind {
 }
 
 impl Backend {
-    /// A server of OpenAI's calls; `models` are those it serves, if it cannot list them itself.
+    /// A server of OpenAI's API; `models` are those it serves, if it cannot list them itself.
     #[must_use]
     pub fn openai(models: &[String]) -> Self {
         Self::OpenAi(OpenAi::new(models))
@@ -105,7 +105,7 @@ impl Backend {
     #[must_use]
     pub fn plan(&self, probe: Probe) -> Option<Plan> {
         match self {
-            Self::Ollama => Some(Plan::Ask(ollama::question(probe))),
+            Self::Ollama => Some(Plan::Send(ollama::probe_request(probe))),
             Self::OpenAi(openai) => openai.plan(probe),
         }
     }
@@ -121,12 +121,12 @@ impl Backend {
         }
     }
 
-    /// What is sent for `call` to a server that spells the model `spelling`.
+    /// What is sent for `request` to a server that spells the model `spelling`.
     #[must_use]
-    pub fn request<'a>(&self, call: &'a Call, spelling: &str) -> Outgoing<'a> {
+    pub fn request<'a>(&self, request: &'a ClientRequest, spelling: &str) -> Outgoing<'a> {
         match self {
-            Self::Ollama => ollama::request(call),
-            Self::OpenAi(_) => openai::request(call, spelling),
+            Self::Ollama => ollama::request(request),
+            Self::OpenAi(_) => openai::request(request, spelling),
         }
     }
 
@@ -149,6 +149,6 @@ impl Backend {
 }
 
 /// The body of a request with these texts put into it.
-fn spliced(call: &Call, splices: &[crate::protocol::Splice]) -> Bytes {
-    crate::protocol::splice(&call.body, splices)
+fn spliced(request: &ClientRequest, splices: &[crate::protocol::Splice]) -> Bytes {
+    crate::protocol::splice(&request.body, splices)
 }

@@ -1,6 +1,6 @@
-//! Any server of OpenAI's calls: llama-server, vLLM, LM Studio, a hosted service.
+//! Any server of OpenAI's API: llama-server, vLLM, LM Studio, a hosted service.
 //!
-//! It is asked one thing, `/v1/models`, since nothing else is common to all of them: by `HEAD` for
+//! It is probed with one path, `/v1/models`, since nothing else is common to all of them: by `HEAD` for
 //! its liveness, which costs such a server next to nothing, by `GET` for its models. It has no notion
 //! of loading that all of them share, so what it lists counts as loaded.
 //!
@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
 
-use super::probe::{ALIVE_PATIENCE, LIST_PATIENCE};
-use super::{Answer, Call, Fault, Outgoing, Plan, Probe, Question, Unusable, Verdict, spliced};
+use super::probe::{ALIVE_TIMEOUT, LIST_TIMEOUT};
+use super::{
+    Answer, ClientRequest, Fault, Outgoing, Plan, Probe, ProbeRequest, Unusable, Verdict, spliced,
+};
 use crate::protocol::{Api, AskUsage, ListedModel, Splice, listed_by_id, parse_openai_models};
 
 /// Connections are looked at every half of this, so none is idle for five seconds.
@@ -43,16 +45,16 @@ impl OpenAi {
     }
 
     pub(super) fn plan(&self, probe: Probe) -> Option<Plan> {
-        let (method, patience) = match probe {
-            Probe::Alive => (Method::HEAD, ALIVE_PATIENCE),
+        let (method, timeout) = match probe {
+            Probe::Alive => (Method::HEAD, ALIVE_TIMEOUT),
             Probe::Models if !self.models.is_empty() => return Some(Plan::Known(self.known())),
-            Probe::Models => (Method::GET, LIST_PATIENCE),
+            Probe::Models => (Method::GET, LIST_TIMEOUT),
             Probe::Loaded | Probe::Version => return None,
         };
-        Some(Plan::Ask(Question {
+        Some(Plan::Send(ProbeRequest {
             method,
             path: "/v1/models",
-            patience,
+            timeout,
         }))
     }
 
@@ -100,43 +102,43 @@ pub(super) const fn serves(api: Api) -> bool {
     )
 }
 
-/// The call as the client made it, with the server's own spelling of the model where that differs.
-pub(super) fn request<'a>(call: &'a Call, spelling: &str) -> Outgoing<'a> {
+/// The request as the client made it, with the server's own spelling of the model where that differs.
+pub(super) fn request<'a>(request: &'a ClientRequest, spelling: &str) -> Outgoing<'a> {
     let mut splices = Vec::new();
-    if call.model != spelling {
+    if request.model != spelling {
         let name = serde_json::Value::from(spelling).to_string();
-        splices.push(Splice::new(call.model_at.clone(), name));
+        splices.push(Splice::new(request.model_at.clone(), name));
     }
-    let hides_usage = match &call.usage {
+    let hides_usage = match &request.usage {
         AskUsage::Splice(splice) => {
             splices.push(splice.clone());
             true
         }
         AskUsage::Unasked | AskUsage::Asked => false,
     };
-    let mut headers = Cow::Borrowed(&call.headers);
+    let mut headers = Cow::Borrowed(&request.headers);
     for name in &WITHHELD {
         if headers.contains_key(name) {
             headers.to_mut().remove(name);
         }
     }
     Outgoing {
-        api: call.api,
+        api: request.api,
         headers,
-        body: spliced(call, &splices),
+        body: spliced(request, &splices),
         hides_usage,
     }
 }
 
-/// As for Ollama, but that such a server also says with a status that it does not have the call, for
-/// this model or at all (404, 405, 501), that it does not take the router's key, or that it is
-/// elsewhere. Whether a model is gone is the list's to say.
+/// As for Ollama, but that such a server also says with a status that it does not have the API, for
+/// this model or at all (404, 405, 501), that it refuses the router's key, or that it has
+/// moved. Whether a model is gone is read from the list.
 pub(super) fn verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
-        300..=399 | 401..=403 | 407 => Verdict::Elsewhere(Fault::Status),
-        404 | 405 | 501 => Verdict::Elsewhere(Fault::Unsupported),
-        429 | 503 => Verdict::Elsewhere(Fault::Busy),
-        500..=599 => Verdict::Elsewhere(Fault::Status),
+        300..=399 | 401..=403 | 407 => Verdict::Failover(Fault::Status),
+        404 | 405 | 501 => Verdict::Failover(Fault::Unsupported),
+        429 | 503 => Verdict::Failover(Fault::Busy),
+        500..=599 => Verdict::Failover(Fault::Status),
         _ => Verdict::Pass,
     }
 }

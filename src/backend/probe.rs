@@ -1,4 +1,4 @@
-//! The questions every server is asked regularly, and what can come back.
+//! The probes every server gets regularly, and their answers.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use crate::protocol::{ListedModel, RunningModel, Version};
 
-/// A question a server is asked regularly.
+/// A request that the router regularly sends to a server about the server itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Is it there? Must be quick on a busy server too.
+    /// Is it up? Must be quick on a busy server too.
     Alive,
     /// What has it loaded? May be slow on a healthy server.
     Loaded,
@@ -28,32 +28,32 @@ impl Probe {
 /// How a probe is done.
 #[derive(Clone, Debug)]
 pub enum Plan {
-    /// By a request.
-    Ask(Question),
-    /// Not at all: the configuration says it.
+    /// With a request.
+    Send(ProbeRequest),
+    /// Without one: the configuration says it.
     Known(Vec<ListedModel>),
 }
 
 /// The request of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct ProbeRequest {
     /// Its method.
     pub method: Method,
     /// Its path.
     pub path: &'static str,
     /// How long a healthy server may take to answer.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
-/// How long a healthy server may take to say that it is there.
-pub(super) const ALIVE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a healthy server may take to answer that it is up.
+pub(super) const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a busy server may take to list things.
-pub(super) const LIST_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a server said about itself.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// It is there.
+    /// It is up.
     Alive,
     /// What it has loaded.
     Loaded(Vec<RunningModel>),
@@ -63,7 +63,7 @@ pub enum Answer {
     Version(Version),
 }
 
-/// An answer that says nothing, and why, for the operator.
+/// An answer that cannot be used, and why, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Unusable(pub String);

@@ -1,4 +1,4 @@
-//! Each kind against what real servers said.
+//! Each kind against recordings of real servers.
 
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
@@ -17,12 +17,12 @@ fn recorded() -> impl Iterator<Item = Value> {
         .map(|line| serde_json::from_str(line).unwrap())
 }
 
-fn text<'a>(call: &'a Value, key: &str) -> &'a str {
-    call[key].as_str().unwrap_or_default()
+fn text<'a>(exchange: &'a Value, key: &str) -> &'a str {
+    exchange[key].as_str().unwrap_or_default()
 }
 
-fn status(call: &Value) -> StatusCode {
-    StatusCode::from_u16(call["status"].as_u64().unwrap().try_into().unwrap()).unwrap()
+fn status(exchange: &Value) -> StatusCode {
+    StatusCode::from_u16(exchange["status"].as_u64().unwrap().try_into().unwrap()).unwrap()
 }
 
 fn openai() -> Backend {
@@ -50,37 +50,38 @@ fn usage(answer: &str) -> Option<TokenCounts> {
 #[test]
 fn every_recorded_answer_ends_where_its_server_ended_it_and_says_what_was_used() {
     let (mut streamed, mut whole) = (0, 0);
-    let answered = |call: &Value| status(call) == StatusCode::OK && text(call, "method") == "POST";
-    for call in recorded().filter(answered) {
-        let Some(api) = Api::at(text(&call, "path")) else {
+    let answered =
+        |exchange: &Value| status(exchange) == StatusCode::OK && text(exchange, "method") == "POST";
+    for exchange in recorded().filter(answered) {
+        let Some(api) = Api::at(text(&exchange, "path")) else {
             continue;
         };
-        let answer = text(&call, "answer");
-        let is_stream = text(&call, "content_type").starts_with("text/event-stream");
+        let answer = text(&exchange, "answer");
+        let is_stream = text(&exchange, "content_type").starts_with("text/event-stream");
         let mut tail = openai().reader(api, is_stream);
         for piece in answer.as_bytes().chunks(7) {
             tail.push(piece);
         }
         tail.end();
-        let n = &call["n"];
+        let n = &exchange["n"];
         let failed = answer.contains("data: {\"error\"");
         if is_stream {
             streamed += 1;
             assert_eq!(
                 tail.is_finished(),
                 answer.contains("data: [DONE]"),
-                "call {n}"
+                "exchange {n}"
             );
-            assert_eq!(tail.saw_error(), failed, "call {n}");
+            assert_eq!(tail.saw_error(), failed, "exchange {n}");
         } else {
             whole += 1;
-            assert!(tail.is_finished(), "call {n}");
+            assert!(tail.is_finished(), "exchange {n}");
         }
         let mut expected = usage(answer);
         if api == Api::OpenAiEmbeddings {
             expected = expected.map(|used| TokenCounts { output: 0, ..used });
         }
-        assert_eq!(tail.tokens(), expected, "call {n}");
+        assert_eq!(tail.tokens(), expected, "exchange {n}");
     }
     assert!(streamed > 15 && whole > 50, "{streamed} {whole}");
 }
@@ -88,21 +89,23 @@ fn every_recorded_answer_ends_where_its_server_ended_it_and_says_what_was_used()
 #[test]
 fn a_recorded_list_is_read_and_none_of_its_secrets_is_passed_on() {
     let mut read = 0;
-    let lists = |call: &Value| text(call, "path") == "/v1/models" && text(call, "method") == "GET";
-    for call in recorded().filter(lists) {
-        let answer = text(&call, "answer").as_bytes();
-        let models = match openai().read(Probe::Models, status(&call), answer) {
+    let lists = |exchange: &Value| {
+        text(exchange, "path") == "/v1/models" && text(exchange, "method") == "GET"
+    };
+    for exchange in recorded().filter(lists) {
+        let answer = text(&exchange, "answer").as_bytes();
+        let models = match openai().read(Probe::Models, status(&exchange), answer) {
             Ok(Answer::Models(models)) => models,
             Ok(other) => panic!("{other:?}"),
             Err(_) => {
-                assert_ne!(status(&call), StatusCode::OK);
+                assert_ne!(status(&exchange), StatusCode::OK);
                 continue;
             }
         };
         read += 1;
         let list: Value = serde_json::from_slice(answer).unwrap();
         let ids: Vec<_> = list["data"].as_array().unwrap().iter().collect();
-        assert_eq!(models.len(), ids.len(), "call {}", call["n"]);
+        assert_eq!(models.len(), ids.len(), "exchange {}", exchange["n"]);
         for (model, entry) in models.iter().zip(ids) {
             assert_eq!(&*model.spelling, entry["id"].as_str().unwrap());
             let shown: Value = serde_json::from_str(model.raw.get()).unwrap();
@@ -139,7 +142,9 @@ fn a_server_that_loads_or_refuses_the_key_is_not_up() {
 fn each_kind_is_asked_what_it_can_answer() {
     let asked = |backend: &Backend| {
         let plans = Probe::ALL.map(|probe| match backend.plan(probe) {
-            Some(Plan::Ask(question)) => format!("{} {}", question.method, question.path),
+            Some(Plan::Send(probe_request)) => {
+                format!("{} {}", probe_request.method, probe_request.path)
+            }
             Some(Plan::Known(models)) => format!("known: {}", names(&models).join(" ")),
             None => "-".to_owned(),
         });
@@ -162,12 +167,12 @@ fn names(models: &[ListedModel]) -> Vec<String> {
         .collect()
 }
 
-fn call(api: Api, body: &'static str) -> Call {
+fn client_request(api: Api, body: &'static str) -> ClientRequest {
     let peeked = peek(api, body.as_bytes()).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("x-conversation-id", "7".parse().unwrap());
     headers.insert("accept", "*/*".parse().unwrap());
-    Call {
+    ClientRequest {
         api,
         headers,
         model_at: peeked.model_at,
@@ -181,9 +186,9 @@ fn call(api: Api, body: &'static str) -> Call {
 #[test]
 fn a_call_goes_unchanged_but_for_the_usage_and_the_servers_spelling() {
     let body = r#"{ "messages": [], "model" : "tiny:LATEST" , "stream": true}"#;
-    let call = call(Api::OpenAiChat, body);
+    let request = client_request(Api::OpenAiChat, body);
     let sent = |backend: &Backend, spelling: &str| {
-        let sent = backend.request(&call, spelling);
+        let sent = backend.request(&request, spelling);
         assert!(sent.hides_usage);
         let names: Vec<_> = sent.headers.keys().map(|name| name.to_string()).collect();
         (
@@ -203,10 +208,10 @@ fn a_call_goes_unchanged_but_for_the_usage_and_the_servers_spelling() {
 
 #[test]
 fn what_is_not_streamed_and_spelt_as_the_server_spells_it_is_not_even_copied() {
-    let call = call(Api::OpenAiEmbeddings, r#"{"model":"m","input":"x"}"#);
+    let request = client_request(Api::OpenAiEmbeddings, r#"{"model":"m","input":"x"}"#);
     let backend = openai();
-    let sent = backend.request(&call, "m");
-    assert_eq!(sent.body.as_ptr(), call.body.as_ptr());
+    let sent = backend.request(&request, "m");
+    assert_eq!(sent.body.as_ptr(), request.body.as_ptr());
     assert!(!sent.hides_usage);
 }
 
@@ -218,7 +223,7 @@ fn statuses_mean_what_each_kind_means_by_them() {
         codes.map(
             |code| match backend.verdict(StatusCode::from_u16(code).unwrap()) {
                 Verdict::Pass => None,
-                Verdict::Elsewhere(fault) => Some(fault),
+                Verdict::Failover(fault) => Some(fault),
             },
         )
     };

@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::account_options::AccountOptions;
 use super::client::{Client, Target, escaped};
 use super::output::Output;
-use super::said::Said;
 use super::{Environment, Failure, table};
 use crate::access::key_id;
 use crate::domain::format_usd;
@@ -38,7 +38,7 @@ enum Action {
         /// Its id; keys have none of their own, and without one it is made up
         id: Option<String>,
         #[command(flatten)]
-        said: Said,
+        options: AccountOptions,
     },
     /// List them, a page at a time
     List {
@@ -54,19 +54,19 @@ enum Action {
         /// Its id; of a key also the key itself
         id: String,
     },
-    /// Change what is said, keep the rest
+    /// Change what is given, keep the rest
     Update {
         /// Its id; of a key also the key itself
         id: String,
         #[command(flatten)]
-        said: Said,
+        options: AccountOptions,
     },
-    /// Let it in no more
+    /// Block it
     Block {
         /// Its id; of a key also the key itself
         id: String,
     },
-    /// Let it in again
+    /// Unblock it
     Unblock {
         /// Its id; of a key also the key itself
         id: String,
@@ -91,7 +91,7 @@ enum Action {
         #[arg(value_name = "USER")]
         who: String,
         #[command(flatten)]
-        said: Said,
+        options: AccountOptions,
     },
     /// Take a user out of a team
     Leave {
@@ -132,8 +132,8 @@ impl Arguments {
         let client = self.target.client(env)?;
         let output = self.output;
         match self.action {
-            Action::Create { id, said } => {
-                let mut body = said.object();
+            Action::Create { id, options } => {
+                let mut body = options.object();
                 if let Some(id) = id {
                     body.insert("id".to_owned(), id.into());
                 }
@@ -150,8 +150,8 @@ impl Arguments {
                 let found = client.get(&kind.one(&id)).await?;
                 output.tell(&found, || Ok(shown(&found)))
             }
-            Action::Update { id, said } => {
-                let body = Value::Object(said.object());
+            Action::Update { id, options } => {
+                let body = Value::Object(options.object());
                 change(&client, output, &kind.one(&id), &body).await
             }
             Action::Block { id } => {
@@ -168,9 +168,9 @@ impl Arguments {
             }
             Action::Delete { id } => delete(&client, output, &kind.one(&id)).await,
             Action::Members { of } => list(&client, output, &members(&of)).await,
-            Action::Join { of, who, said } => {
+            Action::Join { of, who, options } => {
                 let path = format!("{}/{}", members(&of), escaped(&who));
-                let body = Value::Object(said.object());
+                let body = Value::Object(options.object());
                 let joined = client.ask(Method::PUT, &path, Some(&body)).await?;
                 output.tell(&joined, || Ok(shown(&joined)))
             }

@@ -1,4 +1,4 @@
-//! Talking to a router: whichever of those named answers.
+//! The client of the admin calls: it asks the first of the named routers that answers.
 //!
 //! The routers of a fleet are equal, so the first that can be reached is asked, and one that is
 //! shutting down or cannot do it now is passed over for the next. A change that may have been made
@@ -111,7 +111,7 @@ impl Client {
         self.ask(Method::GET, path, None).await
     }
 
-    /// Asks every router what it says for itself; an error when none answers.
+    /// Asks every router; an error when none answers.
     pub(super) async fn get_from_all(
         &self,
         path: &str,
@@ -129,7 +129,7 @@ impl Client {
             let mut said = Vec::new();
             for (address, answer) in answers {
                 match answer {
-                    // It is there, and does not want to.
+                    // It answers, and refuses.
                     Err((Some(status), why)) if status != StatusCode::SERVICE_UNAVAILABLE => {
                         return Err(Failure::to("do it")(why));
                     }

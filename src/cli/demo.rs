@@ -1,4 +1,4 @@
-//! `herdsman demo`: a first look without a single graphics card.
+//! `herdsman demo`: a first demonstration without a graphics card.
 //!
 //! Three simulated servers that differ as real ones do, and the router exactly as `serve` runs it,
 //! on a data folder that goes away with it.
@@ -52,7 +52,7 @@ impl Arguments {
         let url = format!("http://{}", app.addr());
         self.output
             .tell(&json!({ "url": url, "endpoints": endpoints }), || {
-                Ok(welcome(&url, &simulators))
+                Ok(summary(&url, &simulators))
             })?;
         interrupted().await?;
         app.shutdown().await;
@@ -126,8 +126,8 @@ fn router(simulators: &[Simulator], folder: &Folder, port: u16) -> Result<Config
     Ok(config)
 }
 
-fn welcome(url: &str, simulators: &[Simulator]) -> String {
-    let mut told = format!("{url} is the router, as if it were one Ollama server. Behind it:\n");
+fn summary(url: &str, simulators: &[Simulator]) -> String {
+    let mut text = format!("{url} is the router, as if it were one Ollama server. Behind it:\n");
     for (server, simulated) in simulators.iter().zip(servers()) {
         let names: Vec<_> = simulated
             .models
@@ -135,9 +135,9 @@ fn welcome(url: &str, simulators: &[Simulator]) -> String {
             .map(|model| model.name.as_str())
             .collect();
         let (url, node, names) = (server.url(), simulated.node, names.join(", "));
-        told += &format!("  {node:<12} {url}  {names}\n");
+        text += &format!("  {node:<12} {url}  {names}\n");
     }
-    told += &format!(
+    text += &format!(
         r#"
 Try, from another terminal:
   curl {url}/api/chat -d '{{"model":"llama3.2","messages":[{{"role":"user","content":"hello"}}]}}'
@@ -150,7 +150,7 @@ Try, from another terminal:
 
 Ctrl-c ends it."#
     );
-    told
+    text
 }
 
 impl Folder {

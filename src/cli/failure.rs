@@ -10,14 +10,14 @@ use crate::config::Problem;
 /// The kinds of failure that scripts tell apart.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It was tried and went wrong: 1.
+    /// The command failed: 1.
     Failed {
         /// What was being done, as in "cannot …".
         doing: &'static str,
         /// Why not.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The arguments make no sense: 2, as the argument parser's own complaints.
+    /// The arguments are invalid: 2, as for the argument parser's own errors.
     Usage(String),
     /// The configuration is wrong: 64.
     Configuration(Vec<Problem>),
@@ -48,7 +48,7 @@ impl Failure {
         }
     }
 
-    /// Tells it on stderr. That nobody reads there changes nothing about the code.
+    /// Prints it on stderr. A closed stderr does not change the code.
     pub(super) fn report(&self) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "{self}");
         ExitCode::from(self.code())
@@ -63,7 +63,7 @@ impl fmt::Display for Failure {
                 let mut cause = source.source();
                 while let Some(error) = cause {
                     let reason = error.to_string();
-                    // Many errors tell their cause themselves.
+                    // Many errors contain their cause.
                     if !told.contains(&reason) {
                         told = format!("{told}: {reason}");
                     }

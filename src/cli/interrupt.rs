@@ -1,4 +1,4 @@
-//! Waiting for someone to say that it is enough.
+//! Waiting for an interrupt.
 
 use tokio::signal::unix::{SignalKind, signal};
 

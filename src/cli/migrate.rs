@@ -1,4 +1,4 @@
-//! `herdsman migrate`: the database as this version wants it.
+//! `herdsman migrate`: migrates the database to this version.
 
 use clap::Args;
 use serde_json::json;

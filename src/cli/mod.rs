@@ -1,11 +1,12 @@
 //! The command line: arguments in, an exit code out.
 //!
-//! One file per command; each reads its arguments, calls one door of a floor below and prints what
-//! came back. Nothing here decides anything about requests, servers or money. Output for people and
-//! programs goes to stdout, complaints and logs to stderr; a command fails with a [`Failure`], whose
+//! One file per command; each reads its arguments, calls one public function of a lower layer and prints the
+//! result. Nothing here decides anything about requests, servers or money. Output for people and
+//! programs goes to stdout, errors and logs to stderr; a command fails with a [`Failure`], whose
 //! kind is the exit code, so that no command knows a number.
 
 mod account;
+mod account_options;
 mod check;
 mod client;
 mod completions;
@@ -15,7 +16,6 @@ mod interrupt;
 mod migrate;
 mod output;
 mod redis;
-mod said;
 mod serve;
 mod settings;
 mod simulate;
@@ -57,9 +57,9 @@ enum Command {
     Check(check::Arguments),
     /// Run pending database migrations
     Migrate(migrate::Arguments),
-    /// A first look: three simulated servers and a router before them, in one process
+    /// A first demonstration: three simulated servers and a router in front of them, in one process
     Demo(demo::Arguments),
-    /// Be one simulated Ollama server, for trying and testing
+    /// Run one simulated Ollama server, for tests
     Simulate(simulate::Arguments),
     /// API keys, through any healthy router
     Key(account::Arguments),
@@ -71,7 +71,7 @@ enum Command {
     Org(account::Arguments),
     /// Budgets that accounts name, likewise
     Budget(account::Arguments),
-    /// What was spent and what is owed, likewise; journals that were left behind
+    /// What was spent and what is pending, likewise; journals of routers that are gone
     Spend(spend::Arguments),
     /// Redis databases of a router, likewise
     Redis(redis::Arguments),
@@ -80,7 +80,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked. Every failure has been told on stderr when this returns.
+    /// Runs the command. Every failure has been printed on stderr when this returns.
     pub async fn run(self, environment: Environment) -> ExitCode {
         match self.dispatch(environment).await {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! What a command has to say, on stdout.
+//! The result of a command, on stdout.
 
 use std::io::{self, ErrorKind, Write as _};
 
@@ -41,7 +41,7 @@ pub(super) fn write(text: &str) -> Result<(), Failure> {
     ended(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// Prints text and a newline, at once. A reader that has seen enough (`herdsman check | head`) is no
+/// Prints text and a newline, at once. A reader that closes the pipe (`herdsman check | head`) is no
 /// failure.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

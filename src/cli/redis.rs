@@ -28,11 +28,11 @@ enum Action {
     Failover {
         /// Its name or number
         database: String,
-        /// Also if it does not look well
+        /// Also if it is not healthy
         #[arg(long)]
         force: bool,
     },
-    /// Change how much a database is wanted
+    /// Change the weight of a database
     Weight {
         /// Its name or number
         database: String,

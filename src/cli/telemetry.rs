@@ -19,12 +19,12 @@ use super::{Environment, Failure};
 const FILTER: &str = "HERDSMAN_LOG";
 const FORMAT: &str = "HERDSMAN_LOG_FORMAT";
 
-/// What is logged when nobody says.
+/// What is logged by default.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Level {
-    /// For the router, whose log is its diary.
+    /// For the router.
     Info,
-    /// For commands whose output is their answer.
+    /// For commands that print a result.
     Warn,
 }
 

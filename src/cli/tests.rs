@@ -52,7 +52,7 @@ fn a_setting_without_effect_is_a_mistake() {
 }
 
 #[test]
-fn speeds_and_durations_are_checked_at_the_door() {
+fn speeds_and_durations_are_checked_while_parsing() {
     assert!(parse("herdsman simulate --load 500ms --prefill-rate 1e4 --model a --model b").is_ok());
     for wrong in [
         "--load fast",

@@ -17,7 +17,7 @@ pub struct Access {
     /// How long keys that were known before the database went away go on working without it.
     #[serde(with = "duration")]
     pub outage_grace: Duration,
-    /// What holds limits and budgets together while Redis does not.
+    /// What is done about shared limits and budgets while Redis is unavailable.
     pub when_redis_away: WhenRedisAway,
 }
 
@@ -25,8 +25,8 @@ pub struct Access {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenRedisAway {
-    /// Each router goes on with its part of what was left when Redis was last heard; one that has never
-    /// heard it refuses.
+    /// Each router goes on with its part of what was left when Redis last answered; one that has never
+    /// had an answer refuses.
     #[default]
     LocalShare,
     /// What a router was not given before is refused.

@@ -14,7 +14,7 @@ pub struct Endpoint {
     /// `host:port` where nothing was written.
     #[serde(default)]
     pub name: String,
-    /// What it speaks.
+    /// Which API it has.
     #[serde(default)]
     pub kind: Kind,
     /// Concurrent requests per model; [`Slots::Auto`] leaves it to `[routing]`.
@@ -34,7 +34,7 @@ pub struct Endpoint {
     pub models: Vec<String>,
 }
 
-/// What a server speaks.
+/// Which API a server has.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {

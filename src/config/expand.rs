@@ -2,7 +2,7 @@
 //!
 //! The tree is changed in place before serde looks at it, so that nothing behind this step knows
 //! that a secret was not written out. What cannot be fetched is a problem: an empty key in the
-//! place of a missing one would open a door.
+//! place of a missing one would allow access without a key.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration;
 
-/// The rhythm of the probes.
+/// The intervals of the probes.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Fleet {
@@ -19,7 +19,7 @@ pub struct Fleet {
     /// Between two readings of what a server has on disk (`/api/tags`).
     #[serde(with = "duration")]
     pub models_interval: Duration,
-    /// After this long without an answer, a dead server's models leave `/api/tags`.
+    /// After this long without an answer, the models of a server that is down leave `/api/tags`.
     #[serde(with = "duration")]
     pub stale_after: Duration,
 }

@@ -2,7 +2,7 @@
 //!
 //! Serde stops at its first error, and an operator should not have to start the program once per
 //! mistake. So a value that cannot be read is noted and taken out, and the reading starts again;
-//! where a field must not be missing, a stand-in takes its place. A configuration with a stand-in
+//! where a field must not be missing, a placeholder takes its place. A configuration with a placeholder
 //! never leaves this file.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,11 +58,11 @@ where
     overlay_environment(&mut root, &env, &mut problems);
     overlay_flags(&mut root, &args.set, &mut problems);
     problems.extend(expand::secrets(&mut root, &env));
-    problems.extend(stand_in_for_missing(&mut root));
+    problems.extend(placeholder_for_missing(&mut root));
     let config = deserialize(&mut root, &mut problems).map(finished);
     if let Some(config) = &config {
         for fault in validate::faults(config) {
-            // A stand-in is not worth a second complaint.
+            // A placeholder is not reported a second time.
             if !problems.iter().any(|problem| problem.key == fault.key) {
                 let key = Key::parse(&fault.key).unwrap_or_default();
                 problems.push(problem_at(&root, &key, &fault.what));
@@ -166,7 +166,7 @@ fn overlay(root: &mut Node, layer: Vec<(Key, Node)>, problems: &mut Vec<Problem>
     }
 }
 
-fn stand_in_for_missing(root: &mut Node) -> Vec<Problem> {
+fn placeholder_for_missing(root: &mut Node) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (tables, name) in REQUIRED {
         for (key, node) in root.tables_mut(tables) {
@@ -175,7 +175,7 @@ fn stand_in_for_missing(root: &mut Node) -> Vec<Problem> {
                 && !table.contains_key(name)
             {
                 let key = key.join(Step::Name(name.to_owned()));
-                table.insert(name.to_owned(), stand_in(&key, place.clone()));
+                table.insert(name.to_owned(), placeholder(&key, place.clone()));
                 problems.push(Problem::new(&key, place, "is missing"));
             }
         }
@@ -184,7 +184,7 @@ fn stand_in_for_missing(root: &mut Node) -> Vec<Problem> {
 }
 
 /// A value that any required field takes, and that is like no other.
-fn stand_in(key: &Key, place: Place) -> Node {
+fn placeholder(key: &Key, place: Place) -> Node {
     let label = key.to_string().replace(['.', '_'], "-");
     Node::text(format!("http://{label}.invalid"), place)
 }
@@ -211,7 +211,7 @@ fn deserialize(root: &mut Node, problems: &mut Vec<Problem>) -> Option<Config> {
     }
 }
 
-/// Makes sure that the next reading does not stumble over this value.
+/// Makes sure that the next reading does not fail at this value.
 ///
 /// What has a default is taken out. Entries of a list stay, so that the others keep their numbers.
 fn replace(root: &mut Node, key: &Key) {
@@ -225,24 +225,24 @@ fn replace(root: &mut Node, key: &Key) {
         (Value::Table(table), Step::Name(name)) => {
             let old = table.remove(name);
             if let Some(old) = old.filter(|_| key.is_one_of(&REQUIRED)) {
-                table.insert(name.clone(), stand_in(key, old.place));
+                table.insert(name.clone(), placeholder(key, old.place));
             }
         }
         (Value::List(list), Step::Index(index)) => {
             if let Some(node) = list.get_mut(*index) {
-                *node = stand_in_entry(key, node.place.clone());
+                *node = placeholder_entry(key, node.place.clone());
             }
         }
         _ => {}
     }
 }
 
-fn stand_in_entry(key: &Key, place: Place) -> Node {
+fn placeholder_entry(key: &Key, place: Place) -> Node {
     let required = REQUIRED.iter().find(|(tables, _)| key.names() == *tables);
     let Some((_, name)) = required else {
-        return stand_in(key, place);
+        return placeholder(key, place);
     };
-    let field = stand_in(key, place.clone());
+    let field = placeholder(key, place.clone());
     Node {
         value: Value::Table([((*name).to_owned(), field)].into()),
         place,

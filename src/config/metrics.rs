@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Names for those who come from elsewhere.
+/// Names for compatibility.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Metrics {

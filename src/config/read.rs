@@ -1,8 +1,8 @@
-//! Serde's eye on the tree: which Rust value a node stands for.
+//! Serde's deserializer for the tree: which Rust value a node stands for.
 //!
 //! Types decide how bare text is taken: `--set access.admin_key=12345` is text because a key is
 //! text, `--set routing.attempts=5` a number because attempts are one. Nothing is lost on the way,
-//! so errors speak of what was written.
+//! so errors name what was written.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visi
 
 use super::tree::{Node, Value};
 
-/// Why a node is not the value that a field wants.
+/// Why a node is not the value that a field takes.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Mismatch(String);

@@ -19,7 +19,7 @@ pub struct Redis {
     /// How long a command may stay unanswered.
     #[serde(with = "duration")]
     pub response_timeout: Duration,
-    /// How long a connection may take, TLS and greeting included.
+    /// How long a connection may take, TLS and handshake included.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
     /// How often a command that may be repeated is.
@@ -57,7 +57,7 @@ pub struct Redis {
     pub failures_detection_window: Duration,
     /// Failures in a row that make a database fail; 0 switches the rule off.
     pub consecutive_failures: u32,
-    /// Successes in a row that make it well again.
+    /// Successes in a row that make it healthy again.
     pub success_threshold: u32,
     /// Commands at once on a database on trial.
     pub half_open_slots: u16,
@@ -91,7 +91,7 @@ pub struct Database {
     /// A Sentinel group's name for its master.
     #[serde(default)]
     pub master: String,
-    /// How the master of a Sentinel group is spoken to (user, password, number, TLS); its host is not
+    /// How to connect to the master of a Sentinel group (user, password, number, TLS); its host is not
     /// used. Empty: like the sentinels.
     #[serde(default)]
     pub master_url: Secret,

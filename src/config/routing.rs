@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Slots, duration};
 
-/// Waiting, affinity, attempts and patience.
+/// Queueing, affinity, attempts and time limits.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Routing {

@@ -1,4 +1,4 @@
-//! Text that never shows itself.
+//! Text that is never shown.
 
 use std::fmt;
 
@@ -70,7 +70,7 @@ mod tests {
     use super::Secret;
 
     #[test]
-    fn a_secret_never_prints_itself() {
+    fn a_secret_is_never_printed() {
         let secret = Secret::from("hunter2");
         let printed = format!(
             "{secret} {secret:?} {}",

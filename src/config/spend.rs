@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{duration, size};
 
-/// The journal's promises and rhythm.
+/// Durability and intervals.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Spend {
@@ -26,15 +26,15 @@ pub struct Spend {
     pub journal_size: u64,
 }
 
-/// What survives which accident, from the least to the most careful on one machine.
+/// What survives which failure, from the least to the most durable.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// The process's memory: nothing survives its death.
+    /// The process's memory: nothing survives a crash of the process.
     Memory,
-    /// The journal file, in the kernel's hands: survives the death of the process.
+    /// The journal file, written to the kernel: survives a crash of the process.
     Journal,
-    /// The journal file, on the disk: survives the death of the machine.
+    /// The journal file, on the disk: survives a crash of the machine.
     Fsync,
     /// Redis: survives the loss of the machine.
     Redis,

@@ -114,7 +114,7 @@ impl Node {
         let Some((step, rest)) = steps.split_first() else {
             return self.merge(node);
         };
-        self.become_fit_for(step, &node.place);
+        self.convert_for(step, &node.place);
         match (&mut self.value, step) {
             (Value::Table(table), Step::Name(name)) => {
                 table.remove(&other_spelling(name));
@@ -136,8 +136,8 @@ impl Node {
         }
     }
 
-    /// A scalar that a later layer treats as a table or list gives way; serde judges the result.
-    fn become_fit_for(&mut self, step: &Step, place: &Place) {
+    /// A scalar that a later layer treats as a table or list is replaced; serde checks the result.
+    fn convert_for(&mut self, step: &Step, place: &Place) {
         match (&self.value, step) {
             (Value::Table(_), Step::Name(_)) | (Value::List(_), Step::Index(_)) => {}
             (_, Step::Name(_)) => *self = Self::empty_table(place.clone()),

@@ -23,8 +23,8 @@ pub(super) struct Fault {
 /// Longest name of an endpoint: it travels in every answer's headers.
 const MAX_NAME: usize = 100;
 
-/// The kinds of server this version can speak to.
-const SPOKEN: &[Kind] = &[Kind::Ollama, Kind::OpenAi];
+/// The kinds of server this version supports.
+const SUPPORTED: &[Kind] = &[Kind::Ollama, Kind::OpenAi];
 
 /// A segment of the journal is 8 MiB, and one is written while another is being emptied.
 const MIN_JOURNAL: u64 = 16 << 20;
@@ -93,7 +93,7 @@ fn endpoint(key: &str, endpoint: &Endpoint, faults: &mut Faults) {
         );
     }
     let kind = endpoint.kind;
-    if !SPOKEN.contains(&kind) {
+    if !SUPPORTED.contains(&kind) {
         faults.lacks(format!("{key}.kind"), &format!("\"{}\"", kind.as_str()));
     }
     if kind.lists_models() && !endpoint.models.is_empty() {
@@ -212,7 +212,7 @@ fn access(access: &Access, faults: &mut Faults) {
     }
 }
 
-/// Zero is a busy loop, a timeout that always strikes, or a lease that is never held.
+/// Zero is a busy loop, a timeout that always expires, or a lease that is never held.
 fn intervals(config: &Config, faults: &mut Faults) {
     let (routing, fleet, spend) = (&config.routing, &config.fleet, &config.spend);
     for (key, duration) in [

@@ -1,4 +1,4 @@
-//! An account: whoever can be let in, limited, or charged.
+//! An account: whoever can be admitted, limited, or charged.
 //!
 //! Keys, users, teams, members of teams, organisations, end users and tags differ in where they
 //! come from and not in what can be said of them, so they are one type. A *budget* is an account
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{Allowance, EntityKind, ModelName};
 
-/// The kinds of account. All but [`AccountKind::Budget`] can owe.
+/// The kinds of account. All but [`AccountKind::Budget`] can be charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AccountKind {
     /// An API key; its id is the SHA-256 of it.
@@ -54,10 +54,10 @@ pub struct Account {
     pub models: Vec<ModelRule>,
     /// The operator's own, a JSON object.
     pub metadata: String,
-    /// Lets nobody in.
+    /// Its requests are refused.
     pub blocked: bool,
     /// Whether this version of the program knows all that is said of it. Who says something else may be
-    /// limited by it: lets nobody in, and cannot be changed by a version that would lose it.
+    /// limited by it: its requests are refused, and it cannot be changed by a version that would lose it.
     pub understood: bool,
     /// From when on a key is none, in Unix seconds.
     pub expires_at: Option<i64>,
@@ -102,7 +102,7 @@ impl AccountKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// Who owes for it.
+    /// The kind of entity that is charged.
     #[must_use]
     pub const fn entity(self) -> Option<EntityKind> {
         Some(match self {
@@ -125,7 +125,7 @@ impl fmt::Display for AccountKind {
 }
 
 impl Account {
-    /// An account of which nothing has been said yet.
+    /// An account with default settings.
     #[must_use]
     pub fn new(kind: AccountKind, id: impl Into<Arc<str>>, created_at: i64) -> Self {
         Self {

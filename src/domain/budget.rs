@@ -9,7 +9,7 @@ use super::Period;
 pub struct Budget {
     /// The most, in nano-USD; `None` is without limit.
     pub limit: Option<i64>,
-    /// From here on it is said aloud and nothing else happens, in nano-USD.
+    /// From here on a warning is logged and nothing else happens, in nano-USD.
     pub soft: Option<i64>,
     /// When it begins anew.
     pub period: Period,

@@ -1,7 +1,7 @@
-//! What one request costs, and on whose accounts it goes.
+//! What one request costs, and to which accounts it is charged.
 //!
 //! Everything is decided when the request ends: the price of that moment, and the budget period of
-//! that moment. Whatever happens to the record on its way, and however late it arrives, it is added
+//! that moment. Whatever path the record takes, and however late it arrives, it is added
 //! to the period in which it was used.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Payer {
     pub period: i64,
 }
 
-/// The cost of one request, which each of its payers owes in full.
+/// The cost of one request, which each of its payers is charged in full.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charge {
     /// In nano-USD, never negative. An integer, so that no sum depends on the order of its parts.

@@ -1,6 +1,6 @@
-//! The words of the trade, pure: no clock, no I/O, no async.
+//! The domain types, pure: no clock, no I/O, no async.
 //!
-//! Everything above speaks in these types. What is here may be used by every floor and imports none.
+//! Everything above uses these types. What is here may be used by every layer and imports none.
 
 mod account;
 mod budget;

@@ -3,7 +3,7 @@
 //! `[scheme://]host/namespace/model:tag`, with the defaults `registry.ollama.ai`, `library` and
 //! `latest`. Two spellings that Ollama takes for one model are one [`ModelName`] here, so that the
 //! caches, slots and counters of a model never split in two. The client's own spelling is not kept:
-//! it travels to the server inside the request, and the server echoes it.
+//! it is sent to the server inside the request, and the server returns it.
 
 use std::fmt;
 use std::sync::Arc;

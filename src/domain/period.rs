@@ -10,14 +10,14 @@ use std::fmt;
 use super::calendar::month_of;
 
 const DAY: i64 = 86_400;
-/// Shorter ones would begin anew faster than routers exchange what was spent.
+/// Shorter ones would restart faster than routers exchange what was spent.
 const SHORTEST: i64 = 60;
 const LONGEST: i64 = 366 * DAY;
 
 /// How often a budget begins anew.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Hash)]
 pub enum Period {
-    /// Never: it is for the whole life of its account.
+    /// Never: it is for the whole lifetime of its account.
     #[default]
     Never,
     /// After so many seconds, counted from the moment the account was made.
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_counts_from_the_making_of_the_account() {
+    fn a_duration_counts_from_the_creation_of_the_account() {
         let daily = Period::Every(DAY);
         let created = 1_000_000;
         assert_eq!(daily.start(created, created), created);

@@ -15,9 +15,9 @@ pub struct UsageRecord {
     pub at: i64,
     /// What was read and written.
     pub tokens: TokenCounts,
-    /// True when the server never said, so that the counts are ours: pieces seen, prompt length.
+    /// True when the server never said, so that the counts are estimates: pieces seen, prompt length.
     pub estimated: bool,
-    /// Who owes what for it.
+    /// Who is charged what for it.
     pub charge: Charge,
     /// True when the request failed and is written down because someone pays for it all the same,
     /// or wants to see it in a report.

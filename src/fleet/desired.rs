@@ -72,7 +72,7 @@ pub struct Applied {
     /// Servers with other settings.
     pub changed: Vec<Arc<str>>,
     /// Servers that are not wanted any more. They go when their streams have ended; one whose name
-    /// another has taken over serves until that has been heard from.
+    /// another has taken over serves until that has answered.
     pub removed: Vec<Arc<str>>,
 }
 

@@ -1,4 +1,4 @@
-//! The fleet's gauges, read from the cells when a scraper asks: they cannot drift.
+//! The fleet's gauges, read from the cells at each scrape: they cannot drift.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use super::endpoint::Endpoint;
-use super::seat::{Seat, Taken};
-use super::waiting::Lines;
+use super::queue::Queues;
+use super::slot_pool::{SlotPool, Taken};
 use crate::backend::Fault;
 
 /// What became of the request that held a lease.
@@ -22,16 +22,16 @@ pub enum Outcome {
 /// The right to run one request; dropping it gives the slot back.
 ///
 /// The slot is counted by what the lease holds, so it cannot leak: whatever way a request ends, its
-/// lease drops. The news for the endpoint's actor goes out after the count has gone down, because
-/// whoever hears of a free slot must find it free.
+/// lease drops. The endpoint's actor is told after the count has gone down, because whoever is told
+/// of a free slot must find it free.
 #[derive(Debug)]
 #[must_use]
 pub struct Lease {
     endpoint: Arc<Endpoint>,
-    seat: Arc<Seat>,
+    pool: Arc<SlotPool>,
     slot: Option<(Taken, Arc<()>)>,
-    lines: Arc<Lines>,
-    /// The actor wants to hear how this one goes: it loads the model, or is a trial after failures.
+    queues: Arc<Queues>,
+    /// The actor is told how this one ends: it loads the model, or is a trial after failures.
     watched: bool,
     cold: bool,
     outcome: Outcome,
@@ -41,17 +41,17 @@ impl Lease {
     pub(super) fn new(
         endpoint: Arc<Endpoint>,
         slot: Taken,
-        lines: Arc<Lines>,
+        queues: Arc<Queues>,
         cold: bool,
         watched: bool,
     ) -> Self {
-        let seat = Arc::clone(slot.seat());
+        let pool = Arc::clone(slot.pool());
         let slot = Some((slot, endpoint.take()));
         Self {
             endpoint,
-            seat,
+            pool,
             slot,
-            lines,
+            queues,
             watched,
             cold,
             outcome: Outcome::Left,
@@ -64,10 +64,10 @@ impl Lease {
         &self.endpoint
     }
 
-    /// The seat held.
+    /// The pool that the slot belongs to.
     #[must_use]
-    pub fn seat(&self) -> &Arc<Seat> {
-        &self.seat
+    pub fn pool(&self) -> &Arc<SlotPool> {
+        &self.pool
     }
 
     /// True when the server has to load the model for this request.
@@ -82,7 +82,7 @@ impl Lease {
             slot.first_byte();
         }
         if std::mem::take(&mut self.watched) {
-            self.endpoint.answered(&self.seat);
+            self.endpoint.answered(&self.pool);
         }
     }
 
@@ -96,16 +96,16 @@ impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.slot.take());
         if self.watched || matches!(self.outcome, Outcome::Failed(_)) {
-            self.endpoint.released(&self.seat, self.outcome);
+            self.endpoint.released(&self.pool, self.outcome);
         }
-        // Pairs with the fence of a request that joins a line: either it sees the free slot, or
-        // this sees the line. Likewise with that of a server that begins to drain.
+        // Pairs with the fence of a request that joins a queue: either it sees the free slot, or
+        // this sees the queue. Likewise with that of a server that begins to drain.
         fence(Ordering::SeqCst);
         if self.endpoint.is_draining() {
             self.endpoint.freed();
         }
-        if self.lines.anyone_waits() {
-            self.lines.freed();
+        if self.queues.anyone_waits() {
+            self.queues.freed();
         }
     }
 }

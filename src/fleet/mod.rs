@@ -1,10 +1,10 @@
-//! The fleet: who can serve a model now, and whose turn it is.
+//! The fleet: which servers can serve a model now, and which request is next.
 //!
-//! Owns servers, slots, lines and the view of them all; [`Fleet`] is the only door. It must not
+//! Owns servers, slots, queues and the view of them all; [`Fleet`] is the only way in. It must not
 //! know what a request says, who sent it, or what its answer costs. A request awaits here at most
-//! the replies of a few endpoints' actors and, when all are busy, its turn in a line.
+//! the replies of a few endpoints' actors and, when all are busy, its permit from a queue.
 //!
-//! It fails in parts: an endpoint's, a line's or the registry's actor is restarted alone, slots in
+//! It fails in parts: an endpoint's, a queue's or the registry's actor is restarted alone, slots in
 //! use stay counted by their leases, and whoever was waiting for a reply asks again.
 
 mod desired;
@@ -12,10 +12,10 @@ mod endpoint;
 mod gauges;
 mod lease;
 mod observed;
+mod queue;
 mod registry;
-mod seat;
+mod slot_pool;
 mod view;
-mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,62 +31,62 @@ pub use endpoint::{Endpoint, Intervals, Phase, Report};
 pub use gauges::Gauges;
 pub use lease::{Lease, Outcome};
 pub use observed::{FailingModel, Held, Observed, Shown};
-pub use seat::Seat;
+pub use queue::Arrival;
+pub use slot_pool::SlotPool;
 pub use view::{FleetView, ModelView, Server};
-pub use waiting::Ticket;
 
 use crate::backend::Probe;
 use crate::clock;
 use crate::domain::ModelName;
 use crate::protocol::Api;
-use crate::routing::{self, Candidate as _, Nothing};
+use crate::routing::{self, Candidate as _, NoCandidate};
 use crate::supervision::{Backoff, Child, RestartPolicy, StartError, Supervisor};
 use crate::upstream::Client;
+use queue::{NotEntered, Queue, Queues};
 use view::Holder;
-use waiting::{Line, Lines, NoPlace};
 
-/// An endpoint's actor holds nothing that is dear, and while it is away its server is not used: it
-/// is back at once, unless it keeps dying.
+/// An endpoint's actor holds nothing that is expensive to rebuild, and without it its server is not
+/// used: it is restarted at once, unless it keeps failing.
 const RESTARTS: RestartPolicy = RestartPolicy {
     max: 10,
     within: Duration::from_secs(30),
     backoff: Backoff::new(Duration::from_millis(2), Duration::from_secs(1)),
 };
 
-/// The rules the fleet is kept by.
+/// How the fleet is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// How often servers are asked.
     pub intervals: Intervals,
-    /// A dead server's models disappear after this.
+    /// The models of a server that is down disappear after this.
     pub stale_after: Duration,
     /// How many requests may wait for one model.
     pub queue_limit: usize,
 }
 
-/// The door to the fleet.
+/// The interface of the fleet.
 #[derive(Clone, Debug)]
 pub struct Fleet {
     view: Arc<ArcSwap<FleetView>>,
     version: watch::Receiver<u64>,
     removals: watch::Receiver<u64>,
-    lines: Arc<Lines>,
+    queues: Arc<Queues>,
     registry: registry::Handle,
     arrivals: Arc<AtomicU64>,
     queue_limit: usize,
     supervisor: Arc<Supervisor>,
 }
 
-/// What a request wants of the fleet. The same `Ask` is used for every try of one request.
+/// What a request needs of the fleet. The same value is used for every try of one request.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct LeaseRequest {
     /// The model.
     pub model: ModelName,
-    /// The call: only servers whose kind has it are asked.
+    /// The API: only servers whose kind has it are considered.
     pub api: Api,
-    /// Its place in the order of arrival, from [`Fleet::arrive`].
-    pub ticket: Ticket,
-    /// How long it is willing to wait in line.
+    /// Its arrival number, from [`Fleet::arrive`].
+    pub arrival: Arrival,
+    /// How long it waits in the queue.
     pub deadline: Instant,
     /// The client's own choice of servers, by name; empty for any.
     pub only: Vec<Box<str>>,
@@ -101,27 +101,27 @@ pub enum Denied {
     UnknownModel,
     /// Servers have it, none of those allowed is up.
     Unreachable,
-    /// Servers have it, but none whose kind has the call.
+    /// Servers have it, but none whose kind has the API.
     Unsupported,
     /// Too many requests wait for it already.
     QueueFull,
-    /// It waited for as long as it was willing to.
+    /// It has waited until its deadline.
     TooLate,
 }
 
-/// A slot, and how it was come by.
+/// A slot, and how it was obtained.
 #[derive(Debug)]
 pub struct Leased {
     /// The slot.
     pub lease: Lease,
-    /// True when the request had to wait in line for it.
+    /// True when the request had to wait in the queue for it.
     pub waited: bool,
 }
 
 // === impl Fleet ===
 
 impl Fleet {
-    /// Starts the fleet with these servers. Returns at once; [`Fleet::first_look`] waits for the first answers.
+    /// Starts the fleet with these servers. Returns at once; [`Fleet::wait_until_complete`] waits for the first reports.
     ///
     /// # Errors
     /// When the actors cannot be started.
@@ -134,7 +134,7 @@ impl Fleet {
         let view = Arc::new(ArcSwap::from_pointee(FleetView::default()));
         let (versions, version) = watch::channel(0);
         let (removed, removals) = watch::channel(0);
-        let lines = Arc::new(Lines::default());
+        let queues = Arc::new(Queues::default());
         let registry = registry::Handle::new();
         let setup = registry::Setup {
             view: Arc::clone(&view),
@@ -143,7 +143,7 @@ impl Fleet {
             intervals: rules.intervals,
             stale_after: rules.stale_after,
             client,
-            lines: Arc::clone(&lines),
+            queues: Arc::clone(&queues),
             handle: registry.clone(),
         };
         let child = Child::new::<registry::Registry>("fleet/registry", registry.mailbox(), setup);
@@ -152,7 +152,7 @@ impl Fleet {
             view,
             version,
             removals,
-            lines,
+            queues,
             registry,
             arrivals: Arc::default(),
             queue_limit: rules.queue_limit,
@@ -165,7 +165,7 @@ impl Fleet {
     /// Makes these servers, and no others, those of the fleet: the only way in which one is added, changed or
     /// removed. No stream is interrupted: a server that goes finishes what it has, and settings
     /// that change count from the next request on. Returns when the view shows it; a server that
-    /// is new has not been heard from then.
+    /// is new may not have answered by then.
     pub async fn apply(&self, desired: &Desired) -> Applied {
         loop {
             let mut version = self.version();
@@ -207,77 +207,83 @@ impl Fleet {
         self.removals.clone()
     }
 
-    /// Waits until every server has answered or been found missing, but not longer than `patience`.
-    pub async fn first_look(&self, patience: Duration) {
+    /// Waits until every server has answered or been found missing, but not longer than `limit`.
+    pub async fn wait_until_complete(&self, limit: Duration) {
         let mut version = self.version();
         let complete = version.wait_for(|_| self.view.load().is_complete());
-        let _ = timeout(patience, complete).await;
+        let _ = timeout(limit, complete).await;
     }
 
-    /// A request has arrived: its place in the order of arrival.
+    /// A request has arrived: its arrival number.
     #[must_use]
-    pub fn arrive(&self) -> Ticket {
+    pub fn arrive(&self) -> Arrival {
         self.arrivals.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A slot for a request, as soon as it is its turn.
+    /// A slot for a request, as soon as it is next.
     ///
     /// # Errors
     /// [`Denied`], the reason why there will be none.
-    pub async fn lease(&self, ask: &Ask) -> Result<Leased, Denied> {
-        // Nearly always nobody waits for anything.
-        let line = match self.lines.anyone_waits() {
-            true => self.lines.get(&ask.model),
+    pub async fn lease(&self, request: &LeaseRequest) -> Result<Leased, Denied> {
+        // Nearly always no request waits.
+        let queue = match self.queues.anyone_waits() {
+            true => self.queues.get(&request.model),
             false => None,
         };
-        if line.as_ref().is_none_or(|line| line.is_empty())
-            && let Some(lease) = self.try_lease(ask).await?
+        if queue.as_ref().is_none_or(|queue| queue.is_empty())
+            && let Some(lease) = self.try_lease(request).await?
         {
             return Ok(Leased {
                 lease,
                 waited: false,
             });
         }
-        // Boxed, because most requests do not wait and carry its room around.
-        Box::pin(self.wait(ask, line)).await
+        // Boxed, because most requests do not wait, and its size would be part of each.
+        Box::pin(self.wait(request, queue)).await
     }
 
-    async fn wait(&self, ask: &Ask, line: Option<Arc<Line>>) -> Result<Leased, Denied> {
-        let constrained = !ask.only.is_empty() || !ask.tried.is_empty();
-        let mut known = line.or_else(|| self.lines.get(&ask.model));
-        let place = loop {
-            let line = match known.take() {
-                Some(line) => line,
-                None => self.open_line(ask).await?,
+    async fn wait(
+        &self,
+        request: &LeaseRequest,
+        queue: Option<Arc<Queue>>,
+    ) -> Result<Leased, Denied> {
+        let constrained = !request.only.is_empty() || !request.tried.is_empty();
+        let mut known = queue.or_else(|| self.queues.get(&request.model));
+        let entry = loop {
+            let queue = match known.take() {
+                Some(queue) => queue,
+                None => self.open_queue(request).await?,
             };
-            match line.enter(ask.ticket, constrained, self.queue_limit) {
-                Ok(place) => break place,
-                Err(NoPlace::Full) => return Err(Denied::QueueFull),
-                Err(NoPlace::Closed) => {}
+            match queue.enter(request.arrival, constrained, self.queue_limit) {
+                Ok(entry) => break entry,
+                Err(NotEntered::Full) => return Err(Denied::QueueFull),
+                Err(NotEntered::Closed) => {}
             }
         };
         let late = |_| Denied::TooLate;
-        let mut turn = timeout_at(ask.deadline, place.turn()).await.map_err(late)?;
+        let mut permit = timeout_at(request.deadline, entry.permit())
+            .await
+            .map_err(late)?;
         loop {
-            if let Some(lease) = self.try_lease(ask).await? {
+            if let Some(lease) = self.try_lease(request).await? {
                 return Ok(Leased {
                     lease,
                     waited: true,
                 });
             }
-            turn = timeout_at(ask.deadline, place.again(turn))
+            permit = timeout_at(request.deadline, entry.again(permit))
                 .await
                 .map_err(late)?;
         }
     }
 
-    /// A server that has the model, for a question that takes no slot.
+    /// A server that has the model, for a request that takes no slot.
     ///
     /// # Errors
-    /// [`Denied`] when nobody has it or nobody is up.
-    pub fn pick(&self, ask: &Ask) -> Result<Arc<Endpoint>, Denied> {
+    /// [`Denied`] when no server has it or none is up.
+    pub fn pick(&self, request: &LeaseRequest) -> Result<Arc<Endpoint>, Denied> {
         let view = self.view.load();
-        let model = view.model(&ask.model).ok_or_else(|| unknown(&view))?;
+        let model = view.model(&request.model).ok_or_else(|| unknown(&view))?;
         model
             .tiers
             .iter()
@@ -286,38 +292,38 @@ impl Fleet {
                 let holders = tier.warm.iter().chain(&tier.cold);
                 holders.map(move |holder| (at, holder))
             })
-            .filter(|(_, holder)| holder.is_up() && ask.allows(holder))
+            .filter(|(_, holder)| holder.is_up() && request.allows(holder))
             .min_by_key(|(tier, holder)| (*tier, holder.total_in_flight()))
             .map(|(_, holder)| Arc::clone(&holder.endpoint))
-            .ok_or_else(|| ask.unreachable(model))
+            .ok_or_else(|| request.unreachable(model))
     }
 
-    /// Asks every server that answers for its catalogue: somebody named a model nobody lists.
+    /// Asks every server that answers for its catalogue: a request named a model that no server lists.
     pub fn refresh_catalogues(&self) {
         for server in self.view.load().up() {
             server.endpoint.refresh(Probe::Models);
         }
     }
 
-    /// How many requests wait, per model that ever had a line.
+    /// How many requests wait, per model that ever had a queue.
     #[must_use]
     pub fn queue_lengths(&self) -> Vec<(ModelName, usize)> {
-        self.lines
+        self.queues
             .all()
             .iter()
-            .map(|line| (line.model().clone(), line.len()))
+            .map(|queue| (queue.model().clone(), queue.len()))
             .collect()
     }
 
-    /// Kills the registry and everything below it as a panic would. For fault drills.
+    /// Kills the registry and everything below it as a panic would. For fault injection.
     pub fn kill_registry(&self) {
         self.registry.kill_actor();
     }
 
-    /// Kills the actor of a model's line as a panic would. For fault drills.
-    pub fn kill_line(&self, model: &ModelName) {
-        if let Some(line) = self.lines.get(model) {
-            line.kill_actor();
+    /// Kills the actor of a model's queue as a panic would. For fault injection.
+    pub fn kill_queue(&self, model: &ModelName) {
+        if let Some(queue) = self.queues.get(model) {
+            queue.kill_actor();
         }
     }
 
@@ -326,15 +332,15 @@ impl Fleet {
         self.supervisor.stop().await;
     }
 
-    async fn open_line(&self, ask: &Ask) -> Result<Arc<Line>, Denied> {
+    async fn open_queue(&self, request: &LeaseRequest) -> Result<Arc<Queue>, Denied> {
         loop {
             let mut version = self.version();
             version.mark_unchanged();
-            if let Some(line) = self.registry.open_line(&ask.model).await {
-                return Ok(line);
+            if let Some(queue) = self.registry.open_queue(&request.model).await {
+                return Ok(queue);
             }
             // The registry is being restarted; its first act is a new view.
-            let changed = timeout_at(ask.deadline, version.changed()).await;
+            let changed = timeout_at(request.deadline, version.changed()).await;
             changed
                 .map_err(|_| Denied::TooLate)?
                 .map_err(|_| Denied::Unreachable)?;
@@ -342,18 +348,18 @@ impl Fleet {
     }
 
     /// One try: `None` when servers are there but none has room.
-    async fn try_lease(&self, ask: &Ask) -> Result<Option<Lease>, Denied> {
+    async fn try_lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, Denied> {
         let view = self.view.load_full();
-        let model = view.model(&ask.model).ok_or_else(|| unknown(&view))?;
-        let allowed = |holder: &Holder| ask.allows(holder);
+        let model = view.model(&request.model).ok_or_else(|| unknown(&view))?;
+        let allowed = |holder: &Holder| request.allows(holder);
         let rank = match routing::rank(&model.tiers, allowed, fastrand::usize(..)) {
             Ok(rank) => rank,
-            Err(Nothing::Busy) => return Ok(None),
-            Err(Nothing::Unreachable) => return Err(ask.unreachable(model)),
+            Err(NoCandidate::Busy) => return Ok(None),
+            Err(NoCandidate::Unreachable) => return Err(request.unreachable(model)),
         };
         for choice in rank.iter() {
             let holder = choice.candidate;
-            if let Ok(lease) = holder.endpoint.acquire(&holder.seat, &self.lines).await {
+            if let Ok(lease) = holder.endpoint.acquire(&holder.pool, &self.queues).await {
                 return Ok(Some(lease));
             }
         }
@@ -361,7 +367,7 @@ impl Fleet {
     }
 }
 
-/// A model that nobody lists is unknown only if there is somebody to list it, and everybody has.
+/// A model that no server lists is unknown only if a server is up, and all have sent their lists.
 fn unknown(view: &FleetView) -> Denied {
     let starting =
         |server: &Server| server.report.phase == Phase::Starting && !server.endpoint.is_draining();
@@ -372,9 +378,9 @@ fn unknown(view: &FleetView) -> Denied {
     }
 }
 
-// === impl Ask ===
+// === impl LeaseRequest ===
 
-impl Ask {
+impl LeaseRequest {
     fn allows(&self, holder: &Holder) -> bool {
         let endpoint = &holder.endpoint;
         let named =

@@ -1,6 +1,6 @@
 //! What is known of the fleet, for whoever shows it or passes it on.
 //!
-//! [`Observed`] is the one picture of a server from which metrics, health and pages are made: what its
+//! [`Observed`] is the one description of a server from which metrics, health and pages are made: what its
 //! actor last reported, with the counts as they are at the moment of asking. Lists are rendered from
 //! the same reports, once per view. It can be serialised; its times are Unix seconds. It must not know
 //! how anything is decided, and cannot fail.
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::desired::EndpointId;
 use super::endpoint::{Endpoint, Evidence, Phase, Report};
-use super::seat::Seat;
+use super::slot_pool::SlotPool;
 use crate::backend::{Fault, Kind};
 use crate::domain::ModelName;
 use crate::protocol::{ListedModel, RunningModel, Version};
@@ -34,7 +34,7 @@ pub struct Observed {
     /// Why it does not serve, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Arc<str>>,
-    /// Which version it is, if its kind says so.
+    /// Which version it is, if servers of its kind report it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub version: Option<Version>,
     /// Its share of the work.
@@ -47,15 +47,15 @@ pub struct Observed {
     pub in_flight: u32,
     /// Of these, those without a first byte yet.
     pub waiting: u32,
-    /// What it lists, in its own words. `None` until it has said so once.
+    /// What it lists, as it sent it. `None` until it has done so once.
     #[serde(serialize_with = "listed")]
     pub models: Option<Arc<[ListedModel]>>,
-    /// What it has loaded, in its own words.
+    /// What it has loaded, as it sent it.
     #[serde(serialize_with = "running")]
     pub loaded: Arc<[RunningModel]>,
     /// The slots of each model that was ever used here.
     pub held: Vec<Held>,
-    /// What speaks against sending it requests for some models.
+    /// The models that fail on it.
     pub evidence: Vec<FailingModel>,
 }
 
@@ -63,7 +63,7 @@ pub struct Observed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shown {
-    /// Not heard from yet.
+    /// Has not answered yet.
     Starting,
     /// Answers.
     Up,
@@ -103,7 +103,7 @@ impl Observed {
     /// `now` and `unix` are the same moment on two clocks.
     pub(super) fn new(endpoint: &Endpoint, report: &Report, now: Instant, unix: i64) -> Self {
         let settings = endpoint.settings();
-        let held: Vec<Held> = endpoint.seats().iter().filter_map(held).collect();
+        let held: Vec<Held> = endpoint.pools().iter().filter_map(held).collect();
         let at = |instant| unix_at(instant, now, unix);
         Self {
             id: endpoint.id().clone(),
@@ -143,12 +143,12 @@ impl Shown {
     }
 }
 
-fn held(seat: &Arc<Seat>) -> Option<Held> {
-    seat.was_used().then(|| Held {
-        model: seat.model().clone(),
-        slots: seat.slots(),
-        in_flight: seat.in_flight(),
-        waiting: seat.waiting(),
+fn held(pool: &Arc<SlotPool>) -> Option<Held> {
+    pool.was_used().then(|| Held {
+        model: pool.model().clone(),
+        slots: pool.slots(),
+        in_flight: pool.in_flight(),
+        waiting: pool.waiting(),
     })
 }
 
@@ -161,7 +161,7 @@ fn failing(evidence: &Evidence, at: &impl Fn(Instant) -> i64) -> FailingModel {
     }
 }
 
-/// The clock that never jumps, read as the one people read.
+/// A reading of the monotonic clock as one of the wall clock.
 fn unix_at(instant: Instant, now: Instant, unix: i64) -> i64 {
     let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(0);
     match now.checked_duration_since(instant) {

@@ -9,16 +9,16 @@ use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, Phase, Report};
 use super::observed::Observed;
-use super::seat::Seat;
+use super::slot_pool::SlotPool;
 use crate::backend::Kind;
 use crate::domain::ModelName;
 use crate::protocol::{self, ListedModel, Version};
 use crate::routing::{self, Tier};
 
-/// Who holds what. Its keys come from the servers, so nobody can crowd one corner of it.
+/// Which servers hold which model. Its keys come from the servers, so clients cannot cause collisions in it.
 pub(super) type Models = HashMap<ModelName, Arc<ModelView>, RandomState>;
 
-/// One consistent picture of all servers and models.
+/// One consistent view of all servers and models.
 #[derive(Debug, Default)]
 pub struct FleetView {
     /// Every server that is wanted, in the order given; behind them those that drain.
@@ -29,16 +29,16 @@ pub struct FleetView {
     running_details: OnceLock<Bytes>,
 }
 
-/// One server and what was last heard of it.
+/// One server and its last report.
 #[derive(Clone, Debug)]
 pub struct Server {
     /// The server.
     pub endpoint: Arc<Endpoint>,
-    /// What was last heard.
+    /// Its last report.
     pub report: Report,
 }
 
-/// Who holds a model.
+/// The servers that hold a model.
 #[derive(Debug)]
 pub struct ModelView {
     /// The holders, by priority.
@@ -49,7 +49,7 @@ pub struct ModelView {
 #[derive(Clone, Debug)]
 pub struct Holder {
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) seat: Arc<Seat>,
+    pub(super) pool: Arc<SlotPool>,
     pub(super) weight: f64,
     pub(super) kind: Kind,
 }
@@ -74,7 +74,7 @@ impl FleetView {
         }
     }
 
-    /// Who holds `model`, if anybody does or did lately.
+    /// The servers that hold `model`, if any does or did lately.
     #[must_use]
     pub fn model(&self, model: &ModelName) -> Option<&Arc<ModelView>> {
         self.models.get(model)
@@ -158,7 +158,7 @@ impl FleetView {
         servers.any(|server| server.endpoint.settings().backend.kind() != Kind::Ollama)
     }
 
-    /// True once every server has been heard from, or found missing.
+    /// True once every server has answered, or been found missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let mut servers = self.servers.iter();
@@ -188,17 +188,17 @@ impl Catalogue {
 
 impl routing::Candidate for Holder {
     fn is_up(&self) -> bool {
-        // Not whether it drains: it is in an old view only, and refuses by itself. Whoever is refused
-        // waits for the next view, in which its successor is.
+        // Not whether it drains: then it is in an old view only, and refuses by itself. A request that is refused
+        // waits for the next view, which has its successor.
         self.endpoint.is_up()
     }
 
     fn in_flight(&self) -> u32 {
-        self.seat.in_flight()
+        self.pool.in_flight()
     }
 
     fn slots(&self) -> u32 {
-        self.seat.slots()
+        self.pool.slots()
     }
 
     fn total_in_flight(&self) -> u32 {
@@ -210,10 +210,10 @@ impl routing::Candidate for Holder {
     }
 
     fn is_failing(&self) -> bool {
-        self.seat.is_failing()
+        self.pool.is_failing()
     }
 
     fn is_loading_other(&self) -> bool {
-        self.endpoint.is_loading_other(&self.seat)
+        self.endpoint.is_loading_other(&self.pool)
     }
 }

@@ -15,9 +15,9 @@ use super::{Gateway, Relay};
 /// that. Of a server that goes on computing, the answer is read to its end.
 #[derive(Debug)]
 pub struct Answer {
-    /// Nothing once it was dropped.
+    /// `None` once it was dropped.
     relay: Option<Relay>,
-    /// Where it goes on, if it does.
+    /// Where reading goes on without the client, if it does.
     detaches: Option<Arc<Gateway>>,
 }
 
@@ -29,7 +29,7 @@ impl Answer {
         }
     }
 
-    /// Nobody reads it any more, though it goes on.
+    /// The client reads it no longer, though it goes on.
     pub(super) fn left(&mut self) {
         if let Some(relay) = &mut self.relay {
             relay.left();
@@ -61,7 +61,7 @@ impl Drop for Answer {
         let Some(gateway) = self.detaches.take() else {
             return;
         };
-        let Some(relay) = self.relay.take().filter(|relay| !relay.is_accounted()) else {
+        let Some(relay) = self.relay.take().filter(|relay| !relay.is_complete()) else {
             return;
         };
         // On the heap before it becomes part of a task.

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::relay::Reading;
 use super::respond::format_of;
 use super::{Error, Gateway};
-use crate::backend::{Backend, Call, Fault, Outgoing, Verdict};
-use crate::fleet::{Endpoint, Lease, Outcome, Seat, Settings};
+use crate::backend::{Backend, ClientRequest, Fault, Outgoing, Verdict};
+use crate::fleet::{Endpoint, Lease, Outcome, Settings, SlotPool};
 use crate::protocol::{Format, Tail};
 use crate::upstream::{AnswerBody, Failure};
 use crate::usage::Usage;
@@ -27,7 +27,7 @@ const KEPT: usize = 64 << 10;
 /// An answer that is not streamed is read whole up to about this size before it is passed on.
 const KEPT_WHOLE: usize = 256 << 10;
 
-/// The server being asked, with a slot of it, or, for questions that need none, without.
+/// The server being tried, with a slot of it, or, for requests that need none, without.
 #[derive(Debug)]
 pub(super) struct Slot {
     endpoint: Arc<Endpoint>,
@@ -43,33 +43,36 @@ pub(super) struct Began {
     pub(super) reading: Reading,
 }
 
-/// Why a try brought no answer.
+/// Why a try got no answer.
 pub(super) enum Stopped {
     /// Another server may do better.
-    Elsewhere { fault: Fault, said: Said },
-    /// No other server shall be asked.
+    Failover {
+        fault: Fault,
+        server_error: ServerError,
+    },
+    /// No other server shall be tried.
     Over(Error),
 }
 
 /// How a try went.
 pub(super) type Try = Result<Began, Stopped>;
 
-/// What a server that failed a request had to say.
+/// What a server answered that failed a request.
 #[derive(Debug)]
-pub enum Said {
+pub enum ServerError {
     /// An answer with an error status.
     Answer(StatusCode, Option<http::HeaderValue>, Bytes),
-    /// Nothing.
+    /// No answer.
     Nothing(Failure),
 }
 
 impl Gateway {
-    pub(super) async fn attempt(&self, slot: &Slot, call: &Call) -> Try {
+    pub(super) async fn attempt(&self, slot: &Slot, request: &ClientRequest) -> Try {
         let deadline = Instant::now() + self.rules.first_byte_timeout;
         let ejected = slot.ejected();
         tokio::select! {
             biased;
-            began = timeout_at(deadline, self.begin(slot, call)) => {
+            began = timeout_at(deadline, self.begin(slot, request)) => {
                 began.unwrap_or(Err(Stopped::Over(Error::Silent)))
             }
             () = ejected.cancelled() => Err(Stopped::by(Failure::Ejected)),
@@ -77,23 +80,23 @@ impl Gateway {
         }
     }
 
-    async fn begin(&self, slot: &Slot, call: &Call) -> Try {
+    async fn begin(&self, slot: &Slot, request: &ClientRequest) -> Try {
         let backend = &slot.settings.backend;
-        let spelling = slot.seat().map(|seat| seat.spelling());
+        let spelling = slot.pool().map(|pool| pool.spelling());
         let spelling = spelling
             .as_ref()
-            .map_or(&*call.model, |spelling| &***spelling);
-        let outgoing = backend.request(call, spelling);
+            .map_or(&*request.model, |spelling| &***spelling);
+        let outgoing = backend.request(request, spelling);
         let Outgoing {
             api, headers, body, ..
         } = &outgoing;
         let remote = slot.endpoint.remote(&slot.settings);
-        let answer = self.client.call(&remote, *api, headers, body).await;
+        let answer = self.client.infer(&remote, *api, headers, body).await;
         let answer = answer.map_err(Stopped::by)?;
         match backend.verdict(answer.status()) {
-            Verdict::Elsewhere(fault) => Err(Stopped::Elsewhere {
+            Verdict::Failover(fault) => Err(Stopped::Failover {
                 fault,
-                said: Box::pin(Said::read(answer)).await,
+                server_error: Box::pin(ServerError::read(answer)).await,
             }),
             Verdict::Pass => {
                 let idle = self.rules.idle_timeout;
@@ -103,7 +106,7 @@ impl Gateway {
     }
 }
 
-/// A head is not an answer yet: a server that dies behind it has given the client nothing.
+/// A head is not an answer yet: a server that fails after it has given the client nothing.
 ///
 /// An answer that is not streamed is worth nothing to its client before it is whole, so a short one
 /// is read whole here: whatever breaks it, another server can still give a whole one.
@@ -158,13 +161,13 @@ async fn gathered(
 
 const HALF: &str = "half an answer";
 
-/// What a server says to the router, and not to the router's client, whose key it never saw.
+/// Statuses that are about the router's key, and not about the client's, which the server never saw.
 fn is_between_servers(status: StatusCode) -> bool {
     matches!(status.as_u16(), 401..=403 | 407)
 }
 
 /// Whether the end of the body says that it is whole. Without a length or chunks the end of the
-/// connection is all there is, and a server that dies ends it too.
+/// connection is all there is, and a server that crashes ends it too.
 fn is_framed(headers: &http::HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }
@@ -225,12 +228,12 @@ impl Slot {
         &self.endpoint
     }
 
-    /// The seat, if there is a slot.
-    pub(super) fn seat(&self) -> Option<&Arc<Seat>> {
-        self.lease.as_ref().map(Lease::seat)
+    /// The slot pool, if there is a slot.
+    pub(super) fn pool(&self) -> Option<&Arc<SlotPool>> {
+        self.lease.as_ref().map(Lease::pool)
     }
 
-    /// Whether the server goes on computing when nobody waits for its answer any more, so that the
+    /// Whether the server goes on computing when its client has left, so that the
     /// slot must be held until it is complete.
     pub(super) fn completes_without_client(&self, streamed: bool) -> bool {
         self.lease.is_some() && self.settings.backend.completes_without_client(streamed)
@@ -256,7 +259,7 @@ impl Slot {
 }
 
 impl Drop for Slot {
-    /// First the count, then the news of it.
+    /// First the count, then the notification.
     fn drop(&mut self) {
         drop(self.lease.take());
         self.usage.touched();
@@ -275,16 +278,16 @@ impl Stopped {
             Failure::Silent => Fault::Silent,
             _ => Fault::Broken,
         };
-        Self::Elsewhere {
+        Self::Failover {
             fault,
-            said: Said::Nothing(failure),
+            server_error: ServerError::Nothing(failure),
         }
     }
 }
 
-// === impl Said ===
+// === impl ServerError ===
 
-impl Said {
+impl ServerError {
     async fn read(answer: Response<AnswerBody>) -> Self {
         let (head, body) = answer.into_parts();
         if is_between_servers(head.status) {
@@ -320,7 +323,7 @@ impl Said {
         }
     }
 
-    /// A short word for a label.
+    /// The value of the metric's label.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Answer(StatusCode::NOT_FOUND, ..) => "not_found",
@@ -333,7 +336,7 @@ impl Said {
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer(status, _, body) => {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use thiserror::Error;
 
-use super::attempt::Said;
+use super::attempt::ServerError;
 use crate::access::Refused;
 use crate::backend::Fault;
 use crate::fleet::{Denied, Outcome};
@@ -18,19 +18,19 @@ pub enum Error {
     /// Not a name by Ollama's rules.
     #[error("invalid model name")]
     InvalidModelName,
-    /// Whoever asks may not.
+    /// The caller may not.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// No server has it. The call, because Ollama's words differ; the model as the client spelt it.
+    /// No server has it. The API, because Ollama's messages differ; the model as the client spelt it.
     #[error("{}", unknown(*.0, .1))]
     UnknownModel(Api, String),
     /// The fleet does not serve it now; the model as the client spelt it.
     #[error("{}", denied(*.0, .1))]
     Denied(Denied, String),
-    /// Every server that could be tried failed before its first byte; what the last one said.
+    /// Every server that could be tried failed before its first byte; the last one's error.
     #[error("{0}")]
-    Exhausted(Box<Said>),
-    /// A server took the request and was silent for `first_byte_timeout`.
+    Exhausted(Box<ServerError>),
+    /// A server took the request and did not answer within `first_byte_timeout`.
     #[error("the server did not begin its answer in time")]
     Silent,
     /// The router has run out of file descriptors or ports.
@@ -44,7 +44,7 @@ pub enum Error {
     JournalDown,
 }
 
-/// Ollama's own words, two spaces included: clients match on them.
+/// Ollama's own message, two spaces included: clients match on them.
 const BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
 
 fn unknown(api: Api, model: &str) -> String {
@@ -68,7 +68,7 @@ fn denied(denied: Denied, model: &str) -> String {
 }
 
 impl Error {
-    /// The status that says it.
+    /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -83,7 +83,7 @@ impl Error {
             | Self::Exhaustion(_)
             | Self::Closing
             | Self::JournalDown => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Exhausted(said) => said.status(),
+            Self::Exhausted(server_error) => server_error.status(),
             Self::Silent => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -97,7 +97,7 @@ impl Error {
         (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
     }
 
-    /// What it says about the server that was being asked.
+    /// What it says about the server that was being tried.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Silent => Outcome::Failed(Fault::Silent),

@@ -1,4 +1,4 @@
-//! What a request holds while a server works for it, and who goes on holding it when its client leaves.
+//! What a request holds while a server works for it, and what goes on holding it when its client leaves.
 //!
 //! Nearly always a client that leaves ends everything: the future is dropped, the connection closed,
 //! and the server stops. Some servers do not notice and compute an answer that is not streamed to its
@@ -7,7 +7,7 @@
 //! is counted as the client's: it was computed for it.
 //!
 //! It must not know kinds of servers, nor when another one is tried. It fails by value: a try ends as
-//! [`Stopped`], and an exchange that goes on alone is bounded as any other, by the gateway's rules and
+//! [`Stopped`], and an exchange that goes on without its client is bounded as any other, by the gateway's rules and
 //! by the shutdown.
 
 use std::future::Future;
@@ -22,10 +22,10 @@ use http_body_util::BodyExt;
 
 use super::attempt::{Began, Slot, Stopped, Try};
 use super::meters::Meter;
-use super::relay::Account;
+use super::relay::Completion;
 use super::{Answer, Gateway, Relay, respond};
-use crate::access::Ticket;
-use crate::backend::Call;
+use crate::access::Reservation;
+use crate::backend::ClientRequest;
 use crate::fleet::Outcome;
 
 /// One try on one server, with all that depends on how it goes.
@@ -34,47 +34,51 @@ pub(super) struct Exchange {
     pub(super) slot: Slot,
     pub(super) meter: Meter,
     /// What the request may use.
-    pub(super) ticket: Option<Ticket>,
-    pub(super) call: Arc<Call>,
+    pub(super) reservation: Option<Reservation>,
+    pub(super) request: Arc<ClientRequest>,
     pub(super) prompt_bytes: usize,
 }
 
 impl Exchange {
     /// The try, up to the first byte of the answer.
     pub(super) async fn attempt(self) -> (Try, Self) {
-        if self.slot.completes_without_client(self.call.streamed) {
+        if self.slot.completes_without_client(self.request.streamed) {
             return Detachable::new(self).await;
         }
-        let tried = self.gateway.attempt(&self.slot, &self.call).await;
+        let tried = self.gateway.attempt(&self.slot, &self.request).await;
         (tried, self)
     }
 
-    /// There was no answer: meter and ticket go on with the request.
-    pub(super) fn give_back(self, meter: &mut Meter, ticket: &mut Option<Ticket>) -> Slot {
+    /// There was no answer: meter and reservation go on with the request.
+    pub(super) fn give_back(
+        self,
+        meter: &mut Meter,
+        reservation: &mut Option<Reservation>,
+    ) -> Slot {
         *meter = self.meter;
-        *ticket = self.ticket;
+        *reservation = self.reservation;
         self.slot
     }
 
     /// The answer as the client gets it.
     pub(super) fn answer(self, began: Began, id: &HeaderValue, attempt: u32) -> Response<Answer> {
-        let detaches = self.slot.completes_without_client(self.call.streamed);
+        let detaches = self.slot.completes_without_client(self.request.streamed);
         let route = respond::Route {
             endpoint: self.slot.endpoint(),
             attempt,
             meter: &self.meter,
         };
         let (head, format) = respond::head(began.head, id, &route);
-        let api = self.call.api;
+        let api = self.request.api;
         let gateway = Arc::clone(&self.gateway);
-        let account = Account::new(
+        let completion = Completion::new(
             &gateway,
             self.slot,
             self.meter,
-            self.ticket,
+            self.reservation,
             self.prompt_bytes,
         );
-        let relay = Relay::new(account, api, format, head.status, began.reading);
+        let relay = Relay::new(completion, api, format, head.status, began.reading);
         Response::from_parts(head, Answer::new(relay, detaches.then_some(gateway)))
     }
 
@@ -87,16 +91,16 @@ impl Exchange {
                 answer.left();
                 while let Some(Ok(_)) = answer.frame().await {}
             }
-            Err(Stopped::Elsewhere { fault, .. }) => self.slot.end(Outcome::Failed(fault)),
+            Err(Stopped::Failover { fault, .. }) => self.slot.end(Outcome::Failed(fault)),
             Err(Stopped::Over(error)) => self.slot.end(error.outcome()),
         }
     }
 }
 
-/// A try that goes on when nobody waits for it any more.
+/// A try that goes on when its client has left.
 struct Detachable {
     gateway: Arc<Gateway>,
-    /// Nothing once it is over.
+    /// `None` once it is over.
     attempt: Option<BoxFuture<'static, (Try, Exchange)>>,
 }
 
@@ -105,7 +109,7 @@ impl Detachable {
         Self {
             gateway: Arc::clone(&exchange.gateway),
             attempt: Some(Box::pin(async move {
-                let tried = exchange.gateway.attempt(&exchange.slot, &exchange.call);
+                let tried = exchange.gateway.attempt(&exchange.slot, &exchange.request);
                 (tried.await, exchange)
             })),
         }
@@ -117,7 +121,7 @@ impl Future for Detachable {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(attempt) = &mut self.attempt else {
-            return Poll::Pending; // polled behind its end
+            return Poll::Pending; // polled after its end
         };
         let ended = ready!(attempt.as_mut().poll(cx));
         self.attempt = None;

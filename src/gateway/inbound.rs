@@ -6,10 +6,10 @@ use http::header::{HeaderMap, HeaderValue};
 use crate::access::Caller;
 use crate::protocol::Api;
 
-/// One inference call, its body whole.
+/// One inference request, its body whole.
 #[derive(Debug)]
 pub struct Inbound {
-    /// What is called.
+    /// Which API is called.
     pub api: Api,
     /// The client's headers, less those that are the router's own.
     pub headers: HeaderMap,
@@ -19,9 +19,9 @@ pub struct Inbound {
     pub id: HeaderValue,
     /// Who sent it.
     pub caller: Caller,
-    /// The words the client put on it, as it wrote them.
+    /// The tags the client gave it, as it wrote them.
     pub tags: String,
-    /// The servers the client wants, by name; empty for any.
+    /// The servers the client asks for, by name; empty for any.
     pub only: Vec<Box<str>>,
 }
 

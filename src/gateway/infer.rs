@@ -7,31 +7,31 @@ use http::header::HeaderValue;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::attempt::{Said, Slot, Stopped};
+use super::attempt::{ServerError, Slot, Stopped};
 use super::exchange::Exchange;
 use super::meters::Meter;
 use super::relay::BYTES_PER_TOKEN;
 use super::{Answer, Error, Gateway, Inbound};
-use crate::access::{self, Caller, Ticket};
-use crate::backend::{Call, Fault, Probe};
+use crate::access::{self, Caller, Reservation};
+use crate::backend::{ClientRequest, Fault, Probe};
 use crate::domain::ModelName;
-use crate::fleet::{Ask, Denied, Outcome};
+use crate::fleet::{Denied, LeaseRequest, Outcome};
 use crate::protocol::{Api, peek};
 
-/// What is known of a request before any server is.
+/// What is known of a request before a server is chosen.
 struct Prepared {
-    call: Arc<Call>,
-    ask: Ask,
+    request: Arc<ClientRequest>,
+    lease_request: LeaseRequest,
     id: HeaderValue,
     prompt_bytes: usize,
     caller: Caller,
-    /// Who the client says it asks for.
+    /// The end user that the client names.
     user: Option<String>,
     tags: Vec<Arc<str>>,
     max_output: Option<u64>,
 }
 
-/// Why there is no server to ask.
+/// Why there is no server to send to.
 enum NoSlot {
     Denied(Denied),
     Closing,
@@ -49,7 +49,7 @@ impl Gateway {
     ) -> Result<Response<Answer>, Error> {
         let _open = self.open.token();
         let id = inbound.id.to_str().unwrap_or_default();
-        // Kept from `debug` on: an open span costs a request a tenth of its CPU, and what is said about
+        // Kept from `debug` on: an open span costs a request a tenth of its CPU, and what is logged about
         // requests above that level names them itself.
         let span = tracing::debug_span!("request", id, path = inbound.api.path());
         self.answer(inbound, meter).instrument(span).await
@@ -70,24 +70,24 @@ impl Gateway {
         answered
     }
 
-    /// Lets the request in, and if nothing came of it, writes that down for whoever would have paid.
+    /// Admits the request, and if it gets no answer, records that for its payers.
     async fn admitted(
         self: &Arc<Self>,
         prepared: Prepared,
         meter: &mut Meter,
     ) -> Result<Response<Answer>, Error> {
-        let computes = prepared.call.api.takes_slot();
-        let model = prepared.ask.model.clone();
-        let asks = prepared.asks();
-        let ticket = tokio::select! {
+        let computes = prepared.request.api.takes_slot();
+        let model = prepared.lease_request.model.clone();
+        let admission = prepared.admission();
+        let reservation = tokio::select! {
             biased;
-            ticket = self.access.admit(&prepared.caller, &asks) => ticket?,
+            reservation = self.access.admit(&prepared.caller, &admission) => reservation?,
             () = self.closing.cancelled() => return Err(Error::Closing),
         };
-        let mut ticket = Some(ticket);
-        let answered = self.serve(prepared, meter, &mut ticket).await;
-        if let (Err(_), Some(ticket), true) = (&answered, ticket, computes) {
-            self.came_to_nothing(ticket, model);
+        let mut reservation = Some(reservation);
+        let answered = self.serve(prepared, meter, &mut reservation).await;
+        if let (Err(_), Some(reservation), true) = (&answered, reservation, computes) {
+            self.record_failed(reservation, model);
         }
         answered
     }
@@ -111,15 +111,15 @@ impl Gateway {
         if api.takes_slot() && !self.journal.admits(&self.spend, Instant::now()) {
             return Err(Error::JournalDown);
         }
-        let ask = Ask {
+        let lease_request = LeaseRequest {
             model,
             api,
-            ticket: self.fleet.arrive(),
+            arrival: self.fleet.arrive(),
             deadline: Instant::now(),
             only,
             tried: Vec::new(),
         };
-        let call = Call {
+        let request = ClientRequest {
             api,
             headers,
             model_at: peeked.model_at,
@@ -129,8 +129,8 @@ impl Gateway {
             body: body.clone(),
         };
         Ok(Prepared {
-            call: Arc::new(call),
-            ask,
+            request: Arc::new(request),
+            lease_request,
             id,
             prompt_bytes: peeked.prompt_bytes,
             caller,
@@ -158,22 +158,22 @@ impl Gateway {
         self: &Arc<Self>,
         mut prepared: Prepared,
         meter: &mut Meter,
-        ticket: &mut Option<Ticket>,
+        reservation: &mut Option<Reservation>,
     ) -> Result<Response<Answer>, Error> {
-        let api = prepared.call.api;
-        let mut last: Option<Said> = None;
+        let api = prepared.request.api;
+        let mut last: Option<ServerError> = None;
         for attempt in 1..=self.rules.attempts {
-            let slot = match self.slot(&mut prepared.ask, api, meter).await {
+            let slot = match self.slot(&mut prepared.lease_request, api, meter).await {
                 Ok(slot) => slot,
                 Err(NoSlot::Closing) => return Err(Error::Closing),
-                // Nobody is left to ask: what the last one said is the answer.
+                // No server is left to try: the last one's error is the answer.
                 Err(NoSlot::Denied(
                     Denied::Unreachable | Denied::Unsupported | Denied::UnknownModel,
                 )) if last.is_some() => {
                     break;
                 }
                 Err(NoSlot::Denied(denied)) => {
-                    return Err(self.denied(denied, &prepared.call));
+                    return Err(self.denied(denied, &prepared.request));
                 }
             };
             meter.sent();
@@ -181,8 +181,8 @@ impl Gateway {
                 gateway: Arc::clone(self),
                 slot,
                 meter: meter.take(),
-                ticket: ticket.take(),
-                call: Arc::clone(&prepared.call),
+                reservation: reservation.take(),
+                request: Arc::clone(&prepared.request),
                 prompt_bytes: prepared.prompt_bytes,
             };
             let (tried, exchange) = exchange.attempt().await;
@@ -190,17 +190,23 @@ impl Gateway {
                 Ok(began) => return Ok(exchange.answer(began, &prepared.id, attempt)),
                 Err(stopped) => stopped,
             };
-            let slot = exchange.give_back(meter, ticket);
+            let slot = exchange.give_back(meter, reservation);
             match stopped {
-                Stopped::Elsewhere { fault, said } => {
-                    self.failed_over(&prepared, slot.endpoint(), attempt, &said);
+                Stopped::Failover {
+                    fault,
+                    server_error,
+                } => {
+                    self.failed_over(&prepared, slot.endpoint(), attempt, &server_error);
                     if fault == Fault::Unsupported {
-                        // It may have the call, and not the model any more.
+                        // It may serve the API, and not have the model any more.
                         slot.endpoint().refresh(Probe::Models);
                     }
-                    prepared.ask.tried.push(slot.endpoint().id().generation);
+                    prepared
+                        .lease_request
+                        .tried
+                        .push(slot.endpoint().id().generation);
                     slot.end(Outcome::Failed(fault));
-                    last = Some(said);
+                    last = Some(server_error);
                 }
                 Stopped::Over(error) => {
                     slot.end(error.outcome());
@@ -208,36 +214,43 @@ impl Gateway {
                 }
             }
         }
-        let unreachable = || Error::Denied(Denied::Unreachable, prepared.call.model.clone());
-        Err(last.map_or_else(unreachable, |said| Error::Exhausted(Box::new(said))))
+        let unreachable = || Error::Denied(Denied::Unreachable, prepared.request.model.clone());
+        Err(last.map_or_else(unreachable, |server_error| {
+            Error::Exhausted(Box::new(server_error))
+        }))
     }
 
-    /// A server to ask: with a slot, or, for questions that need none, without. What a request has
-    /// lost on servers that failed it does not shorten its patience in line.
-    async fn slot(&self, ask: &mut Ask, api: Api, meter: &mut Meter) -> Result<Slot, NoSlot> {
+    /// A server to send to: with a slot, or, for requests that need none, without. The time a request has
+    /// lost on servers that failed it does not shorten its time in the queue.
+    async fn slot(
+        &self,
+        lease_request: &mut LeaseRequest,
+        api: Api,
+        meter: &mut Meter,
+    ) -> Result<Slot, NoSlot> {
         if !api.takes_slot() {
-            let picked = self.fleet.pick(ask).map_err(NoSlot::Denied)?;
+            let picked = self.fleet.pick(lease_request).map_err(NoSlot::Denied)?;
             return Ok(Slot::none(picked, &self.usage));
         }
         let asked = Instant::now();
-        ask.deadline = asked + self.rules.queue_timeout.saturating_sub(meter.queued());
+        lease_request.deadline = asked + self.rules.queue_timeout.saturating_sub(meter.queued());
         let leased = tokio::select! {
             biased;
-            leased = self.fleet.lease(ask) => leased.map_err(NoSlot::Denied)?,
+            leased = self.fleet.lease(lease_request) => leased.map_err(NoSlot::Denied)?,
             () = self.closing.cancelled() => return Err(NoSlot::Closing),
         };
         meter.leased(asked, &leased);
         Ok(Slot::leased(leased.lease, &self.usage))
     }
 
-    fn denied(&self, denied: Denied, call: &Call) -> Error {
-        let named = call.model.clone();
+    fn denied(&self, denied: Denied, request: &ClientRequest) -> Error {
+        let named = request.model.clone();
         if denied != Denied::UnknownModel {
             return Error::Denied(denied, named);
         }
-        // Perhaps it was pulled on a server a moment ago: look, for the next request's sake.
+        // Perhaps it was pulled on a server a moment ago: probe, for the next request.
         self.fleet.refresh_catalogues();
-        Error::UnknownModel(call.api, named)
+        Error::UnknownModel(request.api, named)
     }
 
     fn failed_over(
@@ -245,28 +258,28 @@ impl Gateway {
         prepared: &Prepared,
         endpoint: &crate::fleet::Endpoint,
         attempt: u32,
-        said: &Said,
+        server_error: &ServerError,
     ) {
         tracing::info!(
             request = prepared.id.to_str().unwrap_or_default(),
             endpoint = %endpoint.name(),
-            model = %prepared.ask.model,
+            model = %prepared.lease_request.model,
             attempt,
-            why = %said,
+            why = %server_error,
             "server failed the request before its first byte"
         );
-        self.meters.failed_over(endpoint.name(), said);
+        self.meters.failed_over(endpoint.name(), server_error);
     }
 }
 
 impl Prepared {
-    fn asks(&self) -> access::Ask<'_> {
+    fn admission(&self) -> access::AccessRequest<'_> {
         let bytes = u64::try_from(self.prompt_bytes).unwrap_or_default();
-        access::Ask {
-            model: &self.ask.model,
+        access::AccessRequest {
+            model: &self.lease_request.model,
             input: bytes.div_ceil(BYTES_PER_TOKEN),
             max_output: self.max_output,
-            computes: self.call.api.takes_slot(),
+            computes: self.request.api.takes_slot(),
             user: self.user.as_deref(),
             tags: &self.tags,
         }

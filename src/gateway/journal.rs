@@ -1,8 +1,8 @@
 //! Whether an answer could be counted, before a server works for it.
 //!
 //! While the journal cannot be written (a full disk), answers would be withheld at their end and
-//! the servers' work lost. So requests are refused at the door, but for one a second, whose record
-//! finds out whether the disk takes bytes again.
+//! the servers' work lost. So requests are refused before they are admitted, but for one a second, whose record
+//! shows whether the disk can be written again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_request_a_second_finds_out_whether_the_disk_is_back() {
+    fn one_request_a_second_tests_whether_the_disk_can_be_written() {
         let start = Instant::now();
         let gate = JournalGate::new(start);
         let trials = [0, 1, 999, 1000, 1500, 3000]

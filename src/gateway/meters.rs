@@ -14,9 +14,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 
-use super::attempt::Said;
+use super::attempt::ServerError;
 use crate::domain::TokenCounts;
-use crate::fleet::{Endpoint, FleetView, Leased, Seat};
+use crate::fleet::{Endpoint, FleetView, Leased, SlotPool};
 use crate::metrics::{
     ANSWER_SECONDS, Labelled, OVERHEAD_SECONDS, PairLabels, Registry, RequestLabels, TokenLabels,
     WAIT_SECONDS, histogram,
@@ -40,7 +40,7 @@ struct Families {
     tokens: Counters<TokenLabels>,
     estimated: Counter,
     failovers: Counters<FailoverLabels>,
-    /// By the seat's serial: a request finds its series with one number and not with six labels.
+    /// By the slot pool's serial: a request finds its series with one number and not with six labels.
     pairs: DashMap<u64, Arc<Pair>, RandomState>,
 }
 
@@ -54,7 +54,7 @@ struct Pair {
     request_seconds: Histogram,
     input: Counter,
     output: Counter,
-    /// Answers with status 200, by call.
+    /// Answers with status 200, by API.
     answered: [OnceLock<Counter>; Api::ALL.len()],
 }
 
@@ -117,7 +117,7 @@ impl Meters {
         registry.register("queue_seconds", "Waiting for a slot", m.queue_seconds);
         registry.register(
             "overhead_seconds",
-            "Time a request spent inside the router, waiting in line excluded",
+            "Time a request spent inside the router, waiting for a slot excluded",
             m.overhead_seconds,
         );
         registry.register("tokens", "Tokens counted", m.tokens);
@@ -147,10 +147,10 @@ impl Meters {
         }
     }
 
-    pub(super) fn failed_over(&self, endpoint: &Arc<str>, said: &Said) {
+    pub(super) fn failed_over(&self, endpoint: &Arc<str>, server_error: &ServerError) {
         let labels = FailoverLabels {
             endpoint: Arc::clone(endpoint),
-            reason: said.label(),
+            reason: server_error.label(),
         };
         self.0.failovers.get(&labels).inc();
     }
@@ -173,13 +173,13 @@ impl Meters {
             .retain(|_, pair| generations.contains(&pair.generation));
     }
 
-    fn pair(&self, endpoint: &Endpoint, seat: &Seat) -> Arc<Pair> {
-        if let Some(pair) = self.0.pairs.get(&seat.serial()) {
+    fn pair(&self, endpoint: &Endpoint, pool: &SlotPool) -> Arc<Pair> {
+        if let Some(pair) = self.0.pairs.get(&pool.serial()) {
             return Arc::clone(&pair);
         }
         let labels = PairLabels {
             endpoint: Arc::clone(endpoint.name()),
-            model: seat.model().clone(),
+            model: pool.model().clone(),
         };
         let tokens = |direction| {
             self.0.tokens.get(&TokenLabels {
@@ -197,7 +197,7 @@ impl Meters {
             generation: endpoint.id().generation,
             labels,
         });
-        self.0.pairs.insert(seat.serial(), Arc::clone(&pair));
+        self.0.pairs.insert(pool.serial(), Arc::clone(&pair));
         pair
     }
 
@@ -243,29 +243,29 @@ impl Meter {
         self.route
     }
 
-    /// The meter goes on with the answer's body.
+    /// The meter is moved to the answer's body.
     pub(super) fn take(&mut self) -> Self {
         let taken = self.clone();
         self.counted = true;
         taken
     }
 
-    pub(super) fn first_byte(&mut self, endpoint: &Endpoint, seat: &Seat) {
+    pub(super) fn first_byte(&mut self, endpoint: &Endpoint, pool: &SlotPool) {
         let elapsed = self.arrived.elapsed().as_secs_f64();
-        self.pair(endpoint, seat)
+        self.pair(endpoint, pool)
             .first_byte_seconds
             .observe(elapsed);
     }
 
     /// The answer is over.
-    pub(super) fn ended(&mut self, endpoint: &Endpoint, seat: Option<&Seat>, status: u16) {
+    pub(super) fn ended(&mut self, endpoint: &Endpoint, pool: Option<&SlotPool>, status: u16) {
         self.counted = true;
-        let Some(seat) = seat else {
-            return self.without_seat(Arc::clone(endpoint.name()), status);
+        let Some(pool) = pool else {
+            return self.without_pool(Arc::clone(endpoint.name()), status);
         };
         let (api, elapsed) = (self.api, self.arrived.elapsed().as_secs_f64());
         let meters = self.meters.clone();
-        let pair = self.pair(endpoint, seat);
+        let pair = self.pair(endpoint, pool);
         pair.request_seconds.observe(elapsed);
         let labels = || RequestLabels {
             endpoint: Arc::clone(&pair.labels.endpoint),
@@ -281,15 +281,15 @@ impl Meter {
         }
     }
 
-    /// Its tokens are known, or guessed.
+    /// Its tokens are known, or estimated.
     pub(super) fn tokens(
         &mut self,
         endpoint: &Endpoint,
-        seat: &Seat,
+        pool: &SlotPool,
         tokens: TokenCounts,
         estimated: bool,
     ) {
-        let pair = self.pair(endpoint, seat);
+        let pair = self.pair(endpoint, pool);
         pair.input.inc_by(tokens.input);
         pair.output.inc_by(tokens.output);
         if estimated {
@@ -300,19 +300,19 @@ impl Meter {
     /// There was no answer.
     pub fn refused(&mut self, status: u16) {
         self.counted = true;
-        self.without_seat("".into(), status);
+        self.without_pool("".into(), status);
     }
 
     pub(super) fn elapsed(&self) -> Duration {
         self.arrived.elapsed()
     }
 
-    fn pair(&mut self, endpoint: &Endpoint, seat: &Seat) -> &Pair {
+    fn pair(&mut self, endpoint: &Endpoint, pool: &SlotPool) -> &Pair {
         let meters = &self.meters;
-        self.pair.get_or_insert_with(|| meters.pair(endpoint, seat))
+        self.pair.get_or_insert_with(|| meters.pair(endpoint, pool))
     }
 
-    fn without_seat(&self, endpoint: Arc<str>, status: u16) {
+    fn without_pool(&self, endpoint: Arc<str>, status: u16) {
         let labels = RequestLabels {
             endpoint,
             model: "".into(),
@@ -324,10 +324,10 @@ impl Meter {
 }
 
 impl Drop for Meter {
-    /// The client left before there was anything to tell it: 499, as nginx and Ollama call it.
+    /// The client left before there was an answer: 499, as in nginx and Ollama.
     fn drop(&mut self) {
         if !self.counted {
-            self.without_seat("".into(), 499);
+            self.without_pool("".into(), 499);
         }
     }
 }

@@ -1,12 +1,12 @@
-//! One request, once: peek, lease, send, relay, finish.
+//! One request: peek, lease, send, relay, finish.
 //!
 //! Owns the order of these steps and the decision to try another server. It brings access, fleet,
 //! spend and usage together, which do not know one another. It must not know SQL, Redis, the
 //! configuration, or how an error looks in a dialect.
 //!
 //! Everything a request holds is held by values that give it back when dropped, so a client that
-//! leaves, at whatever step, needs no code: its future is dropped and the line, the slot and the
-//! upstream connection with it. What must happen when an answer ends happens in one place,
+//! leaves, at whatever step, needs no code: its future is dropped, and with it the queue entry, the slot and the
+//! upstream connection. What must happen when an answer ends happens in one place,
 //! [`relay`], exactly once.
 //!
 //! Failures before the first byte move the request to another server; a failure after it ends the
@@ -16,11 +16,11 @@ mod answer;
 mod attempt;
 mod error;
 mod exchange;
+mod failed;
 mod inbound;
 mod infer;
 mod journal;
 mod meters;
-mod nothing;
 mod relay;
 mod respond;
 
@@ -46,16 +46,16 @@ use crate::upstream::Client;
 use crate::usage::Usage;
 use journal::JournalGate;
 
-/// The patience and persistence of requests.
+/// The limits of every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// How many servers one request may be tried on.
     pub attempts: u32,
-    /// How long a request may wait in line.
+    /// How long a request may wait in the queue.
     pub queue_timeout: Duration,
     /// How long a server may take to begin its answer.
     pub first_byte_timeout: Duration,
-    /// How long a server may be silent inside its answer.
+    /// How long a server may send nothing inside its answer.
     pub idle_timeout: Duration,
 }
 
@@ -69,7 +69,7 @@ pub struct Gateway {
     pub(crate) meters: Meters,
     rules: Rules,
     journal: JournalGate,
-    /// Requests that are not over: their tokens.
+    /// Tracks the requests that are not over.
     open: TaskTracker,
     /// No new work is taken.
     closing: CancellationToken,
@@ -117,7 +117,7 @@ impl Gateway {
         &self.usage
     }
 
-    /// Who may.
+    /// The accounts and their limits.
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
@@ -130,10 +130,10 @@ impl Gateway {
         self.meters.arrived(api)
     }
 
-    /// Who shows this key, or shows none: asked before a body is read.
+    /// The caller who sends this key, or none: called before a body is read.
     ///
     /// # Errors
-    /// [`Error::Refused`], when nobody may ask without a key and this is none.
+    /// [`Error::Refused`], when a key is needed and this is none.
     pub fn identify(&self, key: Option<&str>) -> Result<Caller, Error> {
         self.access.identify(key).map_err(Error::Refused)
     }
@@ -146,8 +146,8 @@ impl Gateway {
         }
     }
 
-    /// Forgets what was measured of servers that have been removed. Ends with the first word of the
-    /// shutdown.
+    /// Forgets what was measured of servers that have been removed. Ends when the
+    /// shutdown begins.
     pub async fn forget_removed(self: Arc<Self>) {
         let mut removals = self.fleet.removals();
         loop {
@@ -161,13 +161,13 @@ impl Gateway {
         }
     }
 
-    /// Forgets what was measured of servers that are not there: a question without a lease may have
+    /// Forgets what was measured of servers that are not there: a request without a lease may have
     /// ended after its server was removed.
     pub fn forget_now(&self) {
         self.meters.keep_only(&self.fleet.view());
     }
 
-    /// Takes no new request, and sends home those that wait in line.
+    /// Takes no new request, and refuses those that wait in the queue.
     pub fn close(&self) {
         self.closing.cancel();
     }

@@ -14,7 +14,7 @@ static ATTEMPTS: HeaderName = HeaderName::from_static("x-herdsman-attempts");
 static QUEUE_MS: HeaderName = HeaderName::from_static("x-herdsman-queue-ms");
 static ROUTE: HeaderName = HeaderName::from_static("x-herdsman-route");
 
-/// How a request came to its server.
+/// How a request reached its server.
 pub(super) struct Route<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) attempt: u32,
@@ -43,7 +43,7 @@ pub(super) fn head(mut head: Parts, id: &HeaderValue, route: &Route<'_>) -> (Par
     (head, format)
 }
 
-/// The numbers of a day on which nothing is wrong need no memory.
+/// The most frequent numbers need no memory.
 fn number(number: u64) -> HeaderValue {
     match number {
         0 => HeaderValue::from_static("0"),

@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// A client may pause for this long inside its body.
 const GAP: Duration = Duration::from_secs(30);
-/// And take this long for all of it: 256 MiB over a slow line.
+/// And take this long for all of it: 256 MiB over a slow connection.
 const WHOLE: Duration = Duration::from_secs(10 * 60);
 
-/// A body that was not taken.
+/// A body that was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum BodyError {
     /// Larger than allowed.
@@ -72,7 +72,7 @@ where
     Box::pin(rest(first, body, limit)).await
 }
 
-/// What follows the first piece: seldom there, so its room is not carried by every request.
+/// What follows the first piece: seldom there, so its size is not part of every request.
 async fn rest<B>(first: Bytes, mut body: B, limit: u64) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,

@@ -1,4 +1,4 @@
-//! The key a request shows, wherever its client puts one.
+//! The key of a request, in whichever header its client puts it.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;

@@ -1,4 +1,4 @@
-//! Every refusal, in the words of the dialect it is read in. The one place that maps errors to
+//! Every refusal, in the form of the client's dialect. The one place that maps errors to
 //! responses.
 
 use axum::response::{IntoResponse, Response};
@@ -10,7 +10,7 @@ use crate::access::Refused;
 use crate::gateway;
 use crate::protocol::{CONTENT_TYPE_JSON, Dialect, error_body, quota_body};
 
-/// A refusal, and who reads it.
+/// A refusal, and the dialect of its reader.
 pub(super) struct Refusal {
     dialect: Dialect,
     cause: Cause,
@@ -64,7 +64,7 @@ impl IntoResponse for Refusal {
             headers.insert("x-request-id", id);
         }
         let (status, text) = match self.cause {
-            // A server's own words, in its own dialect, which is the client's.
+            // A server's own error, in its own dialect, which is the client's.
             Cause::Gateway(gateway::Error::Exhausted(said)) if said.answer().is_some() => {
                 let Some((status, kind, body)) = said.answer() else {
                     return StatusCode::BAD_GATEWAY.into_response();

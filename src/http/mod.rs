@@ -1,8 +1,8 @@
-//! The outside: paths, headers and statuses.
+//! The HTTP interface: paths, headers and statuses.
 //!
 //! Owns the connections to clients, the shapes of what the router itself answers, and the one file
-//! that turns refusals into each dialect's words ([`error`]). Handlers are a paragraph: whatever
-//! takes a decision lives further down. It must not know how a server is chosen, what a token
+//! that turns refusals into each dialect's errors ([`error`]). Handlers are short: decisions are
+//! taken in lower modules. It must not know how a server is chosen, what a token
 //! costs, or where anything is stored.
 //!
 //! It fails towards the client only: slow or endless headers and bodies, too many of them, and

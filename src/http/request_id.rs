@@ -1,4 +1,4 @@
-//! The name of a request, in the logs of everyone it passes.
+//! The id of a request, in the logs of all programs it passes.
 
 use http::header::{HeaderMap, HeaderValue};
 
@@ -13,7 +13,7 @@ pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
     given.cloned().unwrap_or_else(fresh)
 }
 
-/// 96 random bits. They name, they do not protect: no need for them to be unguessable.
+/// 96 random bits. They identify and protect nothing: they need not be unguessable.
 fn fresh() -> HeaderValue {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut random = u128::from(fastrand::u64(..)) << 32 | u128::from(fastrand::u32(..));

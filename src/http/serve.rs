@@ -1,8 +1,8 @@
-//! Accepting connections, and letting go of them.
+//! Accepting and closing connections.
 //!
 //! The loop is ours because the defaults are wrong for streams: every connection gets
 //! `TCP_NODELAY` (or pieces wait for delayed ACKs), limits on its head, and `TCP_USER_TIMEOUT`, so
-//! that a client which neither reads nor answers does not hold a slot for ever.
+//! that a client that neither reads nor acknowledges does not hold a slot for ever.
 
 use std::io;
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ pub async fn serve(listen: SocketAddr, front: Front, stuck: Duration) -> io::Res
             match accepted {
                 Ok((stream, peer)) => {
                     prepare(&stream, stuck);
-                    connections.spawn(connection(stream, front.facing(peer), closing.clone()));
+                    connections.spawn(connection(stream, front.for_peer(peer), closing.clone()));
                 }
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
@@ -76,7 +76,7 @@ impl Server {
         self.addr
     }
 
-    /// Accepts no more; requests that run go on, connections end behind them.
+    /// Accepts no more; requests that run go on, connections end after them.
     pub fn close(&self) {
         self.closing.cancel();
         self.connections.close();
@@ -112,7 +112,7 @@ async fn connection(stream: TcpStream, front: Front, closing: CancellationToken)
         }
     };
     if let Err(error) = ended {
-        // Clients come and go; what went wrong with one is its own business.
+        // Clients come and go: an error on one connection is not worth more than this.
         tracing::debug!(%error, "connection ended");
     }
 }
@@ -123,7 +123,7 @@ fn prepare(stream: &TcpStream, stuck: Duration) {
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(stuck));
 }
 
-/// A client that was gone before it was let in.
+/// A client that was gone before it was accepted.
 fn is_the_clients(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -15,15 +15,15 @@ use herdsman_multidb::MultiDb;
 /// Shared by all handlers; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// The way to the servers.
+    /// Requests to the servers.
     pub gateway: Arc<Gateway>,
-    /// The database, for the questions about the past.
+    /// The database, for past usage and spend.
     pub store: Store,
-    /// What is owed.
+    /// Usage on its way to the database.
     pub spend: Spend,
     /// Accounts.
     pub access: Access,
-    /// Who may ask the admin calls.
+    /// Who may use the admin API.
     pub admin: Admin,
     /// The Redis databases, if there are several routers.
     pub redis: Option<MultiDb>,
@@ -38,6 +38,6 @@ pub struct State {
 /// What a client may send.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The largest body of an inference call, in bytes.
+    /// The largest body of an inference request, in bytes.
     pub max_body: u64,
 }

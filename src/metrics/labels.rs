@@ -37,7 +37,7 @@ pub struct RequestLabels {
     pub endpoint: Arc<str>,
     /// The canonical model name if the fleet has it, or empty.
     pub model: Arc<str>,
-    /// The path of the call.
+    /// The path of the API.
     pub path: &'static str,
     /// The status the client got.
     pub status: u16,

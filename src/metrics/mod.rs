@@ -1,7 +1,7 @@
 //! What every owner of metrics shares: label types, buckets with their reason, the encoding.
 //!
 //! There is no global registry and no list of metrics here: whoever owns a number registers it in
-//! the [`Registry`] that `app` hands out, so that a metric is found beside the code that moves it.
+//! the [`Registry`] that `app` hands out, so that a metric is found beside the code that changes it.
 //! Labels are bounded by the configuration and the servers' catalogues, never by what clients
 //! send.
 
@@ -25,7 +25,7 @@ pub const LITELLM_PREFIX: &str = "litellm";
 /// The content type of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The text a scraper reads.
+/// The text format that a scraper reads.
 ///
 /// # Errors
 /// When a collector fails to encode itself.

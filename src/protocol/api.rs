@@ -1,9 +1,9 @@
-//! The calls that are understood, and how each one frames its answer.
+//! The APIs that are understood, and how each one frames its answer.
 //!
-//! Everything that differs between paths is asked here, so that no other file matches on path
-//! text. A path that is not listed is not an inference call and never reaches the gateway.
+//! Everything that differs between paths is defined here, so that no other file matches on path
+//! text. A path that is not listed is not an inference API and never reaches the gateway.
 
-/// Whose words a path speaks: decides the shape of errors and of streams.
+/// The family of APIs a path belongs to: decides the shape of errors and of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// `/api/…`
@@ -25,7 +25,7 @@ pub enum Format {
     Sse,
 }
 
-/// One inference call, or one that is routed like it.
+/// One inference API, or one that is routed like it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Api {
     /// `POST /api/chat`
@@ -47,7 +47,7 @@ pub enum Api {
 }
 
 impl Api {
-    /// Every call there is.
+    /// Every API there is.
     pub const ALL: [Self; 8] = [
         Self::OllamaChat,
         Self::OllamaGenerate,
@@ -59,7 +59,7 @@ impl Api {
         Self::OpenAiEmbeddings,
     ];
 
-    /// The call made by `POST` to `path`.
+    /// The API of `POST` to `path`.
     #[must_use]
     pub fn at(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|api| api.path() == path)
@@ -80,7 +80,7 @@ impl Api {
         }
     }
 
-    /// Whose words it speaks.
+    /// Its dialect.
     #[must_use]
     pub const fn dialect(self) -> Dialect {
         match self {
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_belongs_to_one_call_and_tells_its_dialect() {
+    fn a_path_belongs_to_one_api_and_determines_its_dialect() {
         for (i, api) in Api::ALL.into_iter().enumerate() {
             let dialect = if api.path().starts_with("/v1/") {
                 Dialect::OpenAi
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn only_show_is_free() {
+    fn only_show_takes_no_slot() {
         let free: Vec<_> = Api::ALL
             .into_iter()
             .filter(|api| !api.takes_slot())

@@ -1,4 +1,4 @@
-//! Errors in the words of each dialect, whole or at the end of a broken stream.
+//! Errors in the form of each dialect, whole or at the end of a broken stream.
 //!
 //! An answer that breaks after its first byte has its status sent already; all that is left is to
 //! end the stream so that no client takes it for whole. What each client does was read in its
@@ -8,7 +8,7 @@
 //!   broke inside a line, that half line must be ended first, or the error would be part of it.
 //!   ollama-python then fails on the half line (`json.loads`), Go likewise (`json.Unmarshal`), and
 //!   ollama-js warns, skips it and raises at the error line. If what was cut off is only the line
-//!   end, the line is whole and valid and the error line follows. So nobody sees a clean end.
+//!   end, the line is whole and valid and the error line follows. So no client sees a clean end.
 //! - **SSE**: an error event, and never `[DONE]`. If the stream broke inside an event, an empty
 //!   line ends that first: OpenAI's SDKs fail on half an object, skip half a field name, and raise
 //!   at the error event otherwise.
@@ -41,7 +41,7 @@ pub fn error_body(dialect: Dialect, status: StatusCode, message: &str) -> Bytes 
     })
 }
 
-/// The body of an answer that refuses because the money is spent: no words of a rate limit, which
+/// The body of an answer that refuses because the money is spent: not a rate limit's error, which
 /// would be over in a moment.
 #[must_use]
 pub fn quota_body(dialect: Dialect, status: StatusCode, message: &str) -> Bytes {

@@ -1,14 +1,14 @@
-//! Bytes and what they mean, pure: no async, no I/O, no clock.
+//! Bytes and their meaning, pure: no async, no I/O, no clock.
 //!
 //! A router must know four things about traffic that is not its own: which model a request wants
 //! ([`peek()`]), when an answer has really ended and what it used ([`Tail`]), how an error is said
 //! in the dialect of the path ([`error_body()`], [`stream_end`]) and what a server says it has
 //! ([`parse_tags`], [`parse_ps`]). All of it is read from bytes that pass on unchanged: nothing
-//! here decodes a message in order to write it again, so a field invented tomorrow goes through.
+//! here decodes a message in order to write it again, so a field added tomorrow passes through.
 //!
 //! Everything works in memory bounded by a constant, or by the slice it is given, whatever a
 //! client or a server sends. Failing is a value: a refused request is a [`BadRequest`] with its
-//! status and words; an answer that makes no sense simply never finishes, and the relay, which
+//! status and message; an answer that makes no sense simply never finishes, and the relay, which
 //! knows that the bytes have ended, says so to the client.
 
 mod api;

@@ -1,6 +1,6 @@
-//! Passing over JSON that means nothing, quickly and without judging it.
+//! Passing over JSON that means nothing, quickly and without validating it.
 //!
-//! Most strings are shorter than the fixed price of a vectorised search, a few are very long: the
+//! Most strings are shorter than the fixed cost of a vectorised search, a few are very long: the
 //! first words are compared eight bytes at a time, the rest is memchr's. Brackets are counted, not
 //! matched; whoever must know whether something is JSON asks serde first.
 
@@ -37,7 +37,7 @@ pub(in crate::protocol) fn bracket_or_quote(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Blocks are of a fixed size and without an early exit, so that the compiler compares all of one
-/// at once; long runs of numbers, such as embeddings, go by at memory speed.
+/// at once; long runs of numbers, such as embeddings, are passed at memory speed.
 fn far_bracket_or_quote(bytes: &[u8]) -> Option<usize> {
     let mut at = 8;
     while let Some(block) = bytes[at..].first_chunk::<64>() {

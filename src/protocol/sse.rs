@@ -5,7 +5,7 @@
 //! ends the event. Constant memory: values are handed out as the slices they arrive in.
 //!
 //! A `\r` at the end of a chunk ends its line only when the next byte is seen, because a `\n` may
-//! belong to it. No server of this trade ends lines with bare `\r`, so nobody waits for that.
+//! belong to it. No known server ends lines with bare `\r`, so no client waits for that.
 
 use memchr::memchr2;
 
@@ -18,7 +18,7 @@ pub(super) enum Token<'a> {
     Data(&'a [u8]),
     /// The end of a `data` line; another one would continue the same value.
     DataEnd,
-    /// The event calls itself `error`.
+    /// The event's name is `error`.
     NamedError,
     /// The empty line behind an event.
     EventEnd,

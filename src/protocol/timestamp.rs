@@ -1,4 +1,4 @@
-//! RFC 3339 to Unix seconds, the one thing wanted of a date.
+//! RFC 3339 to Unix seconds, all that is needed of a date.
 //!
 //! Ollama writes Go's times: any offset, up to nanoseconds, and years far off for a model that is
 //! never to be unloaded.

@@ -1,11 +1,11 @@
-//! Takes out of a stream the one event that the router asked for and the client did not.
+//! Removes from a stream the one event that the router asked for and the client did not.
 //!
 //! When `stream_options.include_usage` was spliced into a request, the answer has one event more:
-//! no choices, but usage. A client that did not ask may stumble over it (`choices[0]` is common),
+//! no choices, but usage. A client that did not ask may fail on it (`choices[0]` is common),
 //! so exactly that event is cut and every other byte passes as it came.
 //!
 //! To decide about an event it must be whole, so the unfinished one at the end of a chunk is held
-//! back: at most 64 KiB, beyond which an event is no usage event and flows on unseen. Servers
+//! back: at most 64 KiB, beyond which an event is no usage event and passes unread. Servers
 //! flush whole events, so in practice nothing is held and chunks pass without a copy.
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +22,7 @@ pub struct UsageFilter {
     sse: Sse,
     scanner: Scanner,
     event: Event,
-    /// The unfinished event, unless it flows.
+    /// The unfinished event, unless it is passed on already.
     held: BytesMut,
     /// The unfinished event is too long, so that its beginning has been sent.
     flows: bool,
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn its_spelling_does_not_save_it() {
+    fn it_is_cut_in_every_spelling() {
         for event in [
             ": ping\r\nevent: message\r\ndata:{\"usage\":{\"a\":1} , \"choices\" : [ ]}\r\n\r\n",
             "data: {\"choices\":[],\ndata: \"usage\":{}}\n\n",
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_event_flows_on() {
+    fn an_endless_event_is_passed_on() {
         let mut filter = UsageFilter::new();
         let mut sent = filter
             .push(Bytes::from_static(

@@ -137,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_of_a_herd_keeps_its_spelling() {
-        let herd = ["0.13.0", "0.12.4-rc0", "0.12.4"].map(version);
-        assert_eq!(herd.iter().min().map(Version::as_str), Some("0.12.4-rc0"));
+    fn the_lowest_of_a_fleet_keeps_its_spelling() {
+        let fleet = ["0.13.0", "0.12.4-rc0", "0.12.4"].map(version);
+        assert_eq!(fleet.iter().min().map(Version::as_str), Some("0.12.4-rc0"));
     }
 
     #[test]

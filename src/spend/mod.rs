@@ -1,36 +1,35 @@
-//! What is owed: from a request's usage to rows in the database, each exactly once.
+//! Counting: from a request's usage to rows in the database, each record exactly once.
 //!
 //! ```text
-//! record ─▶ journal ─▶ forward ─▶ courier ─▶ stream in Redis ─▶ drain ─▶ store
-//!              ▲          │  ▲       │  │        (who leads)               │
-//!              │          │  │       │  └──────▶ flush ───────────────────▶│
-//!              │          │  │       └─────────── applied? ───────────────▶│
-//!              └─ forget ─┘  └───────────────── settled ◀──────────────────┘
+//! record ─▶ journal ─▶ forward ─▶ forwarder ─▶ stream in Redis ─▶ drain ─▶ store
+//!              ▲          │  ▲       │    │        (the leader)              │
+//!              │          │  │       │    └──────▶ flush ───────────────────▶│
+//!              │          │  │       └───────────── applied? ───────────────▶│
+//!              └─ forget ─┘  └─────────────────── settled ◀──────────────────┘
 //! ```
 //!
-//! Owns the [`journal`] (two threads; the truth), [`forward`] (an actor: when to seal, what is on its
-//! way), the [`courier`] and the [`stream`] (how batches reach whoever writes), the [`drain`] (an
+//! Owns the [`journal`] (two threads; the source of truth), [`forward`] (an actor: when to seal, what is in
+//! transit), the [`forwarder`] and the [`stream`] (how batches reach whoever writes), the [`drain`] (an
 //! actor: the stream into the database, while this router leads) and [`flush`] (an actor: this
-//! router's own batches into the database, without Redis or when Redis is in the way). It must not
+//! router's own batches into the database, without Redis or when Redis does not accept them). It must not
 //! know what a request is, who sent it, or which database it is.
 //!
 //! A record goes straight to the journal's thread and not through an actor: that is one hop less,
-//! and an actor that dies takes no record and no waiting request with it. What an actor knows can
-//! all be asked for again, from the journal; so they may be killed at any moment.
+//! and a crash of an actor loses no record and fails no waiting request. All state of an actor can be
+//! read again from the journal; so they may be killed at any moment.
 //!
 //! Nothing between the journal and the database is trusted. Redis may lose everything, a batch may
-//! arrive twice, late, or by two roads; two routers may think they lead. The database takes each id
+//! arrive twice, late, or by two paths; two routers may think they lead. The database takes each id
 //! once, and the journal forgets what the database says it has, and nothing else.
 //!
 //! The database may be away for as long as the journal has room; nothing on a request's path ever
 //! waits for it, nor for Redis unless [`Durability::Redis`] was asked for.
 
 mod audit;
-mod carrier;
-mod courier;
 mod drain;
 mod flush;
 mod forward;
+mod forwarder;
 mod journal;
 mod kind;
 mod options;
@@ -48,6 +47,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ use journal::Journal;
 pub use audit::{Account, Audit, Problem, Producer, Sums, verify};
 pub use journal::OpenError;
 pub use options::{Durability, Options, Redis};
-pub use queue::{Amount, Carrier, JournalState, LeaseState, Places, Queue, RedisState};
+pub use queue::{Amount, JournalState, LeaseState, Places, Queue, RedisState, Transport};
 pub use recorded::{NotRecorded, Recorded};
 pub use recover::{RecoverError, Recovered, recover};
 pub use replay::{Replayed, records_in, replay};
@@ -79,7 +79,7 @@ pub struct Unflushed {
     pub pending: u64,
 }
 
-/// Restarting costs nothing and loses nothing; the pause only keeps a defect from burning a core.
+/// Restarting costs nothing and loses nothing; the pause only keeps a defect from using a whole core.
 const RESTARTS: RestartPolicy = RestartPolicy {
     max: 5,
     within: Duration::from_secs(30),
@@ -107,7 +107,7 @@ struct Inner {
 /// What there is only with Redis.
 struct Shared {
     lease: lease::Handle,
-    courier: courier::Handle,
+    forwarder: forwarder::Handle,
     drain: drain::Handle,
     /// Asks Redis how much waits in it.
     depth: Box<dyn Fn() -> BoxFuture<'static, Result<Depth, StreamError>> + Send + Sync>,
@@ -119,7 +119,7 @@ impl Spend {
         self.0.journal.record(record)
     }
 
-    /// Brings everything recorded before this call into the database, now, and past Redis.
+    /// Brings everything recorded before this call into the database, now, bypassing Redis.
     ///
     /// # Errors
     /// When that took longer than `timeout`. It is still being tried.
@@ -127,7 +127,7 @@ impl Spend {
         self.flush_until(Instant::now() + timeout).await
     }
 
-    /// Gives the lease back, flushes until `deadline`, then stops. What could not be flushed is in
+    /// Releases the lease, flushes until `deadline`, then stops. What could not be flushed is in
     /// the journal, sealed and synced. Records are refused from now on.
     ///
     /// # Errors
@@ -145,11 +145,11 @@ impl Spend {
         inner.supervisor.stop_restarting().await;
         let last = deadline.max(Instant::now()) + LAST_MESSAGES;
         let drained = timeout_at(last, async {
-            // In this order: the last word of each goes to the one after it.
+            // In this order: the last messages of each go to the one after it.
             if let Some(shared) = shared {
                 shared.drain.drain().await;
                 shared.lease.drain().await;
-                shared.courier.drain().await;
+                shared.forwarder.drain().await;
             }
             inner.flush.drain().await;
             inner.forward.drain().await;
@@ -173,26 +173,26 @@ impl Spend {
         self.0.stats.journal_healthy()
     }
 
-    /// Fault drill: the forward actor dies, as if it had panicked.
+    /// Fault injection: ends the forward actor as a panic would.
     pub fn kill_forward_actor(&self) {
         self.0.forward.kill();
     }
 
-    /// Fault drill: the flush actor dies, as if it had panicked.
+    /// Fault injection: ends the flush actor as a panic would.
     pub fn kill_flush_actor(&self) {
         self.0.flush.kill();
     }
 
-    /// Fault drill: the actors that work with Redis die, as if they had panicked.
+    /// Fault injection: ends the actors that work with Redis as a panic would.
     pub fn kill_redis_actors(&self) {
         if let Some(shared) = &self.0.shared {
-            shared.courier.kill();
+            shared.forwarder.kill();
             shared.drain.kill();
             shared.lease.kill();
         }
     }
 
-    /// Fault drill: everything ends where it is, as with `kill -9`. Nothing is sealed, synced or
+    /// Fault injection: everything ends where it is, as with `kill -9`. Nothing is sealed, synced or
     /// given back; what was sent may still arrive.
     pub async fn crash(&self) {
         self.0.journal.crash().await;
@@ -204,7 +204,7 @@ impl Spend {
 
     async fn flush_until(&self, deadline: Instant) -> Result<(), Unflushed> {
         let flushed = async {
-            // An actor that dies before it answers has a successor soon.
+            // An actor that crashes before it answers is restarted soon.
             while !self.0.forward.flush().await {
                 tokio::time::sleep(RESTARTS.backoff.delay(1, 0.0)).await;
             }

@@ -15,7 +15,7 @@ pub enum Durability {
     /// The disk: survives a loss of power.
     Fsync,
     /// The disk, and Redis, or, when Redis does not take it, the database: survives the machine. When
-    /// neither does, the disk alone after [`Redis::patience`] and five seconds, and from then on at
+    /// neither does, the disk alone after [`Redis::accept_timeout`] and five seconds, and from then on at
     /// once until one does.
     Redis,
 }
@@ -37,20 +37,20 @@ pub struct Options {
     pub journal_bytes: u64,
 }
 
-/// The way over Redis.
+/// The path over Redis.
 #[derive(Clone, Debug)]
 pub struct Redis<C> {
     /// To whichever Redis is used now.
     pub connection: C,
     /// First part of every key.
     pub key_prefix: String,
-    /// This router, for people who look who leads.
+    /// The name of this router, for operators who want to know which one leads.
     pub name: String,
-    /// How long a router leads that says nothing any more.
+    /// How long a router leads without renewing its lease.
     pub lease_ttl: Duration,
     /// How long Redis may refuse batches before they go straight to the database. Five seconds later
     /// requests do not wait for either any more.
-    pub patience: Duration,
+    pub accept_timeout: Duration,
     /// How long Redis may keep a batch, while the database answers, before that goes straight there
     /// as well: its leader does not understand it, or there is none.
     pub give_up: Duration,
@@ -59,14 +59,14 @@ pub struct Redis<C> {
 }
 
 impl<C> Redis<C> {
-    /// With what fits most: nothing waits longer than five seconds for Redis.
+    /// With defaults: nothing waits longer than five seconds for Redis.
     pub fn new(connection: C, key_prefix: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             connection,
             key_prefix: key_prefix.into(),
             name: name.into(),
             lease_ttl: Duration::from_secs(10),
-            patience: Duration::from_secs(5),
+            accept_timeout: Duration::from_secs(5),
             give_up: Duration::from_secs(60),
             limits: StreamLimits::default(),
         }

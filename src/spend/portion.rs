@@ -3,17 +3,17 @@
 //! By the rows it writes, since that is what a transaction costs the database: a hundred batches in
 //! which the same thousand accounts spent something are a thousand rows, not a hundred thousand. So
 //! the further the writer is behind, the more of what waits becomes one row, and the less each
-//! record costs: that is how it catches up. A database that does not manage a portion within its
-//! bounds is given a smaller one, and more again, carefully, as it keeps up: it would otherwise be
-//! handed the same for ever.
+//! record costs: that is how it catches up. A database that does not finish a portion in time is
+//! given a smaller one, and gradually more again as it keeps up: it would otherwise be given the same
+//! for ever.
 
 use std::sync::Arc;
 
-use crate::store::{Footprint, SealedBatch, aside};
+use crate::store::{Footprint, SealedBatch, offload};
 
 /// A second or two of work for a small server.
 const MOST: usize = 100_000;
-/// Whoever does not manage this has other troubles.
+/// A database that fails at this has other problems.
 const LEAST: usize = 1_000;
 /// Batches: each has a row of its own, too.
 const MOST_BATCHES: usize = 1_024;
@@ -35,7 +35,7 @@ impl Portion {
     }
 
     /// It was not.
-    pub(super) fn managed(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         self.0 = (self.0 + self.0 / 4).min(MOST);
     }
 
@@ -52,7 +52,7 @@ impl Portion {
             written.add(batch);
             first || written.rows() <= self.0
         };
-        aside(rows, || batches.take_while(fits).count())
+        offload(rows, || batches.take_while(fits).count())
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(portion, Portion(LEAST));
         let mut times = 0;
         while portion != Portion::default() {
-            portion.managed();
+            portion.succeeded();
             times += 1;
         }
         assert!((10..30).contains(&times), "{times}");

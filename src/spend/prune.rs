@@ -1,6 +1,6 @@
 //! The list of what was applied, kept short.
 //!
-//! Whoever writes says now and then that the list has grown; one shortening runs at a time, so that
+//! Whoever writes says now and then that the list has grown; one pruning runs at a time, so that
 //! a slow database is not asked for the same twice, and one of its few connections at most is taken
 //! from those who ask what has been applied. Failing does no harm: the list is longer until the next
 //! time.
@@ -43,7 +43,7 @@ impl Prune {
         self.tracker.spawn(async move {
             match store.prune_batches(clock::unix_seconds() - LISTED).await {
                 Ok(gone) => tracing::debug!(gone, "shortened the list of applied batches"),
-                Err(error) => tracing::warn!(%error, "the list of applied batches stays long"),
+                Err(error) => tracing::warn!(%error, "cannot shorten the list of applied batches"),
             }
             drop(over);
         });

@@ -1,6 +1,6 @@
-//! Where every record is at this moment, for people who look.
+//! Where every record is at this moment, for operators.
 //!
-//! Owns nothing: the journal's counters, the courier's and the flush actor's own lists, the lease, and
+//! Owns nothing: the journal's counters, the forwarder's and the flush actor's own lists, the lease, and
 //! Redis are asked at once. Records move while one looks, so the places need not add up to the last
 //! one; [`Account`] does.
 
@@ -12,14 +12,15 @@ use tokio::time::{Instant, timeout};
 
 use super::{Account, Spend};
 
-/// An actor that has not said by then where its batches are does not say it.
+/// After this an actor's answer is not waited for any more.
 const ANSWER: Duration = Duration::from_secs(1);
 
 /// Where every record is.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 pub struct Queue {
     /// What brings batches to whoever writes to the database.
-    pub carrier: Carrier,
+    #[serde(rename = "carrier")]
+    pub transport: Transport,
     /// Records since this router started, and those it found in its journal then.
     pub records: Account,
     /// Records that could not be written down.
@@ -38,7 +39,7 @@ pub struct Queue {
 #[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub enum Carrier {
+pub enum Transport {
     /// The stream that all routers share.
     Redis,
     /// This router writes to the database what it counted.
@@ -85,9 +86,9 @@ pub struct Amount {
     pub records: u64,
 }
 
-/// What the courier has.
+/// What is in the forwarder and in Redis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Carried {
+pub(super) struct InTransit {
     pub(super) to_redis: Amount,
     pub(super) in_redis: Amount,
 }
@@ -108,7 +109,7 @@ pub struct RedisState {
     pub bytes: u64,
     /// Batches of this router that it lost, and that were sent again.
     pub resent: u64,
-    /// Batches of this router that went past it.
+    /// Batches of this router that bypassed it.
     pub diverted: u64,
 }
 
@@ -149,32 +150,36 @@ impl Spend {
     /// Where every record is.
     pub async fn queue(&self) -> Queue {
         let (stats, shared) = (self.stats(), self.0.shared.as_ref());
-        let carried = async {
+        let in_transit = async {
             match shared {
-                Some(shared) => shared.courier.carried(ANSWER).await.unwrap_or_default(),
-                None => Carried::default(),
+                Some(shared) => shared
+                    .forwarder
+                    .in_transit(ANSWER)
+                    .await
+                    .unwrap_or_default(),
+                None => InTransit::default(),
             }
         };
         let flushing = self.0.flush.queued(ANSWER);
-        let (carried, flushing, ()) = tokio::join!(carried, flushing, self.look(ANSWER));
+        let (in_transit, flushing, ()) = tokio::join!(in_transit, flushing, self.look(ANSWER));
         let to_database = flushing.unwrap_or_default();
         let records = self.account();
-        let elsewhere = [carried.to_redis, carried.in_redis, to_database];
+        let elsewhere = [in_transit.to_redis, in_transit.in_redis, to_database];
         let places = Places {
             journal: Amount {
                 batches: left(stats.batches(), elsewhere.map(|one| one.batches)),
                 records: left(records.pending, elsewhere.map(|one| one.records)),
             },
-            to_redis: carried.to_redis,
-            in_redis: carried.in_redis,
+            to_redis: in_transit.to_redis,
+            in_redis: in_transit.in_redis,
             to_database,
         };
         let depth = stats.redis();
         Queue {
-            carrier: if shared.is_some() {
-                Carrier::Redis
+            transport: if shared.is_some() {
+                Transport::Redis
             } else {
-                Carrier::InProcess
+                Transport::InProcess
             },
             records,
             refused: stats.refused(),
@@ -196,12 +201,12 @@ impl Spend {
                 diverted: stats.diverted(),
             }),
             lease: shared.map(|shared| {
-                let tenure = shared.lease.tenure();
+                let leadership = shared.lease.leadership();
                 LeaseState {
-                    leads: tenure.is_some(),
-                    epoch: tenure.map(|tenure| tenure.epoch),
-                    left_seconds: tenure.map(|tenure| {
-                        let left = tenure.until.saturating_duration_since(Instant::now());
+                    leads: leadership.is_some(),
+                    epoch: leadership.map(|leadership| leadership.epoch),
+                    left_seconds: leadership.map(|leadership| {
+                        let left = leadership.until.saturating_duration_since(Instant::now());
                         left.as_secs()
                     }),
                 }

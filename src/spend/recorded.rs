@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-/// Resolves when a record is as durable as was configured. Always resolves, whatever dies.
+/// Resolves when a record is as durable as was configured. Always resolves, whatever crashes.
 #[derive(Debug)]
 #[must_use = "until it resolves the usage may still be lost"]
 pub struct Recorded(Inner);

@@ -1,9 +1,9 @@
 //! The journal of a router that never comes back.
 //!
-//! Whoever adopts it does what that router would have done at its next start: replays the journal,
+//! Recovering it does what that router would have done at its next start: replays the journal,
 //! writes to the database what the database does not have, and removes what it has then. The ids are
-//! those of the dead router, so it does not matter what of it has arrived over Redis meanwhile, or
-//! whether somebody adopts it twice.
+//! those of that router, so it does not matter what of it has arrived over Redis meanwhile, or
+//! whether it is recovered twice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,10 +26,10 @@ pub struct Recovered {
     pub dead_lettered: u64,
 }
 
-/// The journal was not adopted, or not all of it.
+/// The journal was not recovered, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// There is nothing to adopt.
+    /// There is nothing to recover.
     #[error("{}: no journal is there: {source}", path.display())]
     Missing {
         /// Where it was looked for.
@@ -37,7 +37,7 @@ pub enum RecoverError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// It cannot be opened; with [`super::OpenError::InUse`] its router is alive.
+    /// It cannot be opened; with [`super::OpenError::InUse`] its router is running.
     #[error(transparent)]
     Start(#[from] StartError),
     /// The database did not take it in time. What is left is still in the journal.
@@ -71,7 +71,7 @@ pub async fn recover(
     let deadline = Instant::now() + limit;
     let flushed = spend.flush_now(limit).await;
     let stopped = spend.shutdown(deadline).await;
-    // Not before: the journal hears last of what was settled.
+    // Not before: the journal is told last of what was settled.
     let stats = spend.stats();
     flushed.and(stopped)?;
     Ok(Recovered {

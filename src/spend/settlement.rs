@@ -2,7 +2,7 @@
 
 use crate::store::BatchId;
 
-/// A batch that nobody has to carry any more.
+/// A batch that need not be sent any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Settlement {
     pub(super) id: BatchId,

@@ -8,13 +8,13 @@ use redis::aio::ConnectionLike;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::carrier::Carrier;
 use super::journal::{Journal, Limits, OpenError};
 use super::prune::Prune;
 use super::stream::Stream;
+use super::transport::Transport;
 use super::{
-    Durability, Inner, Options, RESTARTS, Redis, Shared, Spend, SpendStats, courier, drain, flush,
-    forward,
+    Durability, Inner, Options, RESTARTS, Redis, Shared, Spend, SpendStats, drain, flush, forward,
+    forwarder,
 };
 use crate::cluster::lease;
 use crate::store::Store;
@@ -30,8 +30,8 @@ const AWAITED: Duration = Duration::from_millis(5);
 /// What the database gets after that for Redis, before answers do not wait for it, either.
 const AFTER_REDIS: Duration = Duration::from_secs(5);
 
-/// A batch that is in Redis is looked for there after this.
-const LOOK: Duration = Duration::from_secs(5);
+/// After this it is checked whether a batch that is in Redis is still there.
+const CHECK: Duration = Duration::from_secs(5);
 
 /// The counting pipeline did not start.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ impl Spend {
             forward.child(sealing(
                 &options,
                 &journal,
-                Carrier::InProcess(flush.clone()),
+                Transport::InProcess(flush.clone()),
             )),
         ];
         Ok(Self(Arc::new(Inner {
@@ -103,7 +103,7 @@ impl Spend {
         let asked = stream.clone();
         let shared = Shared {
             lease: lease::Handle::new(),
-            courier: courier::Handle::new(),
+            forwarder: forwarder::Handle::new(),
             drain: drain::Handle::new(),
             depth: Box::new(move || {
                 let stream = asked.clone();
@@ -112,7 +112,7 @@ impl Spend {
         };
         let stats = Arc::new(SpendStats::new(Some(shared.lease.clone())));
         let limits = Limits {
-            awaited: redis.patience + AFTER_REDIS,
+            awaited: redis.accept_timeout + AFTER_REDIS,
             ..Limits::within(options.journal_bytes)
         };
         let journal = open(&options, limits, &stats).await?;
@@ -128,11 +128,11 @@ impl Spend {
                 forward: forward.clone(),
                 stats: Arc::clone(&stats),
             }),
-            shared.courier.child(courier::Setup {
-                rules: courier::Rules {
-                    patience: redis.patience,
-                    ask: options.flush_interval,
-                    look: LOOK.max(options.flush_interval),
+            shared.forwarder.child(forwarder::Setup {
+                rules: forwarder::Rules {
+                    accept_timeout: redis.accept_timeout,
+                    query_interval: options.flush_interval,
+                    check_interval: CHECK.max(options.flush_interval),
                     give_up: redis.give_up,
                 },
                 stream: stream.clone(),
@@ -145,7 +145,7 @@ impl Spend {
             forward.child(sealing(
                 &options,
                 &journal,
-                Carrier::Redis(shared.courier.clone()),
+                Transport::Redis(shared.forwarder.clone()),
             )),
             shared.lease.child(lease::Setup {
                 connection: redis.connection,
@@ -175,7 +175,7 @@ impl Spend {
     }
 }
 
-fn sealing(options: &Options, journal: &Journal, carrier: Carrier) -> forward::Setup {
+fn sealing(options: &Options, journal: &Journal, transport: Transport) -> forward::Setup {
     let (interval, longest) = match options.durability {
         Durability::Redis => (options.seal_interval.min(AWAITED), LONGEST_AWAITED),
         Durability::Memory | Durability::Journal | Durability::Fsync => {
@@ -184,7 +184,7 @@ fn sealing(options: &Options, journal: &Journal, carrier: Carrier) -> forward::S
     };
     forward::Setup {
         journal: journal.clone(),
-        carrier,
+        transport,
         interval,
         longest,
     }

@@ -217,7 +217,7 @@ async fn actors_killed_under_load_lose_and_double_nothing() {
                 spend.kill_flush_actor();
                 spend.kill_forward_actor();
             }
-            // Lets them come back and be at work when they die next.
+            // Lets them restart and work before they are killed next.
             _ => tokio::task::yield_now().await,
         }
         if number % 250 == 0 {
@@ -237,10 +237,10 @@ async fn whoever_looks_sees_sums_that_agree() {
     let dir = tempfile::tempdir().unwrap();
     let (spend, store) = open(dir.path()).await;
     let (stats, over) = (Arc::clone(spend.stats()), Arc::new(AtomicBool::new(false)));
-    let told = Arc::clone(&over);
+    let stop = Arc::clone(&over);
     let looking = std::thread::spawn(move || {
         let mut looks = 0_u64;
-        while !told.load(Relaxed) {
+        while !stop.load(Relaxed) {
             for account in [stats.account(), stats.own().1] {
                 assert!(account.holds(), "{account:?}");
             }
@@ -436,7 +436,7 @@ async fn a_process_that_counts_until_it_is_killed() {
 async fn kill_9_at_any_moment_loses_and_doubles_nothing_that_was_acknowledged() {
     let dir: TempDir = tempfile::tempdir().unwrap();
     let mut acknowledged = BTreeSet::new();
-    for life in 0..4 {
+    for run in 0..4 {
         // The one that was never acknowledged may have been counted, too.
         let from = acknowledged.last().map_or(0, |last| last + 2);
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -452,15 +452,15 @@ async fn kill_9_at_any_moment_loses_and_doubles_nothing_that_was_acknowledged() 
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = lines.map_while(Result::ok).filter_map(|line| {
+        let numbers = lines.map_while(Result::ok).filter_map(|line| {
             line.split_once("acknowledged ")
                 .and_then(|(_, number)| number.parse::<i64>().ok())
         });
         // Long enough to be in the middle of a flush, and never at the same point.
-        let mut said = said.inspect(|&number| assert!(acknowledged.insert(number)));
-        said.by_ref().nth(100 + 137 * life).unwrap();
+        let mut numbers = numbers.inspect(|&number| assert!(acknowledged.insert(number)));
+        numbers.by_ref().nth(100 + 137 * run).unwrap();
         child.kill().unwrap();
-        said.for_each(drop);
+        numbers.for_each(drop);
         child.wait().unwrap();
     }
     let (spend, store) = open(dir.path()).await;

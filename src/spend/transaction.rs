@@ -1,6 +1,6 @@
 //! Bringing batches into the database, whatever is in them.
 //!
-//! A batch that the database will never take would stand before all others for ever. So what is
+//! A batch that the database will never accept would block all others for ever. So what is
 //! refused as poison is halved until it is one batch, and in that batch until it is one row. Each
 //! step is tried and taken back, together with all that was found good before it, since two rows may
 //! be too much only together. Then the batch is applied without what is at fault, and that is kept
@@ -24,7 +24,7 @@ use crate::clock;
 use crate::domain::EntityKind;
 use crate::store::{BatchId, DeadLetter, Error, Fence, Flush, SealedBatch, Store};
 
-/// Others were in the way: so often is asked again at once, before it counts as a failure.
+/// Other writers held the rows: so often it is tried again at once, before it counts as a failure.
 const MOST_CONTENDED: u32 = 8;
 
 /// Writes them, and says how each ended.
@@ -109,7 +109,7 @@ async fn set_aside(
     };
     tracing::error!(
         batch = %batch.id, records = kept.records, letter = %letter.id, reason,
-        "usage that the database will never take is set aside",
+        "usage that the database will never accept is set aside",
     );
     let flush = Flush {
         batches: &[Arc::new(only(batch, &good))],
@@ -140,7 +140,7 @@ async fn separate(
             fence,
             letters: &[],
         };
-        match rehearse(store, flush).await {
+        match dry_run(store, flush).await {
             Ok(()) => good = together,
             Err(Error::Poison(_)) => match part {
                 [] => {}
@@ -161,7 +161,7 @@ async fn apply(store: &Store, flush: Flush<'_>) -> Result<(), Error> {
     loop {
         match store.apply(flush).await {
             Err(Error::Contended(why)) if times < MOST_CONTENDED => {
-                tracing::debug!(why, times, "others were in the way");
+                tracing::debug!(why, times, "other writers held the rows; trying again");
                 times += 1;
                 pause(times).await;
             }
@@ -170,10 +170,10 @@ async fn apply(store: &Store, flush: Flush<'_>) -> Result<(), Error> {
     }
 }
 
-async fn rehearse(store: &Store, flush: Flush<'_>) -> Result<(), Error> {
+async fn dry_run(store: &Store, flush: Flush<'_>) -> Result<(), Error> {
     let mut times = 0;
     loop {
-        match store.rehearse(flush).await {
+        match store.dry_run(flush).await {
             Err(Error::Contended(_)) if times < MOST_CONTENDED => {
                 times += 1;
                 pause(times).await;

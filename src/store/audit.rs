@@ -91,7 +91,7 @@ fn asking_for_producers(text: &str) -> String {
     )
 }
 
-/// The batches listed beyond the high water, and the high water itself, negative and less one.
+/// The batches listed beyond the high-water mark, and the high-water mark itself, negative and less one.
 const LISTED: &str = "SELECT seq AS number FROM spend_batches WHERE producer = ? \
     AND seq > (SELECT high_water FROM spend_producers WHERE producer = ?) \
     UNION ALL SELECT -1 - high_water FROM spend_producers WHERE producer = ?";
@@ -220,8 +220,8 @@ impl Store {
                 let mut listed = reading!(self, |conn| conn.numbers(LISTED, &name))?;
                 listed.sort_unstable();
                 // It may have been raised since we asked for it.
-                let water = listed.first().map_or(one.high_water, |first| -1 - first);
-                followed(water, listed.get(1..).unwrap_or_default())
+                let mark = listed.first().map_or(one.high_water, |first| -1 - first);
+                followed(mark, listed.get(1..).unwrap_or_default())
             };
             all.push(Progress {
                 producer: one.producer,

@@ -1,4 +1,4 @@
-//! The unit in which usage travels to the database: sealed, numbered, never changed again.
+//! The unit in which usage is written to the database: sealed, numbered, never changed again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::limits;
 use crate::domain::{EntityKind, TokenCounts};
 
-/// What makes a batch the same batch, wherever and however often it turns up.
+/// What makes a batch the same batch, wherever and however often it arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchId {
     /// Who sealed it: a new one at every start of a process.
@@ -64,7 +64,7 @@ pub struct SpendRow {
     pub kind: EntityKind,
     /// Which one.
     pub entity: Arc<str>,
-    /// When its budget's period began, in Unix seconds, so that late spend lands in its own; 0 for
+    /// When its budget's period began, in Unix seconds, so that late spend is added to its own; 0 for
     /// an entity whose budget has no period.
     pub period: i64,
     /// The sum.

@@ -1,7 +1,7 @@
-//! `dead_letters`: what no table would take, kept until an operator has seen to it.
+//! `dead_letters`: what no table would take, kept until an operator has handled it.
 //!
 //! A letter is written in the transaction that applies what is left of its batch, and only if that
-//! applies it; so it is neither lost nor written twice, whoever repeats the call. It is replayed as a
+//! applies it; so it is neither lost nor written twice, when the call is repeated. It is replayed as a
 //! batch of its own, whose producer is the letter's id and whose number is 1: doing that twice adds
 //! it once, like any other batch.
 
@@ -53,7 +53,7 @@ pub(super) async fn add<'a, C: Dialect>(
             .await?
             .is_empty()
         {
-            // Written before by somebody who did not hear that it was.
+            // Written before by a call whose answer was lost.
             continue;
         }
         let reason: String = letter.reason.chars().take(REASON).collect();

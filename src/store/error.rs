@@ -1,6 +1,6 @@
 //! Why the database did not do it, told apart by what the caller can do about it.
 //!
-//! The hardest question is whose fault it is. Calling bad data an outage blocks everything behind it
+//! The hardest question is whether the content or the database is at fault. Calling bad data an outage blocks everything behind it
 //! for good; calling an outage bad data throws away usage that is perfectly fine. So only what the
 //! database itself names as such (SQLSTATE classes 22 and 23) is [`Error::Poison`], and whatever
 //! nobody can name stays a plain [`Error::Query`], which is tried again.
@@ -14,7 +14,7 @@ use diesel::result::{DatabaseErrorKind, Error as Diesel};
 /// again is safe.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address names a database we do not speak.
+    /// The address names a database that is not supported.
     #[error("store.url: `{0}` is not a supported kind of database")]
     Unsupported(String),
     /// The address cannot be used. Never holds the address itself, which may carry a password.
@@ -31,14 +31,14 @@ pub enum Error {
     /// The file was removed or replaced while we used it.
     #[error("{}: the database file was removed or replaced while in use", .0.display())]
     Gone(PathBuf),
-    /// The database is away, shutting down, read-only, full, or does not answer in time. Later.
+    /// The database is away, shutting down, read-only, full, or does not answer in time. Repeat later.
     #[error("the database is not available: {0}")]
     Unavailable(String),
     /// Others were in the way: a deadlock, a lock held too long, the same batch written by somebody
-    /// else at this moment. Again, now.
+    /// else at this moment. Repeat at once.
     #[error("the database is busy with others: {0}")]
     Contended(String),
-    /// A newer leader has written. Whoever sees this leads no more.
+    /// A newer leader has written. A router that gets this is no longer the leader.
     #[error("a newer leader than epoch {epoch} has written to the database")]
     Fenced {
         /// The epoch that is over.
@@ -56,7 +56,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What a SQLSTATE means, with the words that came with it.
+    /// What a SQLSTATE means, with the message that came with it.
     pub(super) fn by_state(state: &str, said: Diesel) -> Self {
         match (state.get(..2).unwrap_or_default(), state) {
             // Only ids are inserted without "or update", and only another writer can have them.
@@ -101,25 +101,28 @@ impl From<diesel::ConnectionError> for Error {
 mod tests {
     use super::*;
 
-    fn judged(state: &str) -> Error {
+    fn classified(state: &str) -> Error {
         Error::by_state(state, Diesel::NotFound)
     }
 
     #[test]
-    fn a_state_says_whose_fault_it_is() {
+    fn a_state_tells_poison_from_an_outage() {
         for state in ["22003", "22021", "22P05", "23514", "23502", "23000"] {
-            assert!(matches!(judged(state), Error::Poison(_)), "{state}");
+            assert!(matches!(classified(state), Error::Poison(_)), "{state}");
         }
         for state in ["40001", "40P01", "55P03", "23505"] {
-            assert!(matches!(judged(state), Error::Contended(_)), "{state}");
+            assert!(matches!(classified(state), Error::Contended(_)), "{state}");
         }
         for state in [
             "08006", "53100", "57014", "57P01", "58030", "25006", "25P03",
         ] {
-            assert!(matches!(judged(state), Error::Unavailable(_)), "{state}");
+            assert!(
+                matches!(classified(state), Error::Unavailable(_)),
+                "{state}"
+            );
         }
         for state in ["42P01", "42501", "P0001", "45000", "HY000", "XX000", ""] {
-            assert!(matches!(judged(state), Error::Query(_)), "{state}");
+            assert!(matches!(classified(state), Error::Query(_)), "{state}");
         }
     }
 }

@@ -1,20 +1,20 @@
 //! The one transaction that brings batches into the tables.
 //!
 //! In this order, on every database and in every process, so that any number of writers wait for
-//! one another and never in a circle: the fence, the producers, the ids, then table by table, each
+//! one another and never deadlock: the fence, the producers, the ids, then table by table, each
 //! sorted by key. Everything is committed together or not at all, and the ids are part of
-//! everything. Therefore a commit whose answer was lost is simply an error: whoever repeats the
+//! everything. Therefore a commit whose answer was lost is simply an error: repeating the
 //! call either finds the ids or does the work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::aside::aside;
 use super::batch::{BatchId, SealedBatch};
 use super::dead_letters::{self, DeadLetter};
 use super::dialect::{Dialect, Rows};
 use super::error::Error;
 use super::flush_leader::{self, Fence};
+use super::offload::offload;
 use super::pool::transaction;
 use super::{
     Store, daily_spend, limits, spend, spend_batches, spend_producers, time_series, token_counts,
@@ -49,7 +49,7 @@ impl Store {
     /// # Errors
     /// When the transaction failed, or when it is not known whether it did. Repeating it is safe.
     /// [`Error::Poison`] only when the content is at fault; which part of it can be found by
-    /// trying parts with [`Store::rehearse`].
+    /// trying parts with [`Store::dry_run`].
     pub async fn apply(&self, flush: Flush<'_>) -> Result<Applied, Error> {
         let dates = dates(flush.batches);
         let work = Prepared::from(&flush, &dates)?;
@@ -70,7 +70,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::apply`].
-    pub async fn rehearse(&self, flush: Flush<'_>) -> Result<Applied, Error> {
+    pub async fn dry_run(&self, flush: Flush<'_>) -> Result<Applied, Error> {
         let dates = dates(flush.batches);
         let work = Prepared::from(&flush, &dates)?;
         transaction!(self, "ROLLBACK", |conn| write(conn, &flush, &work))
@@ -88,7 +88,7 @@ struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     /// Refuses what no database would take.
     fn from(flush: &Flush<'a>, dates: &'a Dates) -> Result<Self, Error> {
-        let additions = aside(rows_of(flush.batches), || {
+        let additions = offload(rows_of(flush.batches), || {
             for batch in flush.batches {
                 limits::check(batch)?;
             }
@@ -115,9 +115,9 @@ async fn write<C: Dialect>(
         return Ok(Applied::default());
     }
     let producers: BTreeSet<_> = ids.iter().map(|id| id.producer).collect();
-    let waters = spend_producers::lock(connection, &producers, work.now).await?;
+    let marks = spend_producers::lock(connection, &producers, work.now).await?;
     let mut seen = spend_batches::listed(connection, &ids).await?;
-    seen.extend(spend_batches::below(&ids, &waters));
+    seen.extend(spend_batches::below(&ids, &marks));
     // What is inserted also guards against one id twice in the same call.
     let fresh: Vec<Arc<SealedBatch>> = flush
         .batches
@@ -130,7 +130,7 @@ async fn write<C: Dialect>(
         add(connection, &work.additions).await?;
     } else {
         let dates = dates(&fresh);
-        let additions = aside(rows_of(&fresh), || additions(&fresh, &dates))?;
+        let additions = offload(rows_of(&fresh), || additions(&fresh, &dates))?;
         add(connection, &additions).await?;
     }
     // Whoever applied a batch before has written what was left of it, too.

@@ -1,6 +1,7 @@
-//! `flush_leader`: the fence that a leader from before cannot pass.
+//! `flush_leader`: the fence that an earlier leader cannot pass.
 //!
-//! A lease says who should write; it cannot stop who was paused, and goes on after it has run out.
+//! A lease says who should write; it cannot stop a router that was paused and goes on after its lease has
+//! expired.
 //! So each leader has a number, greater than all before, and its transactions begin with claiming
 //! the one row here under that number. The claim holds the row until the commit: a newer leader
 //! waits for an older one's open transaction, no longer than the server lets it be abandoned, and
@@ -45,8 +46,8 @@ pub(super) async fn pass<C: Dialect>(connection: &mut C, fence: &Fence) -> Resul
 }
 
 impl Store {
-    /// The last leader that wrote. Epoch 0: none has. A source of epochs that lost its memory has to
-    /// go on from here, or nobody could lead any more.
+    /// The last leader that wrote. Epoch 0: none has. A source of epochs that lost its data has to
+    /// continue from here, or no router could lead any more.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -1,18 +1,17 @@
-//! The database: what is kept for good, and read by people with SQL clients.
+//! The database: what is kept permanently, and read by people with SQL clients.
 //!
 //! Owns the connections, the migrations and every SQL statement of the program: one file per table,
 //! and `dialect/` is the only place where databases differ. It must not know who counts or
-//! why: it is handed sealed batches and adds them, each exactly once, however often it is handed
+//! why: it receives sealed batches and adds them, each exactly once, however often it receives
 //! the same one ([`flush`]).
 //!
 //! Fails with an [`Error`] that says what can be done about it, never waits without a bound, and
-//! never by itself tries again: whoever called knows how long it may wait. After a failure the next
+//! never by itself tries again: the caller knows how long it may wait. After a failure the next
 //! call starts from a fresh connection, so an outage of any length needs no restart. The one thing
 //! it refuses to repair is a database file that is gone: see `sqlite.rs`.
 
 mod accounts;
 mod address;
-mod aside;
 mod audit;
 mod batch;
 mod daily_spend;
@@ -26,6 +25,7 @@ mod footprint;
 mod limits;
 mod migrations;
 mod mysql;
+mod offload;
 mod pool;
 mod postgres;
 mod report;
@@ -45,10 +45,10 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) use aside::aside;
+pub(crate) use offload::offload;
 
 pub use accounts::{
-    AccountChange, AccountChanges, BudgetKey, Deleted, PriceChange, Saved, Stored, Upon,
+    AccountChange, AccountChanges, BudgetKey, Deleted, Precondition, PriceChange, Saved, Stored,
 };
 pub use audit::{Compared, MAX_DISAGREEMENTS, Progress};
 pub use batch::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums};
@@ -82,7 +82,7 @@ impl Store {
     /// server is connected to when it is first needed, and may be away now.
     ///
     /// # Errors
-    /// When the address is not one we speak, or the file cannot be used.
+    /// When the kind of database is not supported, or the file cannot be used.
     pub async fn open(url: &str, data_dir: &Path) -> Result<Self, Error> {
         Ok(Self {
             pool: Arc::new(Pool::open(url, data_dir).await?),

@@ -1,6 +1,6 @@
 //! A MySQL or MariaDB server: its address, how a session with it is set up, and what its errors are.
 //!
-//! The driver keeps the server's words and drops the number of an error, so the server is asked for
+//! The driver keeps the server's message and drops the number of an error, so the server is asked for
 //! it: `GET DIAGNOSTICS` is answered on the same connection before anything else happens there. A
 //! connection that cannot answer is thereby known to be dead.
 
@@ -18,7 +18,7 @@ use super::server::{ABANDONED, Kind, LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 /// A connection on which nothing was asked for so long is closed by the server. The only bound MySQL
 /// knows on a transaction that was left open; MariaDB has a closer one.
 const IDLE: u64 = 120;
-/// Milliseconds of silence before the kernel asks whether the other side lives.
+/// Milliseconds of silence before the kernel checks whether the other side is alive.
 const KEEPALIVE: u32 = 30_000;
 
 /// Where it is and how to talk to it.
@@ -117,7 +117,7 @@ impl Kind for Mysql {
         Ok(Link(AsyncMysqlConnection::try_from(connection).await?))
     }
 
-    async fn judge(link: &mut Link, error: Error) -> Error {
+    async fn classify(link: &mut Link, error: Error) -> Error {
         let error = match error {
             Error::Query(error) => match Error::by_kind(error) {
                 Ok(known) => return known,

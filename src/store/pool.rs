@@ -1,4 +1,4 @@
-//! Which database it is: one variant for each kind we speak.
+//! Which database it is: one variant for each supported kind.
 //!
 //! A query is written once, as the body of one of the macros here, and the compiler checks it
 //! against each kind.
@@ -66,7 +66,7 @@ macro_rules! reading {
             $crate::store::pool::Pool::Sqlite(database) => {
                 let mut object = database.reader().await?;
                 let $conn = &mut *object;
-                $work.await.map_err($crate::store::sqlite::judged)
+                $work.await.map_err($crate::store::sqlite::classified)
             }
             $crate::store::pool::Pool::Postgres(server) => {
                 $crate::store::pool::on_server!(server.reader(), |$conn| $work)

@@ -1,4 +1,4 @@
-//! The tables, in diesel's words. A test compares them with what the migrations make.
+//! The tables, in diesel's notation. A test compares them with what the migrations make.
 
 diesel::table! {
     token_counts (endpoint, model) {

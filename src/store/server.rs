@@ -1,6 +1,6 @@
 //! Connections to a database server, and the bounds on waiting for it.
 //!
-//! Two small pools, so that a page full of reports never stands before a flush: connections that
+//! Two small pools, so that reports never delay a flush: connections that
 //! write, and connections that read. Small, because a database has about a hundred connections for
 //! everybody, and twenty routers may share it. They are made when needed, looked at before they are
 //! handed out, and thrown away after any failure; so an outage of any length ends by itself, with
@@ -20,14 +20,14 @@ use tokio::time::timeout;
 
 use super::error::Error;
 
-/// One flush at a time, and beside it someone who prunes or changes an account.
+/// One flush at a time, and beside it a call that prunes or changes an account.
 const WRITERS: usize = 2;
 /// Pages and reports.
 const READERS: usize = 2;
 
 /// To get a connection, a new one included.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// To find out whether a connection that was used before still lives.
+/// To find out whether a connection that was used before is still alive.
 pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// What one statement may take, by the server's clock.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One kind of server: how to connect to it, and how to understand what it says.
 pub(super) trait Kind: Send + Sync + 'static {
-    /// What diesel speaks through.
+    /// The connection that diesel uses.
     type Connection: AsyncConnection + Send;
     /// The connection with what belongs to it.
     type Link: AsMut<Self::Connection> + Into<Self::Connection> + Send;
@@ -48,7 +48,7 @@ pub(super) trait Kind: Send + Sync + 'static {
     fn connect(&self) -> impl Future<Output = Result<Self::Link, Error>> + Send;
 
     /// What `error`, the last thing that happened on `link`, means.
-    fn judge(link: &mut Self::Link, error: Error) -> impl Future<Output = Error> + Send;
+    fn classify(link: &mut Self::Link, error: Error) -> impl Future<Output = Error> + Send;
 }
 
 /// A server and the connections to it.
@@ -95,7 +95,7 @@ impl<K: Kind> Server<K> {
 }
 
 async fn checkout<K: Kind>(pool: &Pool<Links<K>>) -> Result<Checkout<K>, Error> {
-    // Twice: the first may be spent on finding out that an old connection is dead.
+    // Twice: the first may be spent on finding out that an old connection is broken.
     let object = within(CONNECT_TIMEOUT + PING_TIMEOUT, pool.get()).await?;
     Ok(Checkout(Some(object.map_err(unpooled)?)))
 }
@@ -123,7 +123,7 @@ pub(super) async fn within<F: Future>(limit: Duration, work: F) -> Result<F::Out
 }
 
 impl<K: Kind> Checkout<K> {
-    /// What diesel speaks through.
+    /// The connection that diesel uses.
     ///
     /// # Panics
     /// Never: only [`Self::finish`] empties it, and takes it away.
@@ -148,8 +148,8 @@ impl<K: Kind> Checkout<K> {
         };
         Err(match error {
             Error::Query(_) => {
-                match within(PING_TIMEOUT, Box::pin(K::judge(&mut object, error))).await {
-                    Ok(judged) | Err(judged) => judged,
+                match within(PING_TIMEOUT, Box::pin(K::classify(&mut object, error))).await {
+                    Ok(classified) | Err(classified) => classified,
                 }
             }
             other => other,

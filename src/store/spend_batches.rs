@@ -1,9 +1,9 @@
 //! `spend_batches`: which batches have been applied.
 //!
 //! The id of a batch and its content are written in the same transaction. So a batch is in the
-//! sums if and only if its id is in this table, or below its producer's high water, and handing the
-//! same batch over again, by whatever road and after whatever failure, adds nothing. No caller needs
-//! to find out how a lost connection ended: it asks again.
+//! sums if and only if its id is in this table, or below its producer's high-water mark, and handing the
+//! same batch over again, by whatever path and after whatever failure, adds nothing. No caller needs
+//! to find out what became of a call whose connection was lost: it repeats it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::dialect::{Dialect, Merge, Rows, Table, Value};
 use super::error::Error;
 use super::limits;
 use super::pool::reading;
-use super::spend_producers::HighWaters;
+use super::spend_producers::HighWaterMarks;
 
 const TABLE: Table = Table {
     name: "spend_batches",
@@ -43,7 +43,7 @@ impl Store {
         reading!(self, |conn| applied(conn, ids))
     }
 
-    /// Which of `ids` have been applied, and will have been after the database dies at this moment:
+    /// Which of `ids` have been applied, and will have been after the database crashes at this moment:
     /// only then may what is known of them elsewhere be forgotten.
     ///
     /// InnoDB shows a commit to others a little before its log is on the disk, so there what is seen
@@ -68,28 +68,28 @@ async fn applied<C: Dialect>(
 ) -> Result<HashSet<BatchId>, Error> {
     // In this order. A batch that is pruned between the two questions was there for the first one.
     let mut found = listed(connection, ids).await?;
-    let mut waters = HighWaters::new();
+    let mut marks = HighWaterMarks::new();
     for id in ids {
-        if found.contains(id) || waters.contains_key(&id.producer) {
+        if found.contains(id) || marks.contains_key(&id.producer) {
             continue;
         }
         let name = id.producer.to_string();
         let ask = "SELECT high_water FROM spend_producers WHERE producer = ?";
-        let water = connection.numbers(ask, &[Value::Text(&name)]).await?;
-        let water = water.first().copied().unwrap_or_default();
-        waters.insert(id.producer, water.unsigned_abs());
+        let mark = connection.numbers(ask, &[Value::Text(&name)]).await?;
+        let mark = mark.first().copied().unwrap_or_default();
+        marks.insert(id.producer, mark.unsigned_abs());
     }
-    found.extend(below(ids, &waters));
+    found.extend(below(ids, &marks));
     Ok(found)
 }
 
 /// Those of `ids` that are known by their number alone.
 pub(super) fn below<'a>(
     ids: &'a [BatchId],
-    waters: &'a HighWaters,
+    marks: &'a HighWaterMarks,
 ) -> impl Iterator<Item = BatchId> + 'a {
-    let water = |id: &BatchId| waters.get(&id.producer).copied().unwrap_or_default();
-    ids.iter().copied().filter(move |id| id.seq <= water(id))
+    let mark = |id: &BatchId| marks.get(&id.producer).copied().unwrap_or_default();
+    ids.iter().copied().filter(move |id| id.seq <= mark(id))
 }
 
 /// Those of `ids` that have a row.

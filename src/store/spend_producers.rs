@@ -2,12 +2,12 @@
 //!
 //! Two things in one row. It is the lock under which a producer's batches are applied: whoever
 //! writes any of them writes this row first, so two who were handed the same batch do it one after
-//! the other, and the second sees what the first has done. And it is the memory of `spend_batches`,
+//! the other, and the second sees what the first has done. And it replaces old rows of `spend_batches`,
 //! which would grow for ever: once all batches from the first to some number are there, the number
 //! says as much as their rows, and they can go.
 //!
 //! Only what is contiguous is forgotten. A batch that comes an hour or a year late has a number
-//! above the gap it left, or below the high water and is known: age alone decides nothing.
+//! above the gap it left, or below the high-water mark and is known: age alone decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use super::schema::{spend_batches, spend_producers};
 use super::{Store, spend_batches as batches};
 
 /// The highest number of each producer up to which everything has been applied.
-pub(super) type HighWaters = BTreeMap<Uuid, u64>;
+pub(super) type HighWaterMarks = BTreeMap<Uuid, u64>;
 
 const TABLE: Table = Table {
     name: "spend_producers",
@@ -43,7 +43,7 @@ pub(super) async fn lock<C: Dialect>(
     connection: &mut C,
     producers: &BTreeSet<Uuid>,
     now: i64,
-) -> Result<HighWaters, Error> {
+) -> Result<HighWaterMarks, Error> {
     let names: Vec<String> = producers.iter().map(Uuid::to_string).collect();
     let rows: Vec<_> = names
         .iter()
@@ -56,9 +56,9 @@ pub(super) async fn lock<C: Dialect>(
         vec!["?"; names.len()].join(",")
     );
     let values: Vec<_> = names.iter().map(|name| Value::Text(name)).collect();
-    let waters = connection.numbers(&ask, &values).await?;
-    let waters = waters.into_iter().map(i64::unsigned_abs);
-    Ok(producers.iter().copied().zip(waters).collect())
+    let marks = connection.numbers(&ask, &values).await?;
+    let marks = marks.into_iter().map(i64::unsigned_abs);
+    Ok(producers.iter().copied().zip(marks).collect())
 }
 
 impl Store {

@@ -1,14 +1,14 @@
 //! A SQLite file: one connection writes, a few read.
 //!
-//! One writer, because SQLite has one anyway: a second would only learn to wait. WAL, so that
+//! One writer, because SQLite has one anyway: a second would only wait. WAL, so that
 //! readers never wait for it. `synchronous = FULL`, although WAL with NORMAL cannot be corrupted
-//! either: with NORMAL a commit may vanish with the power, and by then the journal has forgotten
+//! either: with NORMAL a commit may be lost in a power failure, and by then the journal has deleted
 //! what was committed. At about one commit a second the difference cannot be measured.
 //!
 //! SQLite does not notice that its file was removed or replaced: it goes on writing into what no
 //! name leads to any more, and every commit succeeds. So the file's identity is noted when
 //! connections are made, compared before they are handed out, and once more after a commit, before
-//! anyone believes it. A replaced file gets new connections. A removed one is an error until it is
+//! it is reported. A replaced file gets new connections. A removed one is an error until it is
 //! back or the program starts anew: were an empty one made in its place, usage committed to it
 //! would be lost as soon as the operator puts the right one back.
 
@@ -29,14 +29,14 @@ use futures_util::FutureExt;
 use super::error::Error;
 use super::server::within;
 
-/// One connection. Each call is a hop to tokio's blocking pool.
+/// One connection. Each call goes through tokio's blocking pool.
 pub(super) type Connection = SyncConnectionWrapper<SqliteConnection>;
 
 /// Readers are for pages and reports; more would only warm more page caches.
 const READERS: usize = 4;
 
-/// To get one's turn. Everybody here is done sooner, unless the disk hangs.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// To get the writer. Every call here ends sooner, unless the disk hangs.
+const WRITER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Waits up to 5 s for a lock that another program holds (`sqlite3`, a backup). First of all,
 /// since the next statement may already need it.
@@ -115,7 +115,7 @@ impl Database {
         mut writer: Writer,
         outcome: Result<T, Error>,
     ) -> Result<T, Error> {
-        let value = outcome.map_err(judged)?;
+        let value = outcome.map_err(classified)?;
         if FileId::of(&self.path)? != writer.file {
             return Err(Error::Gone(self.path.clone()));
         }
@@ -167,15 +167,15 @@ fn pool(url: &str, setup: &'static str, size: usize) -> Result<Pool<Connection>,
 }
 
 async fn checkout(pool: &Pool<Connection>) -> Result<Object<Connection>, Error> {
-    within(TURN_TIMEOUT, pool.get()).await?.map_err(unpooled)
+    within(WRITER_TIMEOUT, pool.get()).await?.map_err(unpooled)
 }
 
 fn unpooled(error: PoolError) -> Error {
     Error::Unavailable(error.to_string())
 }
 
-/// What an error means. SQLite's words are the program's own, in one language.
-pub(super) fn judged(error: Error) -> Error {
+/// What an error means. SQLite's messages are always in English.
+pub(super) fn classified(error: Error) -> Error {
     let error = match error {
         Error::Query(error) => match Error::by_kind(error) {
             Ok(known) => return known,

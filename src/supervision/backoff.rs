@@ -16,13 +16,13 @@ impl Backoff {
         Self { first, most }
     }
 
-    /// The wait after `failures` failures in a row (the first is 1). `dice`, in `[0, 1)`, takes
-    /// away up to half of it, so that those who failed together do not come back together.
+    /// The wait after `failures` failures in a row (the first is 1). `random`, in `[0, 1)`, takes
+    /// away up to half of it, so that those that failed together do not retry together.
     #[must_use]
-    pub fn delay(&self, failures: u32, dice: f64) -> Duration {
+    pub fn delay(&self, failures: u32, random: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let whole = self.first.saturating_mul(1 << doublings).min(self.most);
-        whole.mul_f64(1.0 - dice.clamp(0.0, 1.0) / 2.0)
+        whole.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn dice_take_away_at_most_half() {
+    fn the_random_part_is_at_most_half() {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         assert_eq!(backoff.delay(1, 1.0).as_millis(), 50);
         assert_eq!(backoff.delay(1, 0.5).as_millis(), 75);

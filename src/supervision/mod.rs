@@ -1,7 +1,7 @@
 //! Actors: how one is written, how it is reached, and what happens when it ends.
 //!
 //! Owns the [`shell`] around an actor ([`Actor`], [`Context`], [`Mailbox`]) and the [`Supervisor`] that
-//! restarts it by a policy ([`RestartPolicy`], [`Backoff`]: pure, the time and the dice are arguments).
+//! restarts it by a policy ([`RestartPolicy`], [`Backoff`]: pure, time and random numbers are arguments).
 //! Nothing outside this module knows the actor library. It must not know what any actor does.
 
 mod backoff;
@@ -13,6 +13,6 @@ mod tests;
 
 pub use backoff::Backoff;
 pub use restart::RestartPolicy;
-use restart::{Restart, Verdict};
+use restart::{Decision, Restart};
 pub use shell::{Actor, Context, Incarnation, Mailbox, Reply};
 pub use supervisor::{Child, ChildGuard, StartError, Supervisor};

@@ -1,4 +1,4 @@
-//! Restart intensity: how many deaths of one child are bad luck, and from when on they are a defect.
+//! Restart intensity: how often one child may end within a time before its restarts are paused.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,55 +7,55 @@ use tokio::time::Instant;
 
 use super::Backoff;
 
-/// How patient a supervisor is.
+/// How often a supervisor restarts a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// Deaths within the window after which restarting stops making sense.
+    /// Ends within the window after which the child is not restarted at once any more.
     pub max: usize,
-    /// The window. A child that lived longer than this starts with a clean record.
+    /// The window. For a child that ran longer than this no earlier end counts.
     pub within: Duration,
     /// The pause before each restart.
     pub backoff: Backoff,
 }
 
-/// One child's recent deaths.
+/// The recent ends of one child.
 #[derive(Debug)]
 pub struct Restart {
     policy: RestartPolicy,
-    deaths: VecDeque<Instant>,
+    ends: VecDeque<Instant>,
 }
 
-/// What to do about a death.
+/// What to do when a child has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// Start it again after this pause.
     After(Duration),
-    /// It dies too often: what that means is the supervisor's to say.
+    /// It ends too often: what that means is the supervisor's decision.
     GiveUp,
 }
 
 impl Restart {
-    /// A child with a clean record.
+    /// A child that has not ended yet.
     #[must_use]
     pub fn new(policy: RestartPolicy) -> Self {
         Self {
             policy,
-            deaths: VecDeque::with_capacity(policy.max),
+            ends: VecDeque::with_capacity(policy.max),
         }
     }
 
-    /// It died at `now`. `dice`, in `[0, 1)`, spreads the restarts of many.
-    pub fn died(&mut self, now: Instant, dice: f64) -> Verdict {
+    /// It ended at `now`. `random`, in `[0, 1)`, spreads the restarts of many.
+    pub fn ended(&mut self, now: Instant, random: f64) -> Decision {
         let within = self.policy.within;
-        self.deaths
-            .retain(|&death| now.saturating_duration_since(death) < within);
-        if self.deaths.len() >= self.policy.max {
-            self.deaths.clear();
-            return Verdict::GiveUp;
+        self.ends
+            .retain(|&end| now.saturating_duration_since(end) < within);
+        if self.ends.len() >= self.policy.max {
+            self.ends.clear();
+            return Decision::GiveUp;
         }
-        self.deaths.push_back(now);
-        let failures = u32::try_from(self.deaths.len()).unwrap_or(u32::MAX);
-        Verdict::After(self.policy.backoff.delay(failures, dice))
+        self.ends.push_back(now);
+        let failures = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        Decision::After(self.policy.backoff.delay(failures, random))
     }
 }
 
@@ -69,23 +69,26 @@ mod tests {
         backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
     };
 
-    fn after(millis: u64) -> Verdict {
-        Verdict::After(Duration::from_millis(millis))
+    fn after(millis: u64) -> Decision {
+        Decision::After(Duration::from_millis(millis))
     }
 
     #[test]
-    fn deaths_in_a_row_are_answered_more_slowly_and_then_not_at_all() {
+    fn restarts_of_a_child_that_keeps_ending_are_delayed_and_then_paused() {
         let (mut restart, now) = (Restart::new(POLICY), Instant::now());
-        let verdicts = [0, 1, 2, 3].map(|s| restart.died(now + Duration::from_secs(s), 0.0));
-        assert_eq!(verdicts, [after(10), after(20), after(40), Verdict::GiveUp]);
+        let decisions = [0, 1, 2, 3].map(|s| restart.ended(now + Duration::from_secs(s), 0.0));
+        assert_eq!(
+            decisions,
+            [after(10), after(20), after(40), Decision::GiveUp]
+        );
     }
 
     #[test]
-    fn old_deaths_are_forgotten() {
+    fn old_ends_do_not_count() {
         let (mut restart, now) = (Restart::new(POLICY), Instant::now());
         for n in 0..10 {
             let later = now + Duration::from_secs(31 * n);
-            assert_eq!(restart.died(later, 0.0), after(10));
+            assert_eq!(restart.ended(later, 0.0), after(10));
         }
     }
 }

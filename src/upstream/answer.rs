@@ -9,20 +9,24 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Connections;
-use super::wire::Wire;
+use super::connection::HttpConnection;
 
 /// Read to its end it gives its connection back; dropped before, it closes it.
 pub struct AnswerBody {
     body: Incoming,
-    wire: Option<Wire>,
+    connection: Option<HttpConnection>,
     connections: Arc<Connections>,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Incoming, wire: Wire, connections: Arc<Connections>) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        connection: HttpConnection,
+        connections: Arc<Connections>,
+    ) -> Self {
         let mut answer = Self {
             body,
-            wire: Some(wire),
+            connection: Some(connection),
             connections,
         };
         answer.give_back_if_over();
@@ -36,8 +40,8 @@ impl AnswerBody {
     }
 
     fn give_back(&mut self) {
-        if let Some(wire) = self.wire.take() {
-            self.connections.put(wire);
+        if let Some(connection) = self.connection.take() {
+            self.connections.put(connection);
         }
     }
 }
@@ -51,14 +55,14 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
-        if let Some(wire) = &mut this.wire {
-            wire.drive(cx);
+        if let Some(connection) = &mut this.connection {
+            connection.drive(cx);
         }
         let frame = Pin::new(&mut this.body).poll_frame(cx);
         match &frame {
             Poll::Ready(None) => this.give_back(),
             Poll::Ready(Some(Ok(_))) => this.give_back_if_over(),
-            Poll::Ready(Some(Err(_))) => this.wire = None,
+            Poll::Ready(Some(Err(_))) => this.connection = None,
             Poll::Pending => {}
         }
         frame

@@ -1,4 +1,4 @@
-//! Sending requests, over connections that are there or new ones.
+//! Sending requests, over idle connections or new ones.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::timeout;
 use tower::Service;
 
+use super::connection::HttpConnection;
 use super::headers::forwarded;
 use super::pool::Pool;
-use super::wire::Wire;
 use super::{AnswerBody, Connections, Failure, Remote, Target};
 use crate::protocol::Api;
 
-/// Calls servers; cheap to clone, connections are shared.
+/// Sends requests to servers; cheap to clone, connections are shared.
 #[derive(Clone)]
 pub struct Client {
     connector: HttpsConnector<HttpConnector>,
     /// For TCP and TLS together.
-    patience: Duration,
+    connect_timeout: Duration,
     pool: Arc<Pool>,
 }
 
@@ -48,7 +48,7 @@ impl Client {
             .wrap_connector(connector);
         Ok(Self {
             connector,
-            patience: connect_timeout,
+            connect_timeout,
             pool: Arc::default(),
         })
     }
@@ -59,35 +59,35 @@ impl Client {
         Arc::new(Connections::new(&self.pool, limit))
     }
 
-    /// Sends one inference call and waits for the head of its answer. Of the client's `headers` go on
+    /// Sends one inference request and waits for the head of its answer. Of the client's `headers` go on
     /// those that are not for the router alone.
     ///
     /// # Errors
     /// [`Failure`] when there is no head. A head with an error status is an answer, not a failure.
-    pub async fn call(
+    pub async fn infer(
         &self,
         to: &Remote,
         api: Api,
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let uri = to.target.call(api);
+        let uri = to.target.inference_uri(api);
         self.send(to, &Method::POST, &uri, headers, body).await
     }
 
-    /// Asks a server about itself: a small request whose answer is read whole.
+    /// Sends a small request about the server itself, and reads the answer whole.
     ///
     /// # Errors
-    /// [`Failure`], also when the answer takes longer than `patience` or is larger than `limit`.
-    pub async fn ask(
+    /// [`Failure`], also when the answer takes longer than `time_limit` or is larger than `size_limit`.
+    pub async fn fetch(
         &self,
         to: &Remote,
         method: Method,
         path: &str,
-        patience: Duration,
-        limit: usize,
+        time_limit: Duration,
+        size_limit: usize,
     ) -> Result<(StatusCode, Bytes), Failure> {
-        let asking = async {
+        let fetched = async {
             let uri = to
                 .target
                 .uri(path)
@@ -96,13 +96,13 @@ impl Client {
                 .send(to, &method, &uri, &HeaderMap::new(), &Bytes::new())
                 .await?;
             let (head, body) = answer.into_parts();
-            let body = Limited::new(body, limit)
+            let body = Limited::new(body, size_limit)
                 .collect()
                 .await
                 .map_err(|error| Failure::Garbled(error.to_string()))?;
             Ok((head.status, body.to_bytes()))
         };
-        timeout(patience, asking)
+        timeout(time_limit, fetched)
             .await
             .unwrap_or(Err(Failure::Silent))
     }
@@ -133,40 +133,40 @@ impl Client {
         let mut kept = to.connections.take();
         loop {
             let was_kept = kept.is_some();
-            let wire = match kept.take() {
+            let connection = match kept.take() {
                 Some(kept) => kept,
-                // Boxed, because most requests do not connect and carry its room around.
+                // Boxed, because most requests do not connect, and its size would be part of each.
                 None => Box::pin(self.connect(target)).await?,
             };
-            match exchange(to, wire, request()).await {
+            match exchange(to, connection, request()).await {
                 Err(Failure::Closed(_)) if was_kept => {}
                 answered => return answered,
             }
         }
     }
 
-    async fn connect(&self, target: &Target) -> Result<Wire, Failure> {
+    async fn connect(&self, target: &Target) -> Result<HttpConnection, Failure> {
         let mut connector = self.connector.clone();
         let stream = async {
             poll_fn(|cx| connector.poll_ready(cx)).await?;
             connector.call(target.base().clone()).await
         };
-        let stream = timeout(self.patience, stream)
+        let stream = timeout(self.connect_timeout, stream)
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(|error| Failure::from_connector(&*error))?;
-        Wire::over(stream).await
+        HttpConnection::over(stream).await
     }
 }
 
 async fn exchange(
     to: &Remote,
-    mut wire: Wire,
+    mut connection: HttpConnection,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let answer = wire.exchange(request).await?;
+    let answer = connection.exchange(request).await?;
     let connections = Arc::clone(&to.connections);
-    Ok(answer.map(|body| AnswerBody::new(body, wire, connections)))
+    Ok(answer.map(|body| AnswerBody::new(body, connection, connections)))
 }
 
 impl std::fmt::Debug for Client {

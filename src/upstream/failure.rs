@@ -5,10 +5,10 @@ use std::io;
 
 use thiserror::Error;
 
-/// One try at one server that brought no answer.
+/// Why one try on one server got no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// Nobody listens there, or the host cannot be reached.
+    /// Nothing listens there, or the host cannot be reached.
     #[error("connection refused: {0}")]
     Refused(String),
     /// No connection within `connect_timeout`.
@@ -17,17 +17,17 @@ pub enum Failure {
     /// The connection broke, or ended, before the first byte of an answer.
     #[error("connection closed before an answer: {0}")]
     Closed(String),
-    /// Connected, but silent for longer than allowed.
+    /// Connected, but no byte for longer than allowed.
     #[error("no answer in time")]
     Silent,
-    /// The endpoint was found dead while this request waited for its first byte.
-    #[error("endpoint found dead while waiting for it")]
+    /// The endpoint was found down while this request waited for its first byte.
+    #[error("endpoint found down while waiting for it")]
     Ejected,
     /// The router itself has run out of something (file descriptors, ports): says nothing about the
     /// server.
     #[error("the router has no resources to connect: {0}")]
     Local(String),
-    /// An answer that says that it is of no use, and why.
+    /// An answer that cannot be used, and why.
     #[error("{0}")]
     Unusable(String),
     /// An answer that is not HTTP, or larger than we read.
@@ -36,7 +36,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// True when the server never got the request: it is not there at all.
+    /// True when the server never got the request: it cannot be connected to.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::ConnectTimeout)

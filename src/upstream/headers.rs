@@ -1,4 +1,4 @@
-//! Which headers cross the router, and which belong to one connection or one side only.
+//! Which headers are forwarded, and which belong to one connection or one side only.
 
 use http::header::{
     ACCEPT_ENCODING, ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST,
@@ -12,7 +12,7 @@ static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 ///
 /// Left out, besides the hop-by-hop headers: `Origin` and `Referer`, because Ollama answers 403 to
 /// origins it does not know and the router has checked them already; `Accept-Encoding`, because the
-/// router reads along; the client's credentials, which are for the router; and `Host`, which names the server being called.
+/// router reads the answer; the client's credentials, which are for the router; and `Host`, which names the server being called.
 ///
 /// Copying what goes on is cheaper than copying all and removing most of it.
 #[must_use]

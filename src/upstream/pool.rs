@@ -1,7 +1,7 @@
 //! Idle connections, by server.
 //!
-//! The one used last is used next, so that after a burst the others grow old and are closed. Nobody
-//! waits on an idle connection: that the server has closed it is found out when it is taken, or when
+//! The one used last is used next, so that after a burst the others expire and are closed. No
+//! task waits on an idle connection: that the server has closed it is found out when it is taken, or when
 //! the server's owner has the old ones closed ([`Connections::expire`]).
 
 use std::collections::VecDeque;
@@ -13,20 +13,20 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use super::wire::Wire;
+use super::connection::HttpConnection;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// Whose connections they are: a number, because it is looked up twice in a request.
+/// The server that connections belong to: a number, because it is looked up twice in a request.
 type Server = u64;
 
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: DashMap<Server, VecDeque<(Wire, Instant)>, RandomState>,
+    idle: DashMap<Server, VecDeque<(HttpConnection, Instant)>, RandomState>,
 }
 
-/// The idle connections to one server; closed when the last owner of this is gone. An answer that is
-/// being read is an owner, so none is put back behind the end.
+/// The idle connections to one server; closed when the last clone of this is dropped. An answer that is
+/// being read holds one, so none is put back after that.
 pub struct Connections {
     server: Server,
     limit: Duration,
@@ -43,21 +43,21 @@ impl Connections {
     }
 
     /// An open connection to the server, if there is one.
-    pub(super) fn take(&self) -> Option<Wire> {
+    pub(super) fn take(&self) -> Option<HttpConnection> {
         loop {
-            // Not in a `while let`: its guard would be held while the wire is looked at.
-            let (mut wire, since) = self.pool.idle.get_mut(&self.server)?.pop_back()?;
-            if since.elapsed() < self.limit && wire.is_ready() {
-                return Some(wire);
+            // Not in a `while let`: its guard would be held while the connection is looked at.
+            let (mut connection, since) = self.pool.idle.get_mut(&self.server)?.pop_back()?;
+            if since.elapsed() < self.limit && connection.is_ready() {
+                return Some(connection);
             }
         }
     }
 
     /// Keeps a connection for the next request, if it can carry one.
-    pub(super) fn put(&self, mut wire: Wire) {
-        if wire.is_ready() {
+    pub(super) fn put(&self, mut connection: HttpConnection) {
+        if connection.is_ready() {
             let mut idle = self.pool.idle.entry(self.server).or_default();
-            idle.push_back((wire, Instant::now()));
+            idle.push_back((connection, Instant::now()));
         }
     }
 
@@ -66,10 +66,10 @@ impl Connections {
         let mut old = Vec::new();
         if let Some(mut idle) = self.pool.idle.get_mut(&self.server) {
             let mut kept = VecDeque::with_capacity(idle.len());
-            for (mut wire, since) in idle.drain(..) {
-                match since.elapsed() < self.limit && wire.is_ready() {
-                    true => kept.push_back((wire, since)),
-                    false => old.push(wire),
+            for (mut connection, since) in idle.drain(..) {
+                match since.elapsed() < self.limit && connection.is_ready() {
+                    true => kept.push_back((connection, since)),
+                    false => old.push(connection),
                 }
             }
             *idle = kept;

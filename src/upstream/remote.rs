@@ -1,4 +1,4 @@
-//! One server to call: where it is, and the connections to it.
+//! One server to send to: where it is, and the connections to it.
 
 use std::sync::Arc;
 

@@ -6,13 +6,13 @@ use thiserror::Error;
 
 use crate::protocol::Api;
 
-/// One server's address and key, with the URI of every inference call ready.
+/// One server's address and key, with the URI of every inference API ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     base: Uri,
     host: HeaderValue,
     prefix: String,
-    calls: Box<[Uri]>,
+    inference_uris: Box<[Uri]>,
     authorization: Option<HeaderValue>,
 }
 
@@ -45,7 +45,7 @@ impl Target {
             base: base.clone(),
             host,
             prefix: base.path().trim_end_matches('/').to_owned(),
-            calls: Box::default(),
+            inference_uris: Box::default(),
             authorization: None,
         };
         if !api_key.is_empty() {
@@ -54,7 +54,7 @@ impl Target {
             value.set_sensitive(true);
             target.authorization = Some(value);
         }
-        target.calls = Api::ALL
+        target.inference_uris = Api::ALL
             .iter()
             .map(|api| target.uri(api.path()))
             .collect::<Result<_, _>>()?;
@@ -68,9 +68,9 @@ impl Target {
             == (&other.base.scheme(), &other.host, &other.prefix)
     }
 
-    /// The request target of one inference call.
-    pub(super) fn call(&self, api: Api) -> Uri {
-        self.calls[api as usize].clone()
+    /// The request target of one inference API.
+    pub(super) fn inference_uri(&self, api: Api) -> Uri {
+        self.inference_uris[api as usize].clone()
     }
 
     /// The request target of any path of this server.

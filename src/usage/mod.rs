@@ -2,8 +2,8 @@
 //!
 //! Owns the counters that `/api/usage` and `/api/usage-stream` show: tokens per (endpoint, model)
 //! since the beginning (as the database had them at the start, and every answer since), and, by
-//! asking a source it is given, the requests running. These are for watching. What is owed is
-//! [`crate::spend`]'s, which counts exactly once; these may be ahead of the database by a flush.
+//! asking a source it is given, the requests running. These are for watching. What is charged is
+//! counted by [`crate::spend`], exactly once; these may be ahead of the database by a flush.
 //!
 //! It must not know servers or slots: the running requests come from a function. It fails
 //! harmlessly: a restarted hub starts with the next change, and every subscriber gets a whole
@@ -30,10 +30,10 @@ use crate::store::Store;
 use crate::supervision::{Backoff, RestartPolicy, StartError};
 
 type Tokens = Arc<DashMap<(Arc<str>, ModelName), AtomicU64, RandomState>>;
-/// Where the requests running are asked.
+/// Returns the requests running.
 pub type Source = Arc<dyn Fn() -> Running + Send + Sync>;
 
-/// Nobody depends on the hub being back at once.
+/// Nothing depends on the hub being back at once.
 const RESTARTS: RestartPolicy = RestartPolicy {
     max: 10,
     within: Duration::from_secs(30),

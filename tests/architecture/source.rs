@@ -25,7 +25,7 @@ impl Source {
             .any(|part| part == "tests" || part == "tests.rs")
     }
 
-    /// Whether it is compiled into what users run: not a test, a bench, or what those share.
+    /// Whether it is compiled into what users run: not a test, a bench, or their shared code.
     pub(crate) fn is_shipped(&self) -> bool {
         let folders: Vec<&str> = self.name.split('/').collect();
         let in_source = matches!(folders[..], ["src", ..] | ["crates", _, "src", ..]);
@@ -47,7 +47,7 @@ impl Source {
         first.trim_end_matches(".rs")
     }
 
-    /// How many `super::` lead to the root of the crate.
+    /// How many `super::` reach the root of the crate.
     pub(crate) fn depth(&self) -> usize {
         let path = self.path_in_crate();
         let steps = path.split('/').count();
@@ -268,7 +268,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 #[test]
-fn the_reader_is_not_misled() {
+fn comments_strings_and_tests_are_not_read() {
     let text = r##"//! crate::comment
 use crate::{
     config::{self, Config},

@@ -5,49 +5,49 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::{Herd, Plan};
+use crate::support::{Plan, TestRouter};
 
-async fn herdsman(herd: Option<&Herd>, arguments: &[&str]) -> Output {
+async fn herdsman(router: Option<&TestRouter>, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_herdsman"));
     command.args(arguments).env_clear();
-    if let Some(herd) = herd {
-        // The first is nobody.
+    if let Some(router) = router {
+        // No router listens at the first address.
         command.env(
             "HERDSMAN_ADDRESS",
-            format!("http://127.0.0.1:1,{}", herd.url()),
+            format!("http://127.0.0.1:1,{}", router.url()),
         );
     }
     command.output().await.unwrap()
 }
 
-async fn json_of(herd: &Herd, arguments: &[&str]) -> Value {
+async fn json_of(router: &TestRouter, arguments: &[&str]) -> Value {
     let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
-    let ended = herdsman(Some(herd), &arguments).await;
+    let ended = herdsman(Some(router), &arguments).await;
     assert!(ended.status.success(), "{arguments:?}: {ended:?}");
     serde_json::from_slice(&ended.stdout).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_are_made_shown_changed_and_deleted_through_any_router() {
-    let herd = Plan::servers(1)
+    let router = Plan::servers(1)
         .set("access.require_key=true")
         .start()
         .await;
-    json_of(&herd, &["org", "create", "acme"]).await;
+    json_of(&router, &["org", "create", "acme"]).await;
     json_of(
-        &herd,
+        &router,
         &["team", "create", "blue", "--org", "acme", "--rpm", "100"],
     )
     .await;
     json_of(
-        &herd,
+        &router,
         &[
             "budget", "create", "small", "--limit", "2.50", "--period", "30d",
         ],
     )
     .await;
     let made = json_of(
-        &herd,
+        &router,
         &[
             "key",
             "create",
@@ -66,21 +66,21 @@ async fn accounts_are_made_shown_changed_and_deleted_through_any_router() {
     .await;
     let key = made["key"].as_str().unwrap();
     let chat = json!({"model": "llama3.2", "stream": false, "messages": []});
-    let request = http::Request::post(format!("{}/api/chat", herd.url()))
+    let request = http::Request::post(format!("{}/api/chat", router.url()))
         .header("authorization", format!("Bearer {key}"))
         .body(chat.to_string().into())
         .unwrap();
-    assert_eq!(herd.request(request).await.status, 200);
+    assert_eq!(router.request(request).await.status, 200);
 
-    let shown = json_of(&herd, &["key", "show", key]).await;
+    let shown = json_of(&router, &["key", "show", key]).await;
     assert_eq!(
         (&shown["name"], &shown["key"]),
         (&json!("laptop"), &Value::Null)
     );
-    let listed = json_of(&herd, &["key", "list"]).await;
+    let listed = json_of(&router, &["key", "list"]).await;
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     let changed = json_of(
-        &herd,
+        &router,
         &["key", "update", key, "--limit", "0.000000001", "--rpm", "5"],
     )
     .await;
@@ -88,10 +88,10 @@ async fn accounts_are_made_shown_changed_and_deleted_through_any_router() {
         (&changed["limit_nano_usd"], &changed["rpm"]),
         (&json!(1), &json!(5))
     );
-    let changed = json_of(&herd, &["key", "update", key, "--limit", "none"]).await;
+    let changed = json_of(&router, &["key", "update", key, "--limit", "none"]).await;
     assert_eq!(changed["limit_nano_usd"], Value::Null);
     let limit = async |said: &str| {
-        let changed = json_of(&herd, &["key", "update", key, "--model-limit", said]).await;
+        let changed = json_of(&router, &["key", "update", key, "--model-limit", said]).await;
         changed["model_limits"].clone()
     };
     let limits = limit("llama3.2:rpm=5,tpm=1000").await;
@@ -106,42 +106,42 @@ async fn accounts_are_made_shown_changed_and_deleted_through_any_router() {
     );
     assert_eq!(limit("llama3.2:none").await, json!({}));
     assert_eq!(
-        json_of(&herd, &["key", "block", key]).await["blocked"],
+        json_of(&router, &["key", "block", key]).await["blocked"],
         true
     );
     assert_eq!(
-        json_of(&herd, &["key", "unblock", key]).await["blocked"],
+        json_of(&router, &["key", "unblock", key]).await["blocked"],
         false
     );
-    let refused = herdsman(Some(&herd), &["team", "join", "blue", "ann"]).await;
+    let refused = herdsman(Some(&router), &["team", "join", "blue", "ann"]).await;
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(
         told.contains("there is no user 'ann'; make it first"),
         "{told}"
     );
-    json_of(&herd, &["user", "create", "ann"]).await;
-    json_of(&herd, &["team", "join", "blue", "ann", "--limit", "1"]).await;
-    let refused = herdsman(Some(&herd), &["budget", "delete", "small"]).await;
+    json_of(&router, &["user", "create", "ann"]).await;
+    json_of(&router, &["team", "join", "blue", "ann", "--limit", "1"]).await;
+    let refused = herdsman(Some(&router), &["budget", "delete", "small"]).await;
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(told.contains("is named by another account"), "{told}");
-    let members = json_of(&herd, &["team", "members", "blue"]).await;
+    let members = json_of(&router, &["team", "members", "blue"]).await;
     assert_eq!(members["items"][0]["id"], "blue/ann");
-    json_of(&herd, &["team", "leave", "blue", "ann"]).await;
+    json_of(&router, &["team", "leave", "blue", "ann"]).await;
 
-    let told = herdsman(Some(&herd), &["budget", "list"]).await;
+    let told = herdsman(Some(&router), &["budget", "list"]).await;
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(
         told.contains("small") && told.contains("2.5 USD / 30d"),
         "{told}"
     );
-    json_of(&herd, &["key", "delete", key]).await;
-    let gone = herdsman(Some(&herd), &["key", "show", key]).await;
+    json_of(&router, &["key", "delete", key]).await;
+    let gone = herdsman(Some(&router), &["key", "show", key]).await;
     assert_eq!(gone.status.code(), Some(1), "{gone:?}");
     let told = String::from_utf8(gone.stderr).unwrap();
     assert!(told.contains("not found"), "{told}");
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
@@ -176,15 +176,15 @@ async fn exit_codes_tell_what_went_wrong() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_admin_key_comes_from_a_file_or_the_environment() {
-    let herd = Plan::servers(1)
+    let router = Plan::servers(1)
         .set("access.admin_key=root-1")
         .start()
         .await;
-    let refused = herdsman(Some(&herd), &["user", "list"]).await;
+    let refused = herdsman(Some(&router), &["user", "list"]).await;
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let file = herd.dir.path().join("admin-key");
+    let file = router.dir.path().join("admin-key");
     std::fs::write(&file, "root-1\n").unwrap();
     let file = file.to_str().unwrap();
-    json_of(&herd, &["user", "list", "--admin-key-file", file]).await;
-    herd.finish().await;
+    json_of(&router, &["user", "list", "--admin-key-file", file]).await;
+    router.finish().await;
 }

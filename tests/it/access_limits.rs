@@ -1,5 +1,4 @@
-//! Limits of everyone a request concerns, budgets that begin anew, and routers that start without
-//! Redis.
+//! Limits of every account of a request, periods of budgets, and routers that start without Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use herdsman::domain::{
 use tokio::time::{Instant, sleep};
 
 use crate::access_shared::{Fleet, KEY, Plan, budget, unix_now, wrote};
-use crate::support::{PATIENCE, eventually};
+use crate::support::{TEST_TIMEOUT, eventually};
 use herdsman_test_support::redis::Server;
 
 const CUSTOMER: &str = "customer 7";
@@ -29,7 +28,7 @@ fn limits(limits: Limits) -> Allowance {
     }
 }
 
-/// Everyone a request can concern: a key of ann in team blue of acme.
+/// Every account a request can have: a key of ann in team blue of acme.
 fn everyone() -> Vec<Account> {
     let mut key = account(AccountKind::Key, &key_id(KEY));
     (key.user, key.team) = ("ann".to_owned(), "blue".to_owned());
@@ -46,7 +45,7 @@ fn everyone() -> Vec<Account> {
     ]
 }
 
-async fn ask(fleet: &Fleet, tokens: u64) -> Result<herdsman::access::Ticket, Refused> {
+async fn ask(fleet: &Fleet, tokens: u64) -> Result<herdsman::access::Reservation, Refused> {
     let tags = [Arc::from(TAG)];
     fleet
         .admit_for(0, KEY, Some(tokens), Some(CUSTOMER), &tags)
@@ -54,7 +53,7 @@ async fn ask(fleet: &Fleet, tokens: u64) -> Result<herdsman::access::Ticket, Ref
 }
 
 #[tokio::test]
-async fn every_limit_holds_at_every_level_and_says_whose_it_is() {
+async fn every_limit_holds_at_every_level_and_the_error_names_its_account() {
     let accounts = everyone();
     let names: Vec<_> = accounts
         .iter()
@@ -89,7 +88,7 @@ async fn every_limit_holds_at_every_level_and_says_whose_it_is() {
                 .change(kind, id, |account| account.allowance = allowance)
                 .await;
         };
-        // By the minute: nothing, so that it does not matter when a minute begins.
+        // Per minute: 0, so that it does not matter when a minute begins.
         for what in [What::Requests, What::Tokens] {
             set(none(what)).await;
             match ask(&fleet, 8).await {
@@ -139,7 +138,7 @@ async fn every_limit_holds_at_every_level_and_says_whose_it_is() {
 }
 
 #[tokio::test]
-async fn whoever_is_blocked_or_kept_to_other_models_lets_nobody_in_at_any_level() {
+async fn a_block_or_a_list_of_models_refuses_requests_at_every_level() {
     let accounts = everyone();
     let names: Vec<_> = accounts
         .iter()
@@ -178,7 +177,7 @@ async fn whoever_is_blocked_or_kept_to_other_models_lets_nobody_in_at_any_level(
 }
 
 #[tokio::test]
-async fn a_key_expires_while_it_is_in_use_and_what_was_let_in_goes_on() {
+async fn a_key_expires_while_it_is_in_use_and_admitted_requests_go_on() {
     let mut key = account(AccountKind::Key, &key_id(KEY));
     key.expires_at = Some(unix_now() + 2);
     let fleet = Fleet::of(Plan {
@@ -187,10 +186,10 @@ async fn a_key_expires_while_it_is_in_use_and_what_was_let_in_goes_on() {
     })
     .await;
     let mut running = ask(&fleet, 1).await.unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     let refused = loop {
         match ask(&fleet, 1).await {
-            Ok(ticket) => drop(ticket),
+            Ok(reservation) => drop(reservation),
             Err(refused) => break refused,
         }
         assert!(Instant::now() < deadline);
@@ -202,7 +201,7 @@ async fn a_key_expires_while_it_is_in_use_and_what_was_let_in_goes_on() {
 
 /// A minute's budget, of which ten seconds are left when the routers start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spent_budget_lets_in_again_when_its_period_is_over_and_late_spending_stays_in_its_own() {
+async fn a_spent_budget_admits_again_when_its_period_is_over_and_late_spending_stays_in_its_own() {
     let created = unix_now() - 50;
     let next = created + 60;
     let mut key = Account::new(AccountKind::Key, key_id(KEY), created);
@@ -226,22 +225,22 @@ async fn a_spent_budget_lets_in_again_when_its_period_is_over_and_late_spending_
         .record(0, wrote(20), done.charge(wrote(20), 0, unix_now()))
         .await;
     let Err(Refused::Budget { retry_after, .. }) = ask(&fleet, 20).await else {
-        panic!("let in beyond the budget");
+        panic!("admitted beyond the budget");
     };
     assert!(unix_now() < next, "the machine was too slow for this test");
     assert!((1..=11).contains(&retry_after.unwrap()), "{retry_after:?}");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     let mut first = loop {
         match ask(&fleet, 50).await {
-            Ok(ticket) => break ticket,
+            Ok(reservation) => break reservation,
             Err(Refused::Budget { .. } | Refused::LimitsAway) => {}
             Err(refused) => panic!("{refused}"),
         }
         assert!(Instant::now() < deadline, "the next period does not begin");
         sleep(Duration::from_millis(10)).await;
     };
-    assert!(unix_now() >= next, "let in before the period was over");
-    // What was let in before and ends now is spent now; what ended before and is written down now, then.
+    assert!(unix_now() >= next, "admitted before the period was over");
+    // What was admitted before and ends now is spent now; what ended before and is recorded now, then.
     fleet.record(0, wrote(40), late).await;
     fleet
         .record(0, wrote(40), across.charge(wrote(40), 0, unix_now()))
@@ -249,7 +248,7 @@ async fn a_spent_budget_lets_in_again_when_its_period_is_over_and_late_spending_
     fleet
         .record(0, wrote(50), first.charge(wrote(50), 0, unix_now()))
         .await;
-    fleet.spends[0].flush_now(PATIENCE).await.unwrap();
+    fleet.spends[0].flush_now(TEST_TIMEOUT).await.unwrap();
     let id: Arc<str> = key_id(KEY).into();
     let keys = [created, next].map(|start| (EntityKind::Key, Arc::clone(&id), start));
     let mut spent = fleet.store.spent_of(&keys).await.unwrap();
@@ -264,33 +263,33 @@ async fn a_spent_budget_lets_in_again_when_its_period_is_over_and_late_spending_
     drop(admitted(&fleet, 10).await);
 }
 
-async fn admitted(fleet: &Fleet, tokens: u64) -> herdsman::access::Ticket {
-    let deadline = Instant::now() + PATIENCE;
+async fn admitted(fleet: &Fleet, tokens: u64) -> herdsman::access::Reservation {
+    let deadline = Instant::now() + TEST_TIMEOUT;
     loop {
         match ask(fleet, tokens).await {
-            Ok(ticket) => return ticket,
+            Ok(reservation) => return reservation,
             Err(refused) => assert!(Instant::now() < deadline, "{refused}"),
         }
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// What was used beside the budget is known to everyone within a moment, and not at once.
+/// What was used outside the reservation is known to every router after a moment, not at once.
 async fn eventually_refused(fleet: &Fleet, tokens: u64) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     loop {
         match ask(fleet, tokens).await {
             Err(Refused::Budget { .. }) => return,
             Err(refused) => panic!("{refused}"),
-            Ok(ticket) => drop(ticket),
+            Ok(reservation) => drop(reservation),
         }
-        assert!(Instant::now() < deadline, "let in beyond the budget");
+        assert!(Instant::now() < deadline, "admitted beyond the budget");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soft_limit_is_said_once_and_keeps_nobody_out() {
+async fn a_soft_limit_is_reported_once_and_refuses_nothing() {
     let mut key = account(AccountKind::Key, &key_id(KEY));
     key.allowance.budget.soft = Some(5_000);
     let fleet = Fleet::of(Plan {
@@ -300,15 +299,15 @@ async fn a_soft_limit_is_said_once_and_keeps_nobody_out() {
     })
     .await;
     let spend = async |tokens: u64| {
-        let mut ticket = admitted(&fleet, tokens).await;
+        let mut reservation = admitted(&fleet, tokens).await;
         fleet
             .record(
                 0,
                 wrote(tokens),
-                ticket.charge(wrote(tokens), 0, unix_now()),
+                reservation.charge(wrote(tokens), 0, unix_now()),
             )
             .await;
-        fleet.spends[0].flush_now(PATIENCE).await.unwrap();
+        fleet.spends[0].flush_now(TEST_TIMEOUT).await.unwrap();
     };
     let stats = fleet.routers[0].stats();
     spend(4).await;
@@ -316,7 +315,7 @@ async fn a_soft_limit_is_said_once_and_keeps_nobody_out() {
     sleep(Duration::from_millis(2_500)).await;
     assert_eq!(stats.soft_limits_exceeded(), 0);
     spend(1).await;
-    eventually("the soft limit is said", || {
+    eventually("the soft limit is reported", || {
         stats.soft_limits_exceeded() == 1
     })
     .await;
@@ -325,9 +324,10 @@ async fn a_soft_limit_is_said_once_and_keeps_nobody_out() {
     assert_eq!(stats.soft_limits_exceeded(), 1, "once a period");
 }
 
-/// Restarted while Redis is away, none knows how many they are: each would give out all there is.
+/// Restarted while Redis is unavailable, no router knows how many there are: each would grant
+/// everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn routers_that_start_without_redis_give_out_no_limit_until_they_have_heard_it() {
+async fn routers_that_start_without_redis_give_out_no_limit_until_they_have_read_it() {
     for policy in [WhenRedisAway::LocalShare, WhenRedisAway::Refuse] {
         let redis = Server::start().await;
         let free = "sk-without-limits";
@@ -344,7 +344,7 @@ async fn routers_that_start_without_redis_give_out_no_limit_until_they_have_hear
             routers: 2,
             policy,
             accounts: vec![key, account(AccountKind::Key, &key_id(free))],
-            asleep: true,
+            redis_paused: true,
             ..Plan::default()
         })
         .await;
@@ -358,7 +358,7 @@ async fn routers_that_start_without_redis_give_out_no_limit_until_they_have_hear
         }
         redis.resume();
         for router in [0, 1] {
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TEST_TIMEOUT;
             while let Err(refused) = fleet.admit_for(router, KEY, Some(1), None, &[]).await {
                 assert!(matches!(refused, Refused::LimitsAway), "{refused}");
                 assert!(Instant::now() < deadline, "{policy:?}: limits stay away");
@@ -368,9 +368,9 @@ async fn routers_that_start_without_redis_give_out_no_limit_until_they_have_hear
     }
 }
 
-/// A Redis that is new gives nothing yet, and is worth waiting for.
+/// A Redis that is new grants nothing yet; the requests wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_requests_with_a_limit_wait_until_redis_has_heard_of_all_routers() {
+async fn the_first_requests_with_a_limit_wait_until_redis_knows_all_routers() {
     let redis = Server::start().await;
     let mut key = account(AccountKind::Key, &key_id(KEY));
     key.allowance = limits(Limits {
@@ -397,7 +397,7 @@ async fn the_first_requests_with_a_limit_wait_until_redis_has_heard_of_all_route
     };
     let ((one, away), (other, too)) = tokio::join!(first(0), first(1));
     assert!(one.is_ok() != other.is_ok(), "{one:?}, {other:?}");
-    // On a busy machine an answer of Redis may come too late, and another; whoever is not waited for
-    // refuses hundreds of times until Redis gives something.
+    // On a busy machine several answers of Redis may come too late. A request that does not wait is
+    // refused hundreds of times until Redis grants something.
     assert!(away + too < 30, "{away}, {too}");
 }

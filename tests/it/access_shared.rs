@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use herdsman::access::{
-    Access, Ask, Call, Caller, Failure, Ledger, Line, Options, RedisLedger, Refused, Reply, SWEEP,
-    Shared, TERMS, Terms, Ticket, Verdict, Window, key_id,
+    Access, AccessRequest, Call, Caller, Failure, Ledger, MeterReport, Options, RedisLedger,
+    Refused, Reply, Reservation, SWEEP, Shared, TERMS, Terms, Verdict, Window, key_id,
 };
 use herdsman::config::WhenRedisAway;
 use herdsman::domain::{
@@ -15,7 +15,7 @@ use herdsman::domain::{
     TokenCounts, UsageRecord,
 };
 use herdsman::spend::{self, Durability, Spend};
-use herdsman::store::{Saved, Store, Upon};
+use herdsman::store::{Precondition, Saved, Store};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use redis::aio::MultiplexedConnection;
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
-use crate::support::{PATIENCE, eventually};
+use crate::support::{TEST_TIMEOUT, eventually};
 use herdsman_test_support::redis::Server;
 
 pub const KEY: &str = "sk-one-key-of-several-routers";
@@ -31,7 +31,7 @@ pub const KEY: &str = "sk-one-key-of-several-routers";
 /// Routers that share accounts and a Redis.
 pub struct Fleet {
     pub routers: Vec<Access>,
-    /// What each of them has spent, on its way to the database; empty where nothing ever gets there.
+    /// The spend pipeline of each router; empty where nothing is written to the database.
     pub spends: Vec<Spend>,
     pub store: Store,
     /// Which of the Redis servers all of them use.
@@ -45,11 +45,11 @@ pub struct Plan<'a> {
     pub routers: usize,
     pub policy: WhenRedisAway,
     pub accounts: Vec<Account>,
-    /// What is spent goes to the database, through a pipeline of each router's own, which asks for it
-    /// every second.
+    /// Spending is committed to the database by a pipeline of each router, which reads it every
+    /// second.
     pub spending: bool,
-    /// Redis stands still when the routers start.
-    pub asleep: bool,
+    /// Redis is paused when the routers start.
+    pub redis_paused: bool,
 }
 
 impl Default for Plan<'_> {
@@ -60,12 +60,12 @@ impl Default for Plan<'_> {
             policy: WhenRedisAway::LocalShare,
             accounts: Vec::new(),
             spending: false,
-            asleep: false,
+            redis_paused: false,
         }
     }
 }
 
-/// Several Redis servers, of which one is used: all routers change over at the same moment.
+/// Several Redis servers, of which one is used: all routers switch at the same moment.
 struct Switch {
     ledgers: Vec<RedisLedger<MultiplexedConnection>>,
     used: Arc<AtomicUsize>,
@@ -123,7 +123,7 @@ impl Fleet {
             policy,
             accounts: vec![key],
             spending,
-            asleep: false,
+            redis_paused: false,
         })
         .await
     }
@@ -133,7 +133,10 @@ impl Fleet {
         let store = Store::open("", dir.path()).await.unwrap();
         store.migrate().await.unwrap();
         for account in &plan.accounts {
-            let saved = store.save_account(account, Upon::Nothing).await.unwrap();
+            let saved = store
+                .save_account(account, Precondition::Absent)
+                .await
+                .unwrap();
             assert!(matches!(saved, Saved::As(_)), "{saved:?}");
         }
         let mut fleet = Self {
@@ -153,7 +156,7 @@ impl Fleet {
             }
             all.push((me, ledgers));
         }
-        if plan.asleep {
+        if plan.redis_paused {
             plan.redis.iter().for_each(|redis| redis.pause());
         }
         for (n, (me, ledgers)) in all.into_iter().enumerate() {
@@ -206,7 +209,8 @@ impl Fleet {
             .unwrap()
     }
 
-    /// Writes down what a request cost, as the gateway does before the client sees the last of it.
+    /// Records the cost of a request, as the gateway does before the client gets the end of its
+    /// answer.
     pub async fn record(&self, router: usize, tokens: TokenCounts, charge: Charge) {
         if let Some(spend) = self.spends.get(router) {
             let record = UsageRecord {
@@ -222,7 +226,7 @@ impl Fleet {
         }
     }
 
-    async fn admit(&self, router: usize, max_output: Option<u64>) -> Result<Ticket, Refused> {
+    async fn admit(&self, router: usize, max_output: Option<u64>) -> Result<Reservation, Refused> {
         self.admit_for(router, KEY, max_output, None, &[]).await
     }
 
@@ -234,11 +238,11 @@ impl Fleet {
         max_output: Option<u64>,
         user: Option<&str>,
         tags: &[Arc<str>],
-    ) -> Result<Ticket, Refused> {
+    ) -> Result<Reservation, Refused> {
         let access = &self.routers[router];
         let caller: Caller = access.identify(Some(key))?;
         let model = model();
-        let ask = Ask {
+        let ask = AccessRequest {
             model: &model,
             input: 0,
             max_output,
@@ -252,16 +256,20 @@ impl Fleet {
     /// Changes an account through the database, and waits until every router sees it.
     pub async fn change(&self, kind: AccountKind, id: &str, change: impl FnOnce(&mut Account)) {
         let stored = self.store.account(kind, id).await.unwrap().unwrap();
-        let (mut account, upon) = (stored.account, Upon::Version(stored.version));
+        let (mut account, precondition) = (stored.account, Precondition::Version(stored.version));
         change(&mut account);
-        let saved = self.store.save_account(&account, upon).await.unwrap();
+        let saved = self
+            .store
+            .save_account(&account, precondition)
+            .await
+            .unwrap();
         assert!(matches!(saved, Saved::As(_)), "{saved:?}");
         for router in &self.routers {
             router.refresh().await.unwrap();
         }
     }
 
-    /// Waits until each router knows of all, and the ledger is old enough to give.
+    /// Waits until each router knows all others, and the ledger is old enough to grant.
     async fn warm(&self) {
         let all = i64::try_from(self.routers.len()).unwrap();
         eventually("the routers know of each other", || {
@@ -274,17 +282,17 @@ impl Fleet {
         }
     }
 
-    /// Like [`Fleet::admit`], but an answer of Redis that took too long on a busy machine is no answer.
+    /// Like [`Fleet::admit`], but it retries when Redis took too long on a busy machine.
     async fn admit_surely(
         &self,
         router: usize,
         max_output: Option<u64>,
-    ) -> Result<Ticket, Refused> {
-        let deadline = Instant::now() + PATIENCE;
+    ) -> Result<Reservation, Refused> {
+        let deadline = Instant::now() + TEST_TIMEOUT;
         loop {
             match self.admit(router, max_output).await {
                 Err(Refused::LimitsAway) => {
-                    assert!(Instant::now() < deadline, "limits stay away");
+                    assert!(Instant::now() < deadline, "limits stay unavailable");
                     sleep(Duration::from_millis(20)).await;
                 }
                 answer => return answer,
@@ -310,10 +318,10 @@ pub fn wrote(tokens: u64) -> TokenCounts {
     }
 }
 
-/// Nobody who was refused for so long will be let in again.
+/// After so long without an admission none is expected any more.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// What the fleet did until nobody was let in any more.
+/// What the fleet did until no request was admitted any more.
 struct Spent {
     used: i64,
     /// The most that all requests in flight at one moment cost in the end.
@@ -322,30 +330,30 @@ struct Spent {
     slowest: Duration,
 }
 
-/// 3 × 16 clients spend until none was let in for so long.
+/// 3 × 16 clients spend until no request was admitted for `idle`.
 async fn spend_it(fleet: Arc<Fleet>, says: bool, idle: Duration) -> Spent {
-    let (used, flying, most) = (AtomicI64::new(0), AtomicI64::new(0), AtomicI64::new(0));
-    let counters = Arc::new((used, flying, most, AtomicU64::new(0)));
+    let (used, in_flight, most) = (AtomicI64::new(0), AtomicI64::new(0), AtomicI64::new(0));
+    let counters = Arc::new((used, in_flight, most, AtomicU64::new(0)));
     let clients = TaskTracker::new();
     let mut tasks = Vec::new();
     for client in 0..48 {
         let (fleet, counters) = (Arc::clone(&fleet), Arc::clone(&counters));
         tasks.push(clients.spawn(async move {
-            let mut dice = fastrand::Rng::with_seed(client);
+            let mut random = fastrand::Rng::with_seed(client);
             let (mut since, mut slowest) = (Instant::now(), Duration::ZERO);
             while since.elapsed() < idle {
-                let tokens = dice.u64(1..600);
+                let tokens = random.u64(1..600);
                 let cost = i64::try_from(tokens).unwrap() * 1_000;
                 let router = usize::try_from(client).unwrap() % 3;
                 let asked = Instant::now();
-                let ticket = fleet.admit(router, says.then_some(tokens)).await;
+                let reservation = fleet.admit(router, says.then_some(tokens)).await;
                 slowest = slowest.max(asked.elapsed());
-                match ticket {
-                    Ok(mut ticket) => {
-                        let flying = counters.1.fetch_add(cost, Ordering::SeqCst) + cost;
-                        counters.2.fetch_max(flying, Ordering::SeqCst);
-                        sleep(Duration::from_millis(dice.u64(0..4))).await;
-                        let charge = ticket.charge(wrote(tokens), 0, unix_now());
+                match reservation {
+                    Ok(mut reservation) => {
+                        let in_flight = counters.1.fetch_add(cost, Ordering::SeqCst) + cost;
+                        counters.2.fetch_max(in_flight, Ordering::SeqCst);
+                        sleep(Duration::from_millis(random.u64(0..4))).await;
+                        let charge = reservation.charge(wrote(tokens), 0, unix_now());
                         assert_eq!(charge.nano_usd, cost);
                         fleet.record(router, wrote(tokens), charge).await;
                         since = Instant::now();
@@ -353,7 +361,7 @@ async fn spend_it(fleet: Arc<Fleet>, says: bool, idle: Duration) -> Spent {
                         counters.1.fetch_sub(cost, Ordering::SeqCst);
                         counters.3.fetch_add(1, Ordering::SeqCst);
                     }
-                    // On a busy machine Redis may answer too late: nothing is decided by that.
+                    // On a busy machine Redis may answer too late: that is no decision.
                     Err(Refused::Budget { .. } | Refused::LimitsAway) => {
                         sleep(Duration::from_millis(60)).await;
                     }
@@ -394,7 +402,7 @@ async fn three_routers_exceed_a_budget_by_less_than_was_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_say_how_much_they_want_never_exceed_a_budget() {
+async fn clients_that_state_a_maximum_never_exceed_a_budget() {
     let redis = Server::start().await;
     let limit = 200_000_000;
     let fleet = Fleet::start(&[&redis], 3, WhenRedisAway::Refuse, budget(limit)).await;
@@ -409,7 +417,7 @@ async fn clients_that_say_how_much_they_want_never_exceed_a_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wiped_redis_costs_no_router_its_memory() {
+async fn after_redis_is_wiped_routers_report_their_state_again() {
     let redis = Server::start().await;
     let limit = 150_000_000;
     let fleet = Fleet::start(&[&redis], 3, WhenRedisAway::LocalShare, budget(limit)).await;
@@ -425,7 +433,7 @@ async fn a_wiped_redis_costs_no_router_its_memory() {
         "budget {limit}, used {} with Redis wiped three times",
         spent.used
     );
-    // What was known is reported again. Only while a wiped ledger is young does each router go on
+    // What was known is reported again. Only while a wiped ledger is new does each router go on
     // with its part of what was left, by what it knew: a little more or less than a third.
     assert!(spent.used <= limit + spent.in_flight, "{}", spent.used);
 }
@@ -442,18 +450,18 @@ fn four_at_once() -> Allowance {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn places_are_shared_and_come_back() {
+async fn places_are_shared_and_given_back() {
     let redis = Server::start().await;
     let fleet = Fleet::start(&[&redis], 3, WhenRedisAway::Refuse, four_at_once()).await;
     fleet.warm().await;
     let mut held = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     let mut router = 0;
     while held.len() < 4 {
         assert!(Instant::now() < deadline, "only {} of 4", held.len());
         router = (router + 1) % 3;
         match fleet.admit_surely(router, None).await {
-            Ok(ticket) => held.push(ticket),
+            Ok(reservation) => held.push(reservation),
             Err(Refused::Limited { .. }) => sleep(Duration::from_millis(20)).await,
             Err(refused) => panic!("{refused}"),
         }
@@ -472,19 +480,19 @@ async fn places_are_shared_and_come_back() {
     }
 }
 
-/// What one router holds and says nothing about is given to nobody else, whatever becomes of Redis: as
-/// long as it takes to be young and then some.
+/// What one router holds without reporting it is granted to no other router, whatever happens to
+/// Redis: for longer than its ledger is new.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quiet_router_keeps_its_places_over_a_wiped_redis_a_failover_and_a_failback() {
+async fn an_idle_router_keeps_its_places_over_a_wiped_redis_a_failover_and_a_failback() {
     let (first, second) = (Server::start().await, Server::start().await);
     let fleet = Fleet::start(&[&first, &second], 3, WhenRedisAway::Refuse, four_at_once()).await;
     fleet.warm().await;
     let mut held = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while held.len() < 4 {
         assert!(Instant::now() < deadline, "only {} of 4", held.len());
         match fleet.admit_surely(0, None).await {
-            Ok(ticket) => held.push(ticket),
+            Ok(reservation) => held.push(reservation),
             Err(_) => sleep(Duration::from_millis(20)).await,
         }
     }
@@ -496,9 +504,12 @@ async fn a_quiet_router_keeps_its_places_over_a_wiped_redis_a_failover_and_a_fai
         }
         let start = Instant::now();
         let mut decided = 0;
-        // Until it is not young any more, and has decided a few times since.
+        // Until it is not new any more, and has decided a few times since.
         while decided < 20 {
-            assert!(start.elapsed() < PATIENCE, "{what}: {decided} decisions");
+            assert!(
+                start.elapsed() < TEST_TIMEOUT,
+                "{what}: {decided} decisions"
+            );
             for router in [1, 2] {
                 match fleet.admit(router, None).await {
                     Err(Refused::Limited { limit: 4, .. }) => decided += 1,
@@ -512,14 +523,14 @@ async fn a_quiet_router_keeps_its_places_over_a_wiped_redis_a_failover_and_a_fai
     held.clear();
     let start = Instant::now();
     while fleet.admit(2, None).await.is_err() {
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < TEST_TIMEOUT);
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// A call whose client tried it again elsewhere, so long that a later one was answered first.
+/// A call that was retried elsewhere for so long that a later one was answered first.
 #[tokio::test]
-async fn a_report_that_was_overtaken_is_not_taken() {
+async fn a_report_that_was_overtaken_is_not_applied() {
     let redis = Server::start().await;
     let ledger = |me: &str| {
         let connection = connect(&redis);
@@ -530,7 +541,7 @@ async fn a_report_that_was_overtaken_is_not_taken() {
                 "test",
                 me,
                 Terms {
-                    young_ms: 0,
+                    min_age_ms: 0,
                     ..TERMS
                 },
             )
@@ -539,7 +550,7 @@ async fn a_report_that_was_overtaken_is_not_taken() {
     let (one, other) = (ledger("one").await, ledger("other").await);
     let report = |held: i64, need: i64| {
         Arc::new(Call {
-            lines: vec![Line {
+            reports: vec![MeterReport {
                 key: "m".into(),
                 limit: 10,
                 window: Window::Always,
@@ -547,7 +558,7 @@ async fn a_report_that_was_overtaken_is_not_taken() {
                 of: 0,
                 spent: 0,
                 held,
-                wish: 0,
+                prefetch: 0,
             }],
             needs: vec![vec![(0, need)]],
             ..Call::default()
@@ -560,23 +571,23 @@ async fn a_report_that_was_overtaken_is_not_taken() {
     assert_eq!(reply.verdicts, [Verdict::Short(0)]);
 }
 
-/// The bound with everything as it is: what is spent is committed to the database all the while, each
-/// router counts upon what it finds there, and one of them is hurt in the middle.
+/// The bound in full operation: spending is committed to the database all the time, each router
+/// adds to what it reads there, and the actors of one router are killed meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_routers_keep_to_a_budget_while_the_database_takes_over_what_they_count() {
+async fn three_routers_keep_to_a_budget_while_their_spending_is_committed_to_the_database() {
     let redis = Server::start().await;
     let limit = 1_500_000_000;
     let fleet = Fleet::open(&[&redis], 3, WhenRedisAway::Refuse, budget(limit), true).await;
     let fleet = Arc::new(fleet);
     fleet.warm().await;
-    let hurt = async {
+    let kill = async {
         sleep(Duration::from_secs(2)).await;
         fleet.routers[1].kill_actors();
         fleet.spends[1].kill_flush_actor();
     };
     // What was spent in the moments before the database was asked is counted twice for a while.
     let idle = Duration::from_secs(9);
-    let (spent, ()) = tokio::join!(spend_it(Arc::clone(&fleet), false, idle), hurt);
+    let (spent, ()) = tokio::join!(spend_it(Arc::clone(&fleet), false, idle), kill);
     let over = spent.used - limit;
     println!(
         "budget {limit}, used {}, over by {over}; at most {} in flight; {} requests",
@@ -584,7 +595,7 @@ async fn three_routers_keep_to_a_budget_while_the_database_takes_over_what_they_
     );
     assert!(over <= spent.in_flight, "{over} > {}", spent.in_flight);
     assert!(spent.used > limit - 48 * 600_000, "{}", spent.used);
-    // The ledger stood on what the database had, and the database has all of it.
+    // The ledger's base is what the database had, and the database has all of it.
     let mut connection = connect(&redis).await;
     let mut cmd = redis::cmd("KEYS");
     let keys: Vec<String> = cmd.arg("*usd*").query_async(&mut connection).await.unwrap();
@@ -598,7 +609,7 @@ async fn three_routers_keep_to_a_budget_while_the_database_takes_over_what_they_
         .unwrap();
     assert_eq!(base, spent.used, "all of it is in the base by now");
     for spend in &fleet.spends {
-        spend.flush_now(PATIENCE).await.unwrap();
+        spend.flush_now(TEST_TIMEOUT).await.unwrap();
     }
     let rows = fleet.store.spent(EntityKind::Key).await.unwrap();
     let row = rows.iter().find(|row| row.entity == key_id(KEY)).unwrap();
@@ -606,7 +617,7 @@ async fn three_routers_keep_to_a_budget_while_the_database_takes_over_what_they_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_redis_is_away_a_router_keeps_to_its_part_or_refuses() {
+async fn while_redis_is_unavailable_a_router_keeps_to_its_part_or_refuses() {
     for policy in [WhenRedisAway::LocalShare, WhenRedisAway::Refuse] {
         let redis = Server::start().await;
         let limit = 90_000_000;
@@ -615,12 +626,12 @@ async fn while_redis_is_away_a_router_keeps_to_its_part_or_refuses() {
         redis.pause();
         let mut used = [0_i64; 3];
         for (router, used) in used.iter_mut().enumerate() {
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TEST_TIMEOUT;
             loop {
                 assert!(Instant::now() < deadline);
                 match fleet.admit(router, Some(1_000)).await {
-                    Ok(mut ticket) => {
-                        *used += ticket.charge(wrote(1_000), 0, unix_now()).nano_usd;
+                    Ok(mut reservation) => {
+                        *used += reservation.charge(wrote(1_000), 0, unix_now()).nano_usd;
                     }
                     Err(Refused::Budget { .. } | Refused::LimitsAway) => break,
                     Err(refused) => panic!("{refused}"),
@@ -635,14 +646,16 @@ async fn while_redis_is_away_a_router_keeps_to_its_part_or_refuses() {
             WhenRedisAway::LocalShare => assert!(all > limit * 9 / 10, "{used:?}"),
             WhenRedisAway::Refuse => assert!(all < limit / 2, "{used:?}"),
         }
-        // Back again, it is told what happened meanwhile, and the rest is given.
+        // When Redis is back, it gets the reports of what happened meanwhile, and grants the rest.
         redis.resume();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         let mut all = all;
         while all < limit - 1_000_000 {
             assert!(Instant::now() < deadline, "{all} of {limit}");
             match fleet.admit(0, Some(1_000)).await {
-                Ok(mut ticket) => all += ticket.charge(wrote(1_000), 0, unix_now()).nano_usd,
+                Ok(mut reservation) => {
+                    all += reservation.charge(wrote(1_000), 0, unix_now()).nano_usd
+                }
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
         }
@@ -674,8 +687,8 @@ async fn far_from_its_limits_a_request_costs_microseconds_and_no_answer_of_redis
     let start = Instant::now();
     let requests = 20_000;
     for _ in 0..requests {
-        let mut ticket = fleet.admit_surely(0, Some(10)).await.unwrap();
-        ticket.charge(wrote(10), 0, unix_now());
+        let mut reservation = fleet.admit_surely(0, Some(10)).await.unwrap();
+        reservation.charge(wrote(10), 0, unix_now());
     }
     let each = start.elapsed() / requests;
     let asked = scripts().await - before;
@@ -698,13 +711,13 @@ async fn a_change_made_through_one_router_is_seen_by_the_others() {
     blocked.blocked = true;
     fleet
         .store
-        .save_account(&blocked, Upon::Version(stored.version))
+        .save_account(&blocked, Precondition::Version(stored.version))
         .await
         .unwrap();
     let start = Instant::now();
     for router in &fleet.routers {
         while router.identify(Some(KEY)).is_ok() {
-            assert!(start.elapsed() < PATIENCE);
+            assert!(start.elapsed() < TEST_TIMEOUT);
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -712,19 +725,19 @@ async fn a_change_made_through_one_router_is_seen_by_the_others() {
 }
 
 #[tokio::test]
-async fn actors_that_die_are_back_and_have_lost_nothing() {
+async fn killed_actors_are_restarted_and_lose_nothing() {
     let fleet = Fleet::start(&[], 1, WhenRedisAway::Refuse, budget(10_000)).await;
-    let mut ticket = fleet.admit(0, Some(4)).await.unwrap();
-    ticket.charge(wrote(4), 0, unix_now());
+    let mut reservation = fleet.admit(0, Some(4)).await.unwrap();
+    reservation.charge(wrote(4), 0, unix_now());
     fleet.routers[0].kill_actors();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     let mut used = 4;
     let mut refused = 0;
     while refused < 3 {
         assert!(Instant::now() < deadline);
         match fleet.admit(0, Some(2)).await {
-            Ok(mut ticket) => {
-                ticket.charge(wrote(2), 0, unix_now());
+            Ok(mut reservation) => {
+                reservation.charge(wrote(2), 0, unix_now());
                 used += 2;
             }
             Err(Refused::Budget { .. }) if used == 10 => refused += 1,
@@ -735,16 +748,16 @@ async fn actors_that_die_are_back_and_have_lost_nothing() {
 }
 
 /// One random report.
-fn line() -> impl Strategy<Value = Line> {
+fn report() -> impl Strategy<Value = MeterReport> {
     let window = prop_oneof![
         Just(Window::Always),
         (1..40_i64).prop_map(Window::Each),
-        // Of this second, the one before, and one that is not there yet.
+        // Of this second, the one before, and one in the future.
         (-1..2_i64).prop_map(Window::Since),
     ];
     let amounts = (0..300_i64, 0..60_i64, -5..60_i64, 0..80_i64);
     (0..4_u8, window, amounts, (-1..40_i64, 0..90_i64), 0..3_u8).prop_map(
-        |(key, window, (limit, spent, held, wish), (age, base), of)| Line {
+        |(key, window, (limit, spent, held, prefetch), (age, base), of)| MeterReport {
             key: format!("meter-{key}").into(),
             limit,
             window,
@@ -752,16 +765,16 @@ fn line() -> impl Strategy<Value = Line> {
             of: i64::from(of),
             spent,
             held,
-            wish,
+            prefetch,
         },
     )
 }
 
 fn call() -> impl Strategy<Value = (u8, i64, Call)> {
-    let lines = prop::collection::vec(line(), 1..4).prop_map(|mut lines| {
+    let reports = prop::collection::vec(report(), 1..4).prop_map(|mut reports| {
         let mut seen = std::collections::HashSet::new();
-        lines.retain(|line| seen.insert(Arc::clone(&line.key)));
-        lines
+        reports.retain(|report| seen.insert(Arc::clone(&report.key)));
+        reports
     });
     let needs = prop::collection::vec(
         prop::collection::btree_map(0..3_usize, 0..40_i64, 0..3),
@@ -771,17 +784,17 @@ fn call() -> impl Strategy<Value = (u8, i64, Call)> {
     let pause = prop_oneof![6 => 0..9_i64, 2 => 9..30_i64, 1 => -1_500..0_i64];
     let known = prop::option::weighted(0.3, -20..60_i64);
     let more = prop::bool::weighted(0.1);
-    (0..3_u8, pause, lines, needs, known, more).prop_map(
-        |(router, pause, lines, needs, known_born_ms, more)| {
-            let places = lines.len();
+    (0..3_u8, pause, reports, needs, known, more).prop_map(
+        |(router, pause, reports, needs, known_created_ms, more)| {
+            let places = reports.len();
             let needs = needs
                 .into_iter()
                 .map(|need| need.into_iter().filter(|(at, _)| *at < places).collect())
                 .collect();
             let call = Call {
-                lines,
+                reports,
                 needs,
-                known_born_ms,
+                known_created_ms,
                 more,
             };
             (router, pause, call)
@@ -801,7 +814,7 @@ fn lua_and_rust_are_one_rule() {
     // So short that calls a few milliseconds apart cross every boundary there is.
     let terms = Terms {
         hold_ms: 12,
-        young_ms: 8,
+        min_age_ms: 8,
         forget_ms: 20,
     };
     let config = Config {
@@ -810,8 +823,8 @@ fn lua_and_rust_are_one_rule() {
         ..Config::default()
     };
     // Always the same cases, so that what they cover is known.
-    let dice = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(config, dice);
+    let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(config, random);
     let case = std::cell::Cell::new(0);
     let seen = std::cell::RefCell::new(std::collections::BTreeMap::<String, u32>::new());
     let saw = |what: &str| *seen.borrow_mut().entry(what.to_owned()).or_default() += 1;
@@ -821,7 +834,7 @@ fn lua_and_rust_are_one_rule() {
             case.set(case.get() + 1);
             let prefix = format!("case-{}", case.get());
             let mut ledger = Ledger::default();
-            let (mut now_ms, mut born_ms) = (1_700_000_000_990_i64, None);
+            let (mut now_ms, mut created_ms) = (1_700_000_000_990_i64, None);
             let routers = [0, 1, 2].map(|router| {
                 let me: Arc<str> = format!("router-{router}").into();
                 let shared = RedisLedger::new(connection.clone(), &prefix, Arc::clone(&me), terms);
@@ -829,18 +842,18 @@ fn lua_and_rust_are_one_rule() {
             });
             for (router, pause, mut call) in calls {
                 now_ms += pause;
-                call.known_born_ms = call.known_born_ms.map(|age| now_ms - age);
-                for line in &mut call.lines {
+                call.known_created_ms = call.known_created_ms.map(|age| now_ms - age);
+                for report in &mut call.reports {
                     // Relative until now: moments and windows near this one.
-                    line.base.1 = if line.base.1 < 0 {
+                    report.base.1 = if report.base.1 < 0 {
                         -1
                     } else {
-                        now_ms - line.base.1
+                        now_ms - report.base.1
                     };
-                    if let Window::Since(second) = &mut line.window {
+                    if let Window::Since(second) = &mut report.window {
                         *second += now_ms / 1_000;
                     }
-                    line.of = match (line.of, line.window) {
+                    report.of = match (report.of, report.window) {
                         (0, Window::Each(length)) => now_ms - now_ms % length,
                         (0, Window::Since(start)) => start,
                         (0, Window::Always) => 0,
@@ -857,13 +870,13 @@ fn lua_and_rust_are_one_rule() {
                     saw(match verdict {
                         Verdict::Given => "given",
                         Verdict::Short(_) => "short",
-                        Verdict::Young => "young",
+                        Verdict::TooNew => "too new",
                     });
                 }
-                if born_ms.replace(ours.born_ms) != Some(ours.born_ms) {
-                    saw("born");
+                if created_ms.replace(ours.created_ms) != Some(ours.created_ms) {
+                    saw("created");
                 }
-                if ours.young && now_ms - ours.born_ms >= terms.young_ms {
+                if ours.is_new && now_ms - ours.created_ms >= terms.min_age_ms {
                     saw("telling");
                 }
                 prop_assert_eq!(ours, theirs, "{:?}", call);
@@ -872,7 +885,7 @@ fn lua_and_rust_are_one_rule() {
         })
         .unwrap();
     println!("{:?}", seen.borrow());
-    for what in ["given", "short", "young", "born", "telling"] {
+    for what in ["given", "short", "too new", "created", "telling"] {
         let count = seen.borrow().get(what).copied().unwrap_or_default();
         assert!(count > 30, "{what}: {count}");
     }

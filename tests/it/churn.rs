@@ -1,4 +1,4 @@
-//! Servers come, change and go while clients are served.
+//! Servers are added, changed and removed while clients are served.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,15 +13,15 @@ use herdsman_simulator::{Model, Simulator};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::{Footprint, Herd, PATIENCE, Plan, eventually};
+use crate::support::{Footprint, Plan, TEST_TIMEOUT, TestRouter, eventually};
 
 const CHANGES: usize = 1_000;
 const CLIENTS: u64 = 64;
-/// Names that come and go beside the one that stays.
+/// Names of servers that are added and removed beside the one that stays.
 const NAMES: usize = 9;
 
-fn spec(name: &str, server: &Simulator, backend: Backend, dice: &mut fastrand::Rng) -> Spec {
-    let key = if dice.bool() { "one" } else { "another" };
+fn spec(name: &str, server: &Simulator, backend: Backend, random: &mut fastrand::Rng) -> Spec {
+    let key = if random.bool() { "one" } else { "another" };
     let base = server.url().parse().unwrap();
     Spec {
         name: name.into(),
@@ -29,26 +29,26 @@ fn spec(name: &str, server: &Simulator, backend: Backend, dice: &mut fastrand::R
         settings: Settings {
             target: Arc::new(Target::new(&base, key).unwrap()),
             backend,
-            weight: f64::from(dice.u32(1..10)),
-            priority: dice.i32(0..3),
-            slots: dice.u32(1..6),
+            weight: f64::from(random.u32(1..10)),
+            priority: random.i32(0..3),
+            slots: random.u32(1..6),
         },
     }
 }
 
 /// `gpu-0` is always there, with other settings and on one of two machines; the others are anywhere,
 /// of any kind, or nowhere.
-fn any_fleet(servers: &[Simulator], dice: &mut fastrand::Rng) -> Desired {
-    let anywhere = &servers[dice.usize(..2)];
-    let mut specs = vec![spec("gpu-0", anywhere, Backend::Ollama, dice)];
+fn any_fleet(servers: &[Simulator], random: &mut fastrand::Rng) -> Desired {
+    let anywhere = &servers[random.usize(..2)];
+    let mut specs = vec![spec("gpu-0", anywhere, Backend::Ollama, random)];
     for i in 1..=NAMES {
-        if dice.u8(..) < 160 {
-            let server = &servers[dice.usize(..servers.len())];
-            let backend = match dice.u8(..) {
+        if random.u8(..) < 160 {
+            let server = &servers[random.usize(..servers.len())];
+            let backend = match random.u8(..) {
                 0..180 => Backend::Ollama,
                 _ => Backend::openai(&[]),
             };
-            specs.push(spec(&format!("gpu-{i}"), server, backend, dice));
+            specs.push(spec(&format!("gpu-{i}"), server, backend, random));
         }
     }
     Desired::new(specs).unwrap()
@@ -58,15 +58,15 @@ fn named(names: &[Arc<str>]) -> Vec<&str> {
     names.iter().map(|name| &**name).collect()
 }
 
-/// Asks again and again, in every way, until it is told to stop.
-async fn client(herd: &Herd, seed: u64, stop: &AtomicBool, answered: &AtomicU64) {
-    let mut dice = fastrand::Rng::with_seed(seed);
+/// Sends requests of every kind until `stop`.
+async fn client(router: &TestRouter, seed: u64, stop: &AtomicBool, answered: &AtomicU64) {
+    let mut random = fastrand::Rng::with_seed(seed);
     while !stop.load(Ordering::Relaxed) {
-        let streamed = dice.bool();
+        let streamed = random.bool();
         let messages = json!([{"role": "user", "content": "x"}]);
         let body = json!({"model": "llama3.2", "stream": streamed, "messages": messages});
-        let path = ["/api/chat", "/v1/chat/completions"][dice.usize(..2)];
-        let answer = herd.post(path, &body).await;
+        let path = ["/api/chat", "/v1/chat/completions"][random.usize(..2)];
+        let answer = router.post(path, &body).await;
         let text = answer.text();
         assert_eq!(answer.status, 200, "{text}");
         assert!(!answer.broken, "{text}");
@@ -84,7 +84,7 @@ async fn client(herd: &Herd, seed: u64, stop: &AtomicBool, answered: &AtomicU64)
 async fn a_thousand_changes_of_the_fleet_fail_no_request_and_leave_nothing() {
     Plan::servers(1).start().await.finish().await;
     let before = Footprint::now();
-    let herd = Plan::servers(4)
+    let router = Plan::servers(4)
         .each(|server| {
             server.parallel = 512;
             server.max_queue = 4096;
@@ -93,14 +93,14 @@ async fn a_thousand_changes_of_the_fleet_fail_no_request_and_leave_nothing() {
         })
         .start()
         .await;
-    let fleet = herd.app.fleet().clone();
+    let fleet = router.app.fleet().clone();
     let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut seen: HashMap<u64, Weak<Endpoint>> = HashMap::new();
-    let clients = join_all((0..CLIENTS).map(|seed| client(&herd, seed, &stop, &answered)));
+    let clients = join_all((0..CLIENTS).map(|seed| client(&router, seed, &stop, &answered)));
     let changes = async {
-        let mut dice = fastrand::Rng::with_seed(11);
+        let mut random = fastrand::Rng::with_seed(11);
         for change in 0..CHANGES {
-            fleet.apply(&any_fleet(&herd.servers, &mut dice)).await;
+            fleet.apply(&any_fleet(&router.servers, &mut random)).await;
             for server in &fleet.view().servers {
                 let id = server.endpoint.id().generation;
                 seen.insert(id, Arc::downgrade(&server.endpoint));
@@ -122,55 +122,55 @@ async fn a_thousand_changes_of_the_fleet_fail_no_request_and_leave_nothing() {
     tokio::join!(clients, changes);
     assert!(seen.len() > CHANGES, "servers were made: {}", seen.len());
 
-    let mut dice = fastrand::Rng::with_seed(1);
-    let last = spec("gpu-0", &herd.servers[0], Backend::Ollama, &mut dice);
+    let mut random = fastrand::Rng::with_seed(1);
+    let last = spec("gpu-0", &router.servers[0], Backend::Ollama, &mut random);
     fleet.apply(&Desired::new(vec![last]).unwrap()).await;
     eventually("all that were removed are gone", || {
         fleet.view().servers.len() == 1
     })
     .await;
     let alive = || seen.values().filter(|seen| seen.strong_count() > 0).count();
-    eventually("nothing holds a server that is gone", || alive() <= 1).await;
-    eventually("nothing is measured of a server that is gone", || {
+    eventually("nothing references a removed server", || alive() <= 1).await;
+    eventually("no metric of a removed server is left", || {
         fleet.queue_lengths().len() <= 1
     })
     .await;
-    let mut metrics = herd.get("/metrics").await.text().to_owned();
+    let mut metrics = router.get("/metrics").await.text().to_owned();
     let is_named = |metrics: &str| (1..=NAMES).any(|i| metrics.contains(&format!("\"gpu-{i}\"")));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while is_named(&metrics) {
         assert!(Instant::now() < deadline, "{metrics}");
-        metrics = herd.get("/metrics").await.text().to_owned();
+        metrics = router.get("/metrics").await.text().to_owned();
     }
     assert!(metrics.contains("endpoint=\"gpu-0\""), "{metrics}");
     drop(fleet);
-    herd.finish().await;
+    router.finish().await;
     before.is_restored().await;
 }
 
 #[tokio::test]
 async fn a_server_that_is_removed_finishes_its_streams_and_takes_nothing_new() {
-    let herd = Plan::servers(2)
+    let router = Plan::servers(2)
         .each(|server| {
             server.default_predict = 40;
             server.decode_interval = Duration::from_millis(10);
         })
         .start()
         .await;
-    let fleet = herd.app.fleet().clone();
+    let fleet = router.app.fleet().clone();
     let body = json!({"model": "llama3.2", "messages": [{"role": "user", "content": "x"}]});
-    let mut stream = herd.stream("/api/chat", &body).await;
+    let mut stream = router.stream("/api/chat", &body).await;
     stream.piece().await.unwrap();
     let leaving = stream.headers["x-herdsman-endpoint"]
         .to_str()
         .unwrap()
         .to_owned();
     let (staying, server) = match &*leaving {
-        "gpu-0" => ("gpu-1", &herd.servers[1]),
-        _ => ("gpu-0", &herd.servers[0]),
+        "gpu-0" => ("gpu-1", &router.servers[1]),
+        _ => ("gpu-0", &router.servers[0]),
     };
-    let mut dice = fastrand::Rng::with_seed(1);
-    let only = spec(staying, server, Backend::Ollama, &mut dice);
+    let mut random = fastrand::Rng::with_seed(1);
+    let only = spec(staying, server, Backend::Ollama, &mut random);
     let applied = fleet.apply(&Desired::new(vec![only]).unwrap()).await;
     assert_eq!(named(&applied.removed), [leaving.as_str()]);
 
@@ -186,10 +186,10 @@ async fn a_server_that_is_removed_finishes_its_streams_and_takes_nothing_new() {
         (observed.held[0].in_flight, observed.held[0].waiting),
         (1, 0)
     );
-    let health = herd.get("/health").await.json();
+    let health = router.get("/health").await.json();
     assert_eq!(health["endpoints"][&leaving]["status"], "draining");
     for _ in 0..8 {
-        let answer = herd.post("/api/chat", &body).await;
+        let answer = router.post("/api/chat", &body).await;
         assert_eq!(answer.header("x-herdsman-endpoint"), staying);
     }
     let answer = stream.whole().await;
@@ -198,12 +198,12 @@ async fn a_server_that_is_removed_finishes_its_streams_and_takes_nothing_new() {
         draining().is_none()
     })
     .await;
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn settings_change_under_a_running_stream() {
-    let herd = Plan::servers(1)
+    let router = Plan::servers(1)
         .each(|server| {
             server.default_predict = 40;
             server.decode_interval = Duration::from_millis(10);
@@ -212,15 +212,19 @@ async fn settings_change_under_a_running_stream() {
         .set("routing.queue_timeout=100ms")
         .start()
         .await;
-    let fleet = herd.app.fleet().clone();
+    let fleet = router.app.fleet().clone();
     let generation = fleet.view().servers[0].endpoint.id().generation;
     let body = json!({"model": "llama3.2", "messages": [{"role": "user", "content": "x"}]});
-    let mut stream = herd.stream("/api/chat", &body).await;
+    let mut stream = router.stream("/api/chat", &body).await;
     stream.piece().await.unwrap();
-    assert_eq!(herd.post("/api/chat", &body).await.status, 503, "one slot");
+    assert_eq!(
+        router.post("/api/chat", &body).await.status,
+        503,
+        "one slot"
+    );
 
-    let mut dice = fastrand::Rng::with_seed(1);
-    let mut wanted = spec("gpu-0", &herd.servers[0], Backend::Ollama, &mut dice);
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut wanted = spec("gpu-0", &router.servers[0], Backend::Ollama, &mut random);
     wanted.settings.slots = 2;
     let desired = Desired::new(vec![wanted]).unwrap();
     let applied = fleet.apply(&desired).await;
@@ -230,35 +234,39 @@ async fn settings_change_under_a_running_stream() {
         Applied::default(),
         "nothing new"
     );
-    assert_eq!(herd.post("/api/chat", &body).await.status, 200, "two slots");
+    assert_eq!(
+        router.post("/api/chat", &body).await.status,
+        200,
+        "two slots"
+    );
     let answer = stream.whole().await;
     assert!(answer.text().contains("\"done\":true"), "{}", answer.text());
     assert_eq!(fleet.view().servers[0].endpoint.id().generation, generation);
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn a_server_that_is_wanted_again_while_it_drains_goes_on_as_it_was() {
-    let herd = Plan::servers(1)
+    let router = Plan::servers(1)
         .each(|server| {
             server.default_predict = 200;
             server.decode_interval = Duration::from_millis(10);
         })
         .start()
         .await;
-    let fleet = herd.app.fleet().clone();
+    let fleet = router.app.fleet().clone();
     let generation = fleet.view().servers[0].endpoint.id().generation;
     let body = json!({"model": "llama3.2", "messages": [{"role": "user", "content": "x"}]});
-    let mut stream = herd.stream("/api/chat", &body).await;
+    let mut stream = router.stream("/api/chat", &body).await;
     stream.piece().await.unwrap();
     fleet.apply(&Desired::default()).await;
-    assert_eq!(herd.get("/api/tags").await.json()["models"], json!([]));
-    assert_eq!(herd.post("/api/chat", &body).await.status, 502);
-    let mut dice = fastrand::Rng::with_seed(1);
-    let again = spec("gpu-0", &herd.servers[0], Backend::Ollama, &mut dice);
+    assert_eq!(router.get("/api/tags").await.json()["models"], json!([]));
+    assert_eq!(router.post("/api/chat", &body).await.status, 502);
+    let mut random = fastrand::Rng::with_seed(1);
+    let again = spec("gpu-0", &router.servers[0], Backend::Ollama, &mut random);
     fleet.apply(&Desired::new(vec![again]).unwrap()).await;
     let short = json!({"model": "llama3.2", "prompt": "x", "options": {"num_predict": 1}});
-    assert_eq!(herd.post("/api/generate", &short).await.status, 200);
+    assert_eq!(router.post("/api/generate", &short).await.status, 200);
     assert_eq!(fleet.view().servers[0].endpoint.id().generation, generation);
     assert_eq!(
         fleet.observed()[0].in_flight,
@@ -266,19 +274,19 @@ async fn a_server_that_is_wanted_again_while_it_drains_goes_on_as_it_was() {
         "the first stream still holds its slot"
     );
     stream.whole().await;
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn the_same_name_with_another_address_is_another_server() {
-    let herd = Plan::servers(2)
+    let router = Plan::servers(2)
         .server(0, |server| server.models = vec![Model::named("old")])
         .server(1, |server| server.models = vec![Model::named("new")])
         .start()
         .await;
-    let fleet = herd.app.fleet().clone();
-    let mut dice = fastrand::Rng::with_seed(1);
-    let moved = spec("gpu-0", &herd.servers[1], Backend::Ollama, &mut dice);
+    let fleet = router.app.fleet().clone();
+    let mut random = fastrand::Rng::with_seed(1);
+    let moved = spec("gpu-0", &router.servers[1], Backend::Ollama, &mut random);
     let applied = fleet.apply(&Desired::new(vec![moved]).unwrap()).await;
     assert_eq!(named(&applied.added), ["gpu-0"]);
     assert_eq!(named(&applied.removed), ["gpu-0", "gpu-1"]);
@@ -287,8 +295,8 @@ async fn the_same_name_with_another_address_is_another_server() {
         observed.len() == 1 && observed[0].models.is_some()
     })
     .await;
-    let tags = herd.get("/api/tags").await.json();
+    let tags = router.get("/api/tags").await.json();
     assert_eq!(tags["models"][0]["name"], "new:latest");
     assert_eq!(tags["models"].as_array().unwrap().len(), 1);
-    herd.finish().await;
+    router.finish().await;
 }

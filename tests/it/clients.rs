@@ -1,14 +1,14 @@
-//! The official Python and JavaScript clients see through the router what they see directly.
+//! The official Python and JavaScript clients get through the router what they get directly.
 
 use herdsman_simulator::Model;
 use herdsman_test_support::clients;
 use tokio::process::Command;
 
-use crate::support::{Herd, Plan};
+use crate::support::{Plan, TestRouter};
 
 const MODEL: &str = "llama3.2";
 
-async fn herd() -> Herd {
+async fn router() -> TestRouter {
     let model = Model::named(MODEL).saying(["<&>", "\u{2028}", "ü"]);
     Plan::servers(3)
         .each(|server| {
@@ -22,13 +22,13 @@ async fn herd() -> Herd {
 }
 
 async fn compare(client: fn() -> Command) {
-    let herd = herd().await;
+    let router = router().await;
     let report = async |url: String| {
         let report = clients::report(client(), &[&url, MODEL]).await;
         report.unwrap_or_else(|complaint| panic!("{url}: {complaint}"))
     };
-    let direct = report(herd.servers[0].url()).await;
-    let routed = report(herd.url()).await;
+    let direct = report(router.servers[0].url()).await;
+    let routed = report(router.url()).await;
     let differing: Vec<_> = direct
         .as_object()
         .unwrap()
@@ -37,7 +37,7 @@ async fn compare(client: fn() -> Command) {
         .map(|(key, value)| format!("{key}:\n direct {value}\n routed {}", routed[key.as_str()]))
         .collect();
     assert!(differing.is_empty(), "{}", differing.join("\n"));
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]

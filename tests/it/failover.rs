@@ -7,42 +7,42 @@ use herdsman_simulator::Fault;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::{Herd, Plan, eventually};
+use crate::support::{Plan, TestRouter, eventually};
 
 fn chat() -> Value {
     json!({"model": "llama3.2", "messages": [{"role": "user", "content": "hi"}]})
 }
 
 /// Two servers of which only the first, which fails, has the model loaded.
-async fn herd_with(fault: Fault) -> Herd {
-    let herd = Plan::servers(2)
+async fn router_with(fault: Fault) -> TestRouter {
+    let router = Plan::servers(2)
         .set("routing.first_byte_timeout=5s")
         .start()
         .await;
     let warm = json!({"model": "llama3.2"});
-    let request = http::Request::post(format!("{}/api/generate", herd.url()))
+    let request = http::Request::post(format!("{}/api/generate", router.url()))
         .header("x-herdsman-endpoints", "gpu-0")
         .body(warm.to_string().into())
         .unwrap();
-    assert_eq!(herd.request(request).await.whole().await.status, 200);
-    herd.servers[0].fault(fault);
-    herd
+    assert_eq!(router.request(request).await.whole().await.status, 200);
+    router.servers[0].fault(fault);
+    router
 }
 
 async fn moves(fault: Fault) {
-    let herd = herd_with(fault.clone()).await;
-    let answer = herd.post("/api/chat", &chat()).await;
+    let router = router_with(fault.clone()).await;
+    let answer = router.post("/api/chat", &chat()).await;
     assert_eq!(answer.status, 200, "{fault:?}: {}", answer.text());
     assert_eq!(answer.header("x-herdsman-endpoint"), "gpu-1", "{fault:?}");
     assert_eq!(answer.header("x-herdsman-attempts"), "2", "{fault:?}");
     assert_eq!(answer.lines().last().unwrap()["done"], true, "{fault:?}");
-    herd.servers[0].clear_faults();
-    herd.finish().await;
+    router.servers[0].clear_faults();
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn a_refused_connection_moves() {
-    // A pooled connection is cut with the listener, so either way nobody is there.
+    // A pooled connection is cut with the listener, so either way the connection fails.
     moves(Fault::Refuse).await;
 }
 
@@ -78,84 +78,85 @@ async fn a_server_found_silent_while_a_request_waits_for_it_loses_the_request() 
 
 #[tokio::test]
 async fn a_failed_load_moves() {
-    let herd = Plan::servers(2).start().await;
-    let failing = herd
+    let router = Plan::servers(2).start().await;
+    let failing = router
         .servers
         .iter()
         .map(|server| server.fault(Fault::LoadFailure.next(1)))
         .count();
     assert_eq!(failing, 2);
     // The first server fails its only load; so does the second; a third try finds no other server.
-    let refused = herd.post("/api/chat", &chat()).await;
+    let refused = router.post("/api/chat", &chat()).await;
     assert_eq!(refused.status, 500);
     assert!(refused.json()["error"].is_string(), "{}", refused.text());
-    let served = herd.post("/api/chat", &chat()).await;
+    let served = router.post("/api/chat", &chat()).await;
     assert_eq!(served.status, 200);
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn a_400_does_not_move_and_keeps_its_words() {
-    let herd = Plan::servers(2).start().await;
+async fn a_400_is_not_retried_and_keeps_its_text() {
+    let router = Plan::servers(2).start().await;
     let bad = json!({"model": "llama3.2", "messages": "not a list"});
-    let answer = herd.post("/api/chat", &bad).await;
+    let answer = router.post("/api/chat", &bad).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert_eq!(answer.header("x-herdsman-attempts"), "1");
     assert_eq!(
-        herd.servers
+        router
+            .servers
             .iter()
             .map(|server| server.counters().loads)
             .sum::<u64>(),
         0
     );
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn with_nobody_left_the_status_says_why() {
-    let herd = Plan::servers(2).start().await;
-    for server in &herd.servers {
+async fn without_any_server_the_status_says_why() {
+    let router = Plan::servers(2).start().await;
+    for server in &router.servers {
         server.fault(Fault::Refuse);
     }
-    let answer = herd.post("/api/chat", &chat()).await;
+    let answer = router.post("/api/chat", &chat()).await;
     assert_eq!(answer.status, 502, "{}", answer.text());
-    let openai = herd.post("/v1/chat/completions", &chat()).await;
+    let openai = router.post("/v1/chat/completions", &chat()).await;
     assert_eq!(openai.status, 502);
     assert_eq!(openai.json()["error"]["type"], "api_error");
-    eventually("both found dead", || {
-        herd.app.fleet().view().up().next().is_none()
+    eventually("both found down", || {
+        router.app.fleet().view().up().next().is_none()
     })
     .await;
-    assert_eq!(herd.get("/health").await.status, 503);
-    for server in &herd.servers {
+    assert_eq!(router.get("/health").await.status, 503);
+    for server in &router.servers {
         server.clear_faults();
     }
-    eventually("both are back", || {
-        herd.app.fleet().view().up().count() == 2
+    eventually("both are up again", || {
+        router.app.fleet().view().up().count() == 2
     })
     .await;
-    assert_eq!(herd.post("/api/chat", &chat()).await.status, 200);
-    herd.finish().await;
+    assert_eq!(router.post("/api/chat", &chat()).await.status, 200);
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn a_model_that_fails_fast_attracts_no_traffic() {
-    let herd = herd_with(Fault::InternalError).await;
+async fn a_model_that_fails_fast_gets_no_traffic() {
+    let router = router_with(Fault::InternalError).await;
     for _ in 0..30 {
-        assert_eq!(herd.post("/api/chat", &chat()).await.status, 200);
+        assert_eq!(router.post("/api/chat", &chat()).await.status, 200);
     }
     // One failure, and perhaps a trial or two later: not one per request.
-    let failed = herd.servers[0].counters().failed;
+    let failed = router.servers[0].counters().failed;
     assert!(
         (1..=5).contains(&failed),
         "{failed} requests went to the failing server"
     );
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn a_server_killed_and_restarted_under_load_fails_no_request_that_had_no_byte_yet() {
-    let herd = Plan::servers(3)
+    let router = Plan::servers(3)
         .each(|server| {
             server.default_predict = 20;
             server.decode_interval = Duration::from_millis(2);
@@ -167,11 +168,11 @@ async fn a_server_killed_and_restarted_under_load_fails_no_request_that_had_no_b
     let stop = Instant::now() + Duration::from_secs(3);
     let body = chat();
     let client = |_| {
-        let (herd, body) = (&herd, &body);
+        let (router, body) = (&router, &body);
         async move {
             let (mut whole, mut cut) = (0, 0);
             while Instant::now() < stop {
-                let answer = herd.post("/api/chat", body).await;
+                let answer = router.post("/api/chat", body).await;
                 assert_eq!(answer.status, 200, "{}", answer.text());
                 assert!(!answer.broken);
                 let last = answer.lines().pop().expect("a line");
@@ -193,9 +194,9 @@ async fn a_server_killed_and_restarted_under_load_fails_no_request_that_had_no_b
         for i in [0, 1, 2, 0, 1] {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let killed = Instant::now();
-            let restart = herd.servers[i].restart(Duration::from_millis(250));
+            let restart = router.servers[i].restart(Duration::from_millis(250));
             let served = async {
-                let answer = herd.post("/api/chat", &body).await;
+                let answer = router.post("/api/chat", &body).await;
                 assert_eq!(answer.status, 200);
                 killed.elapsed()
             };
@@ -209,13 +210,13 @@ async fn a_server_killed_and_restarted_under_load_fails_no_request_that_had_no_b
     let cut: u32 = clients.iter().map(|(_, cut)| cut).sum();
     assert!(whole > 100 && cut > 0, "{whole} whole, {cut} cut");
     println!("the next request was served within {next_served:?}");
-    // A quarter of a second is what it takes; a busy machine may add one. Who waited for a probe or a
-    // timeout would wait for longer than this.
+    // It takes a quarter of a second; a busy machine may add one. A request that waited for a probe or
+    // a timeout would wait for longer than this.
     assert!(next_served < Duration::from_secs(3), "{next_served:?}");
-    herd.finish().await;
+    router.finish().await;
 }
 
-/// A server that answers like an HTTP/1.0 one, and dies inside its answer.
+/// A server that answers like an HTTP/1.0 one, and closes inside its answer.
 #[tokio::test]
 async fn half_an_answer_without_a_length_is_not_taken_for_a_whole_one() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -246,11 +247,11 @@ async fn half_an_answer_without_a_length_is_not_taken_for_a_whole_one() {
             let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
         }
     });
-    let herd = Plan::servers(2)
+    let router = Plan::servers(2)
         .endpoint(0, move |endpoint| endpoint.url = url.parse().unwrap())
         .start()
         .await;
-    while herd.get("/api/ps").await.json()["models"]
+    while router.get("/api/ps").await.json()["models"]
         .as_array()
         .unwrap()
         .is_empty()
@@ -258,7 +259,7 @@ async fn half_an_answer_without_a_length_is_not_taken_for_a_whole_one() {
         tokio::task::yield_now().await;
     }
     let whole = json!({"model": "llama3.2", "stream": false, "messages": [{"role": "user", "content": "x"}]});
-    let answer = herd.post("/api/chat", &whole).await;
+    let answer = router.post("/api/chat", &whole).await;
     assert_eq!(
         (
             answer.header("x-herdsman-endpoint"),
@@ -268,33 +269,34 @@ async fn half_an_answer_without_a_length_is_not_taken_for_a_whole_one() {
     );
     assert_eq!(answer.json()["done"], true);
     server.abort();
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn time_lost_on_a_server_that_failed_does_not_shorten_the_wait_for_another() {
-    let herd = Plan::servers(2)
+    let router = Plan::servers(2)
         .set("routing.slots=1")
         .set("routing.queue_timeout=1s")
         .set("fleet.probe_interval=800ms")
         .start()
         .await;
-    // Found silent after more than the patience of the line.
-    herd.servers[0].fault(Fault::Silent);
-    herd.servers[1].fault(Fault::Stall { after: 1 }.next(1));
+    // Found silent after more than the wait limit of the queue.
+    router.servers[0].fault(Fault::Silent);
+    router.servers[1].fault(Fault::Stall { after: 1 }.next(1));
     let only = |name: &str| {
-        http::Request::post(format!("{}/api/chat", herd.url()))
+        http::Request::post(format!("{}/api/chat", router.url()))
             .header("x-herdsman-endpoints", name)
             .body(chat().to_string().into())
             .unwrap()
     };
-    let mut busy = herd.request(only("gpu-1")).await;
+    let mut busy = router.request(only("gpu-1")).await;
     busy.piece().await;
     let body = chat();
-    let moved = herd.post("/api/chat", &body);
+    let moved = router.post("/api/chat", &body);
     let free = async {
         eventually("it waits for the other server", || {
-            herd.app
+            router
+                .app
                 .fleet()
                 .queue_lengths()
                 .iter()
@@ -306,6 +308,6 @@ async fn time_lost_on_a_server_that_failed_does_not_shorten_the_wait_for_another
     let (moved, ()) = tokio::join!(moved, free);
     assert_eq!(moved.status, 200, "{}", moved.text());
     assert_eq!(moved.header("x-herdsman-endpoint"), "gpu-1");
-    herd.servers[0].clear_faults();
-    herd.finish().await;
+    router.servers[0].clear_faults();
+    router.finish().await;
 }

@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 
 const ROUNDS: u32 = 10;
 const CLIENTS: u32 = 16;
 
 type Http = Client<HttpConnector, Full<Bytes>>;
 
-/// What clients know.
+/// What clients have seen.
 #[derive(Default)]
 struct Seen {
     /// Tokens of answers whose end a client saw.
@@ -71,7 +71,7 @@ impl Drop for Router {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_times_kill_9_under_load_loses_and_doubles_nothing() {
+async fn ten_times_kill_9_under_load_loses_and_duplicates_nothing() {
     let server = Simulator::start(Config {
         models: vec![Model::named("llama3.2")],
         parallel: 64,
@@ -104,7 +104,7 @@ async fn ten_times_kill_9_under_load_loses_and_doubles_nothing() {
         seen.unacknowledged.load(Ordering::SeqCst),
     );
     assert!(completed > 1_000, "the load was too small: {completed}");
-    // The replayed journal reaches the database within a flush interval; the count then stands.
+    // The replayed journal reaches the database within a flush interval; the count is then final.
     let counted = settled(&http, port).await;
     assert!(
         counted >= completed,
@@ -121,7 +121,7 @@ async fn ten_times_kill_9_under_load_loses_and_doubles_nothing() {
 /// Asks until the router is gone.
 async fn client(http: &Http, port: u16, stream: bool, seen: &Seen) {
     let body = json!({"model": "llama3.2", "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
-    // Prompt and answer of every request are the same: whatever was lost cost this much.
+    // Prompt and answer of every request are the same: so this is the cost of each lost one.
     let mut cost = 64;
     loop {
         let request = Request::post(format!("http://127.0.0.1:{port}/api/chat"));
@@ -157,7 +157,7 @@ async fn get(http: &Http, port: u16, path: &str) -> Option<Value> {
 }
 
 async fn ready(http: &Http, port: u16) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while get(http, port, "/health/ready").await.is_none() {
         assert!(
             Instant::now() < deadline,
@@ -169,7 +169,7 @@ async fn ready(http: &Http, port: u16) {
 
 /// The count in the database once nothing is pending.
 async fn settled(http: &Http, port: u16) -> i64 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     loop {
         let metrics = Request::get(format!("http://127.0.0.1:{port}/metrics"));
         let metrics = http
@@ -191,7 +191,7 @@ async fn settled(http: &Http, port: u16) -> i64 {
     }
 }
 
-/// Free now; the router has to bind the same one in every life.
+/// Free now; the router has to bind the same one after every restart.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -20,42 +20,42 @@ fn names(list: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn tags_are_the_union_of_all_servers_with_the_fields_they_gave() {
-    let herd = Plan::servers(2)
+    let router = Plan::servers(2)
         .server(1, |server| server.models.push(Model::named("qwen3:8b")))
         .start()
         .await;
-    let tags = herd.get("/api/tags").await.json();
+    let tags = router.get("/api/tags").await.json();
     assert_eq!(names(&tags), ["llama3.2:latest", "qwen3:8b"]);
     for model in tags["models"].as_array().unwrap() {
         for key in ["model", "modified_at", "size", "digest", "details"] {
             assert!(!model[key].is_null(), "{key} of {model}");
         }
     }
-    let openai = herd.get("/v1/models").await.json();
+    let openai = router.get("/v1/models").await.json();
     assert_eq!(openai["object"], "list");
     assert_eq!(openai["data"].as_array().unwrap().len(), 2);
     assert_eq!(
-        herd.get("/v1/models/qwen3:8b").await.json()["id"],
+        router.get("/v1/models/qwen3:8b").await.json()["id"],
         "qwen3:8b"
     );
-    assert_eq!(herd.get("/v1/models/none").await.status, 404);
-    herd.finish().await;
+    assert_eq!(router.get("/v1/models/none").await.status, 404);
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn ps_has_one_entry_per_server_and_model() {
-    let herd = Plan::servers(2).start().await;
-    for server in &herd.servers {
+    let router = Plan::servers(2).start().await;
+    for server in &router.servers {
         let uri = format!("{}/api/generate", server.url());
         let load = http::Request::post(uri).body(json!({"model": "llama3.2"}).to_string().into());
-        herd.request(load.unwrap()).await.whole().await;
+        router.request(load.unwrap()).await.whole().await;
     }
-    let both = async || names(&herd.get("/api/ps").await.json());
+    let both = async || names(&router.get("/api/ps").await.json());
     while both().await.len() < 2 {
         tokio::task::yield_now().await;
     }
     assert_eq!(both().await, ["llama3.2:latest", "llama3.2:latest"]);
-    let details = herd.get("/api/ps_details").await.json();
+    let details = router.get("/api/ps_details").await.json();
     let mut endpoints: Vec<_> = details["models"]
         .as_array()
         .unwrap()
@@ -64,16 +64,16 @@ async fn ps_has_one_entry_per_server_and_model() {
         .collect();
     endpoints.sort_by_key(ToString::to_string);
     assert_eq!(endpoints, ["gpu-0", "gpu-1"]);
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn lists_do_not_wait_for_a_silent_server() {
-    let herd = Plan::servers(2).start().await;
-    herd.servers[0].fault(Fault::Silent);
+    let router = Plan::servers(2).start().await;
+    router.servers[0].fault(Fault::Silent);
     let slow = Duration::from_secs(30);
-    herd.servers[1].fault(Fault::StallPs { delay: slow });
-    herd.servers[1].fault(Fault::StallTags { delay: slow });
+    router.servers[1].fault(Fault::StallPs { delay: slow });
+    router.servers[1].fault(Fault::StallTags { delay: slow });
     for _ in 0..20 {
         for path in [
             "/api/tags",
@@ -83,69 +83,71 @@ async fn lists_do_not_wait_for_a_silent_server() {
             "/health",
         ] {
             let asked = Instant::now();
-            assert!(herd.get(path).await.status.is_success(), "{path}");
-            // Far below any probe's patience; the bench says how far.
+            assert!(router.get(path).await.status.is_success(), "{path}");
+            // Far below the timeout of any probe; the bench measures how far.
             assert!(asked.elapsed() < Duration::from_secs(1), "{path}");
         }
     }
-    // A slow catalogue alone is no illness: the server goes on serving.
+    // A slow list of models alone does not make a server down: it goes on serving.
     let chat = json!({"model": "llama3.2", "stream": false, "messages": [{"role": "user", "content": "x"}]});
-    eventually("the silent server is found out", || {
-        !herd.app.fleet().view().servers[0].endpoint.is_up()
+    eventually("the silent server is found down", || {
+        !router.app.fleet().view().servers[0].endpoint.is_up()
     })
     .await;
     assert_eq!(
-        herd.post("/api/chat", &chat)
+        router
+            .post("/api/chat", &chat)
             .await
             .header("x-herdsman-endpoint"),
         "gpu-1"
     );
-    herd.servers
+    router
+        .servers
         .iter()
         .for_each(herdsman_simulator::Simulator::clear_faults);
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn a_dead_servers_models_stay_listed_for_a_while_and_then_go() {
-    let herd = Plan::servers(2)
+async fn models_of_a_server_that_is_down_stay_listed_for_a_while() {
+    let router = Plan::servers(2)
         .server(1, |server| server.models = vec![Model::named("qwen3:8b")])
         .set("fleet.stale_after=300ms")
         .start()
         .await;
-    herd.servers[1].fault(Fault::Refuse);
-    eventually("found dead", || {
-        !herd.app.fleet().view().servers[1].endpoint.is_up()
+    router.servers[1].fault(Fault::Refuse);
+    eventually("found down", || {
+        !router.app.fleet().view().servers[1].endpoint.is_up()
     })
     .await;
     let chat = json!({"model": "qwen3:8b", "messages": []});
-    assert_eq!(herd.post("/api/chat", &chat).await.status, 502);
-    while names(&herd.get("/api/tags").await.json()).len() > 1 {
+    assert_eq!(router.post("/api/chat", &chat).await.status, 502);
+    while names(&router.get("/api/tags").await.json()).len() > 1 {
         tokio::task::yield_now().await;
     }
-    let gone = herd.post("/api/chat", &chat).await;
+    let gone = router.post("/api/chat", &chat).await;
     assert_eq!(
         (gone.status.as_u16(), gone.json()),
         (404, json!({"error": "model 'qwen3:8b' not found"}))
     );
-    herd.servers[1].clear_faults();
-    eventually("back", || {
-        herd.app.fleet().view().servers[1].report.models.is_some()
-            && herd.app.fleet().view().servers[1].endpoint.is_up()
+    router.servers[1].clear_faults();
+    eventually("up again", || {
+        router.app.fleet().view().servers[1].report.models.is_some()
+            && router.app.fleet().view().servers[1].endpoint.is_up()
     })
     .await;
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn the_version_is_the_oldest_in_the_herd() {
-    let herd = Plan::servers(2)
+async fn the_version_is_the_oldest_in_the_fleet() {
+    let router = Plan::servers(2)
         .server(0, |server| server.version = "0.12.10".to_owned())
         .server(1, |server| server.version = "0.12.6".to_owned())
         .start()
         .await;
-    while herd.get("/api/version").await.json() != json!({"version": "0.12.6"}) {
+    while router.get("/api/version").await.json() != json!({"version": "0.12.6"}) {
         tokio::task::yield_now().await;
     }
-    herd.finish().await;
+    router.finish().await;
 }

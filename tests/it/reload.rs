@@ -10,9 +10,9 @@ use herdsman_simulator::{Config, Model, Simulator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 
-/// The real program, and what it says on stderr, line by line.
+/// The real program, and its stderr, line by line.
 struct Router {
     child: Child,
     log: mpsc::Receiver<String>,
@@ -43,7 +43,7 @@ impl Router {
             log,
             address: String::new(),
         };
-        let listening = router.says("listening");
+        let listening = router.logs("listening");
         let line: Value = serde_json::from_str(&listening).unwrap();
         let address = line["fields"]["address"]
             .as_str()
@@ -52,11 +52,11 @@ impl Router {
         router
     }
 
-    /// The next line with these words.
-    fn says(&self, words: &str) -> String {
+    /// The next line with this text.
+    fn logs(&self, words: &str) -> String {
         loop {
-            let line = self.log.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("never said: {words}"));
+            let line = self.log.recv_timeout(TEST_TIMEOUT);
+            let line = line.unwrap_or_else(|_| panic!("never logged: {words}"));
             if line.contains(words) {
                 return line;
             }
@@ -134,7 +134,7 @@ fn write(dir: &TempDir, server: &str, output: f64, admin_key: &str, more: &str) 
     path
 }
 
-/// `gpu-0` is always there; the others come and go, with other weights each time.
+/// `gpu-0` is always there; the others are added and removed, with other weights each time.
 fn write_servers(dir: &TempDir, servers: &[Simulator], round: usize) {
     let mut text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"{}\"\n[fleet]\nprobe_interval = \"100ms\"\n",
@@ -154,7 +154,7 @@ fn write_servers(dir: &TempDir, servers: &[Simulator], round: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn servers_of_the_file_come_and_go_under_load_and_no_request_fails() {
+async fn servers_of_the_file_are_added_and_removed_under_load_and_no_request_fails() {
     const ROUNDS: usize = 32;
     let mut servers = Vec::new();
     for _ in 0..5 {
@@ -188,7 +188,7 @@ async fn servers_of_the_file_come_and_go_under_load_and_no_request_fails() {
         for round in 1..=ROUNDS {
             write_servers(&dir, &servers, round);
             router.hang_up();
-            tokio::task::block_in_place(|| router.says("configuration reloaded"));
+            tokio::task::block_in_place(|| router.logs("configuration reloaded"));
             let enough = answered.load(Relaxed) + 16;
             crate::support::eventually("requests are answered between two reloads", || {
                 answered.load(Relaxed) >= enough
@@ -199,7 +199,7 @@ async fn servers_of_the_file_come_and_go_under_load_and_no_request_fails() {
     };
     tokio::join!(clients, reloads);
     // The last round has all of them.
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TEST_TIMEOUT;
     loop {
         let health = router
             .call(http::Method::GET, "/health", "", Value::Null)
@@ -237,7 +237,7 @@ async fn cost(router: &Router, admin_key: &str) -> i64 {
     assert_eq!(answer.0, 200, "{answer:?}");
     assert_eq!(answer.1["eval_count"], 4);
     let path = format!("/admin/keys/{}", text("id"));
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TEST_TIMEOUT;
     loop {
         let shown = router
             .call(http::Method::GET, &path, admin_key, Value::Null)
@@ -253,7 +253,7 @@ async fn cost(router: &Router, admin_key: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_running_router_takes_new_prices_and_keys_and_says_what_it_cannot_take() {
+async fn a_running_router_applies_new_prices_and_keys_and_logs_what_needs_a_restart() {
     let server = Simulator::start(Config {
         models: vec![Model::named("llama3.2")],
         ..Config::default()
@@ -267,9 +267,9 @@ async fn a_running_router_takes_new_prices_and_keys_and_says_what_it_cannot_take
     // By a signal. The file has changed as well, but a signal does not wait.
     write(&dir, &url, 2.0, "new", "[routing]\nattempts = 2");
     router.hang_up();
-    let told = router.says("configuration reloaded");
+    let told = router.logs("configuration reloaded");
     assert!(told.contains("price, access.admin_key"), "{told}");
-    let told = router.says("needs a restart");
+    let told = router.logs("needs a restart");
     assert!(told.contains("routing"), "{told}");
     assert_eq!(cost(&router, "new").await, 8_000);
     let refused = router
@@ -280,25 +280,25 @@ async fn a_running_router_takes_new_prices_and_keys_and_says_what_it_cannot_take
     // What is wrong changes nothing, not even what is right beside it.
     write(&dir, &url, 3.0, "newest", "[routing]\nattempts = 0");
     router.hang_up();
-    let told = router.says("routing.attempts");
+    let told = router.logs("routing.attempts");
     assert!(told.contains("must be at least 1"), "{told}");
-    router.says("configuration not reloaded");
+    router.logs("configuration not reloaded");
     assert_eq!(cost(&router, "new").await, 8_000);
 
     // Without a signal, too.
     write(&dir, &url, 5.0, "new", "");
-    router.says("configuration reloaded");
+    router.logs("configuration reloaded");
     assert_eq!(cost(&router, "new").await, 20_000);
 
-    // Without a file everything has a default, and nobody would need the admin key any more; nor with
-    // one that a full disk has emptied.
+    // Without a file everything has a default, and the admin key would not be needed any more; nor
+    // with one that a full disk has emptied.
     let file = dir.path().join("config.toml");
     std::fs::write(&file, "").unwrap();
     router.hang_up();
-    router.says("the file is gone or empty");
+    router.logs("the file is gone or empty");
     std::fs::remove_file(&file).unwrap();
     router.hang_up();
-    router.says("the file is gone or empty");
+    router.logs("the file is gone or empty");
     let refused = router
         .call(http::Method::GET, "/admin/keys", "", Value::Null)
         .await;

@@ -7,7 +7,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Herd, PATIENCE, Plan};
+use crate::support::{Answer, Plan, TEST_TIMEOUT, TestRouter};
 use herdsman_test_support::redis::Server;
 
 /// Every call, with nothing wrong about it.
@@ -19,10 +19,10 @@ const CALLS: [&str; 4] = [
 ];
 
 /// One server, whose model costs a nano-USD for each token read and two for each written.
-pub async fn priced(plan: Plan) -> Herd {
-    let herd = plan.start().await;
+pub async fn priced(plan: Plan) -> TestRouter {
+    let router = plan.start().await;
     let price = json!({"input_nano_usd": 1_000_000, "output_nano_usd": 2_000_000});
-    let set = herd
+    let set = router
         .send(
             Method::PUT,
             "/admin/prices/llama3.2",
@@ -30,44 +30,44 @@ pub async fn priced(plan: Plan) -> Herd {
         )
         .await;
     assert_eq!(set.whole().await.status, 200);
-    herd
+    router
 }
 
 /// A key of team blue, and the key's id.
-pub async fn key(herd: &Herd) -> (String, String) {
-    let team = herd.post("/admin/teams", &json!({"id": "blue"})).await;
+pub async fn key(router: &TestRouter) -> (String, String) {
+    let team = router.post("/admin/teams", &json!({"id": "blue"})).await;
     assert_eq!(team.status, 201);
-    let made = herd.post("/admin/keys", &json!({"team": "blue"})).await;
+    let made = router.post("/admin/keys", &json!({"team": "blue"})).await;
     let made = made.json();
     let text = |name: &str| made[name].as_str().unwrap().to_owned();
     (text("key"), text("id"))
 }
 
-pub async fn chat(herd: &Herd, key: &str, tags: &str) -> Answer {
+pub async fn chat(router: &TestRouter, key: &str, tags: &str) -> Answer {
     let body = json!({"model": "llama3.2", "stream": false,
         "messages": [{"role": "user", "content": "hi there"}]});
-    let request = Request::post(format!("{}/api/chat", herd.url()))
+    let request = Request::post(format!("{}/api/chat", router.url()))
         .header("authorization", format!("Bearer {key}"))
         .header("x-herdsman-tags", tags)
         .body(Full::new(Bytes::from(body.to_string())))
         .unwrap();
-    let answer = herd.request(request).await.whole().await;
+    let answer = router.request(request).await.whole().await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer
 }
 
 /// As an operator with a client program.
-pub fn sql(herd: &Herd, statement: &str) {
-    let file = herd.dir.path().join(herdsman::store::SQLITE_FILE);
+pub fn sql(router: &TestRouter, statement: &str) {
+    let file = router.dir.path().join(herdsman::store::SQLITE_FILE);
     let mut other = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
     other.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
     other.batch_execute(statement).unwrap();
 }
 
 /// No database takes the tag `bad` from now on.
-pub fn bar(herd: &Herd) {
+pub fn bar(router: &TestRouter) {
     sql(
-        herd,
+        router,
         "CREATE TABLE barred (entity TEXT PRIMARY KEY, CHECK (entity <> 'bad')); \
          CREATE TRIGGER bar BEFORE INSERT ON spend \
          BEGIN INSERT INTO barred SELECT 'bad' WHERE NEW.entity = 'bad'; END;",
@@ -75,30 +75,30 @@ pub fn bar(herd: &Herd) {
 }
 
 /// Asks until it holds: what is elsewhere is seen by looking.
-async fn until(herd: &Herd, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+async fn until(router: &TestRouter, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let asking = async {
         loop {
-            let shown = herd.get(path).await.json();
+            let shown = router.get(path).await.json();
             if holds(&shown) {
                 return shown;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap()
+    tokio::time::timeout(TEST_TIMEOUT, asking).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_report_is_what_clients_were_told_by_whatever_it_is_asked() {
-    let herd = priced(Plan::servers(1)).await;
-    let (key, id) = key(&herd).await;
+async fn the_report_equals_what_clients_were_told_by_every_grouping() {
+    let router = priced(Plan::servers(1)).await;
+    let (key, id) = key(&router).await;
     for tags in ["nightly", "nightly, a \"b\"", ""] {
-        chat(&herd, &key, tags).await;
+        chat(&router, &key, tags).await;
     }
-    let (input, output) = herd.counted().await;
+    let (input, output) = router.counted().await;
     let money = input + 2 * output;
 
-    let models = herd.get("/admin/spend?group_by=model").await.json();
+    let models = router.get("/admin/spend?group_by=model").await.json();
     let usd = format!("0.{money:09}");
     let usd = usd.trim_end_matches('0');
     let sums = json!({"spend_nano_usd": money, "spend_usd": usd, "input_tokens": input,
@@ -111,7 +111,7 @@ async fn the_report_is_what_clients_were_told_by_whatever_it_is_asked() {
         "group_by": ["model"], "items": [expected], "more": false})
     );
 
-    let accounts = herd.get("/admin/spend?order=kind").await.json();
+    let accounts = router.get("/admin/spend?order=kind").await.json();
     assert_eq!(accounts["source"], "spend");
     let told: Vec<_> = accounts["items"]
         .as_array()
@@ -128,7 +128,7 @@ async fn the_report_is_what_clients_were_told_by_whatever_it_is_asked() {
     "#);
 
     let path = "/admin/spend?group_by=date,api_key,endpoint&kind=team&entity=blue&model=LLAMA3.2";
-    let days = herd.get(path).await.json();
+    let days = router.get(path).await.json();
     let items = days["items"].as_array().unwrap();
     let requests: i64 = items
         .iter()
@@ -137,24 +137,24 @@ async fn the_report_is_what_clients_were_told_by_whatever_it_is_asked() {
     assert_eq!((requests, &items[0]["api_key"]), (3, &json!(id)));
     assert_eq!(items[0]["endpoint"], "gpu-0");
     let today = items[0]["date"].as_str().unwrap();
-    let until = herd.get(&format!("{path}&to={today}")).await.json();
+    let until = router.get(&format!("{path}&to={today}")).await.json();
     assert_eq!(until["items"][0], items[0]);
-    let before = herd.get(&format!("{path}&to=2020-01-01")).await.json();
+    let before = router.get(&format!("{path}&to=2020-01-01")).await.json();
     assert_eq!(before["items"], json!([]));
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn as_csv_it_is_what_the_standard_says() {
-    let herd = priced(Plan::servers(1)).await;
-    let (key, _) = key(&herd).await;
-    chat(&herd, &key, "a \"b\"").await;
-    let (input, output) = herd.counted().await;
+async fn csv_follows_the_standard() {
+    let router = priced(Plan::servers(1)).await;
+    let (key, _) = key(&router).await;
+    chat(&router, &key, "a \"b\"").await;
+    let (input, output) = router.counted().await;
     let path = "/admin/spend?kind=tag&group_by=entity,model";
-    let request = Request::get(format!("{}{path}", herd.url())).header("accept", "text/csv");
+    let request = Request::get(format!("{}{path}", router.url())).header("accept", "text/csv");
     let request = request.body(Full::new(Bytes::new())).unwrap();
-    let accepted = herd.request(request).await.whole().await;
-    let asked = herd.get(&format!("{path}&format=csv")).await;
+    let accepted = router.request(request).await.whole().await;
+    let asked = router.get(&format!("{path}&format=csv")).await;
     assert_eq!(accepted.body, asked.body);
     assert_eq!(
         asked.header("content-type"),
@@ -170,12 +170,12 @@ async fn as_csv_it_is_what_the_standard_says() {
             format!("0.{money:09}").trim_end_matches('0'),
         )
     );
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_and_what_is_away_is_said() {
-    let herd = Plan::servers(1).start().await;
+async fn invalid_queries_are_refused_and_an_unavailable_database_is_reported() {
+    let router = Plan::servers(1).start().await;
     for wrong in [
         "/admin/spend?kind=keys",
         "/admin/spend?from=2026-02-30",
@@ -186,61 +186,61 @@ async fn what_makes_no_sense_is_refused_and_what_is_away_is_said() {
         "/admin/spend/dead-letters?limit=many",
         "/admin/spend/dead-letters/nonsense",
     ] {
-        let answer = herd.get(wrong).await;
+        let answer = router.get(wrong).await;
         assert_eq!(answer.status, 400, "{wrong}: {}", answer.text());
         assert!(answer.json()["error"].is_string(), "{wrong}");
     }
-    let nobody = "/admin/spend/dead-letters/00000000-0000-0000-0000-000000000000";
-    assert_eq!(herd.get(nobody).await.status, 404);
+    let unknown = "/admin/spend/dead-letters/00000000-0000-0000-0000-000000000000";
+    assert_eq!(router.get(unknown).await.status, 404);
 
-    let file = herd.dir.path().join(herdsman::store::SQLITE_FILE);
-    let aside = herd.dir.path().join("aside");
+    let file = router.dir.path().join(herdsman::store::SQLITE_FILE);
+    let aside = router.dir.path().join("aside");
     std::fs::rename(&file, &aside).unwrap();
     for path in [
         "/admin/spend",
         "/admin/spend/verify",
         "/admin/spend/dead-letters",
     ] {
-        let answer = herd.get(path).await;
+        let answer = router.get(path).await;
         assert_eq!(answer.status, 503, "{path}: {}", answer.text());
     }
-    let queue = herd.get("/admin/spend/queue").await;
+    let queue = router.get("/admin/spend/queue").await;
     assert_eq!(
         (queue.status.as_u16(), &queue.json()["database"]["up"]),
         (200, &json!(false))
     );
     std::fs::rename(&aside, &file).unwrap();
-    assert_eq!(herd.get("/admin/spend").await.status, 200);
-    herd.finish().await;
+    assert_eq!(router.get("/admin/spend").await.status, 200);
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn only_those_may_ask_who_may_ask_anything() {
-    let herd = Plan::servers(1)
+async fn spend_calls_need_the_admin_key() {
+    let router = Plan::servers(1)
         .set("access.admin_key=root-1")
         .start()
         .await;
     for path in CALLS {
-        assert_eq!(herd.get(path).await.status, 401, "{path}");
-        let request = Request::get(format!("{}{path}", herd.url()));
+        assert_eq!(router.get(path).await.status, 401, "{path}");
+        let request = Request::get(format!("{}{path}", router.url()));
         let request = request.header("authorization", "Bearer root-1");
         let request = request.body(Full::new(Bytes::new())).unwrap();
-        assert_eq!(herd.request(request).await.status, 200, "{path}");
+        assert_eq!(router.request(request).await.status, 200, "{path}");
     }
     let replay = "/admin/spend/dead-letters/00000000-0000-0000-0000-000000000000/replay";
-    assert_eq!(herd.post(replay, &json!({})).await.status, 401);
-    herd.finish().await;
+    assert_eq!(router.post(replay, &json!({})).await.status, 401);
+    router.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_queue_of_a_router_by_itself_ends_in_its_database() {
-    let herd = priced(Plan::servers(1)).await;
-    let (key, _) = key(&herd).await;
+    let router = priced(Plan::servers(1)).await;
+    let (key, _) = key(&router).await;
     for _ in 0..3 {
-        chat(&herd, &key, "").await;
+        chat(&router, &key, "").await;
     }
-    herd.counted().await;
-    let queue = until(&herd, "/admin/spend/queue", |queue| {
+    router.counted().await;
+    let queue = until(&router, "/admin/spend/queue", |queue| {
         queue["records"]["pending"] == 0 && queue["journal"]["batches"] == 0
     })
     .await;
@@ -290,28 +290,28 @@ async fn the_queue_of_a_router_by_itself_ends_in_its_database() {
       "refused": 0
     }
     "#);
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_in_redis_is_shown_there_and_by_the_gauges() {
+async fn batches_waiting_in_redis_are_shown_by_the_queue_and_the_gauges() {
     let redis = Server::start().await;
     let url = redis.url();
-    let herd = priced(Plan::servers(1).redis([&*url])).await;
-    let (key, _) = key(&herd).await;
+    let router = priced(Plan::servers(1).redis([&*url])).await;
+    let (key, _) = key(&router).await;
     let path = "/admin/spend/queue";
-    let leads = until(&herd, path, |queue| queue["lease"]["leads"] == true).await;
+    let leads = until(&router, path, |queue| queue["lease"]["leads"] == true).await;
     assert!(leads["lease"]["epoch"].as_u64().unwrap() > 0, "{leads}");
 
-    let file = herd.dir.path().join(herdsman::store::SQLITE_FILE);
+    let file = router.dir.path().join(herdsman::store::SQLITE_FILE);
     let mut other = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
     other
         .batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE")
         .unwrap();
     for _ in 0..3 {
-        chat(&herd, &key, "").await;
+        chat(&router, &key, "").await;
     }
-    let queue = until(&herd, path, |queue| {
+    let queue = until(&router, path, |queue| {
         queue["places"]["in_redis"]["records"] == 3
     })
     .await;
@@ -322,7 +322,7 @@ async fn what_waits_in_redis_is_shown_there_and_by_the_gauges() {
         (&queue["carrier"], &queue["redis"]["up"]),
         (&json!("redis"), &json!(true))
     );
-    let metrics = herd.get("/metrics").await;
+    let metrics = router.get("/metrics").await;
     for (name, value) in [
         ("redis_spend_update_queue_size", batches),
         ("in_memory_spend_update_queue_size", batches),
@@ -339,25 +339,25 @@ async fn what_waits_in_redis_is_shown_there_and_by_the_gauges() {
     }
     other.batch_execute("ROLLBACK").unwrap();
     drop(other);
-    let done = until(&herd, path, |queue| {
+    let done = until(&router, path, |queue| {
         queue["places"]["in_redis"]["records"] == 0 && queue["redis"]["batches"] == 0
     })
     .await;
     assert_eq!(done["database"]["last_epoch"], leads["lease"]["epoch"]);
-    until(&herd, path, |queue| queue["records"]["committed"] == 3).await;
-    herd.finish().await;
+    until(&router, path, |queue| queue["records"]["committed"] == 3).await;
+    router.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_table_takes_is_a_dead_letter_until_it_is_replayed() {
-    let herd = priced(Plan::servers(1)).await;
-    let (key, _) = key(&herd).await;
-    bar(&herd);
-    chat(&herd, &key, "good").await;
-    chat(&herd, &key, "bad").await;
-    herd.counted().await;
+async fn a_batch_the_database_refuses_is_a_dead_letter_until_it_is_replayed() {
+    let router = priced(Plan::servers(1)).await;
+    let (key, _) = key(&router).await;
+    bar(&router);
+    chat(&router, &key, "good").await;
+    chat(&router, &key, "bad").await;
+    router.counted().await;
     let letters = "/admin/spend/dead-letters";
-    let listed = herd.get(letters).await.json();
+    let listed = router.get(letters).await.json();
     let items = listed["items"].as_array().unwrap();
     assert_eq!(
         (items.len(), &items[0]["records"]),
@@ -365,7 +365,7 @@ async fn what_no_table_takes_is_a_dead_letter_until_it_is_replayed() {
         "{listed}"
     );
     let one = format!("{letters}/{}", items[0]["id"].as_str().unwrap());
-    let whole = herd.get(&one).await.json();
+    let whole = router.get(&one).await.json();
     assert!(
         whole["payload"]["names"]
             .as_array()
@@ -375,7 +375,7 @@ async fn what_no_table_takes_is_a_dead_letter_until_it_is_replayed() {
     );
 
     // The sums differ by what is in the letter, and by nothing else.
-    let verified = herd.get("/admin/spend/verify").await.json();
+    let verified = router.get("/admin/spend/verify").await.json();
     assert_eq!(verified["holds"], true, "{verified}");
     assert_eq!(verified["database"]["dead_letters"], 1);
     assert_eq!(
@@ -386,30 +386,30 @@ async fn what_no_table_takes_is_a_dead_letter_until_it_is_replayed() {
         (&json!(1), &json!(1))
     );
     sql(
-        &herd,
+        &router,
         "UPDATE spend SET requests = requests + 1 WHERE entity = 'good'",
     );
-    let verified = herd.get("/admin/spend/verify").await.json();
+    let verified = router.get("/admin/spend/verify").await.json();
     assert_eq!(
         verified["holds"], false,
         "a letter hides nothing else: {verified}"
     );
     sql(
-        &herd,
+        &router,
         "UPDATE spend SET requests = requests - 1 WHERE entity = 'good'",
     );
 
     let replay = format!("{one}/replay");
-    let refused = herd.post(&replay, &json!({})).await;
+    let refused = router.post(&replay, &json!({})).await;
     assert_eq!(refused.status, 409, "{}", refused.text());
-    sql(&herd, "DROP TRIGGER bar");
+    sql(&router, "DROP TRIGGER bar");
     for _ in 0..2 {
-        let replayed = herd.post(&replay, &json!({})).await;
+        let replayed = router.post(&replay, &json!({})).await;
         assert_eq!(replayed.status, 200, "{}", replayed.text());
         assert!(replayed.json()["replayed_at"].is_i64());
     }
-    assert_eq!(herd.get(letters).await.json()["items"], json!([]));
-    let all = herd
+    assert_eq!(router.get(letters).await.json()["items"], json!([]));
+    let all = router
         .get(&format!("{letters}?all=true&limit=1"))
         .await
         .json();
@@ -417,26 +417,26 @@ async fn what_no_table_takes_is_a_dead_letter_until_it_is_replayed() {
         (all["items"].as_array().unwrap().len(), &all["next"]),
         (1, &Value::Null)
     );
-    let bad = herd.get("/admin/spend?kind=tag&entity=bad").await.json();
+    let bad = router.get("/admin/spend?kind=tag&entity=bad").await.json();
     assert_eq!(bad["items"][0]["requests"], 1);
-    let verified = herd.get("/admin/spend/verify").await.json();
+    let verified = router.get("/admin/spend/verify").await.json();
     assert_eq!(
         (&verified["holds"], &verified["database"]["dead_letters"]),
         (&json!(true), &json!(0)),
         "{verified}"
     );
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_tampered_with_or_lacks_is_named() {
-    let herd = priced(Plan::servers(1)).await;
-    let (key, id) = key(&herd).await;
+async fn verify_names_what_was_changed_or_is_missing() {
+    let router = priced(Plan::servers(1)).await;
+    let (key, id) = key(&router).await;
     for _ in 0..2 {
-        chat(&herd, &key, "").await;
-        herd.counted().await;
+        chat(&router, &key, "").await;
+        router.counted().await;
     }
-    let holds = herd.get("/admin/spend/verify").await.json();
+    let holds = router.get("/admin/spend/verify").await.json();
     assert_eq!(
         (&holds["holds"], &holds["problems"]),
         (&json!(true), &json!([]))
@@ -447,11 +447,11 @@ async fn what_was_tampered_with_or_lacks_is_named() {
     );
 
     sql(
-        &herd,
+        &router,
         "UPDATE daily_spend SET spend_nano_usd = spend_nano_usd + 1 WHERE kind = 'key'",
     );
-    sql(&herd, "DELETE FROM spend_batches WHERE seq = 1");
-    let broken = herd.get("/admin/spend/verify").await;
+    sql(&router, "DELETE FROM spend_batches WHERE seq = 1");
+    let broken = router.get("/admin/spend/verify").await;
     assert_eq!(broken.status, 200);
     let broken = broken.json();
     assert_eq!(broken["holds"], false);
@@ -472,15 +472,15 @@ async fn what_was_tampered_with_or_lacks_is_named() {
     );
     assert_eq!(found.as_array().unwrap().len(), 3, "{broken}");
     assert_eq!(broken["problems"].as_array().unwrap().len(), 3);
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_was_set_back_is_found_by_what_routers_took_for_done() {
-    let herd = priced(Plan::servers(1)).await;
-    let (key, _) = key(&herd).await;
-    chat(&herd, &key, "").await;
-    herd.counted().await;
+async fn verify_finds_a_database_that_was_restored_from_an_older_state() {
+    let router = priced(Plan::servers(1)).await;
+    let (key, _) = key(&router).await;
+    chat(&router, &key, "").await;
+    router.counted().await;
     // As it was before the first request: in itself everything agrees.
     for table in [
         "spend_batches",
@@ -491,9 +491,9 @@ async fn a_database_that_was_set_back_is_found_by_what_routers_took_for_done() {
         "token_counts",
         "token_time_series",
     ] {
-        sql(&herd, &format!("DELETE FROM {table}"));
+        sql(&router, &format!("DELETE FROM {table}"));
     }
-    let set_back = herd.get("/admin/spend/verify").await.json();
+    let set_back = router.get("/admin/spend/verify").await.json();
     assert_eq!(set_back["holds"], false);
     assert_eq!(
         set_back["database"]["problems"],
@@ -502,5 +502,5 @@ async fn a_database_that_was_set_back_is_found_by_what_routers_took_for_done() {
             "done": 1, "recorded": 1, "applied": 0,
         }])
     );
-    herd.finish().await;
+    router.finish().await;
 }

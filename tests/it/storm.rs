@@ -1,4 +1,4 @@
-//! Everything at once, and then nothing may be left over.
+//! Many faults at once, after which nothing may be left over.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use herdsman::domain::ModelName;
 use herdsman_simulator::{Fault, Model};
 use serde_json::json;
 
-use crate::support::{Footprint, Herd, Plan, eventually};
+use crate::support::{Footprint, Plan, TestRouter, eventually};
 
 const REQUESTS: u64 = 2_000;
 const CLIENTS: usize = 48;
@@ -16,11 +16,11 @@ const SLOTS: usize = 4;
 const MODELS: [&str; 3] = ["llama3.2", "qwen3:8b", "phi4"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_storm_of_aborts_faults_and_deaths_everything_is_as_it_was() {
-    // A first, quiet fleet opens what a process opens once.
+async fn after_aborts_faults_and_kills_nothing_is_left_over() {
+    // A first fleet without load opens what a process opens once.
     Plan::servers(1).start().await.finish().await;
     let before = Footprint::now();
-    let herd = Plan::servers(3)
+    let router = Plan::servers(3)
         .each(|server| {
             server.models = MODELS.map(Model::named).to_vec();
             server.parallel = SLOTS;
@@ -34,48 +34,51 @@ async fn after_a_storm_of_aborts_faults_and_deaths_everything_is_as_it_was() {
         .start()
         .await;
     for model in MODELS {
-        herd.post("/api/generate", &json!({ "model": model })).await;
+        router
+            .post("/api/generate", &json!({ "model": model }))
+            .await;
     }
-    herd.at_rest().await;
+    router.at_rest().await;
 
-    let mut dice = fastrand::Rng::with_seed(7);
-    let requests: Vec<_> = (0..REQUESTS).map(|i| (i, dice.u64(..))).collect();
+    let mut random = fastrand::Rng::with_seed(7);
+    let requests: Vec<_> = (0..REQUESTS).map(|i| (i, random.u64(..))).collect();
     iter(requests)
-        .for_each_concurrent(CLIENTS, |(i, random)| request(&herd, i, random))
+        .for_each_concurrent(CLIENTS, |(i, number)| request(&router, i, number))
         .await;
 
-    herd.servers
+    router
+        .servers
         .iter()
         .for_each(herdsman_simulator::Simulator::clear_faults);
-    herd.at_rest().await;
-    for server in &herd.servers {
+    router.at_rest().await;
+    for server in &router.servers {
         let counters = server.counters();
         for (model, counters) in &counters.models {
             assert!(counters.max_concurrent <= SLOTS, "{model}: {counters:?}");
         }
     }
     eventually("all servers are back", || {
-        herd.app.fleet().view().up().count() == 3
+        router.app.fleet().view().up().count() == 3
     })
     .await;
-    // It still serves, all of it.
+    // Every model is still served.
     for model in MODELS {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "x"}]});
         for _ in 0..6 {
-            let answer = herd.post("/api/chat", &body).await;
+            let answer = router.post("/api/chat", &body).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
     }
-    let stats = herd.app.spend().stats().clone();
-    herd.counted().await;
+    let stats = router.app.spend().stats().clone();
+    router.counted().await;
     assert_eq!(stats.pending(), 0);
-    herd.finish().await;
+    router.finish().await;
     before.is_restored().await;
 }
 
-/// One of many ways to ask, with now and then a fault or a death beside it.
-async fn request(herd: &Herd, i: u64, random: u64) {
-    let server = &herd.servers[(random % 3) as usize];
+/// One of many kinds of requests, sometimes with an injected fault or a killed actor or server.
+async fn request(router: &TestRouter, i: u64, random: u64) {
+    let server = &router.servers[(random % 3) as usize];
     match i % 40 {
         3 => server.fault(Fault::Reset { after: 3 }.next(1)),
         7 => server.fault(Fault::InternalError.next(1)),
@@ -84,15 +87,15 @@ async fn request(herd: &Herd, i: u64, random: u64) {
         19 => server.fault(Fault::HalfLine { after: 2 }.next(1)),
         23 => server.fault(Fault::Busy.next(2)),
         27 => server.fault(Fault::ErrorLine { after: 1 }.next(1)),
-        31 => herd.app.fleet().view().servers[(random % 3) as usize]
+        31 => router.app.fleet().view().servers[(random % 3) as usize]
             .endpoint
             .kill_actor(),
-        35 => herd
+        35 => router
             .app
             .fleet()
-            .kill_line(&ModelName::parse(MODELS[(random % 3) as usize]).unwrap()),
+            .kill_queue(&ModelName::parse(MODELS[(random % 3) as usize]).unwrap()),
         39 if i % 400 == 39 => server.restart(Duration::from_millis(50)).await,
-        _ if i % 500 == 250 => herd.app.fleet().kill_registry(),
+        _ if i % 500 == 250 => router.app.fleet().kill_registry(),
         _ => {}
     }
     let model = MODELS[(random >> 8) as usize % 3];
@@ -104,16 +107,16 @@ async fn request(herd: &Herd, i: u64, random: u64) {
     };
     match (random >> 16) % 4 {
         0 => {
-            // Leaves at any moment, also before the first byte.
-            let patience = Duration::from_micros((random >> 24) % 20_000);
-            let _ = tokio::time::timeout(patience, herd.post(path, &body)).await;
+            // The client leaves at any moment, also before the first byte.
+            let wait = Duration::from_micros((random >> 24) % 20_000);
+            let _ = tokio::time::timeout(wait, router.post(path, &body)).await;
         }
         1 => {
-            let mut stream = herd.stream(path, &body).await;
+            let mut stream = router.stream(path, &body).await;
             stream.piece().await;
         }
         _ => {
-            let answer = herd.post(path, &body).await;
+            let answer = router.post(path, &body).await;
             let status = answer.status.as_u16();
             assert!(
                 [200, 500, 502, 503, 504].contains(&status),

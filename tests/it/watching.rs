@@ -29,7 +29,7 @@ async fn event(stream: &mut Stream, held: &mut String) -> Value {
 
 #[tokio::test]
 async fn the_usage_stream_begins_with_a_snapshot_and_follows_changes() {
-    let herd = Plan::servers(1)
+    let router = Plan::servers(1)
         .each(|server| {
             server.default_predict = 100_000;
             server.decode_interval = Duration::from_millis(2);
@@ -37,7 +37,8 @@ async fn the_usage_stream_begins_with_a_snapshot_and_follows_changes() {
         .start()
         .await;
     let (mut watch, mut held) = (
-        herd.send(http::Method::GET, "/api/usage-stream", "".into())
+        router
+            .send(http::Method::GET, "/api/usage-stream", "".into())
             .await,
         String::new(),
     );
@@ -48,10 +49,10 @@ async fn the_usage_stream_begins_with_a_snapshot_and_follows_changes() {
         json!({"token_usage_counts": {}, "usage_counts": {"gpu-0": {}}})
     );
 
-    let mut running = herd.stream("/api/chat", &chat()).await;
+    let mut running = router.stream("/api/chat", &chat()).await;
     running.piece().await;
     while event(&mut watch, &mut held).await["usage_counts"]["gpu-0"]["llama3.2:latest"] != 1 {}
-    let now = herd.get("/api/usage").await.json();
+    let now = router.get("/api/usage").await.json();
     assert_eq!(now["usage_counts"]["gpu-0"]["llama3.2:latest"], 1);
 
     drop(running);
@@ -63,58 +64,58 @@ async fn the_usage_stream_begins_with_a_snapshot_and_follows_changes() {
         }
     }
     drop(watch);
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn an_open_usage_stream_does_not_hold_up_the_end() {
-    let herd = Plan::servers(1).start().await;
-    let mut watch = herd
+async fn an_open_usage_stream_does_not_delay_the_shutdown() {
+    let router = Plan::servers(1).start().await;
+    let mut watch = router
         .send(http::Method::GET, "/api/usage-stream", "".into())
         .await;
     watch.piece().await;
-    let (rest, ()) = tokio::join!(watch.whole(), herd.app.shutdown());
+    let (rest, ()) = tokio::join!(watch.whole(), router.app.shutdown());
     assert!(!rest.broken);
 }
 
 #[tokio::test]
-async fn health_tells_of_every_server() {
-    let herd = Plan::servers(2).start().await;
-    assert_eq!(herd.get("/health/live").await.status, 200);
-    assert_eq!(herd.get("/health/ready").await.status, 200);
-    let health = herd.get("/health").await;
+async fn health_lists_every_server() {
+    let router = Plan::servers(2).start().await;
+    assert_eq!(router.get("/health/live").await.status, 200);
+    assert_eq!(router.get("/health/ready").await.status, 200);
+    let health = router.get("/health").await;
     assert_eq!(health.status, 200);
     assert_eq!(health.json()["endpoints"]["gpu-1"]["status"], "ok");
-    herd.servers[1].fault(Fault::Refuse);
-    eventually("found dead", || {
-        !herd.app.fleet().view().servers[1].endpoint.is_up()
+    router.servers[1].fault(Fault::Refuse);
+    eventually("found down", || {
+        !router.app.fleet().view().servers[1].endpoint.is_up()
     })
     .await;
-    while herd.get("/health").await.json()["endpoints"]["gpu-1"]["status"] != "error" {
+    while router.get("/health").await.json()["endpoints"]["gpu-1"]["status"] != "error" {
         tokio::task::yield_now().await;
     }
-    let config = herd.get("/api/config").await.json();
+    let config = router.get("/api/config").await.json();
     assert_eq!(config["endpoints"][0]["status"], "ok");
     assert_eq!(config["endpoints"][1]["status"], "error");
     assert_eq!(config["require_router_api_key"], false);
-    herd.servers[1].clear_faults();
-    herd.finish().await;
+    router.servers[1].clear_faults();
+    router.finish().await;
 }
 
 /// Renaming a metric is a breaking change: this list is the contract.
 #[tokio::test]
 async fn the_metrics_keep_their_names_and_count() {
-    let herd = Plan::servers(1)
+    let router = Plan::servers(1)
         .set("metrics.litellm_names=true")
         .start()
         .await;
     for _ in 0..3 {
-        herd.post("/api/chat", &chat()).await;
+        router.post("/api/chat", &chat()).await;
     }
-    herd.post("/api/chat", &json!({"model": "none"})).await;
-    herd.counted().await;
-    herd.at_rest().await;
-    let metrics = herd.get("/metrics").await;
+    router.post("/api/chat", &json!({"model": "none"})).await;
+    router.counted().await;
+    router.at_rest().await;
+    let metrics = router.get("/metrics").await;
     assert!(
         metrics
             .header("content-type")
@@ -159,21 +160,22 @@ async fn the_metrics_keep_their_names_and_count() {
         );
     }
     assert!(text.ends_with("# EOF\n"));
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn the_usage_stream_returns_to_zero_for_a_client_that_left_before_its_first_byte() {
-    let herd = Plan::servers(1).start().await;
-    herd.servers[0].fault(Fault::Stall { after: 0 });
+    let router = Plan::servers(1).start().await;
+    router.servers[0].fault(Fault::Stall { after: 0 });
     let (mut watch, mut held) = (
-        herd.send(http::Method::GET, "/api/usage-stream", "".into())
+        router
+            .send(http::Method::GET, "/api/usage-stream", "".into())
             .await,
         String::new(),
     );
     let body = json!({"model": "llama3.2", "stream": false, "messages": [{"role": "user", "content": "x"}]});
     {
-        let request = herd.post("/api/chat", &body);
+        let request = router.post("/api/chat", &body);
         tokio::pin!(request);
         let running = async {
             while event(&mut watch, &mut held).await["usage_counts"]["gpu-0"]["llama3.2:latest"]
@@ -187,6 +189,6 @@ async fn the_usage_stream_returns_to_zero_for_a_client_that_left_before_its_firs
     }
     while event(&mut watch, &mut held).await["usage_counts"]["gpu-0"]["llama3.2:latest"] != 0 {}
     drop(watch);
-    herd.servers[0].clear_faults();
-    herd.finish().await;
+    router.servers[0].clear_faults();
+    router.finish().await;
 }

@@ -14,10 +14,10 @@ use herdsman_test_support::{Chaos, Network};
 /// Neither Redis nor the database takes anything: an answer ends within the bound, frees its slot, and
 /// is counted once when the database is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_ends_within_the_bound_when_nobody_takes_it_and_is_counted() {
+async fn it_ends_within_the_bound_when_no_store_takes_it_and_is_counted() {
     let redis = Server::start().await;
-    let network = Chaos::before(redis.port()).await;
-    let herd = Plan::servers(1)
+    let network = Chaos::in_front_of(redis.port()).await;
+    let router = Plan::servers(1)
         .set(&format!(
             "redis.database=[{{ url = \"{}\" }}]",
             network.url()
@@ -28,15 +28,15 @@ async fn it_ends_within_the_bound_when_nobody_takes_it_and_is_counted() {
     let chat = json!({"model": "llama3.2", "stream": false, "messages": [{"role": "user", "content": "hi"}]});
     let ask = async || {
         let began = Instant::now();
-        assert_eq!(herd.post("/api/chat", &chat).await.status, 200);
+        assert_eq!(router.post("/api/chat", &chat).await.status, 200);
         began.elapsed()
     };
     ask().await;
-    let stats = herd.app.spend().stats();
+    let stats = router.app.spend().stats();
     assert_eq!(stats.on_disk_only(), 0);
 
     network.set(Network::BlackHole).await;
-    let file = herd.dir.path().join(herdsman::store::SQLITE_FILE);
+    let file = router.dir.path().join(herdsman::store::SQLITE_FILE);
     let mut operator = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
     operator
         .batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE")
@@ -47,13 +47,13 @@ async fn it_ends_within_the_bound_when_nobody_takes_it_and_is_counted() {
     assert!(bound.contains(&first), "{first:?}");
     let second = ask().await;
     assert!(second < Duration::from_secs(3), "{second:?}");
-    herd.at_rest().await;
-    let metrics = herd.get("/metrics").await;
+    router.at_rest().await;
+    let metrics = router.get("/metrics").await;
     let counter = "herdsman_spend_records_on_disk_only_total 2";
     assert!(metrics.text().contains(counter), "{}", metrics.text());
 
     drop(operator);
-    assert_eq!(herd.counted().await.1, 3 * 8);
+    assert_eq!(router.counted().await.1, 3 * 8);
     assert_eq!((stats.recorded(), stats.committed()), (3, 3));
-    herd.finish().await;
+    router.finish().await;
 }

@@ -11,7 +11,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio_util::task::TaskTracker;
 
-use crate::support::{On, Stage};
+use crate::support::{Fixture, On};
 
 const RULES: &str = include_str!("../../deploy/prometheus/alerts.yml");
 
@@ -61,8 +61,8 @@ fn rules() -> Vec<Rule> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_alert_asks_for_metrics_there_are() {
-    let stage = Stage::on(On::Sqlite).await;
-    let router = stage.leader("a").await;
+    let fixture = Fixture::on(On::Sqlite).await;
+    let router = fixture.leader("a").await;
     let mut registry = Registry::with_prefix(PREFIX);
     router.spend.stats().register(&mut registry);
     let options = Options {
@@ -73,7 +73,7 @@ async fn every_alert_asks_for_metrics_there_are() {
         sweep: SWEEP,
         router: "a".into(),
     };
-    let store = stage.database.directly().await;
+    let store = fixture.database.directly().await;
     let access = Access::start(options, store, None, Arc::new(|| 0), TaskTracker::new());
     access.await.unwrap().stats().register(&mut registry);
     let mut text = String::new();

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{On, Stage, eventually};
+use crate::support::{Fixture, On, eventually};
 use herdsman_test_support::redis::Cluster;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_goes_over_a_cluster_and_its_leaders_follow_one_another() {
-    let stage = Stage::on(On::Sqlite).await;
+    let fixture = Fixture::on(On::Sqlite).await;
     let cluster = Cluster::start(3).await;
     let plan = |name| {
-        let mut plan = stage.plan(name);
+        let mut plan = fixture.plan(name);
         (plan.redis, plan.cluster) = (cluster.urls(), true);
         plan
     };
     let mut all = BTreeSet::new();
-    let other = stage.start(plan("other")).await;
-    for life in 0..2 {
-        let leader = stage.start(plan("leader")).await;
+    let other = fixture.start(plan("other")).await;
+    for round in 0..2 {
+        let leader = fixture.start(plan("leader")).await;
         eventually("one leads", async || leader.leads() || other.leads()).await;
-        all.extend(leader.record(life * 200..life * 200 + 100).await);
-        all.extend(other.record(life * 200 + 100..life * 200 + 200).await);
+        all.extend(leader.record(round * 200..round * 200 + 100).await);
+        all.extend(other.record(round * 200 + 100..round * 200 + 200).await);
         leader.settle().await;
         other.settle().await;
         for router in [&leader, &other] {
@@ -29,6 +29,6 @@ async fn usage_goes_over_a_cluster_and_its_leaders_follow_one_another() {
         }
         leader.crash().await;
     }
-    assert!(stage.last_leader().await.epoch > 0, "whoever led wrote");
-    stage.must_be(&all).await;
+    assert!(fixture.last_leader().await.epoch > 0, "whoever led wrote");
+    fixture.must_be(&all).await;
 }

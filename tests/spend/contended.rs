@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::support::{Database, On, Router, Stage, record};
+use crate::support::{Database, Fixture, On, Router, record};
 use herdsman_test_support::redis::Server;
 use herdsman_test_support::sql::Rows;
 
@@ -48,18 +48,21 @@ async fn record_from(first: u64, spend: Spend, over: CancellationToken) -> BTree
 async fn l17_the_database_is_contended_during_a_flush() {
     for on in [On::Postgres, On::MariaDb] {
         // On a server of its own, since others count deadlocks.
-        let stage = Stage::over(Server::start().await, Database::own(on).await).await;
+        let fixture = Fixture::over(Server::start().await, Database::own(on).await).await;
         if on == On::Postgres {
             // It looks for a deadlock once, when somebody has waited for so long, which has to be longer
             // than the operator thinks: by default a second, and there will be many.
             let sooner = "ALTER DATABASE spend SET deadlock_timeout = '400ms'";
-            stage.database.sql(sooner);
+            fixture.database.sql(sooner);
         }
-        let mut routers = vec![stage.leader("leads").await, stage.router("follows").await];
+        let mut routers = vec![
+            fixture.leader("leads").await,
+            fixture.router("follows").await,
+        ];
         for name in ["straight", "too"] {
-            let mut plan = stage.plan(name);
+            let mut plan = fixture.plan(name);
             plan.redis.clear();
-            routers.push(stage.start(plan).await);
+            routers.push(fixture.start(plan).await);
         }
         // All rows that the operator is going to change.
         let mut all = routers[0].record(0..240).await;
@@ -74,7 +77,7 @@ async fn l17_the_database_is_contended_during_a_flush() {
                 tracker.spawn(recording)
             })
             .collect();
-        let operator = stage.database.operator();
+        let operator = fixture.database.operator();
         block_in_place(|| {
             for _ in 0..CROSSINGS {
                 operator.adds(&BACKWARDS, Duration::from_millis(300));
@@ -86,11 +89,11 @@ async fn l17_the_database_is_contended_during_a_flush() {
             all.extend(numbers.await.unwrap());
         }
         join_all(routers.iter().map(Router::settle)).await;
-        assert!(stage.database.server().unwrap().deadlocks() > 0);
-        assert_eq!(stage.letters().await, [], "nothing was given up");
+        assert!(fixture.database.server().unwrap().deadlocks() > 0);
+        assert_eq!(fixture.letters().await, [], "nothing was given up");
         // Without what he added, and with it all there, every table is what it must be.
         operator.takes_back(CROSSINGS, &BACKWARDS);
         operator.takes_back(1, &BACKWARDS[..2]);
-        stage.must_be(&all).await;
+        fixture.must_be(&all).await;
     }
 }

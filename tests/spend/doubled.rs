@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::streams::StreamRangeReply;
 
-use crate::support::{On, Plan, Router, Stage, eventually};
+use crate::support::{Fixture, On, Plan, Router, eventually};
 use herdsman_test_support::Network;
 
 /// Only an append has the text of a batch in it.
@@ -14,28 +14,28 @@ const APPEND: &str = "\"records\":";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_the_append_took_effect_and_its_reply_is_lost() {
-    let stage = Stage::on(On::Postgres).await;
-    let router = stage.leader("a").await;
+    let fixture = Fixture::on(On::Postgres).await;
+    let router = fixture.leader("a").await;
     // Redis knows the script by now: what is cut from here on has taken effect.
     let mut all = router.record(900..910).await;
     router.settle().await;
-    for life in 0..4 {
-        stage.database.network().set(Network::BlackHole).await;
-        stage.network.cut_reply_of(APPEND, 2);
-        all.extend(router.record(life * 50..life * 50 + 50).await);
+    for round in 0..4 {
+        fixture.database.network().set(Network::BlackHole).await;
+        fixture.network.cut_reply_of(APPEND, 2);
+        all.extend(router.record(round * 50..round * 50 + 50).await);
         // The same batch is there more than once, and must be counted as one.
-        eventually("it was sent again", async || stage.duplicates().await > 0).await;
-        stage.database.network().set(Network::Whole).await;
+        eventually("it was sent again", async || fixture.duplicates().await > 0).await;
+        fixture.database.network().set(Network::Whole).await;
         router.settle().await;
     }
-    stage.must_be(&all).await;
-    eventually("the stream is empty", async || stage.depth().await == 0).await;
+    fixture.must_be(&all).await;
+    eventually("the stream is empty", async || fixture.depth().await == 0).await;
 }
 
-/// Everything the router consists of dies.
-async fn dies(stage: &Stage, router: Router, whole: bool) -> Router {
+/// Kills the whole router, or its actors.
+async fn kill(fixture: &Fixture, router: Router, whole: bool) -> Router {
     if whole {
-        return stage.start(router.crash().await).await;
+        return fixture.start(router.crash().await).await;
     }
     router.spend.kill_redis_actors();
     router.spend.kill_flush_actor();
@@ -43,69 +43,69 @@ async fn dies(stage: &Stage, router: Router, whole: bool) -> Router {
     router
 }
 
-/// Actors that die, and a runtime that is torn down, when the first word of a transaction is on its
-/// way, and when only its last one is missing. Either may still arrive.
+/// Actors that die, and a runtime that is torn down, when the first statement of a transaction is
+/// sent, and when only its last one is missing. Either may still arrive.
 #[tokio::test(flavor = "multi_thread")]
 async fn d2_a_flush_is_cancelled_half_way() {
     for on in [On::Postgres, On::MariaDb] {
-        let stage = Stage::on(on).await;
-        let mut router = stage.leader("a").await;
+        let fixture = Fixture::on(on).await;
+        let mut router = fixture.leader("a").await;
         let mut all = BTreeSet::new();
-        for life in 0..8 {
-            let word = ["BEGIN", "COMMIT"][life % 2];
-            stage.database.network().stop_requests_at(word);
-            let first = life as u64 * 60;
+        for round in 0..8 {
+            let word = ["BEGIN", "COMMIT"][round % 2];
+            fixture.database.network().stop_requests_at(word);
+            let first = round as u64 * 60;
             all.extend(router.record(first..first + 60).await);
             eventually("it is half-way", async || {
-                stage.database.network().network() == Network::NoRequests
+                fixture.database.network().network() == Network::NoRequests
             })
             .await;
-            assert!(stage.read_and_there().await > 0, "it was read");
-            let counted = stage.books().await.counted();
+            assert!(fixture.read_and_there().await > 0, "it was read");
+            let counted = fixture.tables().await.counted();
             assert!(!counted.is_superset(&all), "and is not committed");
-            router = dies(&stage, router, life % 4 < 2).await;
-            stage.database.network().set(Network::Whole).await;
+            router = kill(&fixture, router, round % 4 < 2).await;
+            fixture.database.network().set(Network::Whole).await;
         }
         router.settle().await;
-        stage.must_be(&all).await;
+        fixture.must_be(&all).await;
     }
 }
 
 /// The same with a file: it has read, and cannot write because somebody else does.
 #[tokio::test(flavor = "multi_thread")]
 async fn d2_a_flush_into_a_file_is_cancelled_half_way() {
-    let stage = Stage::on(On::Sqlite).await;
-    let mut router = stage.leader("a").await;
+    let fixture = Fixture::on(On::Sqlite).await;
+    let mut router = fixture.leader("a").await;
     let mut all = BTreeSet::new();
-    for life in 0..6 {
-        let held = stage.database.held();
-        all.extend(router.record(life * 60..life * 60 + 60).await);
-        eventually("it has read", async || stage.read_and_there().await > 0).await;
-        assert!(!stage.books().await.counted().is_superset(&all));
-        router = dies(&stage, router, life % 2 == 0).await;
+    for round in 0..6 {
+        let held = fixture.database.held();
+        all.extend(router.record(round * 60..round * 60 + 60).await);
+        eventually("it has read", async || fixture.read_and_there().await > 0).await;
+        assert!(!fixture.tables().await.counted().is_superset(&all));
+        router = kill(&fixture, router, round % 2 == 0).await;
         drop(held);
-        if life % 3 == 2 {
+        if round % 3 == 2 {
             router.settle().await;
         }
     }
     router.settle().await;
-    stage.must_be(&all).await;
+    fixture.must_be(&all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d3_the_commit_took_effect_and_its_reply_is_lost() {
     for on in [On::Postgres, On::MariaDb] {
-        let stage = Stage::on(on).await;
-        let leader = stage.leader("a").await;
+        let fixture = Fixture::on(on).await;
+        let leader = fixture.leader("a").await;
         let mut all = BTreeSet::new();
-        for life in 0..4 {
+        for round in 0..4 {
             let before = leader.spend.stats().flush_errors();
-            stage.database.network().cut_reply_of("COMMIT", 1);
-            all.extend(leader.record(life * 50..life * 50 + 50).await);
+            fixture.database.network().cut_reply_of("COMMIT", 1);
+            all.extend(leader.record(round * 50..round * 50 + 50).await);
             leader.settle().await;
             assert!(leader.spend.stats().flush_errors() > before, "it was cut");
         }
-        stage.must_be(&all).await;
+        fixture.must_be(&all).await;
     }
 }
 
@@ -113,24 +113,24 @@ async fn d3_the_commit_took_effect_and_its_reply_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn d4_nobody_is_told_of_a_loss_that_was_none() {
     for on in [On::Postgres, On::MariaDb] {
-        let stage = Stage::on(on).await;
-        let router = stage.leader("a").await;
+        let fixture = Fixture::on(on).await;
+        let router = fixture.leader("a").await;
         // Redis knows the script by now: what is cut from here on has taken effect.
         let mut all = router.record(900..910).await;
         router.settle().await;
-        stage.database.network().set(Network::BlackHole).await;
-        stage.network.cut_reply_of(APPEND, 3);
+        fixture.database.network().set(Network::BlackHole).await;
+        fixture.network.cut_reply_of(APPEND, 3);
         all.extend(router.record(0..50).await);
         eventually("it was sent again, and was there", async || {
-            stage.network.uncut() == 0 && stage.duplicates().await > 0
+            fixture.network.uncut() == 0 && fixture.duplicates().await > 0
         })
         .await;
-        stage.database.network().set(Network::Whole).await;
+        fixture.database.network().set(Network::Whole).await;
         router.settle().await;
         let stats = router.spend.stats();
         assert_eq!((stats.recorded(), stats.committed()), (60, 60));
         assert_eq!((stats.resent(), stats.dead_letters()), (0, 0));
-        stage.must_be(&all).await;
+        fixture.must_be(&all).await;
     }
 }
 
@@ -138,28 +138,31 @@ async fn d4_nobody_is_told_of_a_loss_that_was_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn d5_the_leader_dies_between_committing_and_acknowledging() {
     for on in [On::Postgres, On::MariaDb] {
-        let stage = Stage::on(on).await;
-        let (plan, network) = stage.plan_by_itself("a").await;
-        let leader = stage.start(plan).await;
+        let fixture = Fixture::on(on).await;
+        let (plan, network) = fixture.plan_with_own_network("a").await;
+        let leader = fixture.start(plan).await;
         eventually("it leads", async || leader.leads()).await;
-        stage.database.network().set(Network::NoRequests).await;
+        fixture.database.network().set(Network::NoRequests).await;
         let numbers = leader.record(0..100).await;
-        eventually("it has read", async || stage.read_and_there().await > 0).await;
+        eventually("it has read", async || fixture.read_and_there().await > 0).await;
         // From now on it can write, and not say so.
         network.set(Network::NoRequests).await;
-        stage.database.network().set(Network::Whole).await;
+        fixture.database.network().set(Network::Whole).await;
         eventually("it has committed", async || {
-            !stage.books().await.counted().is_empty()
+            !fixture.tables().await.counted().is_empty()
         })
         .await;
         let plan = leader.crash().await;
-        assert!(stage.depth().await > 0, "nothing was removed");
-        let next = stage.router("b").await;
-        eventually("the next one removed it", async || stage.depth().await == 0).await;
+        assert!(fixture.depth().await > 0, "nothing was removed");
+        let next = fixture.router("b").await;
+        eventually("the next one removed it", async || {
+            fixture.depth().await == 0
+        })
+        .await;
         network.set(Network::Whole).await;
-        let again = stage.start(plan).await;
+        let again = fixture.start(plan).await;
         again.settle().await;
-        stage.must_be(&numbers).await;
+        fixture.must_be(&numbers).await;
         drop(next);
     }
 }
@@ -167,74 +170,74 @@ async fn d5_the_leader_dies_between_committing_and_acknowledging() {
 /// A replica that did not know yet what had been removed becomes the master.
 #[tokio::test(flavor = "multi_thread")]
 async fn d6_redis_brings_back_what_was_removed() {
-    let stage = Stage::on(On::Postgres).await;
-    let leader = stage.leader("a").await;
-    stage.database.network().set(Network::BlackHole).await;
+    let fixture = Fixture::on(On::Postgres).await;
+    let leader = fixture.leader("a").await;
+    fixture.database.network().set(Network::BlackHole).await;
     let numbers = leader.record(0..200).await;
-    eventually("it is in Redis", async || stage.depth().await > 0).await;
-    let there: StreamRangeReply = stage
+    eventually("it is in Redis", async || fixture.depth().await > 0).await;
+    let there: StreamRangeReply = fixture
         .redis
         .ask("XRANGE {test:spend}:batches - +")
         .await
         .unwrap();
-    stage.database.network().set(Network::Whole).await;
+    fixture.database.network().set(Network::Whole).await;
     leader.settle().await;
-    eventually("the stream is empty", async || stage.depth().await == 0).await;
+    eventually("the stream is empty", async || fixture.depth().await == 0).await;
     for entry in &there.ids {
         let fields = ["id", "v", "rows", "body"]
             .map(|field| format!("{field} {}", entry.get::<String>(field).unwrap()));
         let again = format!("XADD {{test:spend}}:batches * {}", fields.join(" "));
-        stage.redis.run(&again).await;
+        fixture.redis.run(&again).await;
     }
-    eventually("they are gone again", async || stage.depth().await == 0).await;
-    stage.must_be(&numbers).await;
+    eventually("they are gone again", async || fixture.depth().await == 0).await;
+    fixture.must_be(&numbers).await;
 }
 
 /// Redis and the database answer after whoever asked has given up.
 #[tokio::test(flavor = "multi_thread")]
 async fn d7_what_was_given_up_is_done_all_the_same() {
-    let stage = Stage::on(On::Postgres).await;
-    let leader = stage.leader("a").await;
+    let fixture = Fixture::on(On::Postgres).await;
+    let leader = fixture.leader("a").await;
     let mut all = BTreeSet::new();
-    for life in 0..2 {
+    for round in 0..2 {
         let before = leader.spend.stats().redis_errors();
-        stage.redis.pause();
-        all.extend(leader.record(life * 50..life * 50 + 50).await);
+        fixture.redis.pause();
+        all.extend(leader.record(round * 50..round * 50 + 50).await);
         eventually("nobody waits for Redis any more", async || {
             leader.spend.stats().redis_errors() > before
         })
         .await;
-        stage.redis.resume();
-        stage.database.network().set(Network::NoReplies).await;
-        all.extend(leader.record(1_000 + life * 50..1_050 + life * 50).await);
-        eventually("it is at it", async || stage.read_and_there().await > 0).await;
-        stage.database.network().reset();
-        stage.database.network().set(Network::Whole).await;
+        fixture.redis.resume();
+        fixture.database.network().set(Network::NoReplies).await;
+        all.extend(leader.record(1_000 + round * 50..1_050 + round * 50).await);
+        eventually("it writes", async || fixture.read_and_there().await > 0).await;
+        fixture.database.network().reset();
+        fixture.database.network().set(Network::Whole).await;
     }
     leader.settle().await;
-    stage.must_be(&all).await;
+    fixture.must_be(&all).await;
 }
 
 /// The same journal is replayed by two: a folder that was copied, say. That one answer is recorded once
 /// is shown where answers are: `d8_one_answer_is_one_record` among the tests of the whole router.
 #[tokio::test(flavor = "multi_thread")]
 async fn d8_the_same_usage_is_handed_in_twice() {
-    let stage = Stage::on(On::Sqlite).await;
-    let mut plan = stage.plan("a");
+    let fixture = Fixture::on(On::Sqlite).await;
+    let mut plan = fixture.plan("a");
     plan.seal_interval = Duration::from_secs(3_600);
-    let router = stage.start(plan).await;
+    let router = fixture.start(plan).await;
     let numbers = router.record(0..100).await;
     let plan = router.crash().await;
-    let twin = Plan {
+    let copied = Plan {
         dir: plan.dir.with_extension("copy"),
         name: "twin".to_owned(),
         ..plan.clone()
     };
-    copy(&plan.dir, &twin.dir);
-    let (one, other) = (stage.start(plan).await, stage.start(twin).await);
+    copy(&plan.dir, &copied.dir);
+    let (one, other) = (fixture.start(plan).await, fixture.start(copied).await);
     one.settle().await;
     other.settle().await;
-    stage.must_be(&numbers).await;
+    fixture.must_be(&numbers).await;
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -7,7 +7,9 @@ use herdsman::spend::recover;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use crate::support::{OF_A_LIFE, On, Plan, Process, SOON, Stage, be_a_router, eventually};
+use crate::support::{
+    Fixture, On, Plan, Process, RECORDS_PER_RUN, SOON, eventually, run_router_process,
+};
 use herdsman_test_support::{Chaos, Network};
 
 const CLIENTS: u64 = 16;
@@ -15,36 +17,36 @@ const CLIENTS: u64 = 16;
 /// Not a test by itself: what the tests here and the storm start, stop and kill.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_router_in_a_process_of_its_own() {
-    be_a_router().await;
+    run_router_process().await;
 }
 
-fn plan(stage: &Stage, name: &str) -> Plan {
+fn plan(fixture: &Fixture, name: &str) -> Plan {
     Plan {
         lease_ttl: Duration::from_secs(10),
-        ..stage.plan(name)
+        ..fixture.plan(name)
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_of_any_router_at_any_moment() {
-    let stage = Stage::on(On::Postgres).await;
-    let plans = ["a", "b", "c"].map(|name| plan(&stage, name));
+    let fixture = Fixture::on(On::Postgres).await;
+    let plans = ["a", "b", "c"].map(|name| plan(&fixture, name));
     let mut routers: Vec<_> = plans
         .iter()
         .zip(0..)
-        .map(|(plan, n)| Process::start(plan, &stage.database, n * OF_A_LIFE, CLIENTS))
+        .map(|(plan, n)| Process::start(plan, &fixture.database, n * RECORDS_PER_RUN, CLIENTS))
         .collect();
     let mut all = BTreeSet::new();
-    for life in 1..=7_u64 {
+    for round in 1..=7_u64 {
         for router in &mut routers {
             router.works().await;
         }
-        let which = (life % 3) as usize;
-        sleep(Duration::from_millis(life * 37 % 100)).await;
+        let which = (round % 3) as usize;
+        sleep(Duration::from_millis(round * 37 % 100)).await;
         let dead = routers.remove(which);
         all.extend(dead.kill());
-        let from = (life + 2) * OF_A_LIFE;
-        let next = Process::start(&plans[which], &stage.database, from, CLIENTS);
+        let from = (round + 2) * RECORDS_PER_RUN;
+        let next = Process::start(&plans[which], &fixture.database, from, CLIENTS);
         routers.insert(which, next);
     }
     for router in &mut routers {
@@ -53,11 +55,11 @@ async fn kill_9_of_any_router_at_any_moment() {
     for router in routers {
         all.extend(router.kill());
     }
-    let store = stage.database.directly().await;
+    let store = fixture.database.directly().await;
     for plan in &plans {
         recover(&plan.dir, store.clone(), SOON).await.unwrap();
     }
-    stage.books().await.must_hold(&all);
+    fixture.tables().await.must_hold(&all);
     println!("{} acknowledged", all.len());
 }
 
@@ -67,23 +69,23 @@ async fn kill_9_of_any_router_at_any_moment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_was_stopped_for_thirty_seconds_commits_nothing() {
     for on in [On::Postgres, On::MariaDb] {
-        let stage = Stage::on(on).await;
-        stage.database.sql(watch(on));
-        let plans = ["stopped", "other"].map(|name| plan(&stage, name));
-        let store = stage.database.directly().await;
-        let leader = async || stage.last_leader().await;
-        let road = Chaos::before(stage.database.server().unwrap().port()).await;
-        let place = stage.database.place_over(Some(&road));
+        let fixture = Fixture::on(on).await;
+        fixture.database.sql(watch(on));
+        let plans = ["stopped", "other"].map(|name| plan(&fixture, name));
+        let store = fixture.database.directly().await;
+        let leader = async || fixture.last_leader().await;
+        let network = Chaos::in_front_of(fixture.database.server().unwrap().port()).await;
+        let place = fixture.database.place_over(Some(&network));
         let mut stopped = Process::start_at(&plans[0], place, 0, CLIENTS);
         eventually("it leads", async || {
             leader().await.leader.starts_with("stopped/")
         })
         .await;
-        let mut other = Process::start(&plans[1], &stage.database, OF_A_LIFE, CLIENTS);
+        let mut other = Process::start(&plans[1], &fixture.database, RECORDS_PER_RUN, CLIENTS);
         other.works().await;
-        road.stop_requests_at("BEGIN");
+        network.stop_requests_at("BEGIN");
         eventually("it begins to write", async || {
-            road.network() == Network::NoRequests
+            network.network() == Network::NoRequests
         })
         .await;
         let before = leader().await;
@@ -94,7 +96,7 @@ async fn a_leader_that_was_stopped_for_thirty_seconds_commits_nothing() {
         assert!(after.leader.starts_with("other/"), "{after:?}");
         assert!(after.epoch > before.epoch);
         stopped.signal(Signal::CONT);
-        road.set(Network::Whole).await;
+        network.set(Network::Whole).await;
         stopped.works().await;
         other.works().await;
         let mut all = stopped.kill();
@@ -103,10 +105,10 @@ async fn a_leader_that_was_stopped_for_thirty_seconds_commits_nothing() {
             recover(&plan.dir, store.clone(), SOON).await.unwrap();
         }
         let backwards = "SELECT count(*) FROM watched WHERE later < earlier";
-        assert_eq!(stage.database.sql(backwards), "0", "a stale leader wrote");
+        assert_eq!(fixture.database.sql(backwards), "0", "a stale leader wrote");
         let claims = "SELECT count(*) FROM watched WHERE later > earlier";
-        assert_ne!(stage.database.sql(claims), "0", "and they are watched");
-        stage.books().await.must_hold(&all);
+        assert_ne!(fixture.database.sql(claims), "0", "and they are watched");
+        fixture.tables().await.must_hold(&all);
     }
 }
 

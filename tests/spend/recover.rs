@@ -5,45 +5,45 @@ use std::time::Duration;
 
 use herdsman::spend::{OpenError, RecoverError, StartError, recover};
 
-use crate::support::{On, SOON, Stage};
+use crate::support::{Fixture, On, SOON};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_adopted_and_empty_then() {
-    let stage = Stage::on(On::Postgres).await;
-    let mut plan = stage.plan("dead");
+async fn it_is_recovered_and_empty_then() {
+    let fixture = Fixture::on(On::Postgres).await;
+    let mut plan = fixture.plan("dead");
     plan.seal_interval = Duration::from_secs(3_600);
-    let router = stage.start(plan).await;
+    let router = fixture.start(plan).await;
     let numbers = router.record(0..100).await;
     let plan = router.crash().await;
-    let store = stage.database.store().await;
+    let store = fixture.database.store().await;
     let recovered = recover(&plan.dir, store.clone(), SOON).await.unwrap();
     assert_eq!((recovered.found, recovered.committed), (100, 100));
-    stage.must_be(&numbers).await;
+    fixture.must_be(&numbers).await;
     let again = recover(&plan.dir, store, SOON).await.unwrap();
     assert_eq!(again.found, 0);
-    stage.must_be(&numbers).await;
+    fixture.must_be(&numbers).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_had_arrived_by_redis_is_not_added_again() {
-    let stage = Stage::on(On::Sqlite).await;
-    let leader = stage.leader("leader").await;
-    let router = stage.router("dead").await;
+    let fixture = Fixture::on(On::Sqlite).await;
+    let leader = fixture.leader("leader").await;
+    let router = fixture.router("dead").await;
     let numbers = router.record(0..100).await;
     let plan = router.crash().await;
-    let store = stage.database.store().await;
+    let store = fixture.database.store().await;
     recover(&plan.dir, store, SOON).await.unwrap();
     leader.record(100..110).await;
     leader.settle().await;
     let all: BTreeSet<u64> = numbers.into_iter().chain(100..110).collect();
-    stage.must_be(&all).await;
+    fixture.must_be(&all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_router_that_lives_keeps_its_journal() {
-    let stage = Stage::on(On::Sqlite).await;
-    let router = stage.router("alive").await;
-    let store = stage.database.store().await;
+async fn a_running_router_keeps_its_journal() {
+    let fixture = Fixture::on(On::Sqlite).await;
+    let router = fixture.router("alive").await;
+    let store = fixture.database.store().await;
     let refused = recover(&router.plan.dir, store, SOON).await.unwrap_err();
     assert!(
         matches!(
@@ -56,9 +56,9 @@ async fn a_router_that_lives_keeps_its_journal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_there_is_none_none_is_made() {
-    let stage = Stage::on(On::Sqlite).await;
+    let fixture = Fixture::on(On::Sqlite).await;
     let empty = tempfile::tempdir().unwrap();
-    let store = stage.database.store().await;
+    let store = fixture.database.store().await;
     let missing = recover(empty.path(), store, SOON).await.unwrap_err();
     assert!(matches!(missing, RecoverError::Missing { .. }), "{missing}");
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);

@@ -6,7 +6,7 @@ use herdsman::spend::Spend;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-use crate::support::{On, Stage, eventually};
+use crate::support::{Fixture, On, eventually};
 use herdsman_test_support::Network;
 
 /// One metric, as Prometheus would read it.
@@ -23,13 +23,13 @@ fn metric(spend: &Spend, name: &str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_gauges_follow_what_waits_where() {
-    let stage = Stage::on(On::Postgres).await;
-    let leader = stage.leader("a").await;
-    let other = stage.router("b").await;
+    let fixture = Fixture::on(On::Postgres).await;
+    let leader = fixture.leader("a").await;
+    let other = fixture.router("b").await;
     let spend = &leader.spend;
     assert_eq!(metric(spend, "pod_lock_manager_size"), 1);
     assert_eq!(metric(&other.spend, "pod_lock_manager_size"), 0);
-    stage.database.network().set(Network::Refusing).await;
+    fixture.database.network().set(Network::Refusing).await;
     other.record(0..100).await;
     eventually("both see what waits in Redis", async || {
         [&leader, &other].iter().all(|router| {
@@ -47,7 +47,7 @@ async fn the_queue_gauges_follow_what_waits_where() {
         metric(&other.spend, "spend_oldest_unflushed_seconds") > 0
     })
     .await;
-    stage.database.network().set(Network::Whole).await;
+    fixture.database.network().set(Network::Whole).await;
     other.settle().await;
     eventually("nothing waits any more", async || {
         [&leader, &other].iter().all(|router| {
@@ -64,21 +64,21 @@ async fn the_queue_gauges_follow_what_waits_where() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_lost_redis_does_not_say_that_it_leads() {
-    let stage = Stage::on(On::Sqlite).await;
-    let leader = stage.leader("a").await;
+    let fixture = Fixture::on(On::Sqlite).await;
+    let leader = fixture.leader("a").await;
     // Whoever leads need not have asked Redis yet how much waits in it.
     eventually("it says that Redis answers", async || {
         metric(&leader.spend, "spend_redis_up") == 1
     })
     .await;
-    stage.network.set(Network::BlackHole).await;
+    fixture.network.set(Network::BlackHole).await;
     let over = async || metric(&leader.spend, "pod_lock_manager_size") == 0;
     eventually("its time is over", over).await;
     eventually("and it says why", async || {
         metric(&leader.spend, "spend_redis_up") == 0
     })
     .await;
-    stage.network.set(Network::Whole).await;
+    fixture.network.set(Network::Whole).await;
     eventually("it leads again", async || leader.leads()).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
 }

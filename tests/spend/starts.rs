@@ -8,7 +8,7 @@ use herdsman::store::Store;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Books, eventually, record};
+use crate::support::{Tables, eventually, record};
 use herdsman_test_support::sql::{Flavor, Server};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,14 +34,14 @@ async fn it_serves_and_counts_and_makes_its_tables_when_the_database_is_there() 
         app.spend().record(record(1)).await.unwrap();
         assert_eq!(app.spend().stats().pending(), 1);
 
-        tokio::task::block_in_place(|| server.resurrect());
+        tokio::task::block_in_place(|| server.restart());
         eventually("it is in the database", async || {
             app.spend().stats().pending() == 0
         })
         .await;
         let store = Store::open(&server.url("fresh"), dir.path()).await.unwrap();
-        let books = Books::of(&store).await;
-        assert_eq!(books.counted(), BTreeSet::from([1]));
+        let tables = Tables::of(&store).await;
+        assert_eq!(tables.counted(), BTreeSet::from([1]));
         app.shutdown().await;
     }
 }

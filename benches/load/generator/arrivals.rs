@@ -45,7 +45,7 @@ impl Due {
         (index < self.total).then(|| self.origin.get() + self.period.mul_f64((index + 1) as f64))
     }
 
-    /// Releases every request at its time, then sends the clients home.
+    /// Releases every request at its time, then ends the clients.
     ///
     /// # Errors
     /// When the system has no timer for us.

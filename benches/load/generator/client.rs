@@ -1,7 +1,7 @@
 //! One client: one connection, one request at a time, every answer checked.
 //!
-//! It knows nothing of load; it asks, and says when the answer began and ended or what was wrong
-//! with it. After anything wrong it connects anew.
+//! It does not control the load; it sends requests, and reports when the answer began and ended or
+//! what was wrong with it. After an error it reconnects.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use super::request::Request;
 use crate::plan::Ask;
 use crate::wire::{Body, Inbox, WireError};
 
-/// A client's connection and what it keeps asking for.
+/// A client's connection and its request.
 pub struct Client {
     address: SocketAddr,
     ask: Ask,
@@ -25,7 +25,7 @@ pub struct Client {
     lines: Lines,
 }
 
-/// A complete and right answer.
+/// A complete and correct answer.
 pub struct Answer {
     /// When the first byte of its body came.
     pub first_byte: Instant,
@@ -35,7 +35,7 @@ pub struct Answer {
     pub lines: u32,
 }
 
-/// Whoever wants to know about an answer while it comes.
+/// An observer of an answer while it arrives.
 pub trait Watcher {
     /// The answer's body has begun.
     fn began(&self);
@@ -70,7 +70,7 @@ pub enum Failure {
     },
 }
 
-/// Nobody wants to know.
+/// No observer.
 impl Watcher for () {
     fn began(&self) {}
     fn arrived(&self, _lines: u32, _since: Instant, _now: Instant) {}
@@ -89,8 +89,8 @@ impl Client {
         }
     }
 
-    /// Asks for something else from now on, on the same connection.
-    pub fn turn_to(&mut self, ask: Ask) {
+    /// Sends another request from now on, on the same connection.
+    pub fn set_ask(&mut self, ask: Ask) {
         self.request = Request::new(self.address, ask);
         self.ask = ask;
     }

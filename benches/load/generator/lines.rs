@@ -1,4 +1,5 @@
-//! What an answer's body says, as it passes by: how many lines, and whether the last one is `done`.
+//! What an answer's body contains, read as a stream: how many lines, and whether the last one is
+//! `done`.
 //!
 //! Lines are counted, not chunks or reads: a proxy may cut and join the bytes as it likes, but it
 //! may not lose a line.

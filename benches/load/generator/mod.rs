@@ -1,8 +1,8 @@
 //! The load generator: one process, one thread, one [`Plan`].
 //!
-//! It owns the clients' side of the clock: what a client waits is measured here and nowhere else.
-//! It does not know which proxy it talks to. Wrong answers are counted, not fatal; it ends with a
-//! report or, when its parent dies, with its parent.
+//! It measures the time that clients wait, which is measured nowhere else. It does not know which
+//! proxy it talks to. Wrong answers are counted, not fatal; it ends with a
+//! report or, when its parent ends, with its parent.
 
 mod arrivals;
 pub mod client;
@@ -27,13 +27,13 @@ use crate::plan::{Arrivals, Ask, Event, Plan};
 
 /// How many clients connect at the same moment: below every listener's backlog.
 const CONNECT_AT_ONCE: usize = 64;
-/// After a failure a client waits, so that a proxy that refuses is not stormed.
+/// After a failure a client waits, so that a proxy that refuses is not flooded.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
 /// Warms up, waits for the start signal, runs the plan and reports.
 ///
 /// # Errors
-/// When the clients cannot get one right answer each, or the parent has gone.
+/// When the clients cannot get one correct answer each, or the parent has gone.
 pub async fn run(address: SocketAddr, plan: Plan) -> io::Result<()> {
     let tally = Rc::new(Tally::new(plan)?);
     let mut clients = Vec::with_capacity(plan.clients);
@@ -54,7 +54,7 @@ pub async fn run(address: SocketAddr, plan: Plan) -> io::Result<()> {
 /// Writes one event to standard output.
 ///
 /// # Errors
-/// When nobody reads it any more.
+/// When standard output is closed.
 pub fn say(event: &Event) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(out, "{}", serde_json::to_string(event)?)?;
@@ -68,7 +68,7 @@ async fn warm_client(address: SocketAddr, plan: Plan, tally: &Tally) -> io::Resu
         .ask(serial, tally.model(serial), &())
         .await
         .map_err(io::Error::other)?;
-    client.turn_to(plan.ask);
+    client.set_ask(plan.ask);
     Ok(client)
 }
 

@@ -1,7 +1,7 @@
 //! A chat request, rendered once and renumbered in place.
 //!
-//! No two requests are the same conversation: a router that remembers conversations pays for each
-//! of them, as it would with real clients.
+//! No two requests are the same conversation: a router that remembers conversations has the cost of
+//! each of them, as it would with real clients.
 
 use std::net::SocketAddr;
 

@@ -14,7 +14,7 @@ use super::say;
 use crate::plan::{Arrivals, Event, Outcome, Plan, Spread};
 
 const COMPLAINTS: usize = 5;
-/// Nanoseconds; whoever waits longer is counted as this.
+/// Nanoseconds; longer waits are counted as this.
 const LONGEST: u64 = 120_000_000_000;
 
 /// Counters and distributions of a run.
@@ -81,7 +81,7 @@ impl Tally {
         }
     }
 
-    /// What came of it all.
+    /// The result of the run.
     pub fn outcome(&self, took: Duration) -> Outcome {
         let end = self.end.borrow().spread();
         Outcome {
@@ -103,7 +103,7 @@ impl Watcher for Tally {
         self.begun.set(begun);
         let together = matches!(self.plan.arrivals, Arrivals::Together { .. });
         if together && begun == self.plan.clients {
-            // Whoever does not listen any more will not miss it.
+            // The receiver may be gone.
             drop(say(&Event::AllOpen));
         }
     }

@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::error::{BenchError, Doing as _};
 
-/// Where Debian and its children install it.
+/// Where Debian and its derivatives install it.
 pub const PROGRAM: &str = "/usr/sbin/haproxy";
 
 /// One thread. Without `http-no-delay` it holds a stream's first piece for 200 ms.

@@ -1,7 +1,7 @@
-//! Who is measured, and how each of them is started and found ready.
+//! The contenders that are measured, and how each is started and found ready.
 //!
 //! A contender is started afresh for every run, on a port of its own, in a folder of its own, and
-//! is ready when it has relayed one right answer. What is told to each is the least that makes the
+//! is ready when it has relayed one right answer. Each has the least configuration that makes the
 //! comparison fair: one thread for the others, keep-alive on both sides, nothing held back.
 
 mod haproxy;
@@ -18,11 +18,11 @@ use serde::Serialize;
 use crate::error::{BenchError, Doing as _};
 use crate::process::Group;
 
-/// Whoever stands between the generator and the responder.
+/// The program between the generator and the responder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Contender {
-    /// Nobody: the generator talks to the responder.
+    /// No proxy: the generator talks to the responder.
     Direct,
     /// HAProxy, one thread.
     Haproxy,
@@ -33,14 +33,14 @@ pub enum Contender {
 }
 
 /// A contender that answers.
-pub struct Standing {
+pub struct RunningProxy {
     /// Where.
     pub address: SocketAddr,
     /// Its processes; none for [`Contender::Direct`].
     pub group: Option<Group>,
 }
 
-/// What stands behind a contender.
+/// The servers behind a contender.
 pub struct Upstream<'a> {
     /// The responder's addresses.
     pub addresses: &'a [SocketAddr],
@@ -59,7 +59,7 @@ impl Contender {
         }
     }
 
-    /// The first line it says about its version.
+    /// The first line of its version output.
     pub fn version(self) -> Option<String> {
         let (program, flag) = match self {
             Self::Direct => return None,
@@ -76,18 +76,18 @@ impl Contender {
         words.lines().next().map(str::to_owned)
     }
 
-    /// Starts it before `upstream` and waits until it answers.
+    /// Starts it in front of `upstream` and waits until it answers.
     ///
     /// # Errors
     /// When it is not installed, does not start, or does not relay a right answer in time.
-    pub async fn stand(
+    pub async fn start(
         self,
         upstream: &Upstream<'_>,
         folder: &Path,
-    ) -> Result<Standing, BenchError> {
+    ) -> Result<RunningProxy, BenchError> {
         let (address, command) = match (self, upstream.addresses) {
             (Self::Direct, [address, ..]) => {
-                return Ok(Standing {
+                return Ok(RunningProxy {
                     address: *address,
                     group: None,
                 });
@@ -104,18 +104,22 @@ impl Contender {
                 let address = free_address()?;
                 (address, nginx::command(address, *behind, folder)?)
             }
-            (_, []) => return Err(BenchError::Unfit("no server to stand before".to_owned())),
+            (_, []) => {
+                return Err(BenchError::Unfit(
+                    "no server to start in front of".to_owned(),
+                ));
+            }
         };
         let mut group = Group::spawn(self.name(), command, folder)?;
         ready::wait(self, address, upstream, &mut group).await?;
-        Ok(Standing {
+        Ok(RunningProxy {
             address,
             group: Some(group),
         })
     }
 }
 
-impl Standing {
+impl RunningProxy {
     /// Ends its processes.
     pub async fn end(self) {
         if let Some(group) = self.group {
@@ -125,7 +129,8 @@ impl Standing {
 }
 
 /// Neither HAProxy nor nginx can say which port they chose, so one is chosen for them. Another
-/// program could take it in between; the run then fails in words, it does not measure a stranger.
+/// program could take it in between; the run then fails with an error, it does not measure that
+/// program.
 fn free_address() -> Result<SocketAddr, BenchError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())

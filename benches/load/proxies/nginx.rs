@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::error::{BenchError, Doing as _};
 
-/// Where Debian and its children install it.
+/// Where Debian and its derivatives install it.
 pub const PROGRAM: &str = "/usr/sbin/nginx";
 
 /// One worker, buffering off. Keep-alive needs HTTP/1.1 and an empty `Connection` towards the

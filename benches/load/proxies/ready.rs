@@ -1,7 +1,7 @@
 //! Waiting for a proxy that has just been started.
 //!
 //! Ready means that it relays a right answer of the last model, not that a port is open. herdsman
-//! must also have found every server up, or a run before many servers would measure a few.
+//! must also have found every server up, or a run in front of many servers would measure a few.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub async fn wait(
 ) -> Result<(), BenchError> {
     let until = Instant::now() + LIMIT;
     loop {
-        group.must_be_alive()?;
+        group.ensure_running()?;
         let why = match timeout(ATTEMPT, attempt(contender, address, upstream)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(why)) => why,
@@ -44,7 +44,7 @@ pub async fn wait(
                 who: group.name().to_owned(),
                 limit: LIMIT,
                 why,
-                last_words: group.last_words(),
+                log_tail: group.log_tail(),
             });
         }
         sleep(PAUSE).await;

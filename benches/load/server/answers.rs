@@ -1,7 +1,7 @@
-//! The responder's words, rendered before they are needed.
+//! The responder's answers, rendered before they are needed.
 //!
 //! Shapes and sizes are those of a real Ollama server; times and digests are made up and constant,
-//! because a proxy reads past them.
+//! because a proxy does not use them.
 
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ impl Answers {
     }
 
     /// Makes these the answers of `model`; free when they are already.
-    pub fn speak_for(&mut self, model: &str) {
+    pub fn render_for(&mut self, model: &str) {
         if self.model != model {
             *self = Self::new(model);
         }

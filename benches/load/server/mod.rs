@@ -1,11 +1,11 @@
-//! The responder: one process that is as many Ollama servers as it has ports.
+//! The responder: one process that serves as one Ollama server on each of its ports.
 //!
 //! It exists so that the bench measures proxies and not a server: it parses what it must and writes
-//! what it has prepared. To a proxy it is faithful: real chunks, one write per piece, the head with
+//! what it has prepared. To a proxy it looks real: real chunks, one write per piece, the head with
 //! the first piece, the end of the chunks in a write of its own (as Go's server does), keep-alive,
-//! `TCP_NODELAY`. Faults, models that load and queues are the product's simulator's business.
+//! `TCP_NODELAY`. Faults, models that load and queues are simulated by the product's simulator.
 //!
-//! It dies with its parent. A connection that breaks ends that connection's task and nothing else.
+//! It ends with its parent. A connection that breaks ends that connection's task and nothing else.
 
 mod answers;
 
@@ -91,7 +91,7 @@ async fn accept(listener: &TcpListener, connections: &TaskTracker, catalogue: &A
         };
         let catalogue = Arc::clone(catalogue);
         connections.spawn(async move {
-            // A peer that leaves in the middle is the peer's business.
+            // A peer may leave in the middle.
             drop(serve(socket, &catalogue).await);
         });
     }
@@ -114,7 +114,7 @@ async fn serve(mut socket: TcpStream, catalogue: &Catalogue) -> io::Result<()> {
         match head.line {
             Route::Chat => match serde_json::from_slice::<ChatRequest<'_>>(&body) {
                 Ok(request) => {
-                    answers.speak_for(&request.model);
+                    answers.render_for(&request.model);
                     chat(&mut socket, &request, &answers).await?;
                 }
                 Err(_) => socket.write_all(&catalogue.bad_request).await?,

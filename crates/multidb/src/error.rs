@@ -1,8 +1,8 @@
-//! What a caller is told when a command, or a request about the databases, cannot be done.
+//! The errors of a command, or of a request about the databases.
 //!
 //! Commands answer with [`redis::RedisError`], because everything written for one does. An error of
 //! this client travels inside it and is found again with [`Error::of`]; its I/O kind stays, so
-//! `is_timeout()` and `is_connection_dropped()` keep telling the truth.
+//! `is_timeout()` and `is_connection_dropped()` stay correct.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -18,14 +18,14 @@ use super::database::{Database, DatabaseId};
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No database can take commands at the moment. The command was not sent. Worth another try.
-    #[error("no database available for {}", Lasting(*.down_for))]
+    #[error("no database available for {}", Seconds(*.down_for))]
     TemporarilyUnavailable {
         /// How long it has been so.
         down_for: Duration,
     },
     /// No database could take commands for `failover_attempts` × `failover_delay`. The command was
     /// not sent.
-    #[error("no valid database, for {}", Lasting(*.down_for))]
+    #[error("no valid database, for {}", Seconds(*.down_for))]
     NoValidDatabase {
         /// How long it has been so.
         down_for: Duration,
@@ -39,7 +39,7 @@ pub enum Error {
         /// What came instead of an answer.
         source: RedisError,
     },
-    /// The shared handle cannot carry this command: it changes or occupies one connection, and that
+    /// The shared handle does not support this command: it changes or occupies one connection, and that
     /// would be another one after a failover. It was not sent.
     #[error("{command} is not possible on a shared handle: {instead}")]
     Unsupported {
@@ -73,7 +73,7 @@ pub enum Error {
     /// The active database is not removed while no other could take its place.
     #[error("{0} is active and no other database could take its place")]
     StillNeeded(Database),
-    /// An option that cannot be meant.
+    /// An invalid option.
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// A connection of its own (pinned, pub/sub) could not be made.
@@ -121,31 +121,31 @@ impl Error {
 
 impl From<Error> for RedisError {
     fn from(error: Error) -> Self {
-        io::Error::new(error.io_kind(), Inside(error)).into()
+        io::Error::new(error.io_kind(), Wrapper(error)).into()
     }
 }
 
 /// An `io::Error` answers `source()` with the source of what it holds, skipping that itself: one
 /// more layer, and it is found.
 #[derive(Debug)]
-struct Inside(Error);
+struct Wrapper(Error);
 
-impl fmt::Display for Inside {
+impl fmt::Display for Wrapper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl StdError for Inside {
+impl StdError for Wrapper {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.0)
     }
 }
 
 /// A duration for people.
-struct Lasting(Duration);
+struct Seconds(Duration);
 
-impl fmt::Display for Lasting {
+impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.1} s", self.0.as_secs_f64())
     }

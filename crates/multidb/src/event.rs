@@ -12,7 +12,7 @@ pub enum SwitchReason {
     Initial,
     /// The active one's circuit opened (redis-py: `automatic`).
     Failover,
-    /// A heavier one is well again (redis-py: `automatic`).
+    /// A heavier one is healthy again (redis-py: `automatic`).
     Fallback,
     /// `set_active_database` (redis-py: `manual`).
     Manual,
@@ -45,9 +45,9 @@ impl SwitchReason {
 pub enum Event {
     /// Another database takes the commands now, or none does.
     ActiveDatabaseChanged {
-        /// Who did; `None`: nobody.
+        /// Which did; `None`: none.
         old: Option<Database>,
-        /// Who does; `None`: nobody.
+        /// Which does; `None`: none.
         new: Option<Database>,
         /// Why.
         reason: SwitchReason,
@@ -63,7 +63,7 @@ pub enum Event {
         /// What was seen.
         cause: Arc<str>,
     },
-    /// A command failed in a way that speaks against the database (redis-py's
+    /// A command failed in a way that counts against the database (redis-py's
     /// `OnCommandsFailEvent`).
     CommandsFailed {
         /// Where.
@@ -73,7 +73,7 @@ pub enum Event {
         /// How it failed.
         error: Arc<str>,
     },
-    /// Nobody can take commands. [`Event::ActiveDatabaseChanged`] says when that ends.
+    /// No database can take commands. [`Event::ActiveDatabaseChanged`] says when that ends.
     AllDatabasesUnavailable,
     /// A database was added.
     DatabaseAdded(Database),

@@ -8,20 +8,20 @@
 //!            command ─── one pointer: the route ──▶ member A (active) ══▶ redis
 //!               │ failed                            member B (waiting) ══▶ redis
 //!               ▼                                       ▲ ▲
-//!            failover ── decides, shows the route ──────┘ │
+//!            failover ── decides, publishes route ──────┘ │
 //!               ▲                                         │
-//!               └────── connection up, lost; health ──────┘ keeper, watcher
+//!               └────── connection up, lost; health ──────┘ connector, watcher
 //! ```
 //!
 //! | module | owns |
 //! |---|---|
-//! | `config` | every option, in redis-py's words |
+//! | `config` | every option, by redis-py's names |
 //! | `circuit`, `detector`, `outcome`, `strategy` | when a database is trusted; pure |
 //! | `repeat` | what may be sent twice; pure |
 //! | `member` | one database: its connections |
-//! | `health` | asking it how it is |
+//! | `health` | its health checks |
 //! | `failover` | the decisions |
-//! | `views` | what everyone sees of them |
+//! | `views` | what is published of them |
 //! | `command` | one command, to its end |
 //! | `pubsub` | subscriptions that move; with the feature of that name |
 //!
@@ -51,7 +51,7 @@
 //!         Err(error) => match Error::of(&error) {
 //!             // Sent, not answered, and not to be repeated unasked: only the caller knows.
 //!             Some(Error::OutcomeUnknown { database, .. }) => println!("on {database}, or not"),
-//!             Some(Error::TemporarilyUnavailable { down_for }) => println!("nobody for {down_for:?}"),
+//!             Some(Error::TemporarilyUnavailable { down_for }) => println!("none for {down_for:?}"),
 //!             _ => return Err(error.into()),
 //!         },
 //!     }
@@ -64,7 +64,7 @@
 //!     while let Some(item) = news.recv().await {
 //!         match item {
 //!             Item::Message(message) => println!("{}", message.payload()?),
-//!             seam => println!("read your state afresh: {seam:?}"),
+//!             gap => println!("read your state afresh: {gap:?}"),
 //!         }
 //!     }
 //!     Ok(())
@@ -124,13 +124,13 @@ pub use pubsub::{
 pub use status::{DatabaseStatus, HealthStatus, Status};
 pub use strategy::{Candidate, FailoverStrategy, WeightBasedFailoverStrategy};
 
-use command::{Carrier, Many, Single};
+use command::{Executor, Many, Single};
 use failover::Message;
 
-/// Who takes the commands, and since which change: for those who must follow it.
+/// Which database takes the commands, and since which change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Active {
-    /// `None`: nobody.
+    /// `None`: no database.
     pub database: Option<Database>,
     /// Counts the changes of the active database; never repeats.
     pub generation: u64,
@@ -146,7 +146,7 @@ pub struct MultiDb {
 
 #[derive(Debug)]
 struct Core {
-    carrier: Arc<Carrier>,
+    executor: Arc<Executor>,
     #[cfg(feature = "pubsub")]
     hub: pubsub::Hub,
     tasks: TaskTracker,
@@ -157,16 +157,16 @@ struct Core {
 
 impl Core {
     fn views(&self) -> &views::Views {
-        &self.carrier.views
+        &self.executor.views
     }
 
-    /// Asks the one who decides.
+    /// Sends a request to the failover actor.
     async fn ask<T>(
         &self,
         message: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Message,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.carrier.mailbox.send(message(reply)).await;
+        let sent = self.executor.mailbox.send(message(reply)).await;
         sent.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
     }
@@ -186,7 +186,7 @@ impl MultiDb {
         self.core.tasks.wait().await;
     }
 
-    /// How things stand.
+    /// The status of all databases.
     pub fn status(&self) -> Arc<Status> {
         self.core.views().status.load_full()
     }
@@ -199,7 +199,7 @@ impl MultiDb {
 
     /// What was counted.
     pub fn metrics(&self) -> Metrics {
-        let waiting = &self.core.carrier.mailbox;
+        let waiting = &self.core.executor.mailbox;
         let waiting = waiting.max_capacity() - waiting.capacity();
         Metrics::of(self.core.views(), waiting as u64)
     }
@@ -219,12 +219,12 @@ impl MultiDb {
     /// It stays there; when that database fails, so does the connection.
     pub async fn pin_active(&self) -> Result<Pinned, Error> {
         let Core {
-            carrier,
+            executor,
             tasks,
             ended,
             ..
         } = &*self.core;
-        Pinned::connect(Arc::clone(carrier), tasks, ended).await
+        Pinned::connect(Arc::clone(executor), tasks, ended).await
     }
 
     /// One more database. It becomes active only when it is healthy and heavier than the active one.
@@ -305,8 +305,8 @@ impl MultiDb {
 
 impl ConnectionLike for MultiDb {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        let marked = false;
-        Box::pin(self.core.carrier.carry(Single { cmd, marked }))
+        let idempotent = false;
+        Box::pin(self.core.executor.execute(Single { cmd, idempotent }))
     }
 
     fn req_packed_commands<'a>(
@@ -315,11 +315,11 @@ impl ConnectionLike for MultiDb {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        Box::pin(self.core.carrier.carry(Many {
+        Box::pin(self.core.executor.execute(Many {
             pipeline,
             offset,
             count,
-            marked: false,
+            idempotent: false,
         }))
     }
 
@@ -336,8 +336,8 @@ pub struct Idempotent {
 
 impl ConnectionLike for Idempotent {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        let marked = true;
-        Box::pin(self.db.core.carrier.carry(Single { cmd, marked }))
+        let idempotent = true;
+        Box::pin(self.db.core.executor.execute(Single { cmd, idempotent }))
     }
 
     fn req_packed_commands<'a>(
@@ -346,11 +346,11 @@ impl ConnectionLike for Idempotent {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        Box::pin(self.db.core.carrier.carry(Many {
+        Box::pin(self.db.core.executor.execute(Many {
             pipeline,
             offset,
             count,
-            marked: true,
+            idempotent: true,
         }))
     }
 

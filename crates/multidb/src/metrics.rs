@@ -13,7 +13,7 @@ use super::views::Views;
 pub struct Metrics {
     /// By database, those of removed ones not included.
     pub databases: Vec<DatabaseMetrics>,
-    /// Changes of the active database, by whence, whither and why (redis-py's
+    /// Changes of the active database, by from, to and why (redis-py's
     /// `redis.client.geofailover.failovers`), those from and to removed ones not included.
     pub switches: Vec<(Switch, u64)>,
     /// Commands repeated.
@@ -22,7 +22,7 @@ pub struct Metrics {
     pub outcomes_unknown: u64,
     /// Commands that found no database, temporarily or not.
     pub unavailable: u64,
-    /// Commands refused because a shared handle cannot carry them.
+    /// Commands refused because a shared handle does not support them.
     pub unsupported: u64,
     /// Gauge: what has happened and was not decided about yet.
     pub decisions_waiting: u64,
@@ -31,9 +31,9 @@ pub struct Metrics {
 /// From, to, why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Switch {
-    /// Who was active.
+    /// Which was active.
     pub from: Option<Database>,
-    /// Who became it.
+    /// Which became it.
     pub to: Option<Database>,
     /// Why.
     pub reason: SwitchReason,
@@ -52,13 +52,13 @@ pub struct DatabaseMetrics {
     pub weight: f64,
     /// Commands and pipelines it answered.
     pub successes: u64,
-    /// Commands and pipelines that speak against it, by kind.
+    /// Commands and pipelines that count against it, by kind.
     pub failures: Vec<(FailureKind, u64)>,
     /// Connections made for commands.
     pub connects: u64,
     /// Connections that could not be made.
     pub connect_failures: u64,
-    /// Health rounds that found it well.
+    /// Health rounds that found it healthy.
     pub healthy_rounds: u64,
     /// Health rounds that did not.
     pub unhealthy_rounds: u64,

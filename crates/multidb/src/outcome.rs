@@ -30,7 +30,7 @@ pub enum FailureKind {
     MasterDown,
     /// The cluster is moving the keys.
     TryAgain,
-    /// A redirection that nobody followed: the keys are elsewhere.
+    /// A redirection that was not followed: the keys are elsewhere.
     Redirected,
     /// No node of the cluster can be reached.
     NoNodes,
@@ -84,7 +84,7 @@ impl FailureKind {
     }
 
     /// Whether the server answered that it is not (now) the one to ask.
-    pub(crate) const fn is_about_place(self) -> bool {
+    pub(crate) const fn is_wrong_server(self) -> bool {
         matches!(
             self,
             Self::ReadOnly | Self::Loading | Self::MasterDown | Self::Redirected
@@ -92,13 +92,13 @@ impl FailureKind {
     }
 
     /// Whether the server answered that it will not serve, for a reason that it may keep to itself
-    /// when asked how it is: then its word is the verdict.
+    /// when asked how it is: then its answer is the decision.
     pub(crate) const fn is_refusal(self) -> bool {
         matches!(self, Self::ClusterDown | Self::NoWrites | Self::Busy)
     }
 
     /// Whether what was sent cannot be answered any more, so that waiting on for answers over the
-    /// same connection is in vain.
+    /// same connection is useless.
     pub(crate) const fn is_silence(self) -> bool {
         matches!(
             self,

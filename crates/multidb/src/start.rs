@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::command::Carrier;
+use super::command::Executor;
 use super::config::{InitialHealthCheckPolicy, MultiDbConfig};
 use super::database::DatabaseId;
 use super::error::Error;
-use super::failover::{self, Actor, Applicant, Ground, Manners, Policy, State};
+use super::failover::{self, Actor, ActorContext, MemberOptions, PendingMember, Policy, State};
 use super::health::Report;
 use super::health::watcher::Checks;
 use super::views::{Route, Views};
@@ -22,21 +22,21 @@ use super::{Core, MultiDb, detector, strategy};
 /// Between two rounds before there is a deadline.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Asks everyone, chooses, and starts whoever keeps doing both.
+/// Checks all databases, chooses, and starts the tasks that keep doing both.
 pub(super) async fn start(config: MultiDbConfig) -> Result<MultiDb, Error> {
     config.validate()?;
     let began = Instant::now();
     let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
     // Whatever happens from here on, what was started ends with this function or with the client.
     let guard = ended.clone().drop_guard();
-    let manners = Manners::of(&config);
+    let options = MemberOptions::of(&config);
     let checks: Checks = config.checks().into();
-    let mut applicants = Vec::new();
+    let mut pending_members = Vec::new();
     for (id, database) in (1..).zip(config.databases.iter().cloned()) {
         let id = DatabaseId(id);
-        applicants.push(Applicant::new(id, database, &manners, &tasks)?);
+        pending_members.push(PendingMember::new(id, database, &options, &tasks)?);
     }
-    let reports = first_round(&applicants, &checks, &manners, &config, began).await?;
+    let reports = first_round(&pending_members, &checks, &options, &config, began).await?;
 
     let views = Arc::new(Views::new(began));
     let (mailbox, inbox) = mpsc::channel(failover::MAILBOX);
@@ -53,35 +53,35 @@ pub(super) async fn start(config: MultiDbConfig) -> Result<MultiDb, Error> {
             .map(detector::guarded)
             .collect(),
     };
-    let ground = Ground {
+    let context = ActorContext {
         views: Arc::clone(&views),
         tasks: tasks.clone(),
         ended: ended.clone(),
         mailbox: mailbox.clone(),
-        next_id: applicants.len() as u64 + 1,
-        manners,
+        next_id: pending_members.len() as u64 + 1,
+        options,
         window: config.failures_detection_window,
         half_open_slots: config.half_open_slots,
         checks,
     };
-    let first = applicants.into_iter().zip(reports).collect();
-    let actor = Actor::new(State::new(policy, Instant::now()), ground, inbox, first);
+    let first = pending_members.into_iter().zip(reports).collect();
+    let actor = Actor::new(State::new(policy, Instant::now()), context, inbox, first);
     tasks.spawn(actor.run());
     #[cfg(feature = "pubsub")]
     let hub = crate::pubsub::Hub::of(&config, &views, &tasks, ended.clone());
-    first_way(&views, Instant::now() + config.connect_timeout).await;
-    let carrier = Arc::new(Carrier {
+    first_route(&views, Instant::now() + config.connect_timeout).await;
+    let executor = Arc::new(Executor {
         views,
         mailbox,
         retry: config.command_retry,
-        patience: config.response_timeout,
-        temporarily: config
+        response_timeout: config.response_timeout,
+        temporary_limit: config
             .failover_delay
             .saturating_mul(config.failover_attempts),
     });
     Ok(MultiDb {
         core: Arc::new(Core {
-            carrier,
+            executor,
             #[cfg(feature = "pubsub")]
             hub,
             tasks,
@@ -91,20 +91,20 @@ pub(super) async fn start(config: MultiDbConfig) -> Result<MultiDb, Error> {
     })
 }
 
-/// Until as many are well as the policy asks for, or the deadline.
+/// Until as many are healthy as the policy asks for, or the deadline.
 async fn first_round(
-    applicants: &[Applicant],
+    pending_members: &[PendingMember],
     checks: &Checks,
-    manners: &Manners,
+    options: &MemberOptions,
     config: &MultiDbConfig,
     began: Instant,
 ) -> Result<Vec<Report>, Error> {
     loop {
         let round = Instant::now();
         let reports = join_all(
-            applicants
+            pending_members
                 .iter()
-                .map(|applicant| applicant.check(checks, manners.settings)),
+                .map(|pending| pending.check(checks, options.settings)),
         )
         .await;
         let total = reports.len();
@@ -132,9 +132,9 @@ fn enough(policy: InitialHealthCheckPolicy, healthy: usize, total: usize) -> boo
     }
 }
 
-/// The first command need not wait for its connection, if there is somebody to connect to. If there
+/// The first command need not wait for its connection, if there is a database to connect to. If there
 /// is none, it will find out itself.
-async fn first_way(views: &Views, deadline: Instant) {
+async fn first_route(views: &Views, deadline: Instant) {
     let mut changes = views.changes.subscribe();
     let open = async {
         while matches!(**views.route.load(), Route::Undecided { .. }) {

@@ -1,4 +1,4 @@
-//! How things stand: a view, rebuilt whole by its owner whenever something changed.
+//! The status of all databases: a view, rebuilt whole by its owner whenever something changed.
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use super::database::{Database, DatabaseId};
 pub struct Status {
     /// Heaviest first, of equals the earlier added.
     pub databases: Vec<DatabaseStatus>,
-    /// Who takes the commands.
+    /// Which takes the commands.
     pub active: Option<DatabaseId>,
     /// Since when that is so.
     pub since: Instant,
@@ -44,7 +44,7 @@ pub struct HealthStatus {
     pub at: Instant,
     /// `None`: healthy. Else what the first failing check said.
     pub unhealthy: Option<String>,
-    /// Checks that only stand in the way of a return to this database, and do.
+    /// What a failback-only check said, if it prevents a return to this database.
     pub failback_refused: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Who comes next.
+//! Which database comes next.
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,18 +22,18 @@ pub struct Candidate {
 
 /// Chooses the database that takes the commands.
 pub trait FailoverStrategy: Debug + Send + Sync + 'static {
-    /// One of `candidates` (in order of insertion; only such as may be chosen now), or nobody. Asked
+    /// One of `candidates` (in order of insertion; only such as may be chosen now), or none. Asked
     /// after every change, so the answer must depend on nothing that changes without one.
     fn database(&self, candidates: &[Candidate]) -> Option<DatabaseId>;
 
-    /// Whether `other` is worth leaving a well `active` for. Heavier: moving among equals would only
+    /// Whether `other` is worth leaving a healthy `active` for. Heavier: moving among equals would only
     /// disturb.
     fn prefers(&self, other: &Candidate, active: &Candidate) -> bool {
         other.weight > active.weight
     }
 }
 
-/// A strategy of anybody's, inside the one task that decides: when it panics, weights decide.
+/// A strategy, which may be a caller's, inside the failover actor: when it panics, weights decide.
 #[derive(Debug)]
 pub(crate) struct Guarded(pub(crate) Arc<dyn FailoverStrategy>);
 
@@ -56,7 +56,7 @@ impl FailoverStrategy for Guarded {
     }
 }
 
-/// The heaviest; of equals, who was added first.
+/// The heaviest; of equals, the first added.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WeightBasedFailoverStrategy;
 
@@ -85,21 +85,21 @@ mod tests {
     }
 
     #[derive(Debug)]
-    struct Careless;
+    struct Panicking;
 
-    impl FailoverStrategy for Careless {
+    impl FailoverStrategy for Panicking {
         fn database(&self, _: &[Candidate]) -> Option<DatabaseId> {
-            unreachable!("careless")
+            unreachable!("panicking")
         }
 
         fn prefers(&self, _: &Candidate, _: &Candidate) -> bool {
-            unreachable!("careless")
+            unreachable!("panicking")
         }
     }
 
     #[test]
     fn where_a_strategy_panics_weights_decide() {
-        let strategy = Guarded(Arc::new(Careless));
+        let strategy = Guarded(Arc::new(Panicking));
         let candidates = [candidate(1, 0.1), candidate(2, 1.0)];
         assert_eq!(strategy.database(&candidates), Some(DatabaseId(2)));
         assert!(strategy.prefers(&candidates[1], &candidates[0]));

@@ -1,7 +1,7 @@
-//! What everyone sees of what one decides.
+//! The published views of the decisions.
 //!
-//! Each view is replaced whole by the one who decides and read without waiting. Commands read one
-//! pointer, the [`Route`]; whoever must wait for it to change listens to `changes`.
+//! Each view is replaced whole by the failover actor and read without waiting. Commands read one
+//! pointer, the [`Route`]; `changes` notifies of a new one.
 
 use std::sync::Arc;
 
@@ -23,16 +23,16 @@ const EVENTS: usize = 1024;
 /// Where commands go.
 #[derive(Debug)]
 pub(super) enum Route {
-    /// This way.
-    Open(Way),
-    /// Somebody is chosen and has no connection at the moment, or it is being found out whether
-    /// somebody else should be. Soon decided.
+    /// Over this path.
+    Open(Path),
+    /// A database is chosen and has no connection at the moment, or it is being found out whether
+    /// another should be. Soon decided.
     Undecided {
         /// Since when.
         since: Instant,
     },
-    /// Nobody can take them.
-    Nobody {
+    /// No database can take them.
+    Unavailable {
         /// Since when.
         since: Instant,
     },
@@ -40,9 +40,9 @@ pub(super) enum Route {
     Closed,
 }
 
-/// A way to a database.
+/// A path to a database.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct Path {
     pub(super) member: Arc<Member>,
     pub(super) link: Arc<Link>,
     pub(super) episode: Episode,
@@ -96,8 +96,8 @@ impl Views {
         }
     }
 
-    /// Replaces the route and wakes whoever waits for that.
-    pub(super) fn lead(&self, route: Route) {
+    /// Replaces the route and wakes the commands that wait for that.
+    pub(super) fn set_route(&self, route: Route) {
         self.route.store(Arc::new(route));
         self.changes.send_replace(());
     }
@@ -107,8 +107,8 @@ impl Views {
         members.iter().find(|member| member.id() == id).cloned()
     }
 
-    /// Nobody listening is no reason not to say it.
-    pub(super) fn tell(&self, event: Event) {
+    /// Without a listener the event is dropped.
+    pub(super) fn emit(&self, event: Event) {
         drop(self.events.send(event));
     }
 }

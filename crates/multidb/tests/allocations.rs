@@ -1,7 +1,7 @@
 //! A command through the client allocates what it allocates through a bare `ConnectionManager`, and
 //! nothing more.
 //!
-//! A program of its own: its allocator counts for everybody in it.
+//! A program of its own: its allocator counts for all tests in it.
 
 use std::alloc::System;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! One clock for everything a server says about time.
+//! One clock for every time that a server reports.
 //!
 //! Wall time is the moment of start plus what tokio's clock has run since. So a test that pauses
-//! time gets dates that stand still with it, and no request pays for a second clock.
+//! time gets dates that do not move either, and no request reads a second clock.
 
 use tokio::time::Instant;
 
@@ -13,7 +13,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts now. `unix_nanos` is the wall time of this moment as the server believes it.
+    /// Starts now. `unix_nanos` is the wall time of this moment as the server reports it.
     pub fn start(unix_nanos: i128) -> Self {
         Self {
             started: Instant::now(),

@@ -1,7 +1,8 @@
 //! How one simulated server behaves when nothing is wrong with it.
 //!
-//! The defaults make the fastest server there is: nothing takes time, an answer is a burst. A test
-//! that needs time to pass says so. Durations are text where the configuration is text (`"1m30s"`).
+//! The defaults make the fastest server there is: nothing takes time, an answer is a burst of
+//! tokens. A test that needs time to pass says so. Durations are text where the configuration is
+//! text (`"1m30s"`).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::Model;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Who it is: every token of an answer says it.
+    /// Its name: every token of an answer contains it.
     pub node: String,
     /// Where it listens; absent: a free port of 127.0.0.1.
     pub listen: Option<SocketAddr>,

@@ -1,8 +1,8 @@
-//! What a server did, for tests to hold a router to.
+//! What a server did, for tests to compare with what a router did.
 //!
-//! Each model has its own cells and the sums are made when somebody asks, so that a request touches
-//! few of them. An answer is finished when its last byte has been handed to the connection; the
-//! cells are written before that byte, so that who has read an answer's end finds it counted.
+//! Each model has its own cells and the sums are computed on demand, so that a request writes few
+//! of them. An answer is finished when its last byte has been handed to the connection; the cells
+//! are written before that byte, so that a client that has read an answer's end finds it counted.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -27,7 +27,7 @@ pub struct Counters {
     pub loads: u64,
     /// Loads given up because the first requester left.
     pub load_aborts: u64,
-    /// Loaded models thrown out because a request wanted other options.
+    /// Loaded models unloaded because a request wanted other options.
     pub reloads_by_signature: u64,
     /// Most slots busy at one moment, all models together.
     pub max_concurrent: usize,
@@ -98,7 +98,7 @@ impl Gauge {
     /// One more; returns how many there are now.
     pub fn enter(&self) -> usize {
         let now = self.now.fetch_add(1, Relaxed) + 1;
-        // Reading first keeps the line shared while nothing new is reached.
+        // Reading first keeps the cache line shared while no new maximum is reached.
         if now > self.highest.load(Relaxed) {
             self.highest.fetch_max(now, Relaxed);
         }

@@ -1,10 +1,11 @@
-//! A faithful simulated Ollama server, for tests, benches and a first look.
+//! A faithful simulated Ollama server, for tests, benches and a first try.
 //!
 //! It answers on real sockets with Ollama's shapes, texts, key order and timing, and has Ollama's
 //! scheduler: a bounded queue before one loader, slots in order behind it, runners that expire, are
-//! evicted, and are reloaded when a request wants other options. What it says proves who said it
-//! ([`token_text`]) and what it charges can be computed beforehand ([`prompt_tokens`]). It can fail
-//! in every way a server can ([`Fault`]), on demand and while running.
+//! evicted, and are reloaded when a request wants other options. The text of a token names the
+//! server that wrote it ([`token_text`]), and token counts can be computed beforehand
+//! ([`prompt_tokens`]). It can fail in every way a server can ([`Fault`]), on demand and while
+//! running.
 //!
 //! It must not share code with whatever is tested with it: a mistake in one would then be invisible
 //! to a test with the other. It fails only at start, when an address cannot be had.
@@ -51,7 +52,7 @@ pub use model::Model;
 pub use tokens::{prompt_tokens, text_tokens, token_text};
 
 use node::Node;
-use wire::Door;
+use wire::ListenSocket;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -69,7 +70,7 @@ pub enum Error {
 /// A running server. Dropping it stops it without waiting.
 pub struct Simulator {
     node: Arc<Node>,
-    control: Door,
+    control: ListenSocket,
 }
 
 impl Simulator {
@@ -79,12 +80,12 @@ impl Simulator {
     /// An address cannot be had.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let address = config.listen.unwrap_or(ANY_PORT);
-        let (door, listeners) =
-            Door::open_at(address).map_err(|error| Error::Listen(address, error))?;
+        let (listen_socket, listeners) =
+            ListenSocket::open_at(address).map_err(|error| Error::Listen(address, error))?;
         let control = config.control_listen.unwrap_or(ANY_PORT);
-        let (control, steering) =
-            Door::open_at(control).map_err(|error| Error::Control(control, error))?;
-        let node = Arc::new(Node::new(config, door));
+        let (control, control_listeners) =
+            ListenSocket::open_at(control).map_err(|error| Error::Control(control, error))?;
+        let node = Arc::new(Node::new(config, listen_socket));
 
         let served = node.clone();
         node.tasks.spawn(wire::accept(
@@ -96,17 +97,17 @@ impl Simulator {
                 served.connections.spawn(wire::serve(stream, cut, answer));
             },
         ));
-        let steered = node.clone();
+        let controlled = node.clone();
         node.tasks.spawn(wire::accept(
-            steering,
+            control_listeners,
             node.stop.clone(),
             move |stream, cut| {
-                let node = steered.clone();
+                let node = controlled.clone();
                 let answer = move |request| {
                     let node = node.clone();
                     async move { Ok(api::control(node, request).await) }
                 };
-                steered.tasks.spawn(wire::serve(stream, cut, answer));
+                controlled.tasks.spawn(wire::serve(stream, cut, answer));
             },
         ));
         Ok(Self { node, control })
@@ -115,7 +116,7 @@ impl Simulator {
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.node.door.address()
+        self.node.listen_socket.address()
     }
 
     /// Where it listens, as a base URL without a slash at its end.
@@ -148,13 +149,13 @@ impl Simulator {
         let _ = self.node.clear_faults();
     }
 
-    /// Exchanges its models, for requests that come from now on.
+    /// Replaces its models, for requests that come from now on.
     pub fn set_models(&self, models: &[Model]) {
         self.node.set_models(models);
     }
 
-    /// Dies and comes back: every connection is cut, nothing is loaded, and after `pause` the same
-    /// port listens again. Returns then; goes on when the caller does not wait.
+    /// Stops as if killed and starts again: every connection is cut, nothing is loaded, and after
+    /// `pause` the same port listens again. Returns then; goes on when the caller does not wait.
     pub async fn restart(&self, pause: Duration) {
         let node = self.node.clone();
         let task = self
@@ -176,8 +177,8 @@ impl Simulator {
 
     fn halt(&self) {
         self.node.stop.cancel();
-        self.node.door.shut();
-        self.control.shut();
+        self.node.listen_socket.close();
+        self.control.close();
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Model {
     pub embedding_length: usize,
     /// `completion`, `tools`, `thinking`, `embedding`, `vision`, `insert`.
     pub capabilities: Vec<String>,
-    /// Text appended to the tokens of its answers in turn, for what must survive a relay.
+    /// Text appended to the tokens of its answers in turn, for text that a relay must not change.
     pub pieces: Vec<String>,
     /// Overrides the server's `parallel`.
     pub parallel: Option<usize>,

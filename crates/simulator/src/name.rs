@@ -1,6 +1,6 @@
 //! Model names as Ollama reads them. Pure.
 //!
-//! Written for the simulator alone: a router that reads names differently is found out by it.
+//! Written for the simulator alone: so a router that reads names differently fails its tests.
 
 use std::fmt;
 

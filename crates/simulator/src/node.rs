@@ -1,7 +1,7 @@
 //! One server's state, shared by its connections.
 //!
 //! Nothing here is locked: what changes is replaced whole (catalogue, faults), counted (totals) or
-//! owned by the loader's task, and this is only where they meet.
+//! owned by the loader's task; this only holds them together.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::name::ModelName;
 
-use super::api::Depot;
+use super::api::BlobStore;
 use super::catalogue::Catalogue;
 use super::clock::Clock;
 use super::counters::Totals;
 use super::fault::{Fault, Plan, Rule, Stage};
 use super::scheduler::Scheduler;
-use super::wire::Door;
+use super::wire::ListenSocket;
 use super::{Config, Counters, Model};
 
 /// See the module.
@@ -31,9 +31,9 @@ pub struct Node {
     pub catalogue: ArcSwap<Catalogue>,
     pub faults: Arc<Plan>,
     pub scheduler: Scheduler,
-    pub depot: Depot,
+    pub blob_store: BlobStore,
     pub totals: Arc<Totals>,
-    pub door: Door,
+    pub listen_socket: ListenSocket,
     /// Connections of the main port: what a restart cuts.
     pub connections: TaskTracker,
     /// Everything else.
@@ -43,7 +43,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(config: Config, door: Door) -> Self {
+    pub fn new(config: Config, listen_socket: ListenSocket) -> Self {
         let config = Arc::new(config);
         let clock = Clock::start(unix_nanos() + i128::from(config.clock_skew) * 1_000_000_000);
         let faults = Arc::new(Plan::default());
@@ -53,14 +53,14 @@ impl Node {
         Self {
             catalogue: ArcSwap::from_pointee(Catalogue::new(&config.models, &config)),
             scheduler: Scheduler::start(&config, clock, &faults, &totals, &tasks, stop.clone()),
-            depot: Depot::default(),
+            blob_store: BlobStore::default(),
             connections: TaskTracker::new(),
             generations: AtomicU64::new(0),
             config,
             clock,
             faults,
             totals,
-            door,
+            listen_socket,
             tasks,
             stop,
         }
@@ -82,7 +82,7 @@ impl Node {
         self.catalogue.rcu(|catalogue| catalogue.without(name));
     }
 
-    /// Exchanges all models; the counters of the old ones stay.
+    /// Replaces all models; the counters of the old ones stay.
     pub fn set_models(&self, models: &[Model]) {
         self.catalogue.rcu(|catalogue| {
             models.iter().fold(catalogue.emptied(), |next, model| {
@@ -94,7 +94,7 @@ impl Node {
     /// Switches a fault on; from now on, when this returns.
     pub fn fault(&self, rule: Rule) {
         if rule.fault == Fault::Refuse {
-            self.door.shut();
+            self.listen_socket.close();
         } else {
             self.faults.add(rule);
         }
@@ -103,18 +103,18 @@ impl Node {
     /// Switches all faults off, and listens again where it refused.
     pub fn clear_faults(&self) -> std::io::Result<()> {
         self.faults.clear();
-        self.door.open()
+        self.listen_socket.open()
     }
 
-    /// Dies and comes back on the same port after `pause`, with nothing loaded.
+    /// Stops as if killed and starts again on the same port after `pause`, with nothing loaded.
     pub async fn restart(&self, pause: Duration) -> std::io::Result<()> {
-        self.door.shut();
+        self.listen_socket.close();
         self.connections.close();
         self.connections.wait().await;
         self.connections.reopen();
         self.scheduler.clear().await;
         sleep(pause).await;
-        self.door.open()
+        self.listen_socket.open()
     }
 
     /// Everything counted so far.
@@ -126,9 +126,9 @@ impl Node {
         self.totals.snapshot(models)
     }
 
-    /// Suffers what is switched on for requests that have just been read: of any model, or, once it
-    /// is known, of this one.
-    pub async fn disturb(&self, model: Option<&ModelName>) {
+    /// Applies the faults that are switched on for requests that have just been read: of any model,
+    /// or, once it is known, of this one.
+    pub async fn apply_arrival_faults(&self, model: Option<&ModelName>) {
         match self.faults.take(Stage::Arrival, model) {
             Some(Fault::Silent) => pending().await,
             Some(Fault::SlowHeaders { delay }) => sleep(delay).await,
@@ -136,8 +136,8 @@ impl Node {
         }
     }
 
-    /// Suffers a stalled list.
-    pub async fn stall(&self, stage: Stage) {
+    /// Delays a list, if such a fault is switched on.
+    pub async fn apply_stall(&self, stage: Stage) {
         if let Some(Fault::StallPs { delay } | Fault::StallTags { delay }) =
             self.faults.take(stage, None)
         {

@@ -1,8 +1,9 @@
 //! What a token is here, so that a test can say beforehand what an answer must contain and what it
 //! must be charged.
 //!
-//! There is no tokenizer: a prompt is counted by its bytes and an answer is made of marks that say
-//! who wrote them. Both rules are part of the simulator's promise; tests compute with them.
+//! There is no tokenizer: a prompt is counted by its bytes and an answer is made of tokens that
+//! name the server that wrote them. Both rules are part of the simulator's contract; tests compute
+//! with them.
 
 /// Bytes of prompt that make one token.
 const BYTES_PER_TOKEN: usize = 4;
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prompt_costs_its_bytes_and_its_framing() {
+    fn a_prompt_counts_its_bytes_and_its_framing() {
         assert_eq!(prompt_tokens([]), 1);
         assert_eq!(prompt_tokens([""]), 4);
         assert_eq!(prompt_tokens(["12345", "1234"]), 1 + 3 + 2 + 3 + 1);

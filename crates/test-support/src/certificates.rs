@@ -1,4 +1,4 @@
-//! An authority of our own, and what it signed: for servers on 127.0.0.1 and for one client.
+//! A certificate authority for tests, and what it signed: for servers on 127.0.0.1 and for one client.
 
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-/// `conformance.py` by the Python client. Lacks the address of a server, a model, and options.
+/// `conformance.py` by the Python client. Still needs the address of a server, a model, and options.
 ///
 /// # Panics
 /// When the client is not installed.
@@ -16,7 +16,8 @@ pub fn python() -> Command {
     command
 }
 
-/// `conformance.mjs` by the JavaScript client. Lacks the address of a server, a model, and options.
+/// `conformance.mjs` by the JavaScript client. Still needs the address of a server, a model, and
+/// options.
 ///
 /// # Panics
 /// When the client is not installed.
@@ -29,7 +30,7 @@ pub fn javascript() -> Command {
     command
 }
 
-/// What the client understood, or its complaint.
+/// What the client understood, or its error output.
 ///
 /// # Errors
 /// What the script said when it failed.

@@ -1,8 +1,8 @@
-//! What the tests of several crates share: real servers, broken networks before them, certificates,
+//! What the tests of several crates share: real servers, proxies with network faults, certificates,
 //! and the official clients.
 //!
-//! It knows nothing of what is tested. Its own errors are panics that say what never happened, with
-//! the server's log where there is one. Everything listens on loopback, on ports that nobody else of
+//! It does not depend on what is tested. Its own errors are panics that say what never happened, with
+//! the server's log where there is one. Everything listens on loopback, on ports that no other of
 //! these tests has, writes into temporary folders, and ends with the value that owns it, also when
 //! the test panics.
 
@@ -12,12 +12,12 @@
 mod certificates;
 mod chaos;
 pub mod clients;
-mod patience;
 mod port;
 pub mod redis;
 pub mod sql;
+mod waiting;
 
 pub use certificates::Certificates;
 pub use chaos::{Chaos, Network};
-pub use patience::{PATIENCE, eventually};
 pub use port::Port;
+pub use waiting::{TEST_TIMEOUT, eventually};

@@ -1,4 +1,4 @@
-//! Ports that no two tests choose at once.
+//! Ports that no two tests use at once.
 //!
 //! A port found by binding to 0 is free only until the next program asks the same; a server that
 //! is killed and started again needs it for longer. So a port is claimed by holding the UDP port
@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 const LOWEST: u16 = 10_000;
 const HIGHEST: u16 = 32_000;
 
-/// A TCP port of 127.0.0.1, ours while this value lives.
+/// A TCP port of 127.0.0.1, reserved while this value exists.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -42,7 +42,7 @@ impl Port {
 
     fn claim(number: u16) -> Option<Self> {
         let claim = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
-        // Somebody who knows nothing of our claims may listen there.
+        // A program that does not use these claims may listen there.
         TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
         Some(Self {
             number,

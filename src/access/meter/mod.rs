@@ -73,15 +73,15 @@ pub struct Cell {
     share: ArcSwapOption<Share>,
     /// Used when there was no share to take it from: counted with the next one.
     debt: AtomicI64,
-    /// The actor has been told that it should look, and has not looked yet.
-    told: AtomicBool,
-    /// Until this moment of the local clock, nobody need ask for so much or more.
+    /// The actor has been notified and has not handled it yet.
+    notified: AtomicBool,
+    /// Until this moment of the local clock, so much or more need not be asked for.
     short_until: AtomicI64,
     short_of: AtomicI64,
 }
 
 impl Cell {
-    /// A limit nobody has used yet.
+    /// An unused limit.
     #[must_use]
     pub fn new(owner: Owner, what: What, limit: i64) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl Cell {
             }),
             share: ArcSwapOption::empty(),
             debt: AtomicI64::new(0),
-            told: AtomicBool::new(false),
+            notified: AtomicBool::new(false),
             short_until: AtomicI64::new(i64::MIN),
             short_of: AtomicI64::new(i64::MAX),
         }
@@ -184,7 +184,7 @@ impl Cell {
             .then(|| Taken::new(Arc::clone(self), share, amount))
     }
 
-    /// Whether it is known, from an answer a moment ago, that nobody has so much.
+    /// Whether it is known, from an answer a moment ago, that there is not so much.
     #[must_use]
     pub fn is_short(&self, amount: i64, now_ms: i64) -> bool {
         amount > self.limit()
@@ -192,16 +192,16 @@ impl Cell {
                 && amount >= self.short_of.load(Ordering::Relaxed))
     }
 
-    /// True when the actor should be told to look, and nobody has told it yet.
+    /// True when the actor should be notified and has not been yet.
     #[must_use]
-    pub fn should_tell(&self) -> bool {
-        let wanting = self
+    pub fn should_notify(&self) -> bool {
+        let is_low = self
             .share
             .load()
             .as_ref()
             .is_none_or(|share| share.is_low());
-        let owing = self.debt.load(Ordering::Relaxed) > 0;
-        (wanting || owing) && !self.told.swap(true, Ordering::AcqRel)
+        let has_debt = self.debt.load(Ordering::Relaxed) > 0;
+        (is_low || has_debt) && !self.notified.swap(true, Ordering::AcqRel)
     }
 
     /// True when this router has a share of it.
@@ -227,8 +227,8 @@ impl Cell {
         self.share.store(share);
     }
 
-    pub(super) fn heard(&self) {
-        self.told.store(false, Ordering::Release);
+    pub(super) fn clear_notified(&self) {
+        self.notified.store(false, Ordering::Release);
     }
 
     pub(super) fn take_debt(&self) -> i64 {

@@ -18,7 +18,7 @@ pub struct Share {
     /// nothing left to take the rest from.
     free: AtomicI64,
     spent: AtomicI64,
-    /// Below this, the actor should know.
+    /// Below this, the actor is notified.
     low: AtomicI64,
     /// Taken since the actor last asked.
     drawn: AtomicI64,
@@ -103,8 +103,8 @@ impl Share {
         self.free.fetch_add(free, Ordering::AcqRel);
     }
 
-    /// What was used without being there is owned from now on, so that it can be reported.
-    pub(in crate::access) fn own_up(&self) {
+    /// Adds what was used beyond the share to it, so that it can be reported.
+    pub(in crate::access) fn add_overdraft(&self) {
         let missing = -self.free.load(Ordering::Acquire).min(0);
         self.grow(0, missing);
     }
@@ -157,7 +157,7 @@ mod tests {
         Settle(i64),
         Grow(i64),
         Shrink(i64),
-        OwnUp,
+        AddOverdraft,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -166,7 +166,7 @@ mod tests {
             (0..90_i64).prop_map(Step::Settle),
             (0..100_i64).prop_map(Step::Grow),
             (0..100_i64).prop_map(Step::Shrink),
-            Just(Step::OwnUp),
+            Just(Step::AddOverdraft),
         ]
     }
 
@@ -191,8 +191,8 @@ mod tests {
                     }
                     Step::Grow(more) => share.grow(0, more),
                     Step::Shrink(keep) => share.shrink_to(keep, 40),
-                    Step::OwnUp => {
-                        share.own_up();
+                    Step::AddOverdraft => {
+                        share.add_overdraft();
                         prop_assert!(share.free() >= 0);
                     }
                 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Cell, Share, What};
 
-/// A reservation; dropping it gives it back whole.
+/// The part of a reservation that is of one meter; dropping it gives it back whole.
 #[derive(Debug)]
 #[must_use = "what is dropped is given back"]
 pub struct Taken {

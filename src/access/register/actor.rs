@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::message::{Message, Waiter};
 use super::state::{Bases, Read, Round, State};
-use super::{Board, POLL, Plan, Unreadable};
+use super::{Dependencies, POLL, Published, Unreadable};
 use crate::access::meter::Cell;
 use crate::access::view::Change;
 use crate::domain::format_usd;
@@ -18,15 +18,16 @@ use crate::supervision::{Actor, Context};
 
 #[derive(Clone)]
 pub(super) struct Setup {
-    pub(super) plan: Arc<Plan>,
-    pub(super) board: Arc<Board>,
+    pub(super) dependencies: Arc<Dependencies>,
+    pub(super) published: Arc<Published>,
 }
 
 pub(super) struct Register {
     setup: Setup,
     state: State,
-    /// A look is out; these wait for the next one, since theirs may have come too late for it.
-    looking: bool,
+    /// A read is running. Those who ask meanwhile wait for the next one: it may have begun before their
+    /// change.
+    reading: bool,
     waiting: Vec<Waiter>,
     served: Vec<Waiter>,
     again: bool,
@@ -41,9 +42,9 @@ impl Actor for Register {
 
     fn start(setup: Setup, context: &mut Context<Self>) -> Self {
         let mut register = Self {
-            state: State::new((**setup.board.configured.load()).clone()),
+            state: State::new((**setup.published.configured.load()).clone()),
             setup,
-            looking: false,
+            reading: false,
             waiting: Vec::new(),
             served: Vec::new(),
             again: false,
@@ -58,10 +59,10 @@ impl Actor for Register {
         match message {
             Message::Refresh(waiter) => {
                 self.waiting.extend(waiter);
-                self.look(context);
+                self.read_changes(context);
             }
-            Message::Looked(Ok(read)) => self.take(read, context),
-            Message::Looked(Err(error)) => {
+            Message::ChangesRead(Ok(read)) => self.take(read, context),
+            Message::ChangesRead(Err(error)) => {
                 tracing::warn!(%error, "serving what was known");
                 self.done(Err(error), context);
             }
@@ -74,53 +75,55 @@ impl Actor for Register {
                 self.done(Err(error), context);
             }
             Message::Priced => {
-                let configured = (**self.setup.board.configured.load()).clone();
+                let configured = (**self.setup.published.configured.load()).clone();
                 let prices = Arc::new(self.state.configure(configured));
-                let mut view = (**self.setup.board.view.load()).clone();
+                let mut view = (**self.setup.published.view.load()).clone();
                 view.prices = prices;
-                self.setup.board.view.store(Arc::new(view));
+                self.setup.published.view.store(Arc::new(view));
             }
         }
     }
 
     fn due(&mut self, (): (), context: &mut Context<Self>) {
-        self.look(context);
+        self.read_changes(context);
         context.arm((), POLL);
     }
 }
 
 impl Register {
-    fn look(&mut self, context: &Context<Self>) {
-        if mem::replace(&mut self.looking, true) {
+    fn read_changes(&mut self, context: &Context<Self>) {
+        if mem::replace(&mut self.reading, true) {
             self.again = true;
             return;
         }
         self.served.append(&mut self.waiting);
-        let (store, version) = (self.setup.plan.store.clone(), self.state.version);
-        let asked_ms = self.setup.plan.clock.local_ms();
-        context.spawn(async move { Message::Looked(read(&store, version, asked_ms).await) });
+        let (store, version) = (self.setup.dependencies.store.clone(), self.state.version);
+        let asked_ms = self.setup.dependencies.clock.local_ms();
+        context.spawn(async move { Message::ChangesRead(read(&store, version, asked_ms).await) });
     }
 
     fn take(&mut self, read: Read, context: &Context<Self>) {
-        let board = &self.setup.board;
+        let published = &self.setup.published;
         let asked_ms = read.asked_ms;
         let mut asked = Vec::new();
-        let unix = self.setup.plan.clock.now().unix();
-        if read.version != self.state.version || board.read_ms.load(Ordering::Acquire) < 0 {
-            let (view, cells) = self.state.read(&board.view.load(), read);
-            board.view.store(Arc::new(view));
+        let unix = self.setup.dependencies.clock.now().unix();
+        if read.version != self.state.version || published.read_ms.load(Ordering::Acquire) < 0 {
+            let (view, cells) = self.state.read(&published.view.load(), read);
+            published.view.store(Arc::new(view));
             let unreadable = self.state.unreadable_prices();
-            board.unreadable_prices.store(unreadable, Ordering::Relaxed);
+            published
+                .unreadable_prices
+                .store(unreadable, Ordering::Relaxed);
             asked = State::question(cells.iter().cloned(), unix);
-            self.setup.plan.sharing.changed(cells);
+            self.setup.dependencies.sharing.changed(cells);
         }
-        board.read_ms.store(asked_ms, Ordering::Release);
-        if self.round.is_over() && context.now() - self.swept >= self.setup.plan.sweep {
+        published.read_ms.store(asked_ms, Ordering::Release);
+        if self.round.is_over() && context.now() - self.swept >= self.setup.dependencies.sweep {
             self.swept = context.now();
-            let view = board.view.load();
+            let view = published.view.load();
             let cells = view.all().flat_map(|entry| &entry.cells).cloned();
-            let looks = self.setup.plan.sweep.as_secs() / POLL.as_secs();
-            self.round = Round::new(cells, usize::try_from(looks).unwrap_or(1));
+            let slices = self.setup.dependencies.sweep.as_secs() / POLL.as_secs();
+            self.round = Round::new(cells, usize::try_from(slices).unwrap_or(1));
         }
         asked.extend(State::question(self.round.next().into_iter(), unix));
         if asked.is_empty() {
@@ -131,21 +134,21 @@ impl Register {
     }
 
     fn sweep(&self, asked: Vec<(Arc<Cell>, BudgetKey)>, context: &Context<Self>) {
-        let plan = &self.setup.plan;
-        let asked_ms = plan.clock.ledger_ms(plan.clock.now());
-        let store = plan.store.clone();
+        let dependencies = &self.setup.dependencies;
+        let asked_ms = dependencies.clock.ledger_ms(dependencies.clock.now());
+        let store = dependencies.store.clone();
         context.spawn(async move { Message::Swept(spent(&store, asked, asked_ms).await) });
     }
 
     fn sweep_done(&mut self, bases: Bases) {
-        let view = self.setup.board.view.load();
+        let view = self.setup.published.view.load();
         // What the database has now need not be counted here any more.
         let spent = bases.of.iter().map(|(cell, _)| cell);
         let spent: Vec<_> = spent.filter(|cell| cell.has_spent()).cloned().collect();
-        let loud = self.state.swept(&view, bases);
-        self.setup.plan.sharing.changed(spent);
-        for (cell, amount) in loud {
-            self.setup.board.soft.fetch_add(1, Ordering::Relaxed);
+        let exceeded = self.state.swept(&view, bases);
+        self.setup.dependencies.sharing.changed(spent);
+        for (cell, amount) in exceeded {
+            self.setup.published.soft.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 kind = %cell.owner().kind,
                 id = %cell.owner().id,
@@ -156,12 +159,12 @@ impl Register {
     }
 
     fn done(&mut self, outcome: Result<(), Unreadable>, context: &Context<Self>) {
-        self.looking = false;
+        self.reading = false;
         for waiter in self.served.drain(..) {
             let _ = waiter.send(outcome.clone());
         }
         if mem::take(&mut self.again) {
-            self.look(context);
+            self.read_changes(context);
         }
     }
 }

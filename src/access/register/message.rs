@@ -1,4 +1,4 @@
-//! What the register is told.
+//! Messages of the register.
 
 use super::Unreadable;
 use super::state::{Bases, Read};
@@ -9,10 +9,10 @@ pub(super) type Waiter = Reply<Result<(), Unreadable>>;
 /// The mailbox.
 #[derive(Debug)]
 pub enum Message {
-    /// From whoever changed something: look whether the view is current.
+    /// From whoever changed something: read whether the view is current.
     Refresh(Option<Waiter>),
-    /// From the task that looked.
-    Looked(Result<Read, Unreadable>),
+    /// From the task that read the changes.
+    ChangesRead(Result<Read, Unreadable>),
     /// From the task that asked what is spent.
     Swept(Result<Bases, Unreadable>),
     /// From whoever read the configuration again.

@@ -1,4 +1,4 @@
-//! Who there is.
+//! All accounts and prices.
 //!
 //! Owns the [`View`] of all accounts and prices. It is read from the database once and then kept up
 //! by change: each account carries the number of its last change, and one row says the highest, so
@@ -7,7 +7,7 @@
 //! [`POLL`] and the time of one read, and not later, unless the database cannot be read.
 //!
 //! It also asks, every [`SWEEP`] or so, what the database knows to be spent of each budget: the base upon
-//! which routers add what is not there yet. It asks about a few at each look, so that a change does not
+//! which routers add what is not there yet. It asks about a few at each read, so that a change does not
 //! wait until a hundred thousand have been asked about.
 //!
 //! It must not know requests, nor what a limit does. It fails by serving the view it has, and by
@@ -40,7 +40,7 @@ pub const SWEEP: Duration = Duration::from_secs(15);
 
 /// What everyone may read at any time.
 #[derive(Debug)]
-pub(super) struct Board {
+pub(super) struct Published {
     pub(super) view: ArcSwap<View>,
     /// The configuration's prices: an incarnation begins with these.
     pub(super) configured: ArcSwap<Vec<(ModelName, Price)>>,
@@ -54,13 +54,13 @@ pub(super) struct Board {
 
 #[derive(Clone)]
 pub(super) struct Handle {
-    board: Arc<Board>,
+    published: Arc<Published>,
     mailbox: Mailbox<Message>,
     _supervisor: Arc<Supervisor>,
 }
 
 /// What the actor is made of.
-pub(super) struct Plan {
+pub(super) struct Dependencies {
     pub(super) store: Store,
     pub(super) sharing: sharing::Handle,
     pub(super) clock: Clock,
@@ -76,45 +76,45 @@ pub struct Unreadable(pub(super) String);
 impl Handle {
     pub(super) async fn start(
         restarts: RestartPolicy,
-        plan: Plan,
+        dependencies: Dependencies,
         tracker: TaskTracker,
     ) -> Result<Self, StartError> {
-        let board = Arc::new(Board {
+        let published = Arc::new(Published {
             view: ArcSwap::from_pointee(View::empty()),
-            configured: ArcSwap::from_pointee(plan.prices.clone()),
+            configured: ArcSwap::from_pointee(dependencies.prices.clone()),
             read_ms: AtomicI64::new(-1),
             soft: AtomicU64::new(0),
             unreadable_prices: AtomicUsize::new(0),
         });
         let mailbox = Mailbox::new();
         let setup = Setup {
-            plan: Arc::new(plan),
-            board: Arc::clone(&board),
+            dependencies: Arc::new(dependencies),
+            published: Arc::clone(&published),
         };
         let children = vec![Child::new::<Register>("access/register", &mailbox, setup)];
         let supervisor = Supervisor::start(restarts, tracker, children).await?;
         Ok(Self {
-            board,
+            published,
             mailbox,
             _supervisor: Arc::new(supervisor),
         })
     }
 
     pub(super) fn view(&self) -> arc_swap::Guard<Arc<View>> {
-        self.board.view.load()
+        self.published.view.load()
     }
 
-    pub(super) fn board(&self) -> &Arc<Board> {
-        &self.board
+    pub(super) fn published(&self) -> &Arc<Published> {
+        &self.published
     }
 
     /// How long ago the database last said that the view is current, in milliseconds.
     pub(super) fn age_ms(&self, now_ms: i64) -> Option<i64> {
-        let read = self.board.read_ms.load(Ordering::Acquire);
+        let read = self.published.read_ms.load(Ordering::Acquire);
         (read >= 0).then(|| now_ms - read)
     }
 
-    /// Something has changed. Returns when the view has it.
+    /// Something has changed. Returns when the view contains it.
     pub(super) async fn refresh(&self) -> Result<(), Unreadable> {
         let refreshed = self.mailbox.call(|reply| Message::Refresh(Some(reply)));
         refreshed
@@ -123,18 +123,18 @@ impl Handle {
     }
 
     /// Somebody else has changed something.
-    pub(super) fn poke(&self) {
+    pub(super) fn refresh_soon(&self) {
         self.mailbox.cast(Message::Refresh(None));
     }
 
     /// The configuration's prices, from now on.
     pub(super) fn reprice(&self, prices: Vec<(ModelName, Price)>) {
-        self.board.configured.store(Arc::new(prices));
-        // When nobody is there, whoever comes reads them.
+        self.published.configured.store(Arc::new(prices));
+        // An actor that is being restarted reads them when it starts.
         self.mailbox.cast(Message::Priced);
     }
 
-    /// Kills the actor as a panic would. For fault drills.
+    /// Kills the actor as a panic would. For fault injection.
     pub(super) fn kill(&self) {
         self.mailbox.kill();
     }

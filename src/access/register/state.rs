@@ -30,8 +30,8 @@ pub struct Bases {
     pub asked_ms: i64,
 }
 
-/// What is still to be asked about in this round, a slice at a time: of all budgets at once, whoever
-/// changed something would have to wait for the answer.
+/// What is still to be asked about in this round, a slice at a time: of all budgets at once, a request
+/// that changed something would have to wait for the answer.
 #[derive(Debug, Default)]
 pub struct Round {
     left: Vec<Arc<Cell>>,
@@ -45,8 +45,8 @@ pub struct State {
     set: HashMap<ModelName, Price>,
     /// Rows that are no price this version understands.
     unreadable: BTreeSet<String>,
-    /// Soft limits that were said aloud, by the period they were exceeded in.
-    told: HashMap<Arc<str>, i64>,
+    /// Exceeded soft limits that were reported, by the period they were exceeded in.
+    reported: HashMap<Arc<str>, i64>,
 }
 
 impl Round {
@@ -85,8 +85,8 @@ impl State {
         let (mut view, cells) = view.with(read.changes);
         for PriceChange { row, says } in read.prices {
             match says {
-                // The price before it goes on. After a restart it is the configuration's, or none: a model
-                // is not to be switched off by a slip of an operator's hand, but he is to hear of it.
+                // The price before it stays in force. After a restart it is the configuration's, or none:
+                // an operator's mistake must not switch a model off, but is logged.
                 None => {
                     tracing::error!(model = row, "price is not understood and does not count");
                     self.unreadable.insert(row);
@@ -142,10 +142,10 @@ impl State {
         cells.filter_map(ask).collect()
     }
 
-    /// Sets the bases. Returns the budgets that were found above their soft limit and are to be said
-    /// aloud.
+    /// Sets the bases. Returns the budgets that were found above their soft limit and are to be
+    /// reported.
     pub fn swept(&mut self, view: &View, bases: Bases) -> Vec<(Arc<Cell>, i64)> {
-        let mut loud = Vec::new();
+        let mut exceeded = Vec::new();
         for (cell, key) in bases.of {
             let amount = bases.spent.get(&key).copied().unwrap_or_default();
             let (kind, id, window) = (cell.owner().kind, &key.1, key.2);
@@ -159,12 +159,12 @@ impl State {
             let entry = entry.filter(|entry| entry.cells.iter().any(|own| Arc::ptr_eq(own, &cell)));
             let soft = entry.and_then(|entry| entry.soft());
             if soft.is_some_and(|soft| amount >= soft)
-                && self.told.insert(Arc::clone(cell.key()), window) != Some(window)
+                && self.reported.insert(Arc::clone(cell.key()), window) != Some(window)
             {
-                loud.push((cell, amount));
+                exceeded.push((cell, amount));
             }
         }
-        loud
+        exceeded
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_soft_limit_is_said_once_a_period() {
+    fn a_soft_limit_is_reported_once_a_period() {
         let mut key = Account::new(AccountKind::Key, "k", 100);
         key.allowance.budget.soft = Some(10);
         key.allowance.budget.period = Period::Every(60);
@@ -207,7 +207,7 @@ mod tests {
             let of = State::question(cells.iter().cloned(), unix);
             let spent = of.iter().map(|(_, key)| (key.clone(), amount)).collect();
             let asked_ms = unix * 1_000;
-            let loud = state.swept(
+            let exceeded = state.swept(
                 &view,
                 Bases {
                     of,
@@ -215,11 +215,14 @@ mod tests {
                     asked_ms,
                 },
             );
-            loud.iter().map(|(_, amount)| *amount).collect::<Vec<_>>()
+            exceeded
+                .iter()
+                .map(|(_, amount)| *amount)
+                .collect::<Vec<_>>()
         };
         assert!(swept(110, 9).is_empty());
         assert_eq!(swept(120, 10), [10]);
-        assert!(swept(130, 11).is_empty(), "it has been said");
+        assert!(swept(130, 11).is_empty(), "it has been reported");
         assert!(swept(165, 3).is_empty(), "another period");
         assert_eq!(swept(170, 12), [12]);
     }

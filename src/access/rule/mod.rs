@@ -1,6 +1,6 @@
 //! The one rule by which routers share what is limited.
 //!
-//! A [`Meter`](Line) is anything of which there is only so much: requests of a minute, tokens of a
+//! A [`Meter`](MeterReport) is anything of which there is only so much: requests of a minute, tokens of a
 //! minute, requests at once, money of a period. Each router holds a *part* of it, out of which it
 //! serves requests without asking anyone, and tells the ledger about it again and again: how much of
 //! its part is *spent* and how much is *held* (reserved by requests that run, or kept ready for the
@@ -9,7 +9,7 @@
 //! `free = limit − base − Σ (spent + held) over all routers`
 //!
 //! Every report is absolute, never a difference. So a report that is lost, repeated or overtaken
-//! does no harm, a ledger that was wiped is whole again after every router has reported once, and
+//! does no harm, a ledger that was wiped is complete again after every router has reported once, and
 //! nothing can leak: what a router does not report, it does not hold.
 //!
 //! The rule is written twice, here and in `rule.lua`, because routers that share must decide in one
@@ -18,29 +18,29 @@
 //! and nothing else is.
 //!
 //! What it does about trouble:
-//! - A router that does not report for [`Terms::hold_ms`] is taken for dead: what it held is free,
+//! - A router that does not report for [`Terms::hold_ms`] is taken for stopped: what it held is free,
 //!   what it spent stays spent, until the base (what the database knows) must have it.
-//! - A ledger younger than [`Terms::young_ms`] may have forgotten somebody, so it gives nothing until
+//! - A ledger newer than [`Terms::min_age_ms`] may have forgotten somebody, so it gives nothing until
 //!   everybody had the time to report; and somebody who has more to tell than fits into one call says
 //!   so, and is waited for up to [`Terms::hold_ms`].
-//! - A ledger is born when it is empty, and born *again* when it may have missed something: when nobody
+//! - A ledger is created when it is empty, and counts as created *again* when it may have missed something: when nobody
 //!   has reported to it for as long as anybody is remembered (it was abandoned for another one), and
-//!   when somebody reports who has meanwhile heard of a ledger born later (he comes back from it).
-//!   That is how a return to a Redis that was away is told from one that never was.
+//!   when somebody reports who has meanwhile reported to a ledger created later (and returns from it).
+//!   That is how a return to a Redis that was away is told from one that was always in use.
 //! - A window that has passed begins again from nothing. One that has not begun yet by the ledger's
 //!   clock does not begin because some router's clock is ahead; one that lies ahead of the ledger's
 //!   own clock is left, because that clock was set back.
 
-mod book;
+mod ledger;
 mod redis;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use book::Ledger;
+pub use ledger::Ledger;
 pub use redis::{Failure, RedisLedger, Shared};
 
-/// The longest number the rule is sure about: what a double holds exactly.
+/// The largest number the rule computes exactly: what a double holds exactly.
 pub const MOST: i64 = crate::domain::MOST_NANO_USD;
 
 /// What all routers of a fleet must agree about.
@@ -48,9 +48,9 @@ pub const MOST: i64 = crate::domain::MOST_NANO_USD;
 pub struct Terms {
     /// A router that has not reported for so long holds nothing any more.
     pub hold_ms: i64,
-    /// A ledger gives nothing at this age.
-    pub young_ms: i64,
-    /// What a dead router spent is forgotten when the base is so much younger than its last report.
+    /// A newer ledger gives nothing.
+    pub min_age_ms: i64,
+    /// What a stopped router spent is forgotten when the base is so much newer than its last report.
     pub forget_ms: i64,
 }
 
@@ -65,9 +65,9 @@ pub enum Window {
     Since(i64),
 }
 
-/// One meter in a call: what the router says about it, and what it would like.
+/// One meter in a call: what the router reports of it, and what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct MeterReport {
     /// Which meter.
     pub key: Arc<str>,
     /// How much of it there is.
@@ -77,15 +77,15 @@ pub struct Line {
     /// What the database knows to be spent in that window, and when (in milliseconds of the ledger's
     /// clock) it was asked; -1 is never.
     pub base: (i64, i64),
-    /// The window that [`Line::spent`] and [`Line::held`] are about, as [`Part::window`] told it; -1
+    /// The window that [`MeterReport::spent`] and [`MeterReport::held`] are about, as [`Part::window`] gave it; -1
     /// for none. In any other window they count for nothing.
     pub of: i64,
     /// What of its part the router has spent, beyond the base.
     pub spent: i64,
     /// What of its part it still holds.
     pub held: i64,
-    /// What it would like besides, for requests to come.
-    pub wish: i64,
+    /// What it asks for in advance, for requests to come.
+    pub prefetch: i64,
 }
 
 /// A request that waits for an answer: amounts of the meters of the call, by their place in it. It
@@ -96,11 +96,11 @@ pub type Need = Vec<(usize, i64)>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call {
     /// Each meter once.
-    pub lines: Vec<Line>,
+    pub reports: Vec<MeterReport>,
     /// In the order in which they came.
     pub needs: Vec<Need>,
-    /// When the ledger began that the router last heard of.
-    pub known_born_ms: Option<i64>,
+    /// When the ledger was created that answered the router last.
+    pub known_created_ms: Option<i64>,
     /// There is more than this to tell a ledger that has forgotten it.
     pub more: bool,
 }
@@ -112,8 +112,8 @@ pub enum Verdict {
     Given,
     /// There is not enough of the meter in this place.
     Short(usize),
-    /// The ledger is too young to know.
-    Young,
+    /// The ledger is too new to know.
+    TooNew,
 }
 
 /// What became of one meter.
@@ -125,7 +125,7 @@ pub struct Part {
     pub extra: i64,
     /// How much is free now; negative when more was spent than there is.
     pub free: i64,
-    /// The newest base anyone has told: amount and time.
+    /// The newest base any router has reported: amount and time.
     pub base: (i64, i64),
 }
 
@@ -136,13 +136,13 @@ pub struct Reply {
     pub now_ms: i64,
     /// Routers that reported lately, the caller included.
     pub routers: i64,
-    /// When the ledger began: another value than last time means that it has forgotten everything.
-    pub born_ms: i64,
+    /// When the ledger was created: another value than last time means that it has forgotten everything.
+    pub created_ms: i64,
     /// It gives nothing yet.
-    pub young: bool,
+    pub is_new: bool,
     /// For each need.
     pub verdicts: Vec<Verdict>,
-    /// For each line.
+    /// For each report.
     pub parts: Vec<Part>,
 }
 

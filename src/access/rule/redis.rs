@@ -14,7 +14,7 @@ const RULE: &str = include_str!("rule.lua");
 
 /// The number of what lies in Redis. Routers of two versions that run side by side share one ledger
 /// as long as this is the same, each with its own text of the rule. So a change that the text before
-/// could not live with (another meaning of a field, another unit) raises it; one that only adds does
+/// is not compatible with (another meaning of a field, another unit) raises it; one that only adds does
 /// not. Under another number there is another ledger: until the last router of the old version is
 /// gone, each of the two gives out what it knows to be free, so that a limit may be given twice, less
 /// what the database has of it.
@@ -23,7 +23,7 @@ const VERSION: u32 = 1;
 /// Why there is no answer. Whether the report was taken is then unknown, and does not matter.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Redis, or the way to it.
+    /// Redis, or the connection to it.
     #[error(transparent)]
     Redis(#[from] redis::RedisError),
     /// Not in time.
@@ -63,7 +63,7 @@ pub struct RedisLedger<C> {
 
 impl<C> RedisLedger<C> {
     /// The ledger under `prefix`; `me` is this router's name among those that share it, another one
-    /// in each life.
+    /// after each start.
     #[must_use]
     pub fn new(connection: C, prefix: &str, me: Arc<str>, terms: Terms) -> Self {
         Self {
@@ -96,8 +96,8 @@ where
         async move {
             let mut script = this.script.prepare_invoke();
             script.key(format!("{}:fleet", this.prefix));
-            for line in &call.lines {
-                script.key(format!("{}:{}", this.prefix, line.key));
+            for report in &call.reports {
+                script.key(format!("{}:{}", this.prefix, report.key));
             }
             script.arg(&*this.me).arg(number).arg(this.arguments(&call));
             let mut connection = this.connection;
@@ -115,15 +115,15 @@ impl<C> RedisLedger<C> {
     fn arguments(&self, call: &Call) -> Vec<i64> {
         let terms = &self.terms;
         let mut arguments = vec![
-            call.known_born_ms.unwrap_or(-1),
+            call.known_created_ms.unwrap_or(-1),
             i64::from(call.more),
             terms.hold_ms,
-            terms.young_ms,
+            terms.min_age_ms,
             terms.forget_ms,
             self.now_ms.unwrap_or(-1),
         ];
-        for line in &call.lines {
-            let (kind, number) = match line.window {
+        for report in &call.reports {
+            let (kind, number) = match report.window {
                 Window::Always => (0, 0),
                 Window::Each(length) => (1, length.max(1)),
                 Window::Since(start) => (2, start),
@@ -131,13 +131,13 @@ impl<C> RedisLedger<C> {
             arguments.extend([
                 kind,
                 number,
-                line.limit,
-                line.base.0,
-                line.base.1,
-                line.of,
-                line.spent,
-                line.held,
-                line.wish,
+                report.limit,
+                report.base.0,
+                report.base.1,
+                report.of,
+                report.spent,
+                report.held,
+                report.prefetch,
             ]);
         }
         for need in &call.needs {
@@ -153,12 +153,12 @@ impl<C> RedisLedger<C> {
 fn read(answer: &[i64], call: &Call) -> Option<Reply> {
     let (head, rest) = answer.split_at_checked(4)?;
     let (verdicts, parts) = rest.split_at_checked(call.needs.len())?;
-    if parts.len() != 5 * call.lines.len() {
+    if parts.len() != 5 * call.reports.len() {
         return None;
     }
     let verdict = |number: &i64| match *number {
         0 => Some(Verdict::Given),
-        -1 => Some(Verdict::Young),
+        -1 => Some(Verdict::TooNew),
         place => usize::try_from(place)
             .ok()?
             .checked_sub(1)
@@ -173,8 +173,8 @@ fn read(answer: &[i64], call: &Call) -> Option<Reply> {
     Some(Reply {
         now_ms: head[0],
         routers: head[1],
-        born_ms: head[2],
-        young: head[3] != 0,
+        created_ms: head[2],
+        is_new: head[3] != 0,
         verdicts: verdicts.iter().map(verdict).collect::<Option<_>>()?,
         parts: parts.chunks_exact(5).map(part).collect(),
     })
@@ -188,11 +188,11 @@ fn number(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    /// Whoever changes the rule's text comes by here, and decides whether routers with the text before
-    /// could go on beside it.
+    /// Fails when the rule's text is changed: then it must be decided whether routers with the text before
+    /// can share a ledger with it.
     #[test]
     fn the_rule_has_the_number_it_is_known_by() {
         let text = Script::new(RULE).get_hash().to_owned();
-        insta::assert_snapshot!(format!("{VERSION} {text}"), @"1 d86b047db045d4a3540804877d9d4eb2e9b4cff8");
+        insta::assert_snapshot!(format!("{VERSION} {text}"), @"1 6c8eda1cf2548c65d5b6ee9f62ba3efb754fbb7b");
     }
 }

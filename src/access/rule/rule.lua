@@ -1,21 +1,21 @@
--- The rule of mod.rs, where all routers decide: in Redis. book is the same, line for line.
+-- The rule of mod.rs, where all routers decide: in Redis. ledger is the same, line for line.
 -- What its keys and answers look like has a number, VERSION in redis.rs: read there before changing it.
 --
--- KEYS: the fleet (a hash: born, and for each router R: tR last report, nR its number, mR 1 while it
+-- KEYS: the fleet (a hash: born (when this ledger was created), and for each router R: tR last report, nR its number, mR 1 while it
 --   has more to tell), then a hash per meter: w window, b base, a base asked at, and for each router
 --   R that has something of it: sR spent, hR held, tR last report.
--- ARGV: me, number of this call, birth known (-1 none), more to tell (0 or 1), hold, young, forget,
---   moment (-1: by the clock of Redis), then for each meter: kind of window (0 always, 1 each,
---   2 since), its number, limit, base, base asked at, of, spent, held, wish; then for each need: how
+-- ARGV: me, number of this call, creation known (-1 none), more to tell (0 or 1), hold, minimum age,
+--   forget, moment (-1: by the clock of Redis), then for each meter: kind of window (0 always, 1 each,
+--   2 since), its number, limit, base, base asked at, of, spent, held, prefetch; then for each need: how
 --   many amounts, and for each of them the place of its meter (from 1) and the amount.
--- Answer: now, routers, birth, young (0 or 1), one number for each need (0 given, -1 young, else the
---   place that is short), then for each meter: window, extra, free, base, base asked at. Nothing at
+-- Answer: now, routers, creation, new (0 or 1), one number for each need (0 given, -1 too new, else
+--   the place that is short), then for each meter: window, extra, free, base, base asked at. Nothing at
 --   all when a later call of this router has been answered already.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local me, called, known, more = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local hold, young, forget = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local hold, min_age, forget = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 if ARGV[8] ~= '-1' then now = tonumber(ARGV[8]) end
 local whole = function(number) return string.format('%.0f', number) end
 local hour = 3600000
@@ -24,14 +24,14 @@ local fleet = {}
 local fields = redis.call('HGETALL', KEYS[1])
 for at = 1, #fields, 2 do fleet[fields[at]] = tonumber(fields[at + 1]) end
 if (fleet['n' .. me] or -1) > called then return {} end
-local heard, routers, telling = 0, 1, more
+local reporting, routers, telling = 0, 1, more
 for field, seen in pairs(fleet) do
   if string.sub(field, 1, 1) == 't' then
     local other = string.sub(field, 2)
     if now - seen > hold then
       redis.call('HDEL', KEYS[1], 't' .. other, 'n' .. other, 'm' .. other)
     else
-      heard = heard + 1
+      reporting = reporting + 1
       if other ~= me then
         routers = routers + 1
         telling = telling + fleet['m' .. other]
@@ -39,12 +39,12 @@ for field, seen in pairs(fleet) do
     end
   end
 end
-local born = fleet['born']
-if born == nil or heard == 0 or known > born or born > now then born = now end
-redis.call('HSET', KEYS[1], 'born', whole(born), 't' .. me, whole(now), 'n' .. me, whole(called), 'm' .. me, more)
+local created = fleet['born']
+if created == nil or reporting == 0 or known > created or created > now then created = now end
+redis.call('HSET', KEYS[1], 'born', whole(created), 't' .. me, whole(now), 'n' .. me, whole(called), 'm' .. me, more)
 redis.call('PEXPIRE', KEYS[1], hour)
-local age = now - born
-local is_young = age < young or (age < hold and telling > 0)
+local age = now - created
+local is_new = age < min_age or (age < hold and telling > 0)
 
 local arg = 8
 local meters = {}
@@ -53,20 +53,20 @@ for place = 2, #KEYS do
   local meter = {
     key = KEYS[place], given = 0, base = 0, base_at = -1, gone = {},
     limit = tonumber(ARGV[arg + 3]), spent = tonumber(ARGV[arg + 7]), held = tonumber(ARGV[arg + 8]),
-    wish = tonumber(ARGV[arg + 9]),
+    prefetch = tonumber(ARGV[arg + 9]),
   }
   local base, base_at, of = tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5]), tonumber(ARGV[arg + 6])
   arg = arg + 9
 
-  local book, others = {}, {}
+  local stored, others = {}, {}
   fields = redis.call('HGETALL', meter.key)
   for at = 1, #fields, 2 do
-    book[fields[at]] = tonumber(fields[at + 1])
+    stored[fields[at]] = tonumber(fields[at + 1])
     if string.sub(fields[at], 1, 1) == 't' then others[#others + 1] = string.sub(fields[at], 2) end
   end
 
   local asked, begun, ahead = 0, true, false
-  meter.window = book.w
+  meter.window = stored.w
   if kind == '1' then
     asked = now - now % number
     ahead = meter.window ~= nil and meter.window > now
@@ -76,10 +76,10 @@ for place = 2, #KEYS do
     ahead = meter.window ~= nil and meter.window > math.floor(now / 1000)
   end
   if meter.window == nil or (begun and (asked > meter.window or ahead)) then
-    meter.window, book, others = asked, {}, {}
+    meter.window, stored, others = asked, {}, {}
     redis.call('DEL', meter.key)
   end
-  if book.a ~= nil then meter.base, meter.base_at = book.b, book.a end
+  if stored.a ~= nil then meter.base, meter.base_at = stored.b, stored.a end
   local newer = base_at > meter.base_at or meter.base_at > now
   if asked == meter.window and base_at >= 0 and base_at <= now and newer then
     meter.base, meter.base_at = base, base_at
@@ -88,25 +88,25 @@ for place = 2, #KEYS do
 
   local used = 0
   for _, other in ipairs(others) do
-    local seen, spent = book['t' .. other], book['s' .. other]
-    local dead = now - seen > hold
-    if dead and (spent == 0 or meter.base_at >= seen + forget) then
+    local seen, spent = stored['t' .. other], stored['s' .. other]
+    local expired = now - seen > hold
+    if expired and (spent == 0 or meter.base_at >= seen + forget) then
       meter.gone[#meter.gone + 1] = other
     elseif other ~= me then
       used = used + spent
-      if not dead then used = used + book['h' .. other] end
+      if not expired then used = used + stored['h' .. other] end
     end
   end
   meter.free = meter.limit - meter.base - used - meter.spent - meter.held
   meters[#meters + 1] = meter
 end
 
-local answer = { now, routers, born, is_young and 1 or 0 }
+local answer = { now, routers, created, is_new and 1 or 0 }
 while arg < #ARGV do
   local amounts = tonumber(ARGV[arg + 1])
   arg = arg + 1
   local verdict = 0
-  if is_young then verdict = -1 end
+  if is_new then verdict = -1 end
   for at = 0, amounts - 1 do
     local place, amount = tonumber(ARGV[arg + 1 + 2 * at]), tonumber(ARGV[arg + 2 + 2 * at])
     if verdict == 0 and meters[place].free < amount then verdict = place end
@@ -124,10 +124,10 @@ end
 
 for _, meter in ipairs(meters) do
   local extra = 0
-  if not is_young and meter.wish > 0 and meter.free > 0 then
+  if not is_new and meter.prefetch > 0 and meter.free > 0 then
     local most = meter.free
     if routers > 1 then most = math.floor(meter.free / (2 * routers)) end
-    extra = math.min(meter.wish, most)
+    extra = math.min(meter.prefetch, most)
   end
   meter.free = meter.free - extra
   local held = meter.held + meter.given + extra

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::message::Message;
 use super::state::{Next, State};
-use super::{PATIENCE, Plan, Short, TERMS};
+use super::{REPLY_TIMEOUT, Setup, Short, TERMS};
 use crate::access::clock::Moment;
 use crate::access::meter::Taken;
 use crate::access::rule::{Call, Failure};
@@ -18,33 +18,33 @@ use crate::supervision::{Actor, Context, Reply};
 const TICK: Duration = Duration::from_millis(250);
 
 pub(super) struct Sharing {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     state: State<Reply<Result<Vec<Taken>, Short>>>,
 }
 
 impl Actor for Sharing {
     type Message = Message;
     type Timer = ();
-    type Setup = Arc<Plan>;
+    type Setup = Arc<Setup>;
 
-    fn start(plan: Arc<Plan>, context: &mut Context<Self>) -> Self {
-        let me = Arc::clone(&plan.me);
-        let state = State::new(TERMS, me, plan.policy, plan.shared.is_some());
-        let mut sharing = Self { plan, state };
-        // At once, so that the others know of this router before its first request.
+    fn start(setup: Arc<Setup>, context: &mut Context<Self>) -> Self {
+        let me = Arc::clone(&setup.me);
+        let state = State::new(TERMS, me, setup.policy, setup.shared.is_some());
+        let mut sharing = Self { setup, state };
+        // At once, so that the others count this router before its first request.
         sharing.due((), context);
         sharing
     }
 
     fn handle(&mut self, message: Message, context: &mut Context<Self>) {
-        let now = self.plan.clock.now();
+        let now = self.setup.clock.now();
         match message {
             Message::Take { wants, reply } => self.state.ask(now, wants, reply),
             Message::Touched(cell) => self.state.touch(cell),
             Message::Answered(Ok(reply)) => {
-                self.plan.clock.learn(now, reply.now_ms);
+                self.setup.clock.learn(now, reply.now_ms);
                 // Who left meanwhile is not to be given what somebody else waits for.
-                self.state.forget_asks(Reply::is_closed);
+                self.state.forget_waiting(Reply::is_closed);
                 self.state.replied(now, &reply);
             }
             Message::Answered(Err(failure)) => {
@@ -57,9 +57,9 @@ impl Actor for Sharing {
     }
 
     fn due(&mut self, (): (), context: &mut Context<Self>) {
-        let now = self.plan.clock.now();
-        let until = (self.plan.applied_until)();
-        self.state.applied(self.plan.clock.ledger_ms(now), until);
+        let now = self.setup.clock.now();
+        let until = (self.setup.applied_until)();
+        self.state.applied(self.setup.clock.ledger_ms(now), until);
         context.arm((), TICK);
         self.act(now, context);
     }
@@ -68,27 +68,27 @@ impl Actor for Sharing {
 impl Sharing {
     /// What follows from whatever has happened.
     fn act(&mut self, now: Moment, context: &Context<Self>) {
-        let ledger_ms = self.plan.clock.ledger_ms(now);
+        let ledger_ms = self.setup.clock.ledger_ms(now);
         if let Next::Send(call) = self.state.next(now, ledger_ms) {
             self.send(call, context);
         }
         let (sharers, waits) = (self.state.sharers(), self.state.waits());
-        self.plan.sharers.store(sharers, Ordering::Relaxed);
-        self.plan.waits.store(waits, Ordering::Relaxed);
+        self.setup.sharers.store(sharers, Ordering::Relaxed);
+        self.setup.waits.store(waits, Ordering::Relaxed);
         for (reply, answer) in self.state.answers() {
             // Who is gone gives back what it would have got, by dropping it.
             drop(reply.send(answer));
         }
     }
 
-    /// The command has a task of its own, which nobody ends: only the waiting does, at [`PATIENCE`].
-    /// What becomes of a command is how the client of Redis learns that a database is dead; dropped
-    /// each time, it would never know.
+    /// The command has a task of its own, which is not cancelled: only the waiting does, at [`REPLY_TIMEOUT`].
+    /// What becomes of a command is how the client of Redis detects that a database has failed; dropped
+    /// each time, it would never be detected.
     fn send(&self, call: Arc<Call>, context: &Context<Self>) {
-        let Some(shared) = &self.plan.shared else {
+        let Some(shared) = &self.setup.shared else {
             return;
         };
-        let Ok(place) = Arc::clone(&self.plan.out).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.setup.out).try_acquire_owned() else {
             context.cast(Message::Answered(Err(Failure::Late)));
             return;
         };
@@ -99,7 +99,7 @@ impl Sharing {
             answer
         });
         context.spawn(async move {
-            Message::Answered(match timeout(PATIENCE, settling).await {
+            Message::Answered(match timeout(REPLY_TIMEOUT, settling).await {
                 Ok(Ok(answer)) => answer,
                 // Not in time, or the program ends.
                 Ok(Err(_)) | Err(_) => Err(Failure::Late),

@@ -1,4 +1,4 @@
-//! What the keeper of the shares is told.
+//! Messages of the actor that owns the shares.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub enum Message {
         /// Where it waits.
         reply: Reply<Result<Vec<Taken>, Short>>,
     },
-    /// From a request, or from whoever changed a limit: this share is low, or owes.
+    /// From a request, or from whoever changed a limit: this share is low, or has a debt.
     Touched(Arc<Cell>),
     /// From the task that asked the shared ledger.
     Answered(Result<rule::Reply, Failure>),

@@ -1,6 +1,6 @@
 //! `[redis]` as the multi-database client understands it.
 //!
-//! The only place that knows both vocabularies; they use the same words.
+//! The only place that knows both sets of options; they have the same names.
 
 mod gauges;
 
@@ -87,7 +87,7 @@ fn database(database: &config::Database) -> DatabaseConfig {
         DatabaseKind::Cluster => DatabaseConfig::cluster(nodes()),
         DatabaseKind::Sentinel => DatabaseConfig::sentinel(nodes(), &database.master),
     };
-    // Unless something else is said, the master is spoken to like its sentinels.
+    // Unless something else is said, the master is connected to like its sentinels.
     if !database.master_url.is_empty() {
         client = client.master_url(database.master_url.expose());
     } else if database.kind == DatabaseKind::Sentinel {
@@ -133,7 +133,7 @@ mod tests {
     use herdsman_multidb::Server;
 
     #[test]
-    fn further_nodes_are_spoken_to_like_the_first() {
+    fn further_nodes_are_connected_to_like_the_first() {
         let elsewhere = |url| elsewhere(url, "b:7001");
         assert_eq!(elsewhere("redis://a:7000"), "redis://b:7001");
         assert_eq!(
@@ -164,7 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn the_master_of_a_sentinel_group_is_spoken_to_like_its_sentinels_unless_told_otherwise() {
+    fn the_master_of_a_sentinel_group_is_connected_to_like_its_sentinels_unless_configured_otherwise()
+     {
         let like = |master_url: &str| {
             let client = database(&config::Database {
                 kind: DatabaseKind::Sentinel,

@@ -1,4 +1,4 @@
-//! `herdsman spend …`: what was spent, and what is owed.
+//! `herdsman spend …`: what was spent, and what is pending.
 //!
 //! Most of it asks a router. `recover` and `verify --offline` do without one, and take the
 //! configuration's database instead.
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// What was spent, by account, model, endpoint or day
-    Report(report::Asked),
+    Report(report::Query),
     /// Where every record is on its way to the database, on every router of --address
     Queue,
     /// What could not be counted: list it, show one, replay some

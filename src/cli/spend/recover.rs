@@ -11,7 +11,7 @@ use crate::spend::recover;
 
 /// A journal is a gigabyte at most, and a database that does not take it in this time takes it at the
 /// next try.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const RECOVER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) async fn run(dir: &Path, config: &Config, output: Output) -> Result<(), Failure> {
     let store = super::database(config).await?;
@@ -19,7 +19,7 @@ pub(super) async fn run(dir: &Path, config: &Config, output: Output) -> Result<(
         .migrate()
         .await
         .map_err(Failure::to("migrate the database"))?;
-    let recovered = recover(dir, store, PATIENCE)
+    let recovered = recover(dir, store, RECOVER_TIMEOUT)
         .await
         .map_err(Failure::to("recover the journal"))?;
     let (found, committed) = (recovered.found, recovered.committed);

@@ -9,7 +9,7 @@ use crate::access::key_id;
 
 /// The question.
 #[derive(Args, Debug)]
-pub(super) struct Asked {
+pub(super) struct Query {
     /// kind, entity, date, api_key, model, endpoint: one, or several with commas [default: entity]
     #[arg(long, value_name = "WORD,WORD")]
     by: Option<String>,
@@ -46,7 +46,7 @@ pub(super) struct Asked {
     csv: bool,
 }
 
-impl Asked {
+impl Query {
     pub(super) async fn run(self, client: &Client, output: Output) -> Result<(), Failure> {
         let csv = self.csv;
         if csv && output.is_json() {

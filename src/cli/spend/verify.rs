@@ -1,8 +1,8 @@
 //! `herdsman spend verify`: whether everything adds up. It fails when it does not.
 //!
 //! Every router of `--address` answers for its own records, the first that answers also for the
-//! database. One that cannot be reached is a problem like any other: nobody knows what its journal
-//! still holds, and what is not known does not add up. Without
+//! database. One that cannot be reached is a problem like any other: it is unknown what its journal
+//! still holds, and what is unknown does not add up. Without
 //! any router the database alone can be asked, on demand only: the configuration at hand may be
 //! about another database than that of the routers one meant.
 
@@ -18,7 +18,7 @@ use crate::store::SQLITE_FILE;
 const PATH: &str = "/admin/spend/verify";
 
 /// What is on its way arrives within seconds, or does not.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PENDING_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(client: &Client, output: Output) -> Result<(), Failure> {
     let (mut routers, mut problems, mut database) = (Vec::new(), Vec::<String>::new(), Value::Null);
@@ -59,7 +59,7 @@ pub(super) async fn offline(config: &Config, output: Output) -> Result<(), Failu
         return Err(Failure::to("verify the database")(text));
     }
     let store = super::database(config).await?;
-    let audit = spend::verify(&store, None, PATIENCE)
+    let audit = spend::verify(&store, None, PENDING_TIMEOUT)
         .await
         .map_err(Failure::to("verify the database"))?;
     let problems: Vec<String> = audit.problems.iter().map(ToString::to_string).collect();

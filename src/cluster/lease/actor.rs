@@ -9,11 +9,11 @@ use tokio::time::{Instant, timeout};
 use super::message::Message;
 use super::scripts::Scripts;
 use super::state::{Asked, Effect, Renewed, State};
-use super::{Setup, Tenure};
+use super::{Leadership, Setup};
 use crate::supervision::{Actor, Context, Reply};
 
-/// Where the tenure is read.
-type Published = Arc<watch::Sender<Option<Tenure>>>;
+/// Where the leadership is published.
+type Published = Arc<watch::Sender<Option<Leadership>>>;
 
 /// See the module.
 pub(super) struct Lease<C> {
@@ -45,10 +45,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Actor for Lease<C> {
     fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         let (state, now) = (&mut self.state, context.now());
         let effects = match message {
-            Message::Asked(sent, said) => state.asked(sent, said, now),
-            Message::Renewed(sent, said) => state.renewed(sent, said, now),
+            Message::Asked(sent, reply) => state.asked(sent, reply, now),
+            Message::Renewed(sent, reply) => state.renewed(sent, reply, now),
             Message::Released => state.released(),
-            Message::Surpassed(epoch) => state.surpassed(epoch),
+            Message::Superseded(epoch) => state.superseded(epoch),
             Message::Resign(reply) => {
                 self.resigning.push(reply);
                 state.resign()
@@ -69,7 +69,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Lease<C> {
             match effect {
                 Effect::Arm(pause) => context.arm((), pause),
                 Effect::Acquire(_) | Effect::Renew | Effect::Release => self.ask(effect, context),
-                Effect::Publish(tenure) => self.publish(tenure),
+                Effect::Publish(leadership) => self.publish(leadership),
                 Effect::Answer => {
                     for reply in self.resigning.drain(..) {
                         // Whoever asked may have given up.
@@ -80,12 +80,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Lease<C> {
         }
     }
 
-    fn publish(&self, tenure: Option<Tenure>) {
-        let (lease, before) = (self.setup.name, self.published.send_replace(tenure));
-        match (before, tenure) {
-            (None, Some(Tenure { epoch, .. })) => tracing::info!(lease, epoch, "this router leads"),
-            (Some(Tenure { epoch, .. }), None) => {
-                tracing::info!(lease, epoch, "this router leads no more");
+    fn publish(&self, leadership: Option<Leadership>) {
+        let (lease, before) = (self.setup.name, self.published.send_replace(leadership));
+        match (before, leadership) {
+            (None, Some(Leadership { epoch, .. })) => {
+                tracing::info!(lease, epoch, "this router leads")
+            }
+            (Some(Leadership { epoch, .. }), None) => {
+                tracing::info!(lease, epoch, "this router does not lead any more");
             }
             _ => {}
         }

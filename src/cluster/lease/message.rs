@@ -1,4 +1,4 @@
-//! What the lease's actor is told.
+//! The messages of the lease's actor.
 
 use tokio::time::Instant;
 
@@ -8,14 +8,14 @@ use crate::supervision::Reply;
 /// By the tasks that ask Redis, and through its handle.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// What Redis said to the request sent at that moment.
+    /// The reply of Redis to the request sent at that moment.
     Asked(Instant, Asked),
-    /// What Redis said to the renewal sent at that moment.
+    /// The reply of Redis to the renewal sent at that moment.
     Renewed(Instant, Renewed),
-    /// It is given back, or was never ours, or Redis cannot be told.
+    /// It is released, or was never ours, or Redis does not answer.
     Released,
     /// A higher epoch than ours may be in use.
-    Surpassed(u64),
-    /// Give it back, and say when.
+    Superseded(u64),
+    /// Release it, and reply when that is done.
     Resign(Reply<()>),
 }

@@ -2,17 +2,18 @@
 //! they were.
 //!
 //! Owns the key `{prefix}:{name}:lease`, which holds its holder's id and expires, and the counter
-//! `{prefix}:{name}:epoch`, which counts tenures. Taken, renewed and released by scripts that compare
-//! and act in one step; renewed when a third of its time is over, so that two renewals may be lost.
+//! `{prefix}:{name}:epoch`, which counts how often it was taken. Taken, renewed and
+//! released by scripts that compare and act in one step; renewed when a third of its time is over, so
+//! that two renewals may be lost.
 //!
 //! **It keeps order, not safety.** A holder may be paused after it looked; two Redis databases may
-//! each know another holder; one that was emptied knows none. What keeps a holder whose time is over
-//! from doing harm is the [`Tenure::epoch`]: whatever it does is refused where a higher one has
-//! been seen. Who finds that out says [`Handle::surpassed`], and the next tenure begins above it,
-//! even if Redis has forgotten how far it had counted.
+//! each know another holder; one that was emptied knows none. What keeps a holder whose lease has expired
+//! from doing harm is the [`Leadership::epoch`]: whatever it does is refused where a higher one has
+//! been seen. Who finds that out calls [`Handle::superseded`], and the next leadership begins above it,
+//! even if Redis has lost its counter.
 //!
-//! Without Redis nobody gets the lease, and who has it loses it when its time is over, by its own
-//! clock and without being told. An actor that dies leaves its lease to its successor.
+//! Without Redis nobody gets the lease, and its holder loses it when it expires, by its own clock and
+//! without a message. After a crash of the actor the next incarnation keeps the lease.
 
 mod actor;
 mod message;
@@ -32,8 +33,8 @@ use message::Message;
 
 /// The right to act, until it is renewed or over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tenure {
-    /// Higher than that of every tenure before it.
+pub struct Leadership {
+    /// Higher than that of every leadership before it.
     pub epoch: u64,
     /// When it is over, unless it is renewed.
     pub until: Instant,
@@ -54,11 +55,11 @@ pub struct Setup<C> {
     pub ttl: Duration,
 }
 
-/// Reaches whichever incarnation lives.
+/// Reaches whichever incarnation runs.
 #[derive(Clone, Debug)]
 pub struct Handle {
     mailbox: Mailbox<Message>,
-    tenure: Arc<watch::Sender<Option<Tenure>>>,
+    leadership: Arc<watch::Sender<Option<Leadership>>>,
 }
 
 impl Default for Handle {
@@ -68,12 +69,12 @@ impl Default for Handle {
 }
 
 impl Handle {
-    /// One that nobody answers yet, and that has no lease.
+    /// One without an actor yet, and without a lease.
     #[must_use]
     pub fn new() -> Self {
         Self {
             mailbox: Mailbox::new(),
-            tenure: Arc::new(watch::Sender::new(None)),
+            leadership: Arc::new(watch::Sender::new(None)),
         }
     }
 
@@ -82,42 +83,42 @@ impl Handle {
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        let tenure = Arc::clone(&self.tenure);
-        Child::new::<Lease<C>>("cluster/lease", &self.mailbox, (setup, tenure))
+        let leadership = Arc::clone(&self.leadership);
+        Child::new::<Lease<C>>("cluster/lease", &self.mailbox, (setup, leadership))
     }
 
     /// Every change of it, renewals too.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Option<Tenure>> {
-        self.tenure.subscribe()
+    pub fn watch(&self) -> watch::Receiver<Option<Leadership>> {
+        self.leadership.subscribe()
     }
 
     /// The right to act at this moment.
     #[must_use]
-    pub fn tenure(&self) -> Option<Tenure> {
-        let tenure = *self.tenure.borrow();
-        tenure.filter(|tenure| Instant::now() < tenure.until)
+    pub fn leadership(&self) -> Option<Leadership> {
+        let leadership = *self.leadership.borrow();
+        leadership.filter(|leadership| Instant::now() < leadership.until)
     }
 
-    /// Somebody acted under this epoch: a tenure of ours that is not above it is over.
-    pub fn surpassed(&self, epoch: u64) {
-        // Whoever comes next will find out as the last one did.
-        self.mailbox.cast(Message::Surpassed(epoch));
+    /// Another router acted under this epoch: our leadership, if it is not above it, is over.
+    pub fn superseded(&self, epoch: u64) {
+        // After a restart the next incarnation finds out as this one did.
+        self.mailbox.cast(Message::Superseded(epoch));
     }
 
-    /// Gives it back, and asks for it no more.
+    /// Releases it, and does not try to acquire it again.
     pub async fn resign(&self) {
-        // An actor that has ended holds nothing, or what runs out by itself.
+        // An actor that has ended holds no lease, or one that expires.
         let _ = self.mailbox.call(Message::Resign).await;
-        self.tenure.send_replace(None);
+        self.leadership.send_replace(None);
     }
 
-    /// Ends it when it has done what it was told so far.
+    /// Ends it when it has handled the messages sent so far.
     pub async fn drain(&self) {
         self.mailbox.drain().await;
     }
 
-    /// Fault drill: the actor dies, as if it had panicked.
+    /// Fault injection: ends the actor as a panic would.
     pub fn kill(&self) {
         self.mailbox.kill();
     }

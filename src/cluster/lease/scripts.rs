@@ -1,4 +1,4 @@
-//! What Redis does in one step, so that nobody comes in between.
+//! What Redis does in one step, so that no other command comes in between.
 
 use redis::{RedisResult, Script, aio::ConnectionLike};
 
@@ -62,7 +62,7 @@ impl Scripts {
     }
 
     pub(super) async fn acquire<C: ConnectionLike>(&self, connection: &mut C, floor: u64) -> Asked {
-        let said: RedisResult<i64> = Script::new(ACQUIRE)
+        let reply: RedisResult<i64> = Script::new(ACQUIRE)
             .key(&self.lease)
             .key(&self.epoch)
             .arg(&self.owner)
@@ -70,24 +70,24 @@ impl Scripts {
             .arg(floor)
             .invoke_async(connection)
             .await;
-        match said {
+        match reply {
             Ok(epoch) if epoch > 0 => Asked::Granted(epoch.unsigned_abs()),
             Ok(left) => Asked::Taken(std::time::Duration::from_millis(left.unsigned_abs())),
             Err(error) => {
-                tracing::debug!(%error, key = self.lease, "nobody knows who has the lease");
+                tracing::debug!(%error, key = self.lease, "cannot ask Redis for the lease");
                 Asked::NoAnswer
             }
         }
     }
 
     pub(super) async fn renew<C: ConnectionLike>(&self, connection: &mut C) -> Renewed {
-        let said: RedisResult<bool> = Script::new(RENEW)
+        let reply: RedisResult<bool> = Script::new(RENEW)
             .key(&self.lease)
             .arg(&self.owner)
             .arg(self.ttl_ms)
             .invoke_async(connection)
             .await;
-        match said {
+        match reply {
             Ok(true) => Renewed::Ours,
             Ok(false) => Renewed::Lost,
             Err(error) => {
@@ -98,13 +98,13 @@ impl Scripts {
     }
 
     pub(super) async fn release<C: ConnectionLike>(&self, connection: &mut C) {
-        let said: RedisResult<()> = Script::new(RELEASE)
+        let reply: RedisResult<()> = Script::new(RELEASE)
             .key(&self.lease)
             .arg(&self.owner)
             .invoke_async(connection)
             .await;
-        if let Err(error) = said {
-            tracing::debug!(%error, key = self.lease, "the lease is left to run out");
+        if let Err(error) = reply {
+            tracing::debug!(%error, key = self.lease, "cannot release the lease; it expires by itself");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! When to ask, when to renew, and from when on it is over. Pure: time is an argument.
+//! When to ask, when to renew, and when it expires. Pure: time is an argument.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Tenure;
+use super::Leadership;
 
-/// What came of asking for it.
+/// The reply to acquiring it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// Ours, under this epoch.
@@ -17,7 +17,7 @@ pub(super) enum Asked {
     NoAnswer,
 }
 
-/// What came of renewing it.
+/// The reply to renewing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Renewed {
     Ours,
@@ -35,7 +35,7 @@ pub(super) enum Effect {
     Acquire(u64),
     Renew,
     Release,
-    Publish(Option<Tenure>),
+    Publish(Option<Leadership>),
     /// To those who asked to resign.
     Answer,
 }
@@ -46,8 +46,8 @@ enum Phase {
     Candidate,
     /// Has asked.
     Asking,
-    Leading(Tenure),
-    /// Wants it no more, and waits for the answer to what it had asked before, or to giving it back.
+    Leading(Leadership),
+    /// Does not want it any more, and waits for the reply to its last request, or to the release.
     Resigning,
     Resigned,
 }
@@ -57,7 +57,7 @@ enum Phase {
 pub(super) struct State {
     ttl: Duration,
     phase: Phase,
-    /// No tenure may begin at this epoch or below.
+    /// No leadership may begin at this epoch or below.
     floor: u64,
 }
 
@@ -75,14 +75,14 @@ impl State {
     pub(super) fn due(&mut self, now: Instant) -> Vec<Effect> {
         match self.phase {
             Phase::Candidate => self.ask(),
-            Phase::Leading(tenure) if now < tenure.until => vec![Effect::Renew],
+            Phase::Leading(leadership) if now < leadership.until => vec![Effect::Renew],
             Phase::Leading(_) => self.lose(),
             Phase::Asking | Phase::Resigning | Phase::Resigned => Vec::new(),
         }
     }
 
-    pub(super) fn asked(&mut self, sent: Instant, said: Asked, now: Instant) -> Vec<Effect> {
-        match (self.phase, said) {
+    pub(super) fn asked(&mut self, sent: Instant, reply: Asked, now: Instant) -> Vec<Effect> {
+        match (self.phase, reply) {
             (Phase::Resigning, Asked::Granted(_) | Asked::NoAnswer) => vec![Effect::Release],
             (Phase::Resigning, Asked::Taken(_)) => self.released(),
             (Phase::Asking, Asked::Granted(epoch)) => {
@@ -95,24 +95,24 @@ impl State {
         }
     }
 
-    pub(super) fn renewed(&mut self, sent: Instant, said: Renewed, now: Instant) -> Vec<Effect> {
-        let Phase::Leading(tenure) = self.phase else {
+    pub(super) fn renewed(&mut self, sent: Instant, reply: Renewed, now: Instant) -> Vec<Effect> {
+        let Phase::Leading(leadership) = self.phase else {
             return Vec::new();
         };
-        match said {
-            Renewed::Ours => self.lead(tenure.epoch, sent, now),
-            Renewed::NoAnswer if now < tenure.until => {
-                let left = tenure.until - now;
+        match reply {
+            Renewed::Ours => self.lead(leadership.epoch, sent, now),
+            Renewed::NoAnswer if now < leadership.until => {
+                let left = leadership.until - now;
                 vec![Effect::Arm(left.min(self.third() / 2))]
             }
             Renewed::Lost | Renewed::NoAnswer => self.lose(),
         }
     }
 
-    pub(super) fn surpassed(&mut self, epoch: u64) -> Vec<Effect> {
+    pub(super) fn superseded(&mut self, epoch: u64) -> Vec<Effect> {
         self.floor = self.floor.max(epoch);
         match self.phase {
-            Phase::Leading(tenure) if tenure.epoch <= epoch => self.lose(),
+            Phase::Leading(leadership) if leadership.epoch <= epoch => self.lose(),
             _ => Vec::new(),
         }
     }
@@ -144,10 +144,10 @@ impl State {
         if until <= now {
             return self.lose();
         }
-        let tenure = Tenure { epoch, until };
-        self.phase = Phase::Leading(tenure);
+        let leadership = Leadership { epoch, until };
+        self.phase = Phase::Leading(leadership);
         let pause = self.third().saturating_sub(now - sent);
-        vec![Effect::Publish(Some(tenure)), Effect::Arm(pause)]
+        vec![Effect::Publish(Some(leadership)), Effect::Arm(pause)]
     }
 
     fn lose(&mut self) -> Vec<Effect> {
@@ -185,13 +185,13 @@ mod tests {
     fn leader(now: Instant) -> State {
         let (mut state, first) = State::new(TTL);
         assert_eq!(first, [Effect::Acquire(0)]);
-        let tenure = Tenure {
+        let leadership = Leadership {
             epoch: 5,
             until: now + TTL,
         };
         assert_eq!(
             state.asked(now, Asked::Granted(5), now),
-            [Effect::Publish(Some(tenure)), Effect::Arm(seconds(3))]
+            [Effect::Publish(Some(leadership)), Effect::Arm(seconds(3))]
         );
         state
     }
@@ -202,13 +202,13 @@ mod tests {
         let mut state = leader(now);
         let (sent, answered) = (now + seconds(3), now + seconds(4));
         assert_eq!(state.due(sent), [Effect::Renew]);
-        let tenure = Tenure {
+        let leadership = Leadership {
             epoch: 5,
             until: sent + TTL,
         };
         assert_eq!(
             state.renewed(sent, Renewed::Ours, answered),
-            [Effect::Publish(Some(tenure)), Effect::Arm(seconds(2))]
+            [Effect::Publish(Some(leadership)), Effect::Arm(seconds(2))]
         );
     }
 
@@ -243,11 +243,11 @@ mod tests {
     }
 
     #[test]
-    fn who_is_surpassed_comes_back_above_that() {
+    fn a_superseded_leader_comes_back_above_that_epoch() {
         let now = Instant::now();
         let mut state = leader(now);
-        assert_eq!(state.surpassed(4), [], "that was before");
-        let over = state.surpassed(40);
+        assert_eq!(state.superseded(4), [], "that was before");
+        let over = state.superseded(40);
         assert_eq!(over, [Effect::Publish(None), Effect::Acquire(40)]);
         assert_eq!(
             state.renewed(now, Renewed::Ours, now),
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn who_finds_another_under_its_own_epoch_comes_back_above_it() {
         let mut state = leader(Instant::now());
-        let over = state.surpassed(5);
+        let over = state.superseded(5);
         assert_eq!(over, [Effect::Publish(None), Effect::Acquire(5)]);
     }
 

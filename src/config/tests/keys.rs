@@ -8,16 +8,16 @@ use super::load_with;
 use super::shipped::{full, keys_of, with_examples};
 
 /// What becomes of a key.
-enum Fate {
+enum Effect {
     /// Shipped code below this folder or file of `src` reads the value by this expression.
     Acts(&'static str, &'static str),
     /// Each of these values is refused; only the value of the shipped file is taken.
     Refused(&'static [&'static str]),
 }
 
-use Fate::{Acts, Refused};
+use Effect::{Acts, Refused};
 
-const KEYS: &[(&str, Fate)] = &[
+const KEYS: &[(&str, Effect)] = &[
     ("server.listen", Acts("app", "server.listen")),
     ("server.data_dir", Acts("app", "server.data_dir")),
     ("server.grace", Acts("app", "server.grace")),

@@ -29,7 +29,7 @@ fn load_with(file: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, V
 }
 
 /// What an operator reads, without the folder of the test.
-fn complaints(file: &str, env: &[(&str, &str)], set: &[&str]) -> String {
+fn problems_of(file: &str, env: &[(&str, &str)], set: &[&str]) -> String {
     let problems = load_with(file, env, set).unwrap_err();
     let told: Vec<String> = problems
         .iter()
@@ -145,7 +145,7 @@ attempts = 0
         "endpoint.7.url=http://a",
         "nothing",
     ];
-    assert_snapshot!(complaints(file, &env, &set), @r#"
+    assert_snapshot!(problems_of(file, &env, &set), @r#"
     config.toml:3:1: server.listen: "localhost:1" is not an IP address and a port such as "127.0.0.1:11435"
       |
     3 | listen = "localhost:1"
@@ -194,7 +194,7 @@ attempts = 0
 #[test]
 fn a_file_that_is_not_toml_is_told_with_line_and_caret() {
     let file = "[server]\nlisten = 127.0.0.1:11435\n\n[routing\n";
-    assert_snapshot!(complaints(file, &[], &[]), @r#"
+    assert_snapshot!(problems_of(file, &[], &[]), @r#"
     config.toml:2:15: invalid float, expected nothing
       |
     2 | listen = 127.0.0.1:11435
@@ -233,7 +233,7 @@ weight = 0.0
 [spend]
 durability = "redis"
 "#;
-    let told = complaints(file, &[], &[]);
+    let told = problems_of(file, &[], &[]);
     assert!(!told.contains("hunter2"), "{told}");
     assert_snapshot!(told, @r#"
     config.toml:8:1: endpoint.1.kind: "llama-server" is not available in this version
@@ -267,7 +267,7 @@ model = "llama3.2"
 [[price]]
 model = "LLAMA3.2:latest"
 "#;
-    assert_snapshot!(complaints(file, &[], &[]), @r#"
+    assert_snapshot!(problems_of(file, &[], &[]), @r#"
     config.toml:4:1: endpoint.1.name: a:1 is also the name of endpoint.0; each needs its own
       |
     4 | [[endpoint]]
@@ -294,7 +294,7 @@ admin_key = 2222
 [store]
 url = ["hunter2"]
 "#;
-    let told = complaints(file, &[], &["endpoint.0.api_key=hunter2 too"]);
+    let told = problems_of(file, &[], &["endpoint.0.api_key=hunter2 too"]);
     assert!(
         !told.contains("hunter2") && !told.contains("2222"),
         "{told}"
@@ -338,7 +338,7 @@ api_key = "Bearer-${NOT_SET}"
 [store]
 url_file = "/nonexistent"
 "#;
-    assert_snapshot!(complaints(file, &[], &[]), @r#"
+    assert_snapshot!(problems_of(file, &[], &[]), @r#"
     config.toml:4:1: access.admin_key: is given both as admin_key and as admin_key_file; keep one
     config.toml:7:1: endpoint.0.api_key: the variable NOT_SET is not set or empty
     config.toml:10:1: endpoint.1.api_key: a variable must be the whole secret: "${NAME}"
@@ -349,7 +349,7 @@ url_file = "/nonexistent"
 #[test]
 fn entries_of_the_wrong_shape_do_not_hide_other_problems() {
     let file = "endpoint = [5, { url = \"http://a:1\", weight = 0 }]\nprice = 3\n[server]\ncors_origins = [1, \"https://a/\"]";
-    assert_snapshot!(complaints(file, &[], &[]), @r#"
+    assert_snapshot!(problems_of(file, &[], &[]), @r#"
     config.toml:1:13: endpoint.0: must be a table, not integer `5`
       |
     1 | endpoint = [5, { url = "http://a:1", weight = 0 }]

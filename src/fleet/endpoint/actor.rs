@@ -11,14 +11,14 @@ use super::state::{Effects, Intervals, State};
 use super::{Endpoint, Refusal};
 use crate::backend::{Answer, Probe};
 use crate::fleet::lease::Lease;
+use crate::fleet::queue::Queues;
 use crate::fleet::registry;
-use crate::fleet::seat::Seat;
-use crate::fleet::waiting::Lines;
+use crate::fleet::slot_pool::SlotPool;
 use crate::supervision::{Actor, Context, Reply};
 use crate::upstream::{Client, Failure};
 
-/// What was asked so lately need not be asked again.
-const DOUBT_PAUSE: Duration = Duration::from_secs(1);
+/// What was asked less than this ago is not asked again.
+const RECHECK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What every incarnation of an endpoint's actor begins with.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) intervals: Intervals,
     pub(in crate::fleet) client: Client,
     pub(in crate::fleet) registry: registry::Handle,
-    pub(in crate::fleet) lines: Arc<Lines>,
+    pub(in crate::fleet) queues: Arc<Queues>,
 }
 
 /// Its timers.
@@ -44,10 +44,10 @@ pub(in crate::fleet) enum Timer {
 pub(in crate::fleet) struct EndpointActor {
     setup: Setup,
     state: State,
-    /// The number of the question that is out, one per probe at a time.
+    /// The number of the request that is out, one per probe at a time.
     asking: [Option<u64>; Probe::ALL.len()],
     asked: [Option<Instant>; Probe::ALL.len()],
-    questions: u64,
+    requests: u64,
 }
 
 impl Actor for EndpointActor {
@@ -58,13 +58,13 @@ impl Actor for EndpointActor {
     fn start(setup: Setup, context: &mut Context<Self>) -> Self {
         let endpoint = &setup.endpoint;
         let loading = endpoint.loading();
-        let seats = endpoint.seats();
-        let loading = seats.iter().find(|seat| seat.serial() == loading).cloned();
+        let pools = endpoint.pools();
+        let loading = pools.iter().find(|pool| pool.serial() == loading).cloned();
         let loads = endpoint.settings().backend.loads_models();
         let report = endpoint.report().as_ref().clone();
         let state = State::new(report, loads, loading, context.now());
-        for seat in seats {
-            seat.set_failing(false);
+        for pool in pools {
+            pool.set_failing(false);
         }
         endpoint.set_up(state.is_up());
         endpoint.set_loading(state.loading());
@@ -73,14 +73,14 @@ impl Actor for EndpointActor {
             state,
             asking: Default::default(),
             asked: Default::default(),
-            questions: 0,
+            requests: 0,
         };
-        actor.open_seats();
+        actor.update_pools();
         for probe in Probe::ALL {
             actor.ask(probe, context);
         }
-        // What a dead predecessor did not pass on: slots may be free.
-        actor.setup.lines.freed();
+        // What a crashed predecessor did not pass on: slots may be free.
+        actor.setup.queues.freed();
         actor.sweep(context);
         actor.freed();
         // What a predecessor, of this actor or of the registry, may not have passed on.
@@ -90,32 +90,32 @@ impl Actor for EndpointActor {
 
     fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         match message {
-            Message::Acquire { seat, reply } => self.acquire(&seat, reply, context),
-            Message::Answered { seat } => {
-                let effects = self.state.answered(&seat, context.now());
+            Message::Acquire { pool, reply } => self.acquire(&pool, reply, context),
+            Message::Answered { pool } => {
+                let effects = self.state.answered(&pool, context.now());
                 self.apply(effects, context);
-                self.open(&seat);
+                self.update_direct(&pool);
             }
-            Message::Released { seat, outcome } => {
-                let effects = self.state.released(&seat, outcome, context.now());
+            Message::Released { pool, outcome } => {
+                let effects = self.state.released(&pool, outcome, context.now());
                 self.apply(effects, context);
-                self.open(&seat);
+                self.update_direct(&pool);
             }
-            Message::Doubted(probe) => self.doubted(probe, context),
+            Message::Recheck(probe) => self.recheck(probe, context),
             Message::Probed {
                 probe,
-                question,
+                number,
                 asked,
                 answer,
             } => {
-                if self.asking[probe as usize] == Some(question) {
+                if self.asking[probe as usize] == Some(number) {
                     self.probed(probe, asked, answer, context);
                 }
             }
             Message::Drain => {
-                self.open_seats();
+                self.update_pools();
                 self.freed();
-                self.setup.lines.freed();
+                self.setup.queues.freed();
             }
             Message::Outdated => {
                 for probe in [Probe::Alive, Probe::Models] {
@@ -139,7 +139,7 @@ impl Actor for EndpointActor {
 impl EndpointActor {
     fn acquire(
         &mut self,
-        seat: &Arc<Seat>,
+        pool: &Arc<SlotPool>,
         reply: Reply<Result<Lease, Refusal>>,
         context: &mut Context<Self>,
     ) {
@@ -150,28 +150,28 @@ impl EndpointActor {
             drop(reply.send(Err(Refusal::Draining)));
             return;
         }
-        let (decision, effects) = self.state.acquire(seat, context.now());
+        let (decision, effects) = self.state.acquire(pool, context.now());
         let lease = decision.map(|(grant, slot)| {
-            let (endpoint, lines) = (
+            let (endpoint, queues) = (
                 Arc::clone(&self.setup.endpoint),
-                Arc::clone(&self.setup.lines),
+                Arc::clone(&self.setup.queues),
             );
-            Lease::new(endpoint, slot, lines, grant.cold, grant.watched)
+            Lease::new(endpoint, slot, queues, grant.cold, grant.watched)
         });
         self.apply(effects, context);
-        self.open(seat);
+        self.update_direct(pool);
         // If the client has left, the lease drops here and its slot is free again.
         drop(reply.send(lease));
     }
 
-    /// Requests may take slots of an open seat without asking; of a draining server nobody may.
-    fn open(&self, seat: &Seat) {
-        seat.set_open(!self.setup.endpoint.is_draining() && self.state.is_open(seat));
+    /// Requests take the slots of a direct pool without a message; of a draining server none may.
+    fn update_direct(&self, pool: &SlotPool) {
+        pool.set_direct(!self.setup.endpoint.is_draining() && self.state.is_direct(pool));
     }
 
-    fn open_seats(&self) {
-        for seat in self.setup.endpoint.seats() {
-            self.open(&seat);
+    fn update_pools(&self) {
+        for pool in self.setup.endpoint.pools() {
+            self.update_direct(&pool);
         }
     }
 
@@ -208,13 +208,13 @@ impl EndpointActor {
 
     fn reconsider(&mut self, context: &mut Context<Self>) {
         let now = context.now();
-        for seat in self.setup.endpoint.seats() {
-            if self.state.is_doubtful(seat.model()) {
-                seat.set_failing(self.state.is_failing(seat.model(), now));
+        for pool in self.setup.endpoint.pools() {
+            if self.state.is_suspect(pool.model()) {
+                pool.set_failing(self.state.is_failing(pool.model(), now));
             }
         }
         self.arm(context);
-        self.setup.lines.freed();
+        self.setup.queues.freed();
     }
 
     fn apply(&mut self, effects: Effects, context: &mut Context<Self>) {
@@ -229,12 +229,12 @@ impl EndpointActor {
                 endpoint.set_up(self.state.is_up());
             }
             endpoint.set_loading(self.state.loading());
-            // Before the view says that a model is loaded: who reads that shall find its seat open.
-            self.open_seats();
+            // Before the view says that a model is loaded: who reads that shall find its pool direct.
+            self.update_pools();
             self.report();
         }
         for probe in effects.ask {
-            // What is being asked already will be answered; a second question adds load only.
+            // What is being asked already will be answered; a second request adds load only.
             if probe == Probe::Alive && !self.state.is_up() {
                 let pause = self.state.next(probe, &self.setup.intervals);
                 schedule(probe, pause.unwrap_or_default(), context);
@@ -262,10 +262,10 @@ impl EndpointActor {
         }
     }
 
-    /// Clients can raise doubts at any rate; servers are not asked at any rate.
-    fn doubted(&mut self, probe: Probe, context: &mut Context<Self>) {
+    /// Clients can cause rechecks at any rate; servers are not asked at any rate.
+    fn recheck(&mut self, probe: Probe, context: &mut Context<Self>) {
         let (asked, now) = (self.asked[probe as usize], context.now());
-        if asked.is_none_or(|asked| now.saturating_duration_since(asked) >= DOUBT_PAUSE) {
+        if asked.is_none_or(|asked| now.saturating_duration_since(asked) >= RECHECK_PAUSE) {
             self.ask(probe, context);
         }
     }
@@ -278,16 +278,16 @@ impl EndpointActor {
         let Some(plan) = endpoint.settings().backend.plan(probe) else {
             return;
         };
-        let (question, asked) = (self.questions, context.now());
-        self.questions += 1;
-        self.asking[probe as usize] = Some(question);
+        let (number, asked) = (self.requests, context.now());
+        self.requests += 1;
+        self.asking[probe as usize] = Some(number);
         self.asked[probe as usize] = Some(asked);
         let client = self.setup.client.clone();
         context.spawn(async move {
-            let answer = probe::ask(&client, &endpoint, probe, plan).await;
+            let answer = probe::send(&client, &endpoint, probe, plan).await;
             Message::Probed {
                 probe,
-                question,
+                number,
                 asked,
                 answer,
             }
@@ -297,6 +297,6 @@ impl EndpointActor {
 
 /// Timers are spread by up to a tenth, so that not all servers are asked at once.
 fn schedule(probe: Probe, pause: Duration, context: &mut Context<EndpointActor>) {
-    let pause = pause.mul_f64(1.0 - 0.1 * context.dice());
+    let pause = pause.mul_f64(1.0 - 0.1 * context.random());
     context.arm(Timer::Probe(probe), pause);
 }

@@ -38,7 +38,7 @@ impl Breakers {
             fault,
         });
         record.fault = fault;
-        // Requests that were already running when it tripped say nothing new.
+        // Requests that were already running when it opened say nothing new.
         if record.failures == 0 || now >= record.until {
             let pause = FIRST
                 .saturating_mul(1 << record.failures.min(16))
@@ -49,7 +49,7 @@ impl Breakers {
         record.until
     }
 
-    /// It works: forget what was.
+    /// It works: forget its failures.
     pub(super) fn worked(&mut self, model: &ModelName) -> bool {
         self.models.remove(model).is_some()
     }
@@ -62,7 +62,7 @@ impl Breakers {
     }
 
     /// True when it has failed and not worked since.
-    pub(super) fn is_doubtful(&self, model: &ModelName) -> bool {
+    pub(super) fn is_suspect(&self, model: &ModelName) -> bool {
         self.models.contains_key(model)
     }
 
@@ -75,7 +75,7 @@ impl Breakers {
             .min()
     }
 
-    /// The records, for whoever shows them.
+    /// The records, to be shown.
     pub(super) fn evidence(&self) -> Vec<Evidence> {
         let evidence = |(model, record): (&ModelName, &Record)| Evidence {
             model: model.clone(),
@@ -107,11 +107,11 @@ mod tests {
             assert!(breakers.is_open(&model(), now));
             pauses.push((until - now).as_secs());
             now = until;
-            assert!(!breakers.is_open(&model(), now) && breakers.is_doubtful(&model()));
+            assert!(!breakers.is_open(&model(), now) && breakers.is_suspect(&model()));
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert!(breakers.worked(&model()));
-        assert!(!breakers.is_doubtful(&model()));
+        assert!(!breakers.is_suspect(&model()));
     }
 
     #[test]

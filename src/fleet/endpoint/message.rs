@@ -1,4 +1,4 @@
-//! What an endpoint's actor is told.
+//! The messages of an endpoint's actor.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::Refusal;
 use crate::backend::{Answer, Probe};
 use crate::fleet::lease::{Lease, Outcome};
-use crate::fleet::seat::Seat;
+use crate::fleet::slot_pool::SlotPool;
 use crate::supervision::Reply;
 use crate::upstream::Failure;
 
@@ -16,31 +16,31 @@ use crate::upstream::Failure;
 pub enum Message {
     /// From a request: give it a slot, or say why not.
     Acquire {
-        /// The model's seat.
-        seat: Arc<Seat>,
-        /// Where the lease goes; if the client has left meanwhile, the lease drops on the way.
+        /// The model's slots.
+        pool: Arc<SlotPool>,
+        /// Where the lease is sent; if the client has left meanwhile, the lease drops on the way.
         reply: Reply<Result<Lease, Refusal>>,
     },
     /// From a watched lease: its answer has begun.
     Answered {
-        /// The seat held.
-        seat: Arc<Seat>,
+        /// The pool of its slot.
+        pool: Arc<SlotPool>,
     },
     /// From a watched or failed lease: its slot is free again.
     Released {
-        /// The seat that was held.
-        seat: Arc<Seat>,
-        /// How it went.
+        /// The pool of its slot.
+        pool: Arc<SlotPool>,
+        /// How it ended.
         outcome: Outcome,
     },
-    /// From whoever has reason to doubt what is known: ask this, unless it was asked just now.
-    Doubted(Probe),
+    /// What is known may be out of date: ask this, unless it was asked just now.
+    Recheck(Probe),
     /// From the probe's task: the answer.
     Probed {
         /// What was asked.
         probe: Probe,
-        /// Which question of that probe.
-        question: u64,
+        /// Which request of that probe.
+        number: u64,
         /// When it was asked: what happened since is newer than the answer.
         asked: Instant,
         /// What came back.
@@ -48,7 +48,7 @@ pub enum Message {
     },
     /// From the registry: the server begins or ceases to drain.
     Drain,
-    /// From the registry: what was asked with the former key, or of the former list, is no answer.
+    /// From the registry: what was asked with the former key, or of the former list, no longer counts.
     Outdated,
     /// From a lease that ended while the server drains.
     Freed,

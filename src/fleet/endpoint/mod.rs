@@ -2,14 +2,14 @@
 //!
 //! Owns everything that is known and decided about one server: whether it is up, what it lists,
 //! what it has loaded, which of its models fail, and who gets its slots. The [`Endpoint`] is the
-//! part that outlives its actor: identity, the cells everyone may read, and the token counts of
-//! its seats. Each cell has one writer: the actor, but for what is wanted of the server (settings, and
-//! whether it drains), which the registry writes. The actor opens seats and hands out all other slots.
+//! part that outlives its actor: identity, the cells everyone may read, and its slot pools. Each cell has one writer: the actor, but for what is wanted of the server (settings, and
+//! whether it drains), which the registry writes. The actor decides which pools are direct, and grants
+//! the slots of all others.
 //!
 //! It must not know the other servers, the queues' order, or what a request is about. It fails by
-//! being restarted by the registry: the slots in use are counted by leases, which live on; what
+//! being restarted by the registry: the slots in use are counted by leases, which stay; what
 //! the caches held comes back with the next probes, starting from the last report; a request
-//! that was waiting for the dead actor's reply sees its reply channel close and asks again.
+//! that was waiting for the actor's reply sees its reply channel close and asks again.
 
 mod actor;
 mod breaker;
@@ -35,8 +35,8 @@ pub use state::Intervals;
 
 use super::desired::{EndpointId, Settings, Spec};
 use super::lease::{Lease, Outcome};
-use super::seat::{Seat, count};
-use super::waiting::Lines;
+use super::queue::Queues;
+use super::slot_pool::{SlotPool, count};
 use crate::backend::Probe;
 use crate::domain::ModelName;
 use crate::supervision::Mailbox;
@@ -55,12 +55,12 @@ pub struct Endpoint {
     up: AtomicBool,
     /// Takes nothing new, and is removed when its streams have ended.
     draining: AtomicBool,
-    /// Serial of the seat whose model is being loaded; 0 when none is.
+    /// Serial of the pool whose model is being loaded; 0 when none is.
     loading: AtomicU64,
     taken: Arc<()>,
-    seats: DashMap<ModelName, Arc<Seat>>,
+    pools: DashMap<ModelName, Arc<SlotPool>>,
     alive: ArcSwap<CancellationToken>,
-    /// What its actor reported last, for the actor's successor.
+    /// What its actor reported last, for its next incarnation.
     report: ArcSwap<Report>,
     mailbox: Mailbox<Message>,
 }
@@ -96,7 +96,7 @@ impl Endpoint {
             draining: AtomicBool::new(false),
             loading: AtomicU64::new(0),
             taken: Arc::new(()),
-            seats: DashMap::new(),
+            pools: DashMap::new(),
             alive: ArcSwap::from_pointee(CancellationToken::new()),
             report: ArcSwap::from_pointee(Report::unknown(now)),
             mailbox: Mailbox::new(),
@@ -179,47 +179,47 @@ impl Endpoint {
         count(&self.taken)
     }
 
-    /// True while it loads a model other than the seat's.
+    /// True while it loads a model other than the pool's.
     #[must_use]
-    pub fn is_loading_other(&self, seat: &Seat) -> bool {
+    pub fn is_loading_other(&self, pool: &SlotPool) -> bool {
         let loading = self.loading.load(Ordering::Relaxed);
-        loading != 0 && loading != seat.serial()
+        loading != 0 && loading != pool.serial()
     }
 
     /// Every (model, requests running) pair this server has ever listed.
     #[must_use]
-    pub fn seats(&self) -> Vec<Arc<Seat>> {
-        self.seats
+    pub fn pools(&self) -> Vec<Arc<SlotPool>> {
+        self.pools
             .iter()
             .map(|entry| Arc::clone(entry.value()))
             .collect()
     }
 
-    /// The seat of a model, made on first sight. Asked by the registry alone.
-    pub(super) fn seat(&self, model: &ModelName, spelling: &str) -> Arc<Seat> {
-        if let Some(seat) = self.seats.get(model) {
-            seat.set_spelling(spelling);
-            return Arc::clone(&seat);
+    /// The slots of a model, made when it is first listed. Called by the registry alone.
+    pub(super) fn pool(&self, model: &ModelName, spelling: &str) -> Arc<SlotPool> {
+        if let Some(pool) = self.pools.get(model) {
+            pool.set_spelling(spelling);
+            return Arc::clone(&pool);
         }
-        let seat = self.seats.entry(model.clone()).or_insert_with(|| {
+        let pool = self.pools.entry(model.clone()).or_insert_with(|| {
             let slots = self.settings.load().slots;
-            Arc::new(Seat::new(model.clone(), spelling, slots))
+            Arc::new(SlotPool::new(model.clone(), spelling, slots))
         });
-        Arc::clone(&seat)
+        Arc::clone(&pool)
     }
 
-    /// A slot: taken where there is nothing to decide, else asked of the actor.
+    /// A slot: taken directly where there is nothing to decide, else requested from the actor.
     ///
     /// # Errors
-    /// [`Refusal`], the actor's word on why not.
+    /// [`Refusal`], the reason why not.
     pub(super) async fn acquire(
         self: &Arc<Self>,
-        seat: &Arc<Seat>,
-        lines: &Arc<Lines>,
+        pool: &Arc<SlotPool>,
+        queues: &Arc<Queues>,
     ) -> Result<Lease, Refusal> {
-        if let Some(slot) = seat.take_if_open() {
-            let (endpoint, lines) = (Arc::clone(self), Arc::clone(lines));
-            let lease = Lease::new(endpoint, slot, lines, false, false);
+        if let Some(slot) = pool.take_directly() {
+            let (endpoint, queues) = (Arc::clone(self), Arc::clone(queues));
+            let lease = Lease::new(endpoint, slot, queues, false, false);
             // Pairs with the fence of a server that begins to drain: either that finds this lease,
             // or this finds it draining. A server is removed when its last lease has ended.
             fence(Ordering::SeqCst);
@@ -228,22 +228,22 @@ impl Endpoint {
                 true => Err(Refusal::Draining),
             };
         }
-        let seat = Arc::clone(seat);
-        let granted = self.mailbox.call(|reply| Message::Acquire { seat, reply });
+        let pool = Arc::clone(pool);
+        let granted = self.mailbox.call(|reply| Message::Acquire { pool, reply });
         granted.await.unwrap_or(Err(Refusal::Restarting))
     }
 
-    /// Something said about this server's catalogue is out of date: look again soon.
+    /// What is known of this server may be out of date: probe it again soon.
     pub fn refresh(&self, probe: Probe) {
-        self.tell(Message::Doubted(probe));
+        self.tell(Message::Recheck(probe));
     }
 
-    /// Kills the actor as a panic would; the registry restarts it. For fault drills.
+    /// Kills the actor as a panic would; the registry restarts it. For fault injection.
     pub fn kill_actor(&self) {
         self.mailbox.kill();
     }
 
-    /// The way to its actor.
+    /// The mailbox of its actor.
     pub(super) fn mailbox(&self) -> &Mailbox<Message> {
         &self.mailbox
     }
@@ -253,20 +253,20 @@ impl Endpoint {
         self.report.load_full()
     }
 
-    pub(super) fn answered(&self, seat: &Arc<Seat>) {
+    pub(super) fn answered(&self, pool: &Arc<SlotPool>) {
         self.tell(Message::Answered {
-            seat: Arc::clone(seat),
+            pool: Arc::clone(pool),
         });
     }
 
-    pub(super) fn released(&self, seat: &Arc<Seat>, outcome: Outcome) {
+    pub(super) fn released(&self, pool: &Arc<SlotPool>, outcome: Outcome) {
         self.tell(Message::Released {
-            seat: Arc::clone(seat),
+            pool: Arc::clone(pool),
             outcome,
         });
     }
 
-    /// Ends when the server is found dead. Worth watching before the first byte only: after it the
+    /// Cancelled when the server is found down. Worth watching before the first byte only: after it the
     /// stream itself tells.
     #[must_use]
     pub fn ejected(&self) -> CancellationToken {
@@ -277,7 +277,7 @@ impl Endpoint {
         Arc::clone(&self.taken)
     }
 
-    /// A message to a dead actor is dropped, and with it any reply port: the asker sees that.
+    /// A message to an actor that has ended is dropped, and with it any reply channel: the caller sees that.
     fn tell(&self, message: Message) {
         self.mailbox.cast(message);
     }
@@ -296,8 +296,8 @@ impl Endpoint {
             return false;
         }
         self.settings.store(Arc::new(wanted.clone()));
-        for seat in self.seats() {
-            seat.set_slots(wanted.slots);
+        for pool in self.pools() {
+            pool.set_slots(wanted.slots);
         }
         if former.target != wanted.target || former.backend != wanted.backend {
             self.tell(Message::Outdated);

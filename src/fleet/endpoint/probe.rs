@@ -1,27 +1,27 @@
-//! Asking a server about itself.
+//! Sending a probe.
 
 use super::Endpoint;
 use crate::backend::{Answer, Plan, Probe};
 use crate::upstream::{Client, Failure};
 
-/// No catalogue is this large.
+/// A larger list is not read.
 const LIST_LIMIT: usize = 16 << 20;
 
-/// Asks once, as the server's kind is asked. The connection is one that only probes use: it is there
+/// Sends one probe, as the server's kind needs it. The connection is one that only probes use: it is there
 /// when all others are busy.
-pub(super) async fn ask(
+pub(super) async fn send(
     client: &Client,
     endpoint: &Endpoint,
     probe: Probe,
     plan: Plan,
 ) -> Result<Answer, Failure> {
-    let question = match plan {
+    let request = match plan {
         Plan::Known(models) => return Ok(Answer::Models(models)),
-        Plan::Ask(question) => question,
+        Plan::Send(request) => request,
     };
     let remote = endpoint.probed_at();
-    let (path, patience) = (question.path, question.patience);
-    let asked = client.ask(&remote, question.method, path, patience, LIST_LIMIT);
+    let (path, timeout) = (request.path, request.timeout);
+    let asked = client.fetch(&remote, request.method, path, timeout, LIST_LIMIT);
     let (status, body) = asked.await?;
     let read = endpoint.settings().backend.read(probe, status, &body);
     read.map_err(|unusable| Failure::Unusable(unusable.to_string()))

@@ -1,4 +1,4 @@
-//! What an endpoint's actor tells the registry, and what it starts from in its next life.
+//! What an endpoint's actor tells the registry, and what its next incarnation starts from.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::protocol::{ListedModel, RunningModel, Version};
 /// Whether a server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Never heard from.
+    /// Has never answered.
     Starting,
     /// Answers.
     Up,
@@ -19,7 +19,7 @@ pub enum Phase {
     Down,
 }
 
-/// What everyone may know of a server.
+/// What is known of a server.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Whether it answers.
@@ -30,9 +30,9 @@ pub struct Report {
     pub models: Option<Arc<[ListedModel]>>,
     /// What it had loaded when asked last, as it said it.
     pub running: Arc<[RunningModel]>,
-    /// Models that are loaded, or being loaded, by its word or by its answers.
+    /// Models that are loaded, or being loaded, by its lists or by its answers.
     pub warm: Arc<[ModelName]>,
-    /// Which version it is, if its kind says so.
+    /// Which version it is, if servers of its kind report it.
     pub version: Option<Version>,
     /// Why it does not answer, or why its models are not known, for people.
     pub trouble: Option<Arc<str>>,
@@ -54,7 +54,7 @@ pub struct Evidence {
 }
 
 impl Report {
-    /// It has been heard from, with its models or the reason why there are none, or found missing.
+    /// It has answered, with its models or the reason why there are none, or was found missing.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self.phase {

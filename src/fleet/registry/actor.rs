@@ -1,4 +1,4 @@
-//! The registry's actor: writes the view, and adds and removes the actors of servers and lines.
+//! The registry's actor: writes the view, and adds and removes the actors of servers and queues.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::domain::ModelName;
 use crate::fleet::RESTARTS;
 use crate::fleet::desired::{Applied, Desired, EndpointId};
 use crate::fleet::endpoint::{self, EndpointActor, Intervals};
+use crate::fleet::queue::{Queue, QueueActor, Queues};
 use crate::fleet::view::FleetView;
-use crate::fleet::waiting::{Line, Lines, Waiting};
 use crate::supervision::{Actor, Child, ChildGuard, Context, Supervisor};
 use crate::upstream::Client;
 
@@ -28,11 +28,11 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) intervals: Intervals,
     pub(in crate::fleet) stale_after: Duration,
     pub(in crate::fleet) client: Client,
-    pub(in crate::fleet) lines: Arc<Lines>,
+    pub(in crate::fleet) queues: Arc<Queues>,
     pub(in crate::fleet) handle: Handle,
 }
 
-/// Its one timer: a dead server's models may have to disappear.
+/// Its one timer: the models of a server that is down may have to disappear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::fleet) struct Expiry;
 
@@ -42,7 +42,7 @@ pub(in crate::fleet) struct Registry {
     supervisor: Supervisor,
     /// The actors of the servers, by generation; one that is dropped is stopped.
     endpoints: HashMap<u64, ChildGuard>,
-    lines: HashMap<ModelName, ChildGuard>,
+    queues: HashMap<ModelName, ChildGuard>,
     /// A view is due, behind the reports that are queued already.
     publishing: bool,
 }
@@ -58,15 +58,15 @@ impl Actor for Registry {
             state: State::new(servers, setup.stale_after),
             supervisor: Supervisor::new(RESTARTS, context.tracker().clone()),
             endpoints: HashMap::new(),
-            lines: HashMap::new(),
+            queues: HashMap::new(),
             publishing: false,
             setup,
         };
         for id in registry.state.ids() {
             registry.add_endpoint(&id);
         }
-        for line in registry.setup.lines.all() {
-            registry.add_line(&line);
+        for queue in registry.setup.queues.all() {
+            registry.add_queue(&queue);
         }
         registry.publish(context);
         registry
@@ -83,12 +83,12 @@ impl Actor for Registry {
             }
             Message::Apply { desired, reply } => {
                 let applied = self.apply(&desired, context);
-                // Whoever asked may be gone; it is done all the same.
+                // The caller may be gone; it is done all the same.
                 drop(reply.send(applied));
             }
             Message::Drained(id) => self.drained(&id, context),
             Message::Publish => self.publish(context),
-            Message::OpenLine { model, reply } => drop(reply.send(self.open_line(&model))),
+            Message::OpenQueue { model, reply } => drop(reply.send(self.open_queue(&model))),
         }
     }
 
@@ -125,11 +125,11 @@ impl Registry {
         let next = self.state.expire(now);
         self.setup.view.store(Arc::new(self.state.view()));
         if self.state.take_dropped() {
-            self.close_lines();
+            self.close_queues();
         }
         self.setup.version.send_modify(|version| *version += 1);
-        // A server that came back, or a load that ended, is room for those who wait.
-        self.setup.lines.freed();
+        // A server that came back, or a load that ended, may have free slots.
+        self.setup.queues.freed();
         match next {
             Some(at) => context.arm(Expiry, at.saturating_duration_since(now)),
             None => context.disarm(Expiry),
@@ -145,7 +145,7 @@ impl Registry {
             intervals: self.setup.intervals,
             client: self.setup.client.clone(),
             registry: self.setup.handle.clone(),
-            lines: Arc::clone(&self.setup.lines),
+            queues: Arc::clone(&self.setup.queues),
         };
         let name = format!("fleet/endpoint {id}");
         let child = Child::new::<EndpointActor>(name, server.endpoint.mailbox(), setup);
@@ -153,26 +153,27 @@ impl Registry {
         self.endpoints.insert(id.generation, guard);
     }
 
-    fn open_line(&mut self, model: &ModelName) -> Arc<Line> {
-        let line = self.setup.lines.open(model);
-        if !self.lines.contains_key(model) {
-            self.add_line(&line);
+    fn open_queue(&mut self, model: &ModelName) -> Arc<Queue> {
+        let queue = self.setup.queues.open(model);
+        if !self.queues.contains_key(model) {
+            self.add_queue(&queue);
         }
-        line
+        queue
     }
 
-    fn add_line(&mut self, line: &Arc<Line>) {
-        let model = line.model();
-        let name = format!("fleet/waiting {model}");
-        let child = Child::new::<Waiting>(name, line.mailbox(), Arc::clone(line));
-        self.lines.insert(model.clone(), self.supervisor.add(child));
+    fn add_queue(&mut self, queue: &Arc<Queue>) {
+        let model = queue.model();
+        let name = format!("fleet/queue {model}");
+        let child = Child::new::<QueueActor>(name, queue.mailbox(), Arc::clone(queue));
+        self.queues
+            .insert(model.clone(), self.supervisor.add(child));
     }
 
-    /// A model that nobody has any more needs no line.
-    fn close_lines(&mut self) {
-        for line in self.setup.lines.all() {
-            if !self.state.knows(line.model()) && self.setup.lines.close(&line) {
-                self.lines.remove(line.model());
+    /// A model that no server has any more needs no queue.
+    fn close_queues(&mut self) {
+        for queue in self.setup.queues.all() {
+            if !self.state.knows(queue.model()) && self.setup.queues.close(&queue) {
+                self.queues.remove(queue.model());
             }
         }
     }

@@ -1,11 +1,11 @@
-//! What the registry is told.
+//! The messages of the registry.
 
 use std::sync::Arc;
 
 use crate::domain::ModelName;
 use crate::fleet::desired::{Applied, Desired, EndpointId};
 use crate::fleet::endpoint::Report;
-use crate::fleet::waiting::Line;
+use crate::fleet::queue::Queue;
 use crate::supervision::Reply;
 
 /// The mailbox of the registry.
@@ -18,11 +18,11 @@ pub enum Message {
         /// All that is known of it.
         report: Box<Report>,
     },
-    /// From whoever decides which servers there are: let there be these.
+    /// Make these the servers of the fleet.
     Apply {
         /// All of them.
         desired: Desired,
-        /// Told when the view shows it.
+        /// Answered when the view shows it.
         reply: Reply<Applied>,
     },
     /// From an endpoint that drains: its last lease has ended.
@@ -30,10 +30,10 @@ pub enum Message {
     /// From itself, behind the reports already queued: make a new view.
     Publish,
     /// From a request that is the first to wait for a model.
-    OpenLine {
+    OpenQueue {
         /// The model.
         model: ModelName,
-        /// Where the line goes.
-        reply: Reply<Arc<Line>>,
+        /// Where the queue is sent.
+        reply: Reply<Arc<Queue>>,
     },
 }

@@ -1,13 +1,13 @@
-//! The one who knows all servers.
+//! The actor that knows all servers.
 //!
 //! Owns which servers there are and the [`FleetView`](super::FleetView), and is the only writer of
-//! both; supervises the endpoints' and the lines' actors and restarts them. It decides nothing about
+//! both; supervises the endpoints' and the queues' actors and restarts them. It decides nothing about
 //! a single server and is asked by no request, except once per model that has to wait for the first
 //! time. Reports that arrive together make one new view.
 //!
 //! A server that is not wanted any more is drained: it is out of the view of models at once, and when
-//! its last lease has ended its actor is stopped and everything that belongs to it is dropped. It fails by being restarted by the fleet's root: the endpoints die with it and start
-//! again from the reports in the last view, while leases and their counts live on.
+//! its last lease has ended its actor is stopped and everything that belongs to it is dropped. It fails by being restarted by the fleet's root: the endpoints' actors end with it and start
+//! again from the reports in the last view, while leases and their counts stay.
 
 mod actor;
 mod message;
@@ -20,11 +20,11 @@ use message::Message;
 
 use super::desired::{Applied, Desired, EndpointId};
 use super::endpoint::Report;
-use super::waiting::Line;
+use super::queue::Queue;
 use crate::domain::ModelName;
 use crate::supervision::Mailbox;
 
-/// The way to the registry, across its lives.
+/// The way to the registry, across its incarnations.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     mailbox: Mailbox<Message>,
@@ -37,12 +37,12 @@ impl Handle {
         }
     }
 
-    /// The way to the actor.
+    /// The mailbox of the actor.
     pub(super) fn mailbox(&self) -> &Mailbox<Message> {
         &self.mailbox
     }
 
-    /// From an endpoint: this is what is known of me now.
+    /// From an endpoint: what is known of it now.
     pub(super) fn reported(&self, id: &EndpointId, report: Report) {
         self.mailbox.cast(Message::Reported {
             id: id.clone(),
@@ -50,13 +50,13 @@ impl Handle {
         });
     }
 
-    /// From an endpoint that drains: my last lease has ended.
+    /// From an endpoint that drains: its last lease has ended.
     pub(super) fn drained(&self, id: &EndpointId) {
         self.mailbox.cast(Message::Drained(id.clone()));
     }
 
     /// Makes these the servers of the fleet. `None` while the registry is being restarted: then it may or may
-    /// not have heard.
+    /// not have received it.
     pub(super) async fn apply(&self, desired: &Desired) -> Option<Applied> {
         let desired = desired.clone();
         self.mailbox
@@ -64,15 +64,15 @@ impl Handle {
             .await
     }
 
-    /// Makes the line of a model. `None` while the registry is being restarted.
-    pub(super) async fn open_line(&self, model: &ModelName) -> Option<Arc<Line>> {
+    /// Makes the queue of a model. `None` while the registry is being restarted.
+    pub(super) async fn open_queue(&self, model: &ModelName) -> Option<Arc<Queue>> {
         let model = model.clone();
         self.mailbox
-            .call(|reply| Message::OpenLine { model, reply })
+            .call(|reply| Message::OpenQueue { model, reply })
             .await
     }
 
-    /// Kills the actor, and with it all it supervises, as a panic would. For fault drills.
+    /// Kills the actor, and with it all it supervises, as a panic would. For fault injection.
     pub(super) fn kill_actor(&self) {
         self.mailbox.kill();
     }

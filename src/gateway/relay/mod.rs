@@ -1,17 +1,17 @@
 //! The body of an answer on its way to the client.
 //!
 //! Owns the end of a request: bytes pass through as they came, and whichever way the body ends
-//! (whole, broken, stalled, cut at shutdown, or dropped because the client has gone) the account
-//! is closed exactly once.
+//! (whole, broken, stalled, cut at shutdown, or dropped because the client has gone) its
+//! [`Completion`] runs exactly once.
 //!
 //! The piece that makes an answer whole is held back until its usage is in the journal: a client
-//! that saw the end of its answer finds its tokens counted, whatever dies next. A stream that
-//! breaks gets its dialect's error as its last piece; a body of announced length cannot be mended
+//! that saw the end of its answer finds its tokens counted, whatever crashes next. A stream that
+//! breaks gets its dialect's error as its last piece; a body of announced length cannot be completed
 //! and is aborted, which every client notices.
 //!
 //! Nothing is buffered but that one piece, so a slow client slows its server down and nothing else.
 
-mod account;
+mod completion;
 mod waits;
 
 use std::pin::Pin;
@@ -22,8 +22,8 @@ use http::StatusCode;
 use http_body::{Body, Frame};
 use thiserror::Error;
 
-use account::End;
-pub(super) use account::{Account, BYTES_PER_TOKEN};
+use completion::End;
+pub(super) use completion::{BYTES_PER_TOKEN, Completion};
 use waits::{Waits, Woken};
 
 use crate::backend::Fault;
@@ -39,15 +39,15 @@ pub struct Aborted(&'static str);
 /// See the module.
 #[derive(Debug)]
 pub struct Relay {
-    /// Declared before the account: a connection is closed before its slot is given on.
+    /// Declared before the completion: a connection is closed before its slot is given on.
     upstream: AnswerBody,
-    account: Account,
+    completion: Completion,
     first: Option<Bytes>,
     api: Api,
     format: Format,
-    /// Reads along; `None` for answers that are errors.
+    /// Reads the answer; `None` for answers that are errors.
     tail: Option<Tail>,
-    /// Takes out what the router asked for and the client did not.
+    /// Removes what the router asked for and the client did not.
     filter: Option<UsageFilter>,
     /// The last two bytes sent; newlines to begin with.
     sent: [u8; 2],
@@ -61,9 +61,9 @@ pub(super) struct Reading {
     pub(super) first: Option<Bytes>,
     /// The rest of it.
     pub(super) body: AnswerBody,
-    /// Reads along.
+    /// Reads the answer.
     pub(super) tail: Tail,
-    /// It says its usage because the router asked: the client is not to see it.
+    /// It states its usage because the router asked: the client is not to see it.
     pub(super) hides_usage: bool,
 }
 
@@ -91,7 +91,7 @@ const NOT_RECORDED: &str = "the usage of this answer could not be recorded";
 
 impl Relay {
     pub(super) fn new(
-        account: Account,
+        completion: Completion,
         api: Api,
         format: Format,
         status: StatusCode,
@@ -105,9 +105,9 @@ impl Relay {
         } = reading;
         let tail = status.is_success().then_some(tail);
         let filter = (hides_usage && format == Format::Sse).then(UsageFilter::default);
-        let waits = Waits::new(&account);
+        let waits = Waits::new(&completion);
         let mut relay = Self {
-            account,
+            completion,
             upstream,
             first,
             api,
@@ -119,20 +119,20 @@ impl Relay {
             stage: Stage::Passing,
         };
         if relay.first.is_some() {
-            relay.account.first_byte();
+            relay.completion.first_byte();
         }
-        relay.account.answering(status);
+        relay.completion.answering(status);
         relay
     }
 
-    /// Nobody reads the answer any more, though it goes on.
+    /// The client reads the answer no longer, though it goes on.
     pub(super) fn left(&mut self) {
-        self.account.left();
+        self.completion.left();
     }
 
     /// The answer is over, as far as counting goes.
-    pub(super) fn is_accounted(&self) -> bool {
-        self.account.is_finished()
+    pub(super) fn is_complete(&self) -> bool {
+        self.completion.is_finished()
     }
 
     /// One piece of the server's.
@@ -148,7 +148,7 @@ impl Relay {
         if !finished {
             return data;
         }
-        match self.account.finish(End::Whole, self.tail.as_ref()) {
+        match self.completion.finish(End::Whole, self.tail.as_ref()) {
             Some(recorded) => {
                 self.stage = Stage::Recording {
                     held: data,
@@ -171,7 +171,7 @@ impl Relay {
             .map(|mut filter| filter.finish())
             .unwrap_or_default();
         let Some(tail) = &mut self.tail else {
-            self.account.finish(End::Whole, None);
+            self.completion.finish(End::Whole, None);
             self.stage = Stage::Ending(held);
             return Ok(());
         };
@@ -182,7 +182,7 @@ impl Relay {
             return Ok(());
         }
         if whole {
-            let recorded = self.account.finish(End::Whole, self.tail.as_ref());
+            let recorded = self.completion.finish(End::Whole, self.tail.as_ref());
             self.stage = match recorded {
                 Some(recorded) => Stage::Recording { held, recorded },
                 None => Stage::Ending(held),
@@ -190,7 +190,7 @@ impl Relay {
             return Ok(());
         }
         if tail.saw_error() {
-            self.account
+            self.completion
                 .finish(End::Failed(Fault::Status), self.tail.as_ref());
             self.stage = Stage::Ending(held);
             return Ok(());
@@ -208,12 +208,12 @@ impl Relay {
             self.stage = Stage::Over;
             return Ok(());
         }
-        self.account.finish(end, self.tail.as_ref());
-        self.say(why)
+        self.completion.finish(end, self.tail.as_ref());
+        self.end_with_error(why)
     }
 
     /// Makes sure that the client cannot take what it has for a whole answer.
-    fn say(&mut self, why: &'static str) -> Result<(), Aborted> {
+    fn end_with_error(&mut self, why: &'static str) -> Result<(), Aborted> {
         if self.format == Format::Json || self.tail.is_none() {
             self.stage = Stage::Over;
             return Err(Aborted(why));
@@ -240,7 +240,7 @@ impl Relay {
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
-    /// The next thing the server says, or the reason to stop listening.
+    /// The next piece of the server's, or the reason to stop reading.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Aborted>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Ok(Some(first)));
@@ -290,7 +290,7 @@ impl Body for Relay {
                     let recorded = ready!(Pin::new(recorded).poll(cx));
                     let held = std::mem::take(held);
                     if recorded.is_err() {
-                        if let Err(aborted) = this.say(NOT_RECORDED) {
+                        if let Err(aborted) = this.end_with_error(NOT_RECORDED) {
                             return Poll::Ready(Some(Err(aborted)));
                         }
                         continue;
@@ -308,7 +308,7 @@ impl Body for Relay {
                     }
                 }
                 Stage::Over => {
-                    this.account.close();
+                    this.completion.close();
                     return Poll::Ready(None);
                 }
             }
@@ -322,6 +322,6 @@ impl Body for Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.account.finish(End::Left, self.tail.as_ref());
+        self.completion.finish(End::Left, self.tail.as_ref());
     }
 }

@@ -1,7 +1,7 @@
-//! Waiting for the next piece: not for ever, and not past the end of the program.
+//! Waiting for the next piece: for a limited time, and not past the end of the program.
 //!
 //! Most answers never wait inside their body, so what it takes to wait is made when first needed.
-//! Silence is measured from the moment the relay began to wait, so a client that reads slowly does
+//! The idle time is measured from the moment the relay began to wait, so a client that reads slowly does
 //! not make its server look stalled.
 
 use std::future::Future;
@@ -12,11 +12,11 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::Account;
+use super::Completion;
 
 #[derive(Debug)]
 pub(super) struct Waits {
-    patience: Duration,
+    idle_timeout: Duration,
     cutting: CancellationToken,
     since: Option<Instant>,
     timers: Option<Pin<Box<Timers>>>,
@@ -35,17 +35,17 @@ pin_project_lite::pin_project! {
 /// Why waiting is over without a piece.
 #[derive(Debug)]
 pub(super) enum Woken {
-    /// The server has been silent for too long.
+    /// The server has sent nothing for too long.
     Stalled,
     /// The program ends.
     Cut,
 }
 
 impl Waits {
-    pub(super) fn new(account: &Account) -> Self {
-        let (patience, cutting) = account.patience();
+    pub(super) fn new(completion: &Completion) -> Self {
+        let (idle_timeout, cutting) = completion.limits();
         Self {
-            patience,
+            idle_timeout,
             cutting,
             since: None,
             timers: None,
@@ -58,11 +58,11 @@ impl Waits {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
-        let patience = self.patience;
+        let idle_timeout = self.idle_timeout;
         let since = *self.since.get_or_insert_with(Instant::now);
         let timers = self.timers.get_or_insert_with(|| {
             Box::pin(Timers {
-                stall: sleep_until(since + patience),
+                stall: sleep_until(since + idle_timeout),
                 cut: self.cutting.clone().cancelled_owned(),
             })
         });
@@ -71,7 +71,7 @@ impl Waits {
             return Poll::Ready(Woken::Cut);
         }
         while timers.stall.as_mut().poll(cx).is_ready() {
-            let deadline = since + patience;
+            let deadline = since + idle_timeout;
             if timers.stall.deadline() >= deadline {
                 return Poll::Ready(Woken::Stalled);
             }

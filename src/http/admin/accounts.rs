@@ -15,12 +15,12 @@ use crate::access::{is_tag, key_id, new_key};
 use crate::clock;
 use crate::domain::{Account, AccountKind, ModelName, is_account_id};
 use crate::http::State;
-use crate::store::{Deleted, Saved, Stored, Upon};
+use crate::store::{Deleted, Precondition, Saved, Stored};
 
 /// How many a page shows unless told otherwise, and at most.
 const PAGE: u32 = 100;
 const LONGEST_PAGE: u32 = 1_000;
-/// How often a change is tried again when somebody else changed the same account meanwhile.
+/// How often a change is tried again when another change of the same account came first.
 pub(super) const ATTEMPTS: usize = 5;
 
 /// The kinds, and where they are found.
@@ -169,10 +169,10 @@ async fn create(
             return Err(Problem::wrong(text));
         }
     };
-    let mut said = Map::new();
-    merge(&mut said, object);
-    let account = Draft::read(said)?.account(kind, &id, clock::unix_seconds())?;
-    let saved = save(&state, account.clone(), Upon::Nothing).await?;
+    let mut given = Map::new();
+    merge(&mut given, object);
+    let account = Draft::read(given)?.account(kind, &id, clock::unix_seconds())?;
+    let saved = save(&state, account.clone(), Precondition::Absent).await?;
     let version = saved.ok_or_else(|| Problem::conflict(format!("{kind} '{id}' exists")))?;
     let shown = Shown::new(&account, version);
     Ok(answer(
@@ -193,7 +193,8 @@ async fn update(
     for _ in 0..ATTEMPTS {
         let Stored { account, version } = find(&state, kind, &id).await?;
         let changed = changed(&account, object.clone())?;
-        if let Some(version) = save(&state, changed.clone(), Upon::Version(version)).await? {
+        if let Some(version) = save(&state, changed.clone(), Precondition::Version(version)).await?
+        {
             return Ok(answer(StatusCode::OK, &Shown::new(&changed, version)));
         }
     }
@@ -260,15 +261,15 @@ async fn find(state: &State, kind: AccountKind, id: &str) -> Result<Stored, Prob
     found.ok_or_else(|| missing(kind, id))
 }
 
-/// A write goes on when its client leaves: half of a transaction is nobody's wish.
-/// Nothing when what it builds upon is not so any more.
+/// A write goes on when its client leaves: a transaction is not left half done.
+/// Nothing when its precondition does not hold any more.
 pub(super) async fn save(
     state: &State,
     account: Account,
-    upon: Upon,
+    precondition: Precondition,
 ) -> Result<Option<i64>, Problem> {
     let store = state.store.clone();
-    let work = async move { store.save_account(&account, upon).await };
+    let work = async move { store.save_account(&account, precondition).await };
     match state.in_background(work).await?? {
         Saved::As(version) => {
             seen(state).await;
@@ -301,7 +302,7 @@ fn is_id(kind: AccountKind, id: &str) -> bool {
     }
 }
 
-/// What nobody else has to know by name may go without one.
+/// Accounts whose id no client sends may be made without one.
 fn is_named_by_us(kind: AccountKind) -> bool {
     matches!(
         kind,

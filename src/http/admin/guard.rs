@@ -1,7 +1,7 @@
-//! Who may ask the admin calls.
+//! Who may use the admin API.
 //!
-//! With an admin key: whoever shows it. Without one: this machine itself, and nobody who merely comes
-//! through it. A proxy on this machine gives itself away by the headers proxies add, and a web page
+//! With an admin key: whoever sends it. Without one: this machine itself, and nothing that is only
+//! proxied by it. A proxy on this machine is recognised by the headers proxies add, and a web page
 //! by its `Origin`, unless it is a page of this router.
 
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::Problem;
 use crate::http::credentials;
 
-/// The rule. Clones are the same.
+/// The admin key. Clones share it.
 #[derive(Clone)]
 pub struct Admin {
     /// SHA-256 of the key; nothing without one.
@@ -30,23 +30,23 @@ pub struct Admin {
 pub(in crate::http) struct Peer(pub(in crate::http) SocketAddr);
 
 impl Admin {
-    /// Opens to `key`; the empty one is none.
+    /// With this key; the empty one is none.
     #[must_use]
     pub fn new(key: &str) -> Self {
         let admin = Self {
             key: Arc::default(),
         };
-        admin.open_to(key);
+        admin.set_key(key);
         admin
     }
 
-    /// From now on it opens to this key.
-    pub fn open_to(&self, key: &str) {
+    /// From now on this key is needed.
+    pub fn set_key(&self, key: &str) {
         let key = (!key.is_empty()).then(|| Arc::new(hash(key)));
         self.key.store(key);
     }
 
-    fn judge(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<(), Problem> {
+    fn authorize(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<(), Problem> {
         match self.key.load().as_deref() {
             Some(key) => {
                 let shown = credentials::of(headers).map(hash);
@@ -68,7 +68,7 @@ impl Admin {
 
 pub(super) async fn check(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-    match admin.judge(request.headers(), peer) {
+    match admin.authorize(request.headers(), peer) {
         Ok(()) => next.run(request).await,
         Err(problem) => {
             let unknown = problem.0 == StatusCode::UNAUTHORIZED;
@@ -127,15 +127,15 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()))
             .collect();
-        let judged = Admin::new(key).judge(&headers, Some(peer.parse().unwrap()));
-        judged.map_or_else(|problem| problem.0.as_u16(), |()| 200)
+        let authorized = Admin::new(key).authorize(&headers, Some(peer.parse().unwrap()));
+        authorized.map_or_else(|problem| problem.0.as_u16(), |()| 200)
     }
 
     const HERE: &str = "127.0.0.1:5000";
     const THERE: &str = "10.0.0.7:5000";
 
     #[test]
-    fn with_a_key_whoever_shows_it_may() {
+    fn with_a_key_whoever_sends_it_may() {
         let bearer = [("authorization", "Bearer secret")];
         assert_eq!(status("secret", THERE, &bearer), 200);
         assert_eq!(status("secret", HERE, &[]), 401);
@@ -166,16 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn another_key_counts_from_the_moment_it_is_said() {
+    fn another_key_counts_from_the_moment_it_is_set() {
         let admin = Admin::new("old");
         let served = admin.clone();
         let may = |key: &str| {
             let bearer = format!("Bearer {key}").parse().unwrap();
             let headers = [("authorization".parse().unwrap(), bearer)].into_iter();
-            served.judge(&headers.collect(), Some(THERE.parse().unwrap()))
+            served.authorize(&headers.collect(), Some(THERE.parse().unwrap()))
         };
         assert!(may("old").is_ok());
-        admin.open_to("new");
+        admin.set_key("new");
         assert!(may("old").is_err() && may("new").is_ok());
     }
 }

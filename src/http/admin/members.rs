@@ -9,7 +9,7 @@ use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer};
 use crate::clock;
 use crate::domain::{Account, AccountKind, is_account_id, member_id};
 use crate::http::State;
-use crate::store::Upon;
+use crate::store::Precondition;
 
 const ALL: &str = "/admin/teams/{id}/members";
 const ONE: &str = "/admin/teams/{id}/members/{user}";
@@ -50,15 +50,15 @@ async fn join(Shared(state): Here, InPath((team, user)): At, Object(object): Obj
     }
     let id = member_id(&team, &user);
     for _ in 0..ATTEMPTS {
-        let (account, upon) = match state.store.account(KIND, &id).await? {
-            Some(stored) => (stored.account, Upon::Version(stored.version)),
+        let (account, precondition) = match state.store.account(KIND, &id).await? {
+            Some(stored) => (stored.account, Precondition::Version(stored.version)),
             None => (
                 Account::new(KIND, id.as_str(), clock::unix_seconds()),
-                Upon::Nothing,
+                Precondition::Absent,
             ),
         };
         let changed = changed(&account, object.clone())?;
-        if let Some(version) = save(&state, changed.clone(), upon).await? {
+        if let Some(version) = save(&state, changed.clone(), precondition).await? {
             return Ok(answer(StatusCode::OK, &Shown::new(&changed, version)));
         }
     }

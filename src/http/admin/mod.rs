@@ -2,17 +2,17 @@
 //!
 //! One file per subject, each a list of [`Route`]s: the same list makes the paths and
 //! `/admin/openapi.json`, so that a call which is not described does not exist. [`guard`] decides who
-//! may ask, before anything else looks at the request. Errors are `{"error": "…"}`.
+//! may use it, before anything else looks at the request. Errors are `{"error": "…"}`.
 
 mod account;
 mod accounts;
+mod extract;
 mod guard;
 mod members;
 mod openapi;
 mod patch;
 mod prices;
 mod redis;
-mod said;
 mod spend;
 #[cfg(test)]
 mod tests;
@@ -27,9 +27,9 @@ use http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
+use extract::{InPath, InQuery, Object};
 pub use guard::Admin;
 pub(super) use guard::Peer;
-use said::{InPath, InQuery, Object};
 
 use super::error::Refusal;
 use super::{State, json};
@@ -37,7 +37,7 @@ use super::{State, json};
 /// One call, and what programs are told of it.
 pub(super) struct Route {
     method: Method,
-    /// In axum's words, which are OpenAPI's.
+    /// In axum's notation, which is OpenAPI's.
     path: &'static str,
     /// In a sentence.
     summary: &'static str,

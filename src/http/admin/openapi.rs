@@ -1,4 +1,4 @@
-//! `/admin/openapi.json`: the calls, for programs that write programs.
+//! `/admin/openapi.json`: the calls, for code generators.
 //!
 //! The schemas are derived from the types that are read and written, so that no description can
 //! differ from them. What is read and what is written are described apart: what may be left out of

@@ -20,7 +20,7 @@ const ONE: &str = "/admin/prices/{*model}";
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "NewPrice")]
-struct Said {
+struct NewPrice {
     /// The path says which model; this is for those who send back what they were shown.
     #[serde(default)]
     #[expect(dead_code, reason = "taken, so that an answer may be sent back")]
@@ -58,7 +58,7 @@ pub(super) fn routes() -> Vec<Route> {
             "Sets a model's price, for every request that ends from now on",
             set,
         )
-        .takes::<Said>()
+        .takes::<NewPrice>()
         .gives::<Shown>(),
         Route::delete(
             ONE,
@@ -83,16 +83,16 @@ async fn set(
     Object(object): Object,
 ) -> Outcome {
     let model = name(&named)?;
-    let said: Said = serde_json::from_value(Value::Object(object))
+    let new: NewPrice = serde_json::from_value(Value::Object(object))
         .map_err(|error| Problem::wrong(error.to_string()))?;
     let rate = |nano: u64| {
         let wrong = || Problem::wrong("a price must be at most a dollar a token");
         Rate::from_nano_usd_per_million(nano).ok_or_else(wrong)
     };
     let price = Price {
-        input: rate(said.input_nano_usd)?,
-        cached_input: rate(said.cached_input_nano_usd.unwrap_or(said.input_nano_usd))?,
-        output: rate(said.output_nano_usd)?,
+        input: rate(new.input_nano_usd)?,
+        cached_input: rate(new.cached_input_nano_usd.unwrap_or(new.input_nano_usd))?,
+        output: rate(new.output_nano_usd)?,
     };
     save(&state, model.clone(), Some(price)).await?;
     Ok(answer(StatusCode::OK, &shown(&model, &price)))

@@ -1,13 +1,13 @@
-//! The first look at a request: may this page, or this host name, speak to us?
+//! The first checks of a request: are its `Origin` and its `Host` allowed?
 //!
 //! A router without keys on a person's machine is reachable by every web page that person opens.
 //! Two rules keep pages out, both Ollama's: a request with an `Origin` that is not allowed gets 403
-//! whatever it asks, and a router that listens on loopback answers only to names of this machine
+//! whatever the path, and a router that listens on loopback answers only to names of this machine
 //! (else a page could rebind its own name to 127.0.0.1). A page that is allowed gets the CORS
 //! headers its browser wants.
 //!
-//! Inference calls go from here straight to their handler: they are nearly all there is, and the
-//! layers that find the way to a page are a twentieth of what such a call costs.
+//! Inference requests go from here straight to their handler: they are nearly all requests, and the
+//! layers of the general router are a twentieth of what such a request costs.
 
 mod host;
 mod origins;
@@ -35,24 +35,24 @@ use super::admin::Peer;
 use super::{State, ollama};
 use crate::protocol::Api;
 
-/// The door before the router.
+/// The checks before the router.
 #[derive(Clone, Debug)]
 pub struct Front {
     state: State,
     router: Router,
     origins: Origins,
-    /// Only names of this machine are answered to.
+    /// Only requests to a name of this machine are answered.
     guards_host: bool,
-    /// Who is at the other end, once there is one.
+    /// The other end of the connection, once there is one.
     peer: Option<Peer>,
 }
 
-enum Verdict {
+enum Decision {
     /// No page is involved.
     Plain,
     /// An allowed page.
     Page(HeaderValue),
-    /// An allowed page asks what it may do.
+    /// A CORS preflight of an allowed page.
     Preflight(HeaderValue),
     Refused,
 }
@@ -71,35 +71,35 @@ impl Front {
         }
     }
 
-    /// The door as one connection meets it.
+    /// The same for one connection.
     #[must_use]
-    pub(super) fn facing(&self, peer: SocketAddr) -> Self {
+    pub(super) fn for_peer(&self, peer: SocketAddr) -> Self {
         Self {
             peer: Some(Peer(peer)),
             ..self.clone()
         }
     }
 
-    fn judge(&self, request: &Request<Incoming>) -> Verdict {
+    fn decide(&self, request: &Request<Incoming>) -> Decision {
         let headers = request.headers();
         let host = headers
             .get(HOST)
             .map_or("", |host| host.to_str().unwrap_or("?"));
         if self.guards_host && !host::is_this_machine(host) {
-            return Verdict::Refused;
+            return Decision::Refused;
         }
         let Some(origin) = headers.get(ORIGIN) else {
-            return Verdict::Plain;
+            return Decision::Plain;
         };
         let allowed = origin
             .to_str()
             .is_ok_and(|origin| self.origins.allow(origin, host));
         match (allowed, request.method() == Method::OPTIONS) {
-            (false, _) => Verdict::Refused,
+            (false, _) => Decision::Refused,
             (true, true) if headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) => {
-                Verdict::Preflight(origin.clone())
+                Decision::Preflight(origin.clone())
             }
-            (true, _) => Verdict::Page(origin.clone()),
+            (true, _) => Decision::Page(origin.clone()),
         }
     }
 }
@@ -125,17 +125,17 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     type Future = Answer;
 
     fn call(&self, mut request: Request<Incoming>) -> Answer {
-        // Nobody else asks who it is, and it costs an allocation.
+        // Only the admin API needs the address, and it costs an allocation.
         if request.uri().path().starts_with("/admin/")
             && let Some(peer) = self.peer
         {
             request.extensions_mut().insert(peer);
         }
-        match self.judge(&request) {
-            Verdict::Plain => self.admit(request),
-            Verdict::Refused => Box::pin(async { Ok(StatusCode::FORBIDDEN.into_response()) }),
-            Verdict::Preflight(origin) => Box::pin(async { Ok(preflight(origin)) }),
-            Verdict::Page(origin) => {
+        match self.decide(&request) {
+            Decision::Plain => self.admit(request),
+            Decision::Refused => Box::pin(async { Ok(StatusCode::FORBIDDEN.into_response()) }),
+            Decision::Preflight(origin) => Box::pin(async { Ok(preflight(origin)) }),
+            Decision::Page(origin) => {
                 let answer = self.admit(request);
                 Box::pin(async { answer.await.map(|answer| readable(answer, origin)) })
             }

@@ -9,7 +9,7 @@ const PROGRAMS: [&str; 5] = [
     "vscode-file://",
 ];
 
-/// The rule.
+/// The origins that are allowed.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     allowed: Box<[String]>,

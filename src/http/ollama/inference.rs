@@ -1,4 +1,4 @@
-//! Inference calls of every dialect: read the body, hand over.
+//! Inference requests of every dialect: read the body, pass on to the gateway.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -11,13 +11,13 @@ use crate::http::error::Refusal;
 use crate::http::{State, body, credentials, request_id};
 use crate::protocol::Api;
 
-/// What the router knows of a call's path: `POST` never comes this far, since [`Front`](crate::http::Front)
-/// hands it over by itself, and no other method is allowed.
+/// What axum's router knows of an inference path: `POST` never gets here, since [`Front`](crate::http::Front)
+/// handles it, and no other method is allowed.
 pub(in crate::http) fn elsewhere() -> MethodRouter<State> {
     MethodRouter::new()
 }
 
-/// One call, from wherever its body comes.
+/// One request, whatever the type of its body.
 pub(in crate::http) async fn answer<B>(api: Api, state: State, request: Request<B>) -> Response
 where
     B: http_body::Body<Data = Bytes> + Unpin,

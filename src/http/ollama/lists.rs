@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::http::{State, json, plain};
 
-/// Ollama's clients look for these very words.
+/// Ollama's clients look for exactly this text.
 pub(super) async fn root() -> Response {
     plain(StatusCode::OK, "Ollama is running")
 }

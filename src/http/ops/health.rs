@@ -1,7 +1,7 @@
-//! Alive, ready, and how the fleet is.
+//! Liveness, readiness, and the state of the fleet.
 //!
 //! *Live* says that the process answers: restart it when it does not. *Ready* says that it takes
-//! new work: send none while it does not. *Health* says whether anybody could be served.
+//! new work: send none while it does not. *Health* says whether any request could be served.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
 
 pub(super) async fn fleet(Shared(state): Shared<State>) -> Response {
     let observed = state.gateway.fleet().observed();
-    // Of a name that two servers share, the one that drains comes last and gives way.
+    // Of a name that two servers share, the one that drains comes last and is not shown.
     let endpoints = observed
         .iter()
         .rev()

@@ -132,7 +132,7 @@ fn minute(row: &MinuteRow) -> Minute<'_> {
     }
 }
 
-/// Serving goes on without the database; only looking back does not.
+/// Serving goes on without the database; only past usage cannot be shown.
 fn unreadable(error: &crate::store::Error) -> Response {
     Refusal::ollama(
         StatusCode::SERVICE_UNAVAILABLE,

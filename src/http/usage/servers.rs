@@ -26,7 +26,7 @@ struct Endpoint<'a> {
     detail: Option<&'a str>,
 }
 
-/// From the caches: unlike nomyo-router's, asking does not probe anybody.
+/// From the caches: unlike nomyo-router's, a request does not probe any server.
 pub(super) async fn config(Shared(state): Shared<State>) -> Response {
     let observed = state.gateway.fleet().observed();
     let wanted = observed

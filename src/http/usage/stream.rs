@@ -1,4 +1,4 @@
-//! `/api/usage-stream`: a snapshot on connect, then each change, and a sign of life in between.
+//! `/api/usage-stream`: a snapshot on connect, then each change, and a keep-alive comment in between.
 
 use std::convert::Infallible;
 use std::time::Duration;

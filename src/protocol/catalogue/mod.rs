@@ -1,4 +1,4 @@
-//! What a server says it has and runs, kept as it said it.
+//! What a server lists and runs, kept as it sent it.
 //!
 //! A fleet's `/api/tags` is its members' entries side by side. Each entry is kept as the raw text it
 //! came as, so that whatever a newer server adds to it reaches the client, and only the handful of

@@ -35,7 +35,7 @@ pub fn render_ps_details<'a>(
     })
 }
 
-/// `/v1/models`. Never null, unlike Ollama's own, on which clients have stumbled.
+/// `/v1/models`. Never null, unlike Ollama's own, with which clients have failed.
 #[must_use]
 pub fn render_openai_models<'a>(models: impl IntoIterator<Item = &'a ListedModel>) -> Bytes {
     between(r#"{"object":"list","data":["#, models, openai_model)

@@ -1,7 +1,7 @@
 //! Asking a server for the usage that a client did not ask for.
 //!
 //! OpenAI's streams say what they used only when `stream_options.include_usage` is set. The router
-//! must know, so it sets it, and takes the answer's extra event out again
+//! must know, so it sets it, and removes the answer's extra event again
 //! ([`UsageFilter`](crate::protocol::UsageFilter)). The body is not written anew: one text is
 //! spliced into it, so that everything else reaches the server as the client spelt it.
 
@@ -14,7 +14,7 @@ use super::{BadRequest, walk};
 /// Whether the answer of this request will say what it used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AskUsage {
-    /// It says so unasked: every answer but OpenAI's streams.
+    /// It does so anyway: every answer but OpenAI's streams.
     Unasked,
     /// The client asked, and is to see it.
     Asked,
@@ -49,7 +49,7 @@ impl AskUsage {
         }
         let inside = range_in(body, options).start + 1;
         Ok(match asked {
-            _ if read.is_err() => Self::Unasked, // no object: the server refuses it in its own words
+            _ if read.is_err() => Self::Unasked, // no object: the server refuses it with its own message
             Some("true") => Self::Asked,
             Some(off @ ("false" | "null")) => splice(range_in(body, off), "true"),
             Some(_) => Self::Unasked, // likewise

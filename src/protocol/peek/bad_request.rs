@@ -1,7 +1,7 @@
 //! Why a request is refused before any server sees it.
 //!
-//! The words are Ollama's where Ollama has words for it, so that a client, or the person behind it,
-//! meets nothing new. Where the JSON is broken serde says what and where; that is more than Go's
+//! The messages are Ollama's where Ollama has one, so that clients and people find the messages
+//! they know. Where the JSON is broken serde says what and where; that is more than Go's
 //! decoder says, and no client matches on it.
 
 use http::StatusCode;

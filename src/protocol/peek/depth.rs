@@ -1,7 +1,7 @@
-//! How deep a body nests, before anyone walks into it.
+//! How deep a body nests, checked before it is parsed.
 //!
-//! Our own reading does not recurse, so depth cannot hurt the router. It hurts servers: Go refuses
-//! more than 10,000 levels with a 400, others die of it or answer 500, which would count against a
+//! Our own reading does not recurse, so depth does no harm to the router, but to servers: Go refuses
+//! more than 10,000 levels with a 400, others crash or answer 500, which would count against a
 //! server that did nothing wrong. So the limit is enforced here, and it is Go's.
 
 use crate::protocol::skip;

@@ -1,6 +1,6 @@
 //! How much there is to read, without reading it.
 //!
-//! Tokens are counted by the server. Before it has, and for servers that never say, the router
+//! Tokens are counted by the server. Before it has, and for servers that never report them, the router
 //! estimates from the length of the text; images travel as base64 and are no text, so they do not
 //! count. The length is that of the JSON spelling: an estimate needs no unescaping.
 

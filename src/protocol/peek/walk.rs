@@ -3,7 +3,7 @@
 //! A request may be 200 MiB of images around forty bytes that matter. Each function visits entries
 //! and hands out every value as the raw text it is; values are passed over iteratively, so neither
 //! memory nor stack grows with what a client nests. The first walk, over the whole body, is serde's
-//! and judges; what it found to be JSON may be walked again without judging, which is much faster.
+//! and validates; what it found to be JSON may be walked again without validation, which is much faster.
 //!
 //! Keys are read as bytes because half a surrogate pair (which JavaScript writes when it cuts a text
 //! in an emoji) is not text for Rust, but is for every server.

@@ -1,10 +1,10 @@
 //! What is remembered of one JSON object of an answer: a few flags and numbers, nothing else.
 
-/// A count above this is no count of tokens but nonsense, and is taken as not said: one absurd
-/// number must not spoil a year's sums.
+/// A count above this is not a count of tokens, and is ignored: one absurd
+/// number must not falsify a year's sums.
 const MAX_COUNT: f64 = 1e12;
 
-/// What one object of an answer said, as far as anyone asks.
+/// What one object of an answer said, as far as it matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Document {
     /// `"done":true`
@@ -41,7 +41,7 @@ pub(in crate::protocol) enum Choices {
 /// The key whose value is being passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
-    /// One that nobody asks about.
+    /// One that does not matter.
     Other,
     Done,
     Error,

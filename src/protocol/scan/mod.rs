@@ -1,15 +1,15 @@
 //! An incremental scanner for one JSON value after another, in constant memory.
 //!
 //! An answer passes in chunks cut anywhere, one line of it may be 100 MB long, and nearly all of it
-//! is none of the router's business. So this is not a parser: it follows strings, escapes and depth
+//! does not matter to the router. So this is not a parser: it follows strings, escapes and depth
 //! byte for byte, and looks closer only at the keys of the outermost object, of the object under
 //! its `usage`, and of `prompt_tokens_details` in that. Nothing inside a string or deeper down can therefore pass for a marker, be it text
 //! that quotes `"done":true` or the arguments of a tool call.
 //!
 //! Its whole state is a few words, so its answer cannot depend on where the bytes were cut. It does
 //! not check that brackets match; it counts them. On bytes that are not JSON it finds nothing or
-//! something, without harm: an answer is only ever *finished* by its marker, and whoever breaks
-//! JSON in an answer breaks the client first.
+//! something, without harm: an answer is only ever *finished* by its marker, and a server that
+//! breaks JSON in an answer breaks the client first.
 
 mod document;
 mod piece;
@@ -231,7 +231,7 @@ impl Scanner {
         }
     }
 
-    /// True when the outermost value is over. A bracket too many is nobody's end.
+    /// True when the outermost value is over. A surplus bracket ends nothing.
     const fn close(&mut self) -> bool {
         match self.depth {
             0 => return false,

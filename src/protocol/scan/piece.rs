@@ -1,4 +1,4 @@
-//! The usual object, read at a stroke.
+//! The usual object, read in one step.
 //!
 //! Nearly everything that passes is one small object, whole in its chunk, that is a piece of an
 //! answer: not done, no error, no usage. It is recognised here without keeping state, several times

@@ -1,6 +1,6 @@
 //! Ollama's streams: one JSON object per line, the last one with `"done":true`.
 //!
-//! A line end always begins anew, as it does for every client: a broken line costs itself only.
+//! A line end always begins anew, as it does for every client: a broken line affects itself only.
 
 use std::sync::LazyLock;
 
@@ -100,7 +100,7 @@ impl Lines {
     }
 }
 
-/// Whether a whole line is, beyond doubt, a piece like nearly all of them, so that it need not be
+/// Whether a whole line is, for certain, a piece like nearly all of them, so that it need not be
 /// scanned: it ends as they do and could not say `done` or `error` anywhere else. A key can only be
 /// spelt otherwise with a backslash, so without one the scanner would find neither.
 fn is_plain_piece(line: &[u8]) -> bool {

@@ -10,7 +10,7 @@
 //! The chunk with that byte is the one to hold back until the usage is written down; were it the
 //! line end, a chunk cut just before it would show the end to a client too early.
 //!
-//! What it cannot know: whether the bytes have ended. Whoever knows calls [`Tail::end`].
+//! What it cannot know: whether the bytes have ended. The caller, which knows, calls [`Tail::end`].
 
 mod lines;
 #[cfg(test)]
@@ -32,7 +32,7 @@ pub struct TailEvent {
     pub finished_now: bool,
 }
 
-/// Watches one answer go by.
+/// Reads one answer as it passes.
 #[derive(Clone, Debug)]
 pub struct Tail {
     api: Api,

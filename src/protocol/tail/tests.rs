@@ -182,7 +182,7 @@ fn a_line_that_ends_like_a_piece_may_still_be_something_else() {
 }
 
 #[test]
-fn a_broken_line_costs_itself_only() {
+fn a_broken_line_affects_itself_only() {
     let tail = chat("{\"a\":\"b\n{\"done\":false}\n \r\n\n}}]\n{\"done\":true}\n");
     assert_eq!(said(&tail).2, 3);
     assert!(tail.is_finished());
@@ -198,7 +198,7 @@ fn one_object_is_finished_when_it_closes() {
 }
 
 #[test]
-fn each_call_says_its_usage_in_its_own_way() {
+fn each_api_reports_its_usage_in_its_own_way() {
     let usage =
         r#"{"object":"x","usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#;
     for (api, body, expected) in [

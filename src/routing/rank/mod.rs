@@ -5,7 +5,7 @@ pub const MAX_CHOICES: usize = 3;
 
 /// How many candidates are looked at before the best of them is good enough. Keeps the cost of a
 /// request independent of the size of the fleet: the best of sixteen random servers is within a
-/// few percent of the best of all (the power of many choices).
+/// few percent of the best of all (compare "the power of two random choices").
 const SAMPLE: usize = 16;
 
 /// What ranking may know of one server that holds the model.
@@ -59,10 +59,10 @@ pub struct Rank<'a, C> {
     choices: [Option<(Choice<'a, C>, f64)>; MAX_CHOICES],
 }
 
-/// Why there is nobody to ask.
+/// Why there is no server to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nothing {
-    /// Servers are there, but none has room: wait.
+pub enum NoCandidate {
+    /// Servers are up, but none has a free slot: wait.
     Busy,
     /// No server that may be asked is up.
     Unreachable,
@@ -74,19 +74,19 @@ pub enum Nothing {
 /// ties, so that equal servers share the work.
 ///
 /// # Errors
-/// [`Nothing`] when no candidate can take the request now.
+/// [`NoCandidate`] when no candidate can take the request now.
 pub fn rank<'a, C: Candidate>(
     tiers: &'a [Tier<C>],
     allowed: impl Fn(&C) -> bool,
     random: usize,
-) -> Result<Rank<'a, C>, Nothing> {
+) -> Result<Rank<'a, C>, NoCandidate> {
     let usable = |candidate: &C| candidate.is_up() && allowed(candidate);
     let sound = |candidate: &C| usable(candidate) && !candidate.is_failing();
     let found = pick(tiers, sound, random);
-    if found != Err(Nothing::Unreachable) {
+    if found != Err(NoCandidate::Unreachable) {
         return found;
     }
-    // The model fails wherever it is up: better the server's true error than none.
+    // The model fails wherever it is up: the server's own error is better than the router's.
     pick(tiers, usable, random)
 }
 
@@ -94,7 +94,7 @@ fn pick<'a, C: Candidate>(
     tiers: &'a [Tier<C>],
     usable: impl Fn(&C) -> bool,
     random: usize,
-) -> Result<Rank<'a, C>, Nothing> {
+) -> Result<Rank<'a, C>, NoCandidate> {
     let mut seen = false;
     for tier in tiers {
         let mut rank = Rank::new();
@@ -129,9 +129,9 @@ fn pick<'a, C: Candidate>(
         }
     }
     Err(if seen {
-        Nothing::Busy
+        NoCandidate::Busy
     } else {
-        Nothing::Unreachable
+        NoCandidate::Unreachable
     })
 }
 

@@ -56,7 +56,7 @@ fn tier(warm: &[Server], cold: &[Server]) -> Tier<Server> {
     }
 }
 
-fn names(tiers: &[Tier<Server>]) -> Result<Vec<(&'static str, Route)>, Nothing> {
+fn names(tiers: &[Tier<Server>]) -> Result<Vec<(&'static str, Route)>, NoCandidate> {
     let rank = rank(tiers, |_| true, 0)?;
     Ok(rank
         .iter()
@@ -112,7 +112,7 @@ fn no_second_cold_load_and_never_on_the_busiest() {
         ..server("busiest")
     };
     let tiers = [tier(&[], &[loading, busiest])];
-    assert_eq!(names(&tiers), Err(Nothing::Busy));
+    assert_eq!(names(&tiers), Err(NoCandidate::Busy));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_higher_tier_serves_only_when_the_lower_is_busy_or_gone() {
 }
 
 #[test]
-fn a_failing_server_attracts_nothing_while_a_sound_one_exists() {
+fn a_failing_server_is_not_proposed_while_a_working_one_exists() {
     let failing = Server {
         failing: true,
         ..server("failing")
@@ -160,7 +160,7 @@ fn a_failing_server_attracts_nothing_while_a_sound_one_exists() {
     };
     assert_eq!(
         names(&[tier(&[failing.clone(), full], &[])]),
-        Err(Nothing::Busy)
+        Err(NoCandidate::Busy)
     );
     assert_eq!(
         names(&[tier(&[failing], &[])]),
@@ -169,13 +169,13 @@ fn a_failing_server_attracts_nothing_while_a_sound_one_exists() {
 }
 
 #[test]
-fn nobody_up_is_not_the_same_as_nobody_free() {
+fn none_up_is_not_the_same_as_none_free() {
     let down = Server {
         up: false,
         ..server("down")
     };
-    assert_eq!(names(&[tier(&[down], &[])]), Err(Nothing::Unreachable));
-    assert_eq!(names(&[]), Err(Nothing::Unreachable));
+    assert_eq!(names(&[tier(&[down], &[])]), Err(NoCandidate::Unreachable));
+    assert_eq!(names(&[]), Err(NoCandidate::Unreachable));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn equal_servers_share_the_first_place() {
 
 #[test]
 fn a_free_server_is_found_behind_any_number_of_full_ones() {
-    let mut herd = vec![
+    let mut servers = vec![
         Server {
             in_flight: 4,
             total: 4,
@@ -205,6 +205,6 @@ fn a_free_server_is_found_behind_any_number_of_full_ones() {
         };
         200
     ];
-    herd.push(server("free"));
-    assert_eq!(names(&[tier(&herd, &[])]).unwrap()[0].0, "free");
+    servers.push(server("free"));
+    assert_eq!(names(&[tier(&servers, &[])]).unwrap()[0].0, "free");
 }

@@ -1,16 +1,16 @@
-//! Does it add up? Asked of a living router, and of the database.
+//! Do the counts agree? Asked of a running router, and of the database.
 //!
 //! A router answers for its own records: written down, and since then in the database, in dead
-//! letters, or still owed, where what is owed is counted in the journal and not computed from the rest.
+//! letters, or still pending, where what is pending is counted in the journal and not computed from the rest.
 //! And what it takes for done the database has to have, record by record, from that router's own run:
-//! a database that was set back to yesterday is found so. The database answers for every producer there
+//! a database that was restored to an older state is found so. The database answers for every producer there
 //! ever was: its batches are numbered without gaps, so a number that is missing below one that is there
 //! is usage that some journal still holds. And each transaction writes all tables, so their sums have to
 //! agree, but for what is in dead letters: that is read, and added where it is missing, so that a letter
-//! hides nothing else.
+//! hides no other difference.
 //!
 //! Batches may overtake one another, and a letter is replayed in two steps. So what does not hold is
-//! looked at again, until it holds or the patience is over.
+//! looked at again, until it holds or the limit is reached.
 
 mod problem;
 mod sums;
@@ -122,16 +122,16 @@ impl Audit {
 }
 
 /// Asks the database about everything that was ever written to it, and a router that is running, if
-/// there is one, about its own. What does not hold is looked at again for as long as `patience`.
+/// there is one, about its own. What does not hold is looked at again for as long as `limit`.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn verify(
     store: &Store,
     router: Option<&SpendStats>,
-    patience: Duration,
+    limit: Duration,
 ) -> Result<Audit, Error> {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + limit;
     loop {
         let before = router.map(SpendStats::own);
         let mut audit = look(store).await?;
@@ -180,7 +180,7 @@ struct Letters {
     /// Records, by producer.
     records: BTreeMap<String, u64>,
     /// By kind and entity, what the letters would add to the days more than to the total.
-    lopsided: BTreeMap<[String; 2], Sums>,
+    imbalance: BTreeMap<[String; 2], Sums>,
 }
 
 impl Letters {
@@ -211,13 +211,13 @@ impl Letters {
                 }
             }
         }
-        letters.lopsided.retain(|_, sums| *sums != Sums::default());
+        letters.imbalance.retain(|_, sums| *sums != Sums::default());
         Ok(letters)
     }
 
     fn add(&mut self, kind: &str, entity: &str, spent: SpendSums, sign: i128) {
         let key = [kind.to_owned(), entity.to_owned()];
-        let sums = self.lopsided.entry(key).or_default();
+        let sums = self.imbalance.entry(key).or_default();
         sums.spend_nano_usd += sign * i128::from(spent.nano_usd);
         sums.input_tokens += sign * i128::from(spent.input);
         sums.output_tokens += sign * i128::from(spent.output);
@@ -228,7 +228,11 @@ impl Letters {
     fn unexplained(&self, accounts: Vec<Compared>) -> Vec<Problem> {
         let mut problems = Vec::new();
         for compared in accounts {
-            let letters = self.lopsided.get(&compared.of).copied().unwrap_or_default();
+            let letters = self
+                .imbalance
+                .get(&compared.of)
+                .copied()
+                .unwrap_or_default();
             let (total, days) = (Sums::from(compared.total), Sums::from(compared.rows));
             if total == days + letters {
                 continue;

@@ -32,7 +32,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Actor for Drain<C> {
 
     fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         let effects = match message {
-            Message::Ended(how) => self.state.ended(how, context.dice()),
+            Message::Ended(how) => self.state.ended(how, context.random()),
             Message::Finish(reply) => {
                 self.finishing.push(reply);
                 self.state.finish()

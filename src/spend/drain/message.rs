@@ -1,4 +1,4 @@
-//! What the drain is told.
+//! The messages of the drain.
 
 use super::state::Ended;
 use crate::supervision::Reply;
@@ -8,6 +8,6 @@ use crate::supervision::Reply;
 pub(in crate::spend) enum Message {
     /// The round is over.
     Ended(Ended),
-    /// No more rounds; say when the last one is over.
+    /// No more rounds; reply when the last one is over.
     Finish(Reply<()>),
 }

@@ -1,19 +1,19 @@
 //! The drain: while this router leads, it empties the stream into the database.
 //!
-//! Owns the rhythm of it, one round at a time: read, write in one transaction under the lease's
+//! Owns when its rounds run, one at a time: read, write in one transaction under the lease's
 //! epoch, and only then remove; again until nothing is left. It must not know who sealed what, or
 //! wait for anybody. Every router has one, and asks its lease before each transaction; those that do
-//! not lead only look how much waits.
+//! not lead only check how much waits.
 //!
-//! It may die between any two steps, and so may the process: what was read and not removed is
+//! It may crash between any two steps, and so may the process: what was read and not removed is
 //! claimed by whoever leads next, and the database knows what it has. A leader that was paused and
-//! does not know that its time is over is refused by the database, and steps back.
+//! does not know that its lease has expired is refused by the database, and gives up the lead.
 
 mod actor;
 mod message;
+mod read_size;
 mod round;
 mod state;
-mod stride;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) struct Setup<C> {
     pub(super) stream: Stream<C>,
     pub(super) store: Store,
     pub(super) lease: lease::Handle,
-    /// This router in this life, as its lease knows it.
+    /// This run of this router, as its lease knows it.
     pub(super) leader: Arc<str>,
     /// Between two rounds.
     pub(super) interval: Duration,
@@ -44,7 +44,7 @@ pub(super) struct Setup<C> {
     pub(super) stats: Arc<SpendStats>,
 }
 
-/// Reaches whichever incarnation lives.
+/// Reaches whichever incarnation runs.
 #[derive(Clone)]
 pub(super) struct Handle(Mailbox<Message>);
 
@@ -67,7 +67,7 @@ impl Handle {
         let _ = self.0.call(Message::Finish).await;
     }
 
-    /// Ends it when it has done what it was told so far.
+    /// Ends it when it has handled the messages sent so far.
     pub(super) async fn drain(&self) {
         self.0.drain().await;
     }

@@ -7,12 +7,12 @@ use redis::aio::ConnectionLike;
 use tokio::time::Instant;
 
 use super::Setup;
+use super::read_size::ReadSize;
 use super::state::Ended;
-use super::stride::Stride;
 use crate::spend::portion::Portion;
 use crate::spend::stream::{Content, Entry, StreamError};
 use crate::spend::transaction::{self, letter_about};
-use crate::store::{self, BatchId, DeadLetter, Fence, SealedBatch, aside};
+use crate::store::{self, BatchId, DeadLetter, Fence, SealedBatch, offload};
 
 /// Read before anything is written: so many entries, or so many bytes of them, which are two to three
 /// times as many in memory.
@@ -45,7 +45,7 @@ enum Source {
     Pending,
     /// That, from this entry on.
     Claimed(String),
-    Nowhere,
+    Exhausted,
 }
 
 /// What was read, to be written and then removed.
@@ -54,7 +54,7 @@ struct Load {
     batches: Vec<Arc<SealedBatch>>,
     letters: Vec<DeadLetter>,
     /// Of these nothing is left to do when that is committed.
-    spent: Vec<Entry>,
+    done: Vec<Entry>,
     /// Only a later version understands these.
     later: Vec<Entry>,
     bytes: u64,
@@ -73,21 +73,21 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
             Ok(depth) => stats.saw(Some(depth)),
             Err(error) => {
                 stats.saw(None);
-                tracing::debug!(%error, "Redis does not say how much waits");
+                tracing::debug!(%error, "cannot ask Redis how much waits");
             }
         }
         ended
     }
 
     async fn drain(&self) -> Ended {
-        let Some(tenure) = self.0.lease.tenure() else {
+        let Some(leadership) = self.0.lease.leadership() else {
             return Ended::NotLeading;
         };
-        match self.empty(tenure.epoch).await {
+        match self.empty(leadership.epoch).await {
             Ok(batches) => Ended::Empty { batches },
             Err(Stop::NotLeading) => Ended::NotLeading,
             Err(Stop::Store(store::Error::Fenced { epoch })) => {
-                self.step_back(epoch).await;
+                self.give_up_lead(epoch).await;
                 Ended::NotLeading
             }
             Err(stop) => {
@@ -104,25 +104,25 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
 
     /// Reads and writes until there is nothing more to read. Returns how many batches that were.
     async fn empty(&self, epoch: u64) -> Result<usize, Stop> {
-        let (mut source, mut stride, mut batches) = (Source::New, Stride::default(), 0);
+        let (mut source, mut read_size, mut batches) = (Source::New, ReadSize::default(), 0);
         loop {
             let (mut load, mut stopped) = (Load::default(), None);
-            while load.has_room() && !matches!(source, Source::Nowhere) {
-                match self.read(&mut source, &mut stride).await {
+            while load.has_room() && !matches!(source, Source::Exhausted) {
+                match self.read(&mut source, &mut read_size).await {
                     Ok(entries) => {
-                        stride.answered(entries.iter().map(|entry| entry.bytes));
+                        read_size.answered(entries.iter().map(|entry| entry.bytes));
                         load.take(entries);
                     }
                     // What was read before is there all the same.
                     Err(stop) => stopped = Some(stop),
                 }
-                // Nor does it wait until Redis has said whether there is more of another kind.
+                // Nor does it wait until Redis has answered whether there is more of another kind.
                 let changes = matches!(source, Source::Pending) && !load.is_empty();
                 if stopped.is_some() || changes {
                     break;
                 }
             }
-            let over = load.is_empty() && matches!(source, Source::Nowhere);
+            let over = load.is_empty() && matches!(source, Source::Exhausted);
             if !load.is_empty() {
                 batches += load.batches.len();
                 self.write(epoch, load).await?;
@@ -135,30 +135,34 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
         }
     }
 
-    async fn read(&self, source: &mut Source, stride: &mut Stride) -> Result<Vec<Entry>, Stop> {
+    async fn read(
+        &self,
+        source: &mut Source,
+        read_size: &mut ReadSize,
+    ) -> Result<Vec<Entry>, Stop> {
         let stream = &self.0.stream;
         Ok(match source {
             Source::New => {
-                let entries = stream.read(stride.entries()).await?;
-                if entries.len() < stride.entries() {
+                let entries = stream.read(read_size.entries()).await?;
+                if entries.len() < read_size.entries() {
                     *source = Source::Pending;
                 }
                 entries
             }
             Source::Pending => {
-                stride.anew();
+                read_size.reset();
                 *source = match stream.unfinished().await? {
-                    0 => Source::Nowhere,
+                    0 => Source::Exhausted,
                     _ => Source::Claimed("0-0".to_owned()),
                 };
                 Vec::new()
             }
             Source::Claimed(cursor) => {
-                let (entries, next) = stream.claim(cursor, stride.entries()).await?;
-                *source = next.map_or(Source::Nowhere, Source::Claimed);
+                let (entries, next) = stream.claim(cursor, read_size.entries()).await?;
+                *source = next.map_or(Source::Exhausted, Source::Claimed);
                 entries
             }
-            Source::Nowhere => Vec::new(),
+            Source::Exhausted => Vec::new(),
         })
     }
 
@@ -186,7 +190,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
             left = rest;
         }
         let Load {
-            mut spent,
+            mut done,
             later,
             letters,
             ..
@@ -199,14 +203,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
             store.add_dead_letters(&letters).await?;
             stats.dead_letters.fetch_add(letters.len() as u64, Relaxed);
         }
-        spent.extend(self.overtaken(later).await?);
-        stream.remove(&spent).await?;
+        done.extend(self.overtaken(later).await?);
+        stream.remove(&done).await?;
         Ok(())
     }
 
     fn still_leads(&self, epoch: u64) -> Result<(), Stop> {
-        match self.0.lease.tenure() {
-            Some(tenure) if tenure.epoch == epoch => Ok(()),
+        match self.0.lease.leadership() {
+            Some(leadership) if leadership.epoch == epoch => Ok(()),
             _ => Err(Stop::NotLeading),
         }
     }
@@ -223,13 +227,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Round<C> {
     }
 
     /// The database has seen a newer leader: the next epoch has to be above that one's.
-    async fn step_back(&self, epoch: u64) {
+    async fn give_up_lead(&self, epoch: u64) {
         tracing::warn!(epoch, "a newer leader has written to the database");
         match self.0.store.last_leader().await {
-            Ok(last) => self.0.lease.surpassed(last.epoch.max(epoch)),
+            Ok(last) => self.0.lease.superseded(last.epoch.max(epoch)),
             Err(error) => {
-                tracing::warn!(%error, "who leads is not known");
-                self.0.lease.surpassed(epoch.saturating_add(1));
+                tracing::warn!(%error, "cannot ask the database who leads");
+                self.0.lease.superseded(epoch.saturating_add(1));
             }
         }
     }
@@ -240,14 +244,14 @@ impl Load {
         let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
         self.bytes += bytes;
         let rows = usize::try_from(bytes / BYTES_OF_A_ROW).unwrap_or(usize::MAX);
-        let contents = aside(rows, || {
+        let contents = offload(rows, || {
             entries.iter_mut().map(Entry::content).collect::<Vec<_>>()
         });
         for (entry, content) in entries.into_iter().zip(contents) {
             match content {
                 Content::Batch(batch) => {
                     self.batches.push(Arc::new(batch));
-                    self.spent.push(entry);
+                    self.done.push(entry);
                 }
                 Content::Later(version) => {
                     tracing::warn!(
@@ -260,7 +264,7 @@ impl Load {
                 Content::Garbage(reason, text) => {
                     self.letters
                         .push(letter_about(&entry.id, entry.batch, &reason, &text));
-                    self.spent.push(entry);
+                    self.done.push(entry);
                 }
             }
         }
@@ -271,6 +275,6 @@ impl Load {
     }
 
     fn is_empty(&self) -> bool {
-        self.spent.is_empty() && self.later.is_empty()
+        self.done.is_empty() && self.later.is_empty()
     }
 }

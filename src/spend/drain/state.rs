@@ -1,4 +1,4 @@
-//! When a round begins. Pure: the dice are an argument.
+//! When a round begins. Pure: the random number is an argument.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ const PRUNE_EVERY: usize = 5_000;
 /// How a round ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::spend) enum Ended {
-    /// Somebody else's business.
+    /// Another router leads.
     NotLeading,
     /// Everything there was has been dealt with, so many batches.
     Empty { batches: usize },
-    /// Something was in the way.
+    /// An error stopped it.
     Failed,
 }
 
@@ -64,13 +64,13 @@ impl State {
         vec![Effect::Round(self.portion)]
     }
 
-    pub(super) fn ended(&mut self, how: Ended, dice: f64) -> Vec<Effect> {
+    pub(super) fn ended(&mut self, how: Ended, random: f64) -> Vec<Effect> {
         self.running = false;
         let pause = match how {
             Ended::Failed => {
                 self.failures = self.failures.saturating_add(1);
                 self.portion.failed();
-                RETRIES.delay(self.failures, dice)
+                RETRIES.delay(self.failures, random)
             }
             Ended::NotLeading => {
                 self.failures = 0;
@@ -79,7 +79,7 @@ impl State {
             Ended::Empty { batches } => {
                 self.failures = 0;
                 if batches > 0 {
-                    self.portion.managed();
+                    self.portion.succeeded();
                 }
                 self.unpruned += batches;
                 self.interval

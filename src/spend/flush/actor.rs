@@ -24,7 +24,7 @@ impl Actor for Flush {
     type Setup = Setup;
 
     fn start(setup: Setup, _: &mut Context<Self>) -> Self {
-        // What the one before had is on its way again from now on.
+        // The batches of the incarnation before are sent again.
         setup.forward.resend();
         let state = State::new(setup.interval);
         Self { setup, state }
@@ -33,8 +33,8 @@ impl Actor for Flush {
     fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         let effects = match message {
             Message::Offer(batch) => self.state.offer(batch),
-            Message::Hurry => self.state.hurry(),
-            Message::Written(done) => self.state.written(done, context.dice()),
+            Message::FlushNow => self.state.flush_now(),
+            Message::Written(done) => self.state.written(done, context.random()),
             Message::Queued(reply) => {
                 // Whoever asked may have given up.
                 let _ = reply.send(self.state.queued());

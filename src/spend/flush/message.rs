@@ -1,4 +1,4 @@
-//! What the flush actor is told.
+//! The messages of the flush actor.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::supervision::Reply;
 pub(in crate::spend) enum Message {
     /// A batch to write, perhaps not for the first time.
     Offer(Arc<SealedBatch>),
-    /// Someone waits.
-    Hurry,
-    /// The transaction ended: these are in the database now, or nobody knows.
+    /// Someone waits for the flush.
+    FlushNow,
+    /// The transaction ended: these are in the database now; `None`: it failed, or the outcome is unknown.
     Written(Option<Vec<Settlement>>),
     /// How much is in the queue?
     Queued(Reply<Amount>),

@@ -1,16 +1,17 @@
 //! The flush actor: many batches, one transaction.
 //!
-//! Owns the queue of batches on this side of the carrier, the flush timer, armed only while there is
+//! Owns the queue of batches that arrive over the transport, the flush timer, armed only while there is
 //! something in the queue, and the one transaction under way. A transaction that fails is tried
 //! again for as long as it takes, ever more slowly.
 //!
-//! With Redis, only what Redis has not taken comes here, or is in a hurry; else everything.
+//! With Redis, only what Redis has not taken comes here, or what is to be flushed now; else
+//! everything.
 //!
-//! It must not know where batches come from or what a journal is. It may die at any moment, even
-//! between a commit and the report of it: its successor asks for everything to be sent again, and
+//! It must not know where batches come from or what a journal is. It may crash at any moment, even
+//! between a commit and the report of it: the next incarnation asks for everything to be sent again, and
 //! the database knows what it has.
 //!
-//! The transaction runs in a tracked task, which is not cancelled when the actor dies. Its result
+//! The transaction runs in a tracked task, which is not cancelled when the actor crashes. Its result
 //! is then lost, and a second transaction with the same batches may already wait behind it: that
 //! one finds them applied.
 
@@ -36,14 +37,14 @@ use message::Message;
 pub(super) struct Setup {
     pub(super) store: Store,
     pub(super) interval: Duration,
-    /// Who is told what was applied.
+    /// Is told what was applied.
     pub(super) forward: forward::Handle,
     /// The list of what was applied.
     pub(super) prune: Prune,
     pub(super) stats: Arc<SpendStats>,
 }
 
-/// Reaches whichever incarnation lives.
+/// Reaches whichever incarnation runs.
 #[derive(Clone)]
 pub(super) struct Handle(Mailbox<Message>);
 
@@ -59,21 +60,21 @@ impl Handle {
 
     /// A batch to write.
     pub(super) fn offer(&self, batch: Arc<SealedBatch>) {
-        // When nobody is there, whoever comes asks for it.
+        // Without a running incarnation: the next one asks for it.
         self.0.cast(Message::Offer(batch));
     }
 
     /// Someone waits: write what is there without waiting for the timer.
-    pub(super) fn hurry(&self) {
-        self.0.cast(Message::Hurry);
+    pub(super) fn flush_now(&self) {
+        self.0.cast(Message::FlushNow);
     }
 
-    /// What is in its queue; `None` when it does not say.
+    /// What is in its queue; `None` when it does not answer.
     pub(super) async fn queued(&self, limit: Duration) -> Option<Amount> {
         timeout(limit, self.0.call(Message::Queued)).await.ok()?
     }
 
-    /// Ends it when it has done what it was told so far.
+    /// Ends it when it has handled the messages sent so far.
     pub(super) async fn drain(&self) {
         self.0.drain().await;
     }

@@ -1,4 +1,4 @@
-//! What is to be written, and when. Pure: the dice are an argument.
+//! What is to be written, and when. Pure: the random number is an argument.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl State {
         amount
     }
 
-    pub(super) fn hurry(&mut self) -> Vec<Effect> {
+    pub(super) fn flush_now(&mut self) -> Vec<Effect> {
         match &mut self.phase {
             Phase::Idle => Vec::new(),
             Phase::Gathering => self.write(),
@@ -93,15 +93,15 @@ impl State {
     }
 
     /// `None`: the transaction failed.
-    pub(super) fn written(&mut self, done: Option<Vec<Settlement>>, dice: f64) -> Vec<Effect> {
+    pub(super) fn written(&mut self, done: Option<Vec<Settlement>>, random: f64) -> Vec<Effect> {
         let again = self.phase == Phase::Writing { again: true };
         let Some(settlements) = done else {
             self.failures = self.failures.saturating_add(1);
             self.portion.failed();
-            return self.gather(RETRIES.delay(self.failures, dice));
+            return self.gather(RETRIES.delay(self.failures, random));
         };
         self.failures = 0;
-        self.portion.managed();
+        self.portion.succeeded();
         for settlement in &settlements {
             self.queue.remove(&settlement.id);
         }
@@ -184,7 +184,7 @@ mod tests {
         let mut state = State::new(SECOND);
         state.offer(batch(1));
         state.offer(batch(1));
-        assert_eq!(state.hurry(), [Effect::Write(vec![batch(1)])]);
+        assert_eq!(state.flush_now(), [Effect::Write(vec![batch(1)])]);
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(pauses[..3], [100, 200, 400]);
         assert_eq!(pauses[9], 5_000);
         assert_eq!(
-            state.hurry(),
+            state.flush_now(),
             [Effect::Write(vec![batch(1)])],
             "who asks need not wait"
         );
@@ -251,12 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn who_hurries_during_a_transaction_gets_another_one() {
+    fn flush_now_during_a_transaction_starts_another_one_after_it() {
         let mut state = State::new(SECOND);
         state.offer(batch(1));
-        state.hurry();
+        state.flush_now();
         state.offer(batch(2));
-        assert_eq!(state.hurry(), []);
+        assert_eq!(state.flush_now(), []);
         let effects = state.written(Some(whole([1])), 0.0);
         assert_eq!(
             effects,

@@ -31,7 +31,7 @@ impl Actor for Forward {
 
     fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         let effects = match message {
-            Message::Unsealed(owed) => self.state.unsealed(owed),
+            Message::Unsealed(pending) => self.state.unsealed(pending),
             Message::Sealed(batch) => self.state.sealed(batch),
             Message::Applied(settlements) => self.state.applied(settlements),
             Message::Settled(ask) => self.state.settled(ask),
@@ -55,9 +55,9 @@ impl Actor for Forward {
 }
 
 impl Forward {
-    /// Hears from the journal of everything that is owed, whether or not it was told before.
+    /// Makes the journal report everything that is pending, whether or not it was reported before.
     fn attach(&self, context: &Context<Self>) {
-        // Should this one have ended, its successor attaches and is told everything again.
+        // Should this one have ended, the next one attaches and is told everything again.
         let listener = context.myself();
         let journal = &self.setup.journal;
         journal.attach(Box::new(move |notice| listener.cast(notice.into())));
@@ -65,21 +65,21 @@ impl Forward {
 
     fn act(&mut self, effects: Vec<Effect>, context: &mut Context<Self>) {
         let Setup {
-            journal, carrier, ..
+            journal, transport, ..
         } = &self.setup;
         for effect in effects {
             match effect {
                 Effect::Arm(pause) => context.arm((), pause),
                 Effect::Seal => journal.seal(),
                 Effect::SealFor(ask) => {
-                    // To this incarnation: another one numbers its asks anew.
+                    // To this incarnation: another one numbers its asks from one again.
                     let asker = context.myself();
                     journal.seal_and(Box::new(move || asker.cast(Message::Settled(ask))));
                 }
-                Effect::Carry(batch) => carrier.carry(batch),
-                Effect::Hurry => carrier.hurry(),
+                Effect::Send(batch) => transport.send(batch),
+                Effect::FlushNow => transport.flush_now(),
                 Effect::Forget(settlements) => {
-                    carrier.settled(settlements.clone());
+                    transport.settled(settlements.clone());
                     journal.forget(settlements);
                 }
                 Effect::Answer(ask) => {

@@ -1,13 +1,13 @@
-//! The spend actor: decides when a batch is closed, and knows which ones are on their way.
+//! The spend actor: decides when a batch is closed, and knows which ones are in transit.
 //!
 //! Owns the seal timer, armed only while something is open, and the list of batches handed to the
-//! carrier and not settled. When that list is long the database is in trouble: batches are closed
+//! transport and not settled. When that list is long the database is slow or away: batches are closed
 //! ever more rarely then, and grow, by accounts and minutes and not by requests, so that an outage of
 //! any length makes a number of batches that fits into memory.
 //!
-//! It must not know what is in a batch, how it travels, or which files there are. It holds nothing
-//! that the journal could not tell it again: a new incarnation attaches, and hears of everything
-//! that is owed. When it dies those who wait for [`Handle::flush`] are told, and ask its successor.
+//! It must not know what is in a batch, how it is sent, or which files there are. It holds nothing
+//! that the journal cannot repeat: a new incarnation attaches, and is told of everything that is
+//! pending. When it crashes those who wait for [`Handle::flush`] are told, and ask the next one.
 
 mod actor;
 mod message;
@@ -15,9 +15,9 @@ mod state;
 
 use std::time::Duration;
 
-use super::carrier::Carrier;
 use super::journal::Journal;
 use super::settlement::Settlement;
+use super::transport::Transport;
 use crate::supervision::{Child, Mailbox};
 use actor::Forward;
 use message::Message;
@@ -26,14 +26,14 @@ use message::Message;
 #[derive(Clone)]
 pub(super) struct Setup {
     pub(super) journal: Journal,
-    pub(super) carrier: Carrier,
-    /// How long a batch stays open while all is well.
+    pub(super) transport: Transport,
+    /// How long a batch stays open while the database keeps up.
     pub(super) interval: Duration,
     /// How long at most, while batches pile up.
     pub(super) longest: Duration,
 }
 
-/// Reaches whichever incarnation lives.
+/// Reaches whichever incarnation runs.
 #[derive(Clone)]
 pub(super) struct Handle(Mailbox<Message>);
 
@@ -49,23 +49,23 @@ impl Handle {
 
     /// These are in the database.
     pub(super) fn applied(&self, settlements: Vec<Settlement>) {
-        // When nobody is there they will be carried, found applied, and told of again.
+        // Without a running incarnation they are sent again, found applied, and reported again.
         self.0.cast(Message::Applied(settlements));
     }
 
-    /// Carry everything again: whoever had it is gone.
+    /// Send everything again: the receiver has restarted.
     pub(super) fn resend(&self) {
-        // When nobody is there, whoever comes carries everything in any case.
+        // Without a running incarnation: the next one sends everything in any case.
         self.0.cast(Message::Resend);
     }
 
     /// Seals, and returns `true` when all that was recorded before is in the database; `false`
-    /// when the actor died before that.
+    /// when the actor crashed before that.
     pub(super) async fn flush(&self) -> bool {
         self.0.call(Message::Flush).await.is_some()
     }
 
-    /// Ends it when it has done what it was told so far.
+    /// Ends it when it has handled the messages sent so far.
     pub(super) async fn drain(&self) {
         self.0.drain().await;
     }

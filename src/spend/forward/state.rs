@@ -1,4 +1,4 @@
-//! When to seal, what is on its way, and who waits for it. Pure.
+//! When to seal, what is in transit, and who waits for it. Pure.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
 
-/// With each so many batches owed, a batch stays open for twice as long: at five a second,
+/// With each so many batches pending, a batch stays open for twice as long: at five a second,
 /// an outage of an hour makes six hundred.
 const DOUBLING: usize = 64;
 
@@ -20,10 +20,10 @@ pub(in crate::spend) struct Ask(u64);
 pub(super) enum Effect {
     Arm(Duration),
     Seal,
-    /// Seal, and have the journal say so when it has told of all batches until then.
+    /// Seal, and have the journal call back when it has reported all batches until then.
     SealFor(Ask),
-    Carry(Arc<SealedBatch>),
-    Hurry,
+    Send(Arc<SealedBatch>),
+    FlushNow,
     Forget(Vec<Settlement>),
     Answer(Ask),
 }
@@ -33,12 +33,12 @@ pub(super) enum Effect {
 pub(super) struct State {
     interval: Duration,
     longest: Duration,
-    on_their_way: HashSet<BatchId>,
+    in_transit: HashSet<BatchId>,
     /// There is something in the open batch.
     unsealed: bool,
     timer: bool,
     asked: u64,
-    /// What each still waits for; `None` until the journal has told of it all.
+    /// What each still waits for; `None` until the journal has reported it all.
     waiting: BTreeMap<Ask, Option<HashSet<BatchId>>>,
 }
 
@@ -47,7 +47,7 @@ impl State {
         Self {
             interval,
             longest,
-            on_their_way: HashSet::new(),
+            in_transit: HashSet::new(),
             unsealed: false,
             timer: false,
             asked: 0,
@@ -55,10 +55,10 @@ impl State {
         }
     }
 
-    /// There is something in the open batch, and so many before it are owed.
-    pub(super) fn unsealed(&mut self, owed: usize) -> Vec<Effect> {
+    /// There is something in the open batch, and so many before it are pending.
+    pub(super) fn unsealed(&mut self, pending: usize) -> Vec<Effect> {
         self.unsealed = true;
-        self.arm(owed)
+        self.arm(pending)
     }
 
     pub(super) fn due(&mut self) -> Vec<Effect> {
@@ -70,13 +70,13 @@ impl State {
     }
 
     pub(super) fn sealed(&mut self, batch: Arc<SealedBatch>) -> Vec<Effect> {
-        self.on_their_way.insert(batch.id);
-        vec![Effect::Carry(batch)]
+        self.in_transit.insert(batch.id);
+        vec![Effect::Send(batch)]
     }
 
     pub(super) fn applied(&mut self, settlements: Vec<Settlement>) -> Vec<Effect> {
         for Settlement { id, .. } in &settlements {
-            self.on_their_way.remove(id);
+            self.in_transit.remove(id);
             for awaited in self.waiting.values_mut().flatten() {
                 awaited.remove(id);
             }
@@ -96,20 +96,20 @@ impl State {
 
     pub(super) fn settled(&mut self, ask: Ask) -> Vec<Effect> {
         if let Some(awaited) = self.waiting.get_mut(&ask) {
-            *awaited = Some(self.on_their_way.clone());
+            *awaited = Some(self.in_transit.clone());
         }
         let mut effects = self.answers();
         if self.waiting.values().any(Option::is_some) {
-            effects.push(Effect::Hurry);
+            effects.push(Effect::FlushNow);
         }
         effects
     }
 
-    fn arm(&mut self, owed: usize) -> Vec<Effect> {
+    fn arm(&mut self, pending: usize) -> Vec<Effect> {
         if std::mem::replace(&mut self.timer, true) {
             return Vec::new();
         }
-        let doublings = (owed / DOUBLING).min(31);
+        let doublings = (pending / DOUBLING).min(31);
         let pause = self.interval.saturating_mul(1 << doublings);
         vec![Effect::Arm(pause.min(self.longest.max(self.interval)))]
     }
@@ -194,7 +194,7 @@ mod tests {
         let (ask, effects) = state.flush();
         assert_eq!(effects, [Effect::SealFor(ask)]);
         state.sealed(batch(2));
-        assert_eq!(state.settled(ask), [Effect::Hurry]);
+        assert_eq!(state.settled(ask), [Effect::FlushNow]);
         state.sealed(batch(3));
         assert_eq!(state.applied(whole(1)), [Effect::Forget(whole(1))]);
         let effects = state.applied(whole(2));

@@ -79,7 +79,7 @@ impl Aggregate {
                 .or_default() += tokens;
         }
         let charge = &record.charge;
-        if charge.is_nobodys() {
+        if charge.has_no_payers() {
             return;
         }
         let api_key = self.names.number(&charge.api_key);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn each_payer_owes_all_of_it_and_each_period_and_day_is_summed_by_itself() {
+    fn each_payer_is_charged_in_full_and_each_period_and_day_is_summed_by_itself() {
         let (midnight, team) = (86_400 * 20_000, payer(EntityKind::Team, "red", 7));
         let key = |period| payer(EntityKind::Key, "abc", period);
         let batch = sealed(&[

@@ -1,4 +1,4 @@
-//! How many records there were, and what has become of them, by whose they are. Pure.
+//! How many records there were, and what has become of them, by the run that recorded them. Pure.
 //!
 //! What is pending is not computed here: the ledger counts it, so that the two can be compared.
 
@@ -26,7 +26,7 @@ impl Counts {
         self.own.recorded += records;
     }
 
-    /// A batch is owed no more; so many of its records are, at least in part, in dead letters.
+    /// A batch is not pending any more; so many of its records are, at least in part, in dead letters.
     pub(super) fn settled(&mut self, settled: Settled, dead: u64) {
         let whose = if settled.found {
             &mut self.found

@@ -39,7 +39,7 @@ impl Current {
         Ok(current)
     }
 
-    /// Writes all of `bytes` at the end, or nothing that a later write would come behind.
+    /// Writes all of `bytes` at the end, or leaves nothing that a later write would be appended to.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.torn {
             self.file.truncate(self.length)?;

@@ -20,11 +20,11 @@ pub(super) trait Disk: Send {
     /// Makes a segment that does not exist yet.
     fn create(&self, name: SegmentName) -> io::Result<Arc<dyn Segment>>;
     fn remove(&self, name: SegmentName) -> io::Result<()>;
-    /// Keeps a damaged segment for a human, where [`Disk::segments`] no longer finds it.
+    /// Keeps a damaged segment for an operator, where [`Disk::segments`] no longer finds it.
     fn set_aside(&self, name: SegmentName) -> io::Result<()>;
 }
 
-/// The bytes of a segment, from the first on. It keeps nobody from using the folder.
+/// The bytes of a segment, from the first on. It does not lock the folder.
 pub(super) type Reading = Box<dyn Read + Send>;
 
 /// One file being written. Written by one thread, synced by another.
@@ -59,7 +59,7 @@ impl fmt::Display for SegmentName {
     }
 }
 
-/// A folder that only we use: locked as long as this lives.
+/// A folder that only we use: locked as long as this exists.
 ///
 /// Without the lock a second process would take the open batch of the first for one left behind by
 /// a crash, and apply a part of it under its id; the rest would then never be added.

@@ -1,9 +1,9 @@
-//! Which batches are owed to the database, where their content is, and which segments must stay
+//! Which batches are not known to be in the database, where their content is, and which segments must stay
 //! because of them. Pure.
 //!
 //! Only so many rows are in memory: those that are handed out and have arrived nowhere yet. A batch
-//! beyond that is a line here and lies in its segment, which is read again when there is room. So
-//! an outage costs disk, and the start after it no more memory than any other.
+//! beyond that is one entry here and is in its segment, which is read again when there is room. So
+//! an outage costs disk, and the start after it needs no more memory than any other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::store::{BatchId, SealedBatch};
 /// Everything sealed and not yet known to be applied.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    batches: BTreeMap<BatchId, Owed>,
+    batches: BTreeMap<BatchId, Pending>,
     /// Those of them that are in their segments only.
     stored: BTreeSet<BatchId>,
     segments: HashMap<SegmentName, Segment>,
@@ -33,7 +33,7 @@ pub(super) struct Ledger {
 }
 
 #[derive(Debug)]
-struct Owed {
+struct Pending {
     segment: SegmentName,
     records: u64,
     timed_rows: u64,
@@ -59,21 +59,21 @@ enum Place {
 #[derive(Debug, Default)]
 struct Segment {
     bytes: u64,
-    owed: usize,
+    pending: usize,
     /// Still being written.
     open: bool,
     damaged: bool,
 }
 
-/// A segment nobody needs any more.
+/// A segment that is not needed any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Spent {
+pub(super) struct Finished {
     pub(super) name: SegmentName,
     /// Something was wrong with it: kept under another name.
     pub(super) damaged: bool,
 }
 
-/// A batch that is owed no more.
+/// A batch that is not pending any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Settled {
     pub(super) records: u64,
@@ -146,15 +146,15 @@ impl Ledger {
 
     /// A batch that lies whole in `segment`; `found` when a former process wrote it, and the disk has
     /// it. One that is known already, because someone copied a segment, holds no second file.
-    pub(super) fn owe(&mut self, segment: SegmentName, batch: Arc<SealedBatch>, found: bool) {
+    pub(super) fn add(&mut self, segment: SegmentName, batch: Arc<SealedBatch>, found: bool) {
         let id = batch.id;
         if self.batches.contains_key(&id) {
             return;
         }
         if let Some(segment) = self.segments.get_mut(&segment) {
-            segment.owed += 1;
+            segment.pending += 1;
         }
-        let owed = Owed {
+        let pending = Pending {
             segment,
             records: batch.records,
             timed_rows: timed_rows(&batch),
@@ -164,11 +164,11 @@ impl Ledger {
             found,
             place: Place::Unsynced(batch),
         };
-        let batch_records = owed.records;
+        let batch_records = pending.records;
         self.records += batch_records;
-        self.timed_rows += owed.timed_rows;
-        self.oldest = self.oldest.into_iter().chain([owed.oldest]).min();
-        self.batches.insert(id, owed);
+        self.timed_rows += pending.timed_rows;
+        self.oldest = self.oldest.into_iter().chain([pending.oldest]).min();
+        self.batches.insert(id, pending);
         if found {
             self.found += batch_records;
             self.ready(id, false);
@@ -176,24 +176,24 @@ impl Ledger {
     }
 
     /// The disk has it. Returns it if it may be handed out: there is room, or there `must` be,
-    /// because it is nowhere but here.
+    /// because it is nowhere else.
     pub(super) fn ready(&mut self, id: BatchId, must: bool) -> Option<Arc<SealedBatch>> {
         let room = must || (self.stored.is_empty() && self.out < self.most_out);
-        let owed = self.batches.get_mut(&id)?;
-        let Place::Unsynced(batch) = &owed.place else {
+        let pending = self.batches.get_mut(&id)?;
+        let Place::Unsynced(batch) = &pending.place else {
             return None;
         };
         if !room {
-            owed.place = Place::Stored;
+            pending.place = Place::Stored;
             self.stored.insert(id);
             return None;
         }
         let batch = Arc::clone(batch);
-        owed.place = Place::Out {
+        pending.place = Place::Out {
             batch: Arc::clone(&batch),
             held: false,
         };
-        self.out += owed.rows;
+        self.out += pending.rows;
         Some(batch)
     }
 
@@ -201,7 +201,7 @@ impl Ledger {
     pub(super) fn next_stored(&self) -> Option<SegmentName> {
         let room = self.out <= self.most_out / 2;
         let first = self.stored.first().filter(|_| room)?;
-        self.batches.get(first).map(|owed| owed.segment)
+        self.batches.get(first).map(|pending| pending.segment)
     }
 
     /// What was read again of `segment`.
@@ -212,18 +212,19 @@ impl Ledger {
         let ids: Vec<BatchId> = self.stored.iter().filter(there).copied().collect();
         let mut loaded = Loaded::default();
         for id in ids {
-            let Some(owed) = self.batches.get_mut(&id) else {
+            let Some(pending) = self.batches.get_mut(&id) else {
                 continue;
             };
             self.stored.remove(&id);
             let batch = found.remove(&id).map(Arc::new);
-            owed.lost = owed.records - batch.as_ref().map_or(0, |b| b.records.min(owed.records));
-            loaded.lost += owed.lost;
+            pending.lost =
+                pending.records - batch.as_ref().map_or(0, |b| b.records.min(pending.records));
+            loaded.lost += pending.lost;
             match batch {
                 Some(batch) => {
                     loaded.batches.push(Arc::clone(&batch));
-                    self.out += owed.rows;
-                    owed.place = Place::Out { batch, held: false };
+                    self.out += pending.rows;
+                    pending.place = Place::Out { batch, held: false };
                 }
                 None => loaded.gone.extend(self.settle(id)),
             }
@@ -238,58 +239,63 @@ impl Ledger {
 
     /// Everything that is handed out.
     pub(super) fn all_out(&self) -> impl Iterator<Item = Arc<SealedBatch>> + '_ {
-        self.batches.values().filter_map(|owed| match &owed.place {
-            Place::Out { batch, .. } => Some(Arc::clone(batch)),
-            Place::Unsynced(_) | Place::Stored => None,
-        })
+        self.batches
+            .values()
+            .filter_map(|pending| match &pending.place {
+                Place::Out { batch, .. } => Some(Arc::clone(batch)),
+                Place::Unsynced(_) | Place::Stored => None,
+            })
     }
 
     /// Redis has it.
     pub(super) fn held(&mut self, id: BatchId) {
-        if let Some(owed) = self.batches.get_mut(&id)
-            && let Place::Out { held, .. } = &mut owed.place
+        if let Some(pending) = self.batches.get_mut(&id)
+            && let Place::Out { held, .. } = &mut pending.place
             && !std::mem::replace(held, true)
         {
-            self.out -= owed.rows;
+            self.out -= pending.rows;
         }
     }
 
     /// It is in the database. Says how much it was, the first time it is said.
     pub(super) fn settle(&mut self, id: BatchId) -> Option<Settled> {
-        let owed = self.batches.remove(&id)?;
+        let pending = self.batches.remove(&id)?;
         self.stored.remove(&id);
-        if matches!(owed.place, Place::Out { held: false, .. }) {
-            self.out -= owed.rows;
+        if matches!(pending.place, Place::Out { held: false, .. }) {
+            self.out -= pending.rows;
         }
-        self.records -= owed.records;
-        if owed.found {
-            self.found -= owed.records;
+        self.records -= pending.records;
+        if pending.found {
+            self.found -= pending.records;
         }
-        self.timed_rows -= owed.timed_rows;
-        if let Some(segment) = self.segments.get_mut(&owed.segment) {
-            segment.owed -= 1;
+        self.timed_rows -= pending.timed_rows;
+        if let Some(segment) = self.segments.get_mut(&pending.segment) {
+            segment.pending -= 1;
         }
-        if self.oldest == Some(owed.oldest) {
-            self.oldest = self.batches.values().map(|owed| owed.oldest).min();
+        if self.oldest == Some(pending.oldest) {
+            self.oldest = self.batches.values().map(|pending| pending.oldest).min();
         }
         Some(Settled {
-            records: owed.records,
-            lost: owed.lost,
-            found: owed.found,
+            records: pending.records,
+            lost: pending.lost,
+            found: pending.found,
         })
     }
 
-    /// Whether a batch of somebody else, or of `producer` before number `seq`, waits for its turn.
+    /// Whether a batch of somebody else, or of `producer` before number `seq`, waits for room.
     pub(super) fn stores_before(&self, producer: Uuid, seq: u64) -> bool {
         let before = |id: &BatchId| id.producer != producer || id.seq < seq;
         self.stored.iter().any(before)
     }
 
-    /// Segments that hold nothing owed. They stay known until [`Ledger::removed`].
-    pub(super) fn spent(&self) -> Vec<Spent> {
-        let spent = self.segments.iter().filter(|(_, s)| !s.open && s.owed == 0);
-        spent
-            .map(|(&name, segment)| Spent {
+    /// Segments that hold nothing pending. They stay known until [`Ledger::removed`].
+    pub(super) fn finished(&self) -> Vec<Finished> {
+        let finished = self
+            .segments
+            .iter()
+            .filter(|(_, s)| !s.open && s.pending == 0);
+        finished
+            .map(|(&name, segment)| Finished {
                 name,
                 damaged: segment.damaged,
             })
@@ -306,22 +312,22 @@ impl Ledger {
         self.bytes
     }
 
-    /// How many batches are owed.
-    pub(super) fn owed(&self) -> usize {
+    /// How many batches are pending.
+    pub(super) fn pending(&self) -> usize {
         self.batches.len()
     }
 
-    /// Records that are owed; of these, those of former processes.
+    /// Records that are pending; of these, those of former processes.
     pub(super) fn records(&self) -> (u64, u64) {
         (self.records, self.found)
     }
 
-    /// Rows that are owed and belong to a minute or a day.
+    /// Rows that are pending and belong to a minute or a day.
     pub(super) fn timed_rows(&self) -> u64 {
         self.timed_rows
     }
 
-    /// When the oldest record that is owed ended, in Unix seconds.
+    /// When the oldest record that is pending ended, in Unix seconds.
     pub(super) fn oldest(&self) -> Option<i64> {
         self.oldest
     }

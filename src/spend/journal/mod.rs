@@ -1,8 +1,8 @@
 //! The journal: usage as it is written down before a client can see the end of its answer.
 //!
 //! Owns the segment files in `data_dir/journal`, the batch that is open, and every sealed batch until
-//! it is known to be in the database. It is the one place where the pipeline's truth lives: the
-//! actors above may die at any moment, and whoever follows them asks here. It must not know where
+//! it is known to be in the database. It is the pipeline's source of truth: the
+//! actors above may crash at any moment, and their next incarnations ask here. It must not know where
 //! batches go: it gives [`Notice`]s to whoever attached last.
 //!
 //! # Why a token is counted exactly once
@@ -15,17 +15,17 @@
 //!    Until then each start hands all of them out again ([`replay`]), which by 2 does no harm.
 //!
 //! By 1 and 3 nothing that was acknowledged is lost, by 1 and 2 nothing is counted twice. How often
-//! and where a process dies does not occur in the argument; nor does whether seals are there, nor
+//! and where a process crashes does not occur in the argument; nor does whether seals are there, nor
 //! the order of anything.
 //!
 //! # How it fails
 //!
-//! A disk that refuses makes [`Recorded`] resolve to an error and [`SpendStats`] say so; the next
+//! A disk that fails makes [`Recorded`] resolve to an error and [`SpendStats`] show it; the next
 //! write tries again. A last frame cut short by a crash is ignored: nobody was told it was written.
 //! Damage in the middle costs the records it hit; the file is kept aside for a human, when what was
 //! left of it is in the database. The journal grows while the database is away, up to a limit;
-//! beyond it records are refused. Memory does not grow with it: batches that wait for their turn are
-//! read again from their segments.
+//! beyond it records are refused. Memory does not grow with it: batches that wait for room are read
+//! again from their segments.
 
 mod aggregate;
 mod counts;
@@ -61,22 +61,22 @@ use thread::Command;
 /// More records than this wait for a disk that is slower than they come: the next are refused.
 const MAX_QUEUED: usize = 65_536;
 
-/// What the journal tells whoever is attached.
+/// What the journal reports to its listener.
 pub(super) enum Notice {
     /// The open batch is not empty any more. Said once, until it is sealed.
     Unsealed {
         /// Sealed batches that the database does not have, those that wait in their segments too.
-        owed: usize,
+        pending: usize,
     },
-    /// The disk has this batch: it may travel.
+    /// The disk has this batch: it may be sent.
     Sealed(Arc<SealedBatch>),
 }
 
-/// Hears the notices, on the journal's thread: must not block.
+/// Receives the notices, on the journal's thread: must not block.
 pub(super) type Listener = Box<dyn Fn(Notice) + Send>;
 
-/// Called, on the journal's thread, when all that was sealed before has been told of.
-pub(super) type ToldOfAll = Box<dyn FnOnce() + Send>;
+/// Called, on the journal's thread, when all that was sealed before has been reported.
+pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
 /// How large things may grow.
 #[derive(Clone, Copy, Debug)]
@@ -202,54 +202,54 @@ impl Journal {
 
     /// Seals the open batch, if there is anything in it.
     pub(super) fn seal(&self) {
-        self.tell(Command::Seal(None));
+        self.send_command(Command::Seal(None));
     }
 
-    /// Seals, and calls `told` when that batch, and all before it, have been told of.
-    pub(super) fn seal_and(&self, told: ToldOfAll) {
-        self.tell(Command::Seal(Some(told)));
+    /// Seals, and calls `callback` when that batch, and all before it, have been reported.
+    pub(super) fn seal_and(&self, callback: Callback) {
+        self.send_command(Command::Seal(Some(callback)));
     }
 
     /// Redis has these, or had.
     pub(super) fn held(&self, ids: Vec<BatchId>) {
         if !ids.is_empty() {
-            self.tell(Command::Held(ids));
+            self.send_command(Command::Held(ids));
         }
     }
 
-    /// Has `told` said when the journal has done all it was told so far, so that what it counts is
-    /// counted.
-    pub(super) fn then(&self, told: ToldOfAll) {
-        self.tell(Command::Then(told));
+    /// Calls `callback` when the journal has handled all commands so far, so that its counts include
+    /// them.
+    pub(super) fn then(&self, callback: Callback) {
+        self.send_command(Command::Then(callback));
     }
 
     /// These are in the database.
     pub(super) fn forget(&self, settlements: Vec<Settlement>) {
-        self.tell(Command::Forget(settlements));
+        self.send_command(Command::Forget(settlements));
     }
 
-    /// Tells `listener` of everything that is owed, and from now on of everything new.
+    /// Reports everything that is pending to `listener`, and from now on everything new.
     pub(super) fn attach(&self, listener: Listener) {
-        self.tell(Command::Attach(listener));
+        self.send_command(Command::Attach(listener));
     }
 
     /// Seals what is open, syncs it, and ends the threads. Records are refused from now on.
     pub(super) async fn close(&self) {
         let (closed, when_closed) = oneshot::channel();
-        self.tell(Command::Close(closed));
+        self.send_command(Command::Close(closed));
         // An error means that it is closed already.
         let _ = when_closed.await;
     }
 
-    /// Fault drill: the threads end as `kill -9` would end them, with nothing sealed or synced.
+    /// Fault injection: the threads end as `kill -9` would end them, with nothing sealed or synced.
     pub(super) async fn crash(&self) {
         let (crashed, when_crashed) = oneshot::channel();
-        self.tell(Command::Crash(crashed));
+        self.send_command(Command::Crash(crashed));
         let _ = when_crashed.await;
     }
 
-    /// After it has closed there is nobody to tell, and nothing to be told.
-    fn tell(&self, command: Command) {
+    /// After it has closed there is no receiver, and nothing to do.
+    fn send_command(&self, command: Command) {
         drop(self.0.commands.send(command));
     }
 }

@@ -3,7 +3,7 @@
 //! The header carries the format's version. A later version may add fields that this one skips; it
 //! raises the version only where this one would count wrongly. So a segment is of the lowest format
 //! that counts it rightly: without accounts the version before accounts may still read it, and with
-//! them it leaves the file to a version that knows what it owes.
+//! them it leaves the file to a version that knows charges.
 
 use std::borrow::Cow;
 
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{self, EntityKind, TokenCounts, UsageRecord};
 use crate::spend::kind;
 
-/// Tokens, and nobody who owes them.
+/// Tokens, charged to nobody.
 pub(super) const TOKENS: u32 = 1;
 /// Records may have a [`Charge`]. The newest format read.
 pub(super) const CHARGES: u32 = 2;
 
-/// No answer has four billion tokens. A server that says so is not believed, lest a sum of its
-/// claims leave the range of SQL's integers and make a batch that can never be applied.
+/// No answer has four billion tokens. Such a value of a server is capped, so that a sum of
+/// them does not leave the range of SQL's integers and make a batch that can never be applied.
 const MOST_TOKENS: u64 = u32::MAX as u64;
 
 /// Nor does one cost a million dollars, whatever the price list says.
@@ -54,12 +54,12 @@ pub(super) struct Record<'a> {
         rename = "c",
         borrow,
         default,
-        skip_serializing_if = "Charge::is_nobodys"
+        skip_serializing_if = "Charge::has_no_payers"
     )]
     pub(super) charge: Charge<'a>,
 }
 
-/// Who owes what for a record.
+/// Who is charged how much for a record.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Charge<'a> {
     #[serde(rename = "n")]
@@ -91,7 +91,7 @@ pub(super) struct Seal {
 }
 
 /// Whether it is written down as it is.
-pub(super) fn is_credible(record: &UsageRecord) -> bool {
+pub(super) fn is_plausible(record: &UsageRecord) -> bool {
     let money = u64::try_from(record.charge.nano_usd).is_ok_and(|cost| cost <= MOST_NANO_USD);
     money && record.tokens.input.max(record.tokens.output) <= MOST_TOKENS
 }
@@ -128,8 +128,8 @@ impl Record<'_> {
 }
 
 impl Charge<'_> {
-    /// Nobody owes it, whatever it is.
-    pub(super) fn is_nobodys(&self) -> bool {
+    /// It is charged to nobody.
+    pub(super) fn has_no_payers(&self) -> bool {
         match &self.payers {
             Payers::Given(payers) => payers.is_empty(),
             Payers::Read(payers) => payers.is_empty(),
@@ -214,7 +214,7 @@ mod tests {
             (&*read.endpoint, &*read.model),
             ("gpu-\"1\"", "llama3.2:latest")
         );
-        assert!(read.charge.is_nobodys());
+        assert!(read.charge.has_no_payers());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::replay::{self, Replayed, UnknownFormat};
 use crate::spend::SpendStats;
 use crate::store::SealedBatch;
 
-/// Reads every segment. One that cannot be read is left alone and said to be so: a router that
+/// Reads every segment. One that cannot be read is left alone and logged: a router that
 /// counts everything from now on is worth more than one that does not start.
 ///
 /// # Errors
@@ -29,10 +29,10 @@ pub(super) fn recover(disk: &dyn Disk, limits: Limits, stats: &SpendStats) -> io
         };
         match replay::read(name, &bytes) {
             Ok(replayed) => {
-                tell(name, &replayed, stats);
+                log(name, &replayed, stats);
                 ledger.found(name, bytes.len() as u64, replayed.is_damaged());
                 for batch in replayed.batches {
-                    ledger.owe(name, Arc::new(batch), true);
+                    ledger.add(name, Arc::new(batch), true);
                 }
             }
             Err(UnknownFormat(format)) => {
@@ -56,7 +56,7 @@ fn all(mut reading: Reading) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn tell(name: SegmentName, replayed: &Replayed, stats: &SpendStats) {
+fn log(name: SegmentName, replayed: &Replayed, stats: &SpendStats) {
     let records: u64 = replayed.batches.iter().map(|batch| batch.records).sum();
     if replayed.is_damaged() {
         stats.journal_errors.fetch_add(1, Relaxed);

@@ -18,21 +18,21 @@ use super::disk::{Reading, Segment, SegmentName};
 use super::gathering::Gathering;
 use super::recover::reload;
 use super::writer::{Entry, Writer};
-use super::{Listener, ToldOfAll};
+use super::{Callback, Listener};
 use crate::spend::settlement::Settlement;
 use crate::store::{BatchId, SealedBatch};
 
 /// So many records make a write of about 60 KiB; more would only delay the first of them.
 const MAX_GROUP: usize = 512;
 
-/// What the writer's thread is told.
+/// The commands of the writer's thread.
 pub(super) enum Command {
     Record(Entry),
-    Seal(Option<ToldOfAll>),
+    Seal(Option<Callback>),
     Held(Vec<BatchId>),
     Forget(Vec<Settlement>),
-    /// Said when all before it is done.
-    Then(ToldOfAll),
+    /// Called when all before it is done.
+    Then(Callback),
     Attach(Listener),
     Synced(io::Result<()>),
     Loaded(SegmentName, io::Result<Vec<SealedBatch>>),
@@ -41,7 +41,7 @@ pub(super) enum Command {
     Crash(oneshot::Sender<()>),
 }
 
-/// What the other thread is told.
+/// The commands of the other thread.
 enum Work {
     Sync(Arc<dyn Segment>),
     Load(SegmentName, Reading),
@@ -104,15 +104,15 @@ fn run(
                 pause = gathering.found(waiting, now);
                 writer.append(&mut group, now);
             }
-            Command::Seal(told) => {
+            Command::Seal(callback) => {
                 writer.seal();
-                if let Some(told) = told {
-                    writer.when_settled(told);
+                if let Some(callback) = callback {
+                    writer.when_settled(callback);
                 }
             }
             Command::Held(ids) => writer.held(&ids),
             Command::Forget(settlements) => writer.forget(&settlements),
-            Command::Then(told) => told(),
+            Command::Then(callback) => callback(),
             Command::Attach(listener) => writer.attach(listener),
             Command::Synced(outcome) => writer.synced(outcome),
             Command::Loaded(name, batches) => writer.loaded(name, batches),
@@ -136,7 +136,7 @@ fn run(
         }
         if next.is_none() {
             if let Some(pause) = pause {
-                // Whoever sends to a thread that sleeps on its own does not have to wake it.
+                // A sender need not wake a thread that sleeps for a fixed time.
                 thread::sleep(pause);
                 gathering.paused();
             }
@@ -145,17 +145,17 @@ fn run(
     }
 }
 
-/// Waits for the next command; nobody waits meanwhile for longer than is bearable.
+/// Waits for the next command; no answer is held back meanwhile for longer than its limit.
 fn wait(writer: &mut Writer, inbox: &Receiver<Command>) -> Option<Command> {
     while let Some(due) = writer.due() {
         let now = Instant::now();
         if due <= now {
-            writer.let_go(now);
+            writer.release_overdue(now);
             continue;
         }
         match inbox.recv_timeout(due - now) {
             Err(RecvTimeoutError::Timeout) => {}
-            told => return told.ok(),
+            received => return received.ok(),
         }
     }
     inbox.recv().ok()

@@ -1,4 +1,4 @@
-//! Who waits until somebody beyond this machine has their batch, and for how long. Pure: time is an
+//! Which answers wait until another machine has their batch, and for how long. Pure: time is an
 //! argument.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,23 +13,23 @@ use crate::spend::NotRecorded;
 /// Where the answer to a record goes.
 pub(super) type Answer = oneshot::Sender<Result<(), NotRecorded>>;
 
-/// Answers held back. Those that are dropped with it say that nobody records any more.
+/// Answers held back. Those that are dropped with it report that recording has stopped.
 ///
-/// Nobody is held back for ever. Who has waited for as long as is bearable is let go; and when
-/// nothing at all has arrived meanwhile, whoever waits or comes after goes at once: for what nobody
-/// takes nobody should wait. As soon as a batch arrives somewhere, answers wait again.
+/// No answer is held back for ever. One that has waited for as long as the limit is released; and when
+/// nothing at all has arrived meanwhile, all that wait or come after are released at once: waiting for
+/// a receiver that accepts nothing is of no use. As soon as a batch arrives somewhere, answers wait again.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// How long is bearable.
-    most: Duration,
+    /// How long an answer is held back at most.
+    limit: Duration,
     /// For the batch that is open, the first to come first.
     open: VecDeque<Waiter>,
     /// By the batch's number, and so in the order they came.
     sealed: BTreeMap<u64, VecDeque<Waiter>>,
     /// How often something arrived.
     arrivals: u64,
-    /// The last that was let go had seen nothing arrive, and nothing has since.
-    in_vain: bool,
+    /// Nothing arrived while the answer that was released last waited, nor since.
+    stalled: bool,
 }
 
 #[derive(Debug)]
@@ -41,13 +41,13 @@ struct Waiter {
 }
 
 impl Waiting {
-    pub(super) fn new(most: Duration) -> Self {
+    pub(super) fn new(limit: Duration) -> Self {
         Self {
-            most,
+            limit,
             open: VecDeque::new(),
             sealed: BTreeMap::new(),
             arrivals: 0,
-            in_vain: false,
+            stalled: false,
         }
     }
 
@@ -67,33 +67,33 @@ impl Waiting {
         }
     }
 
-    /// Some batch is where it was to be; `own`, if it is one of this process, that has waiters.
+    /// Some batch has arrived; `own`: its number, if it is one of this process, which may have waiters.
     pub(super) fn arrived(&mut self, own: Option<u64>) {
         self.arrivals += 1;
-        self.in_vain = false;
+        self.stalled = false;
         let waiters = own.and_then(|seq| self.sealed.remove(&seq));
         for waiter in waiters.into_iter().flatten() {
             tell(waiter.answer);
         }
     }
 
-    /// When the next one has waited for long enough.
+    /// When the next one has reached its limit.
     pub(super) fn due(&self) -> Option<Instant> {
         let sealed = self.sealed.values().find_map(VecDeque::front);
         let next = sealed.or_else(|| self.open.front())?;
-        let bearable = if self.in_vain {
+        let limit = if self.stalled {
             Duration::ZERO
         } else {
-            self.most
+            self.limit
         };
-        Some(next.since + bearable)
+        Some(next.since + limit)
     }
 
-    /// One more who has waited for long enough, and is to be told now.
+    /// The next one that has reached its limit, to be answered now.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<Answer> {
         self.due().filter(|&due| due <= now)?;
         let next = self.next()?;
-        self.in_vain = next.arrivals == self.arrivals;
+        self.stalled = next.arrivals == self.arrivals;
         Some(next.answer)
     }
 
@@ -108,8 +108,8 @@ impl Waiting {
     }
 }
 
-/// Says that it is recorded.
+/// Answers that it is recorded.
 pub(super) fn tell(answer: Answer) {
-    // Whoever left does not want to know any more.
+    // The receiver may be gone.
     let _ = answer.send(Ok(()));
 }

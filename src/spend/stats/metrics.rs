@@ -46,7 +46,7 @@ impl Collector for Queues {
 
 impl Collector for All {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        // One look for all of them, so that what is scraped together adds up.
+        // One read for all of them, so that what is scraped together adds up.
         let account = self.0.account();
         gauges(&mut encoder, &state(&self.0, account))?;
         counters(&mut encoder, &totals(&self.0, account))?;
@@ -120,7 +120,7 @@ fn state(stats: &SpendStats, account: Account) -> [Metric; 6] {
         ),
         (
             "spend_records_owed",
-            "Records the journal has to bring to the database: as many as are pending",
+            "Records pending by the journal's own count: as many as spend_records_pending_total",
             account.pending,
         ),
     ]
@@ -150,7 +150,7 @@ fn totals(stats: &SpendStats, account: Account) -> [Metric; 8] {
         ),
         (
             "spend_records_capped",
-            "Usage records whose tokens or price nobody believes, counted as the most that is believed",
+            "Usage records whose tokens or price are implausible, counted as the largest plausible amount",
             stats.capped(),
         ),
         (
@@ -175,7 +175,7 @@ fn redis_state(stats: &SpendStats) -> [Metric; 3] {
     [
         (
             "spend_redis_up",
-            "1 while Redis says how much waits in it; while it is 0 the queue sizes are the last known",
+            "1 while Redis answers how much waits in it; while it is 0 the queue sizes are the last known",
             stats.redis_up().into(),
         ),
         (
@@ -205,7 +205,7 @@ fn redis_totals(stats: &SpendStats) -> [Metric; 4] {
         ),
         (
             "spend_batches_diverted",
-            "Batches that went past Redis, straight to the database",
+            "Batches that bypassed Redis, straight to the database",
             stats.diverted(),
         ),
         (

@@ -2,11 +2,11 @@
 //!
 //! Conservation: every record is pending, committed or dead-lettered. What is shown as pending is
 //! computed from the others, so that the three always add up; and beside it the journal counts what
-//! it owes, so that anyone can see that the sum is not only made to be right. All of them are of one
-//! moment ([`kept`]).
+//! is pending in it, so that the two can be compared. All of them are of one
+//! moment ([`snapshot`]).
 
-mod kept;
 mod metrics;
+mod snapshot;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -22,7 +22,7 @@ use super::stream::Depth;
 use crate::clock;
 use crate::cluster::lease;
 
-pub(super) use kept::Kept;
+pub(super) use snapshot::JournalSnapshot;
 
 /// A transaction on a local file takes about a millisecond, over a network ten; from one second on
 /// it is late, and at five SQLite stops waiting for a lock.
@@ -33,13 +33,13 @@ const FLUSH_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.
 pub struct SpendStats {
     /// Who may write what all routers counted; `None` when this one writes for itself.
     lease: Option<lease::Handle>,
-    /// What the journal last said.
-    pub(super) kept: ArcSwap<Kept>,
+    /// The newest snapshot of the journal.
+    pub(super) snapshot: ArcSwap<JournalSnapshot>,
     /// Records that could not be written down.
     pub(super) refused: AtomicU64,
     /// Records whose request did not wait any longer for Redis or the database.
     pub(super) on_disk_only: AtomicU64,
-    /// Records whose tokens or price nobody believes, written down as the most that is believed.
+    /// Records whose tokens or price are implausible, written down as the largest plausible amount.
     pub(super) capped: AtomicU64,
     /// How large the journal may grow.
     pub(super) journal_limit: AtomicU64,
@@ -48,7 +48,7 @@ pub struct SpendStats {
     pub(super) flush_seconds: Histogram,
     /// Dead letters this router wrote.
     pub(super) dead_letters: AtomicU64,
-    /// Batches that went past Redis.
+    /// Batches that bypassed Redis.
     pub(super) diverted: AtomicU64,
     /// Batches that Redis had and lost.
     pub(super) resent: AtomicU64,
@@ -69,11 +69,11 @@ impl Default for SpendStats {
 }
 
 impl SpendStats {
-    /// Of a pipeline that writes while it has this lease, or whenever it likes.
+    /// Of a pipeline that writes while it has this lease, or always.
     pub(super) fn new(lease: Option<lease::Handle>) -> Self {
         Self {
             lease,
-            kept: ArcSwap::from_pointee(Kept::nothing()),
+            snapshot: ArcSwap::from_pointee(JournalSnapshot::nothing()),
             refused: AtomicU64::new(0),
             on_disk_only: AtomicU64::new(0),
             capped: AtomicU64::new(0),
@@ -110,15 +110,15 @@ impl SpendStats {
         account.recorded.saturating_sub(done)
     }
 
-    /// The four at one moment, as the journal counts what it owes.
+    /// The four at one moment, with what is pending as the journal counts it.
     pub fn account(&self) -> Account {
-        self.kept.load().all
+        self.snapshot.load().all
     }
 
     /// The same of this run alone, and who it is as a producer.
     pub fn own(&self) -> (Uuid, Account) {
-        let kept = self.kept.load();
-        (kept.producer, kept.own)
+        let snapshot = self.snapshot.load();
+        (snapshot.producer, snapshot.own)
     }
 
     /// Records of which no database takes everything: the rest is in dead letters.
@@ -138,35 +138,35 @@ impl SpendStats {
     }
 
     /// Records that the journal still has: as many as [`Self::pending`].
-    pub fn owed(&self) -> u64 {
+    pub fn pending_in_journal(&self) -> u64 {
         self.account().pending
     }
 
     /// Batches on their way, the open one included.
     pub fn batches(&self) -> u64 {
-        self.kept.load().batches
+        self.snapshot.load().batches
     }
 
     /// Rows on their way that belong to a minute or a day.
     pub fn rows(&self) -> u64 {
-        self.kept.load().rows
+        self.snapshot.load().rows
     }
 
     /// How long ago the oldest record that is still on its way ended.
     pub fn oldest_age(&self) -> Duration {
-        let oldest = self.kept.load().oldest.unwrap_or(i64::MAX);
+        let oldest = self.snapshot.load().oldest.unwrap_or(i64::MAX);
         let age = clock::unix_seconds().saturating_sub(oldest);
         Duration::from_secs(u64::try_from(age).unwrap_or(0))
     }
 
     /// Bytes of all journal segments on disk.
     pub fn journal_bytes(&self) -> u64 {
-        self.kept.load().bytes
+        self.snapshot.load().bytes
     }
 
     /// Whether the journal can be written, and has room.
     pub fn journal_healthy(&self) -> bool {
-        self.kept.load().healthy
+        self.snapshot.load().healthy
     }
 
     /// Whether the journal is more than four fifths full: the database has taken nothing for long.
@@ -175,7 +175,7 @@ impl SpendStats {
         most > 0 && self.journal_bytes() > most / 5 * 4
     }
 
-    /// Records whose tokens or price nobody believes.
+    /// Records whose tokens or price are implausible.
     pub fn capped(&self) -> u64 {
         self.capped.load(Relaxed)
     }
@@ -194,7 +194,7 @@ impl SpendStats {
     pub fn leads(&self) -> bool {
         self.lease
             .as_ref()
-            .is_none_or(|lease| lease.tenure().is_some())
+            .is_none_or(|lease| lease.leadership().is_some())
     }
 
     /// What waits in Redis, when it was last asked.
@@ -207,7 +207,7 @@ impl SpendStats {
         }
     }
 
-    /// What Redis said just now about what waits in it; `None`: nothing.
+    /// What Redis just answered about what waits in it; `None`: no answer.
     pub(super) fn saw(&self, depth: Option<Depth>) {
         if let Some(depth) = depth {
             self.redis_batches.store(depth.batches, Relaxed);
@@ -230,7 +230,7 @@ impl SpendStats {
         self.resent.load(Relaxed)
     }
 
-    /// Batches that went past Redis, straight to the database.
+    /// Batches that bypassed Redis, straight to the database.
     pub fn diverted(&self) -> u64 {
         self.diverted.load(Relaxed)
     }

@@ -19,7 +19,7 @@ use redis::{FromRedisValue, RedisError, Script, cmd, pipe};
 use tokio::time::timeout;
 
 use super::payload::{VERSION, encode, timed_rows};
-use crate::store::{BatchId, SealedBatch, aside};
+use crate::store::{BatchId, SealedBatch, offload};
 
 pub(super) use entry::{Content, Entry};
 
@@ -70,7 +70,7 @@ pub enum StreamError {
     Redis(#[from] RedisError),
     /// It said nothing.
     #[error("no answer within {} s", ANSWER.as_secs())]
-    Silent,
+    Timeout,
 }
 
 /// See the module.
@@ -105,7 +105,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Stream<C> {
             .arg(self.limits.entries)
             .arg(self.limits.bytes);
         let rows = batches.iter().map(|batch| batch.row_count()).sum();
-        let texts = aside(rows, || {
+        let texts = offload(rows, || {
             let texts = batches.iter().map(|batch| encode(batch));
             texts.collect::<Vec<_>>()
         });
@@ -234,7 +234,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Stream<C> {
 async fn answered<T>(asked: impl Future<Output = Result<T, RedisError>>) -> Result<T, StreamError> {
     match timeout(ANSWER, asked).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(StreamError::Silent),
+        Err(_) => Err(StreamError::Timeout),
     }
 }
 

@@ -4,7 +4,7 @@
 //! Every change, wherever it is made, first raises the one number in `access_version` and holds that
 //! row until it commits. So changes get their numbers in the order in which they become visible,
 //! and whoever has seen everything up to a number finds the rest by asking for what is above it: no
-//! change can slip in below. What is deleted stays as a row that says so, for the same reason.
+//! change can appear below it. What is deleted stays as a row that says so, for the same reason.
 
 mod named;
 mod prices;
@@ -64,11 +64,11 @@ pub struct Stored {
     pub version: i64,
 }
 
-/// What a change builds upon.
+/// What must hold for a change to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upon {
+pub enum Precondition {
     /// There is none of that id.
-    Nothing,
+    Absent,
     /// It still has this number.
     Version(i64),
 }
@@ -78,7 +78,7 @@ pub enum Upon {
 pub enum Saved {
     /// It was, under this number.
     As(i64),
-    /// It was not: what it builds upon is not so, or not so any more.
+    /// It was not: its precondition does not hold, or not any more.
     Stale,
     /// It was not: the account names one that does not exist.
     Lacks(AccountKind, String),
@@ -167,8 +167,12 @@ impl Store {
     ///
     /// # Errors
     /// When the transaction failed, or when it is not known whether it did.
-    pub async fn save_account(&self, account: &Account, upon: Upon) -> Result<Saved, Error> {
-        transaction!(self, "COMMIT", |conn| save(conn, account, upon))
+    pub async fn save_account(
+        &self,
+        account: &Account,
+        precondition: Precondition,
+    ) -> Result<Saved, Error> {
+        transaction!(self, "COMMIT", |conn| save(conn, account, precondition))
     }
 
     /// Deletes an account that no other names. What it spent stays. `now` is Unix seconds.
@@ -199,7 +203,7 @@ async fn next_version<C: Dialect>(connection: &mut C) -> Result<i64, Error> {
 async fn save<C: Dialect>(
     connection: &mut C,
     account: &Account,
-    upon: Upon,
+    precondition: Precondition,
 ) -> Result<Saved, Error> {
     let version = next_version(connection).await?;
     let key = [Value::Text(account.kind.as_str()), Value::Text(&account.id)];
@@ -208,21 +212,23 @@ async fn save<C: Dialect>(
     let found = connection.numbers(ask, &key).await?.into_iter().next();
     // What was not understood would be lost.
     let fits = account.understood
-        && match upon {
-            Upon::Nothing => found.is_none_or(|version| version < 0),
-            Upon::Version(version) => found == Some(version),
+        && match precondition {
+            Precondition::Absent => found.is_none_or(|version| version < 0),
+            Precondition::Version(version) => found == Some(version),
         };
     if !fits {
         return Ok(Saved::Stale);
     }
-    if let Some((kind, id)) = named::lacking(connection, account, upon != Upon::Nothing).await? {
+    if let Some((kind, id)) =
+        named::lacking(connection, account, precondition != Precondition::Absent).await?
+    {
         return Ok(Saved::Lacks(kind, id));
     }
     let texts = row::Texts::of(account);
     let columns = row::columns(account, &texts, version);
     let values = columns.iter().filter_map(|(_, value)| *value);
     // Columns that a newer version has added keep what they say.
-    if let Upon::Version(_) = upon {
+    if let Precondition::Version(_) = precondition {
         let set: Vec<_> = columns
             .iter()
             .map(|(name, value)| format!("{name} = {}", mark(value.as_ref())))

@@ -4,8 +4,8 @@
 //! What is named has to be there. Were it not, a misspelt plan would limit nobody, and deleting a
 //! blocked team would let its keys in again. Both questions are asked behind the one row that every
 //! change holds until it commits, so that of a router that makes a name and one that deletes what it
-//! stands for, at the same moment, the second sees what the first did. What got past all this (an
-//! operator's hand, an older version) is not let in: see [`access`](crate::access).
+//! stands for, at the same moment, the second sees what the first did. What was written by other means (by an
+//! operator in SQL, by an older version) is refused: see [`access`](crate::access).
 
 use super::Error;
 use crate::domain::{Account, AccountKind};

@@ -1,7 +1,7 @@
 //! An account as a row, and back.
 //!
 //! Who it is and what people look for stand in columns; the rest of what it may is JSON in `rules`. A
-//! row that says something this version does not understand (an operator's hand, a newer version) is
+//! row that says something this version does not understand (written by an operator in SQL, by a newer version) is
 //! an account that says so: whoever it limits is not to go without limits, and what it says is not to
 //! be written over.
 

@@ -1,4 +1,4 @@
-//! The tables of accounts, in diesel's words.
+//! The tables of accounts, in diesel's notation.
 
 diesel::table! {
     accounts (kind, id) {

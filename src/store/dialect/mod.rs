@@ -4,7 +4,7 @@
 //! Everything else of the store is written once, over [`Dialect`]. A table says which of its columns
 //! are its key and what becomes of the others when the key is there already ([`Table`]); rows are
 //! handed over by column ([`Rows`]), sorted by key. An addition is one statement for many rows,
-//! because a statement costs a hop to the server and a flush has thousands of rows. And it is sorted
+//! because a statement costs a round trip to the server and a flush has thousands of rows. And it is sorted
 //! because two writers then always lock in the same order, whatever else they do.
 
 mod mysql;
@@ -190,7 +190,7 @@ impl Table {
     }
 }
 
-/// A statement that is not asked often enough, or not in the same words, to be kept.
+/// A statement that is not asked often enough, or not with the same text, to be kept.
 fn once<'a>(text: &'a str, values: &[Value<'a>]) -> Statement<'a> {
     Statement {
         text,

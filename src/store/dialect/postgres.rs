@@ -10,7 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use super::{Column, Dialect, Rows, Value, named, once};
 use crate::store::error::Error;
 
-/// "herdsman" in ASCII: nobody else in the same database will have thought of it.
+/// "herdsman" in ASCII: no other program in the same database is likely to use it.
 const MIGRATIONS: i64 = i64::from_be_bytes(*b"herdsman");
 
 impl Dialect for AsyncPgConnection {

@@ -1,6 +1,6 @@
 //! A PostgreSQL server: its address, and how a session with it is set up.
 //!
-//! Written by hand down to the socket for two reasons: the code of an error ([`sqlstate`]), and
+//! Implemented down to the socket for two reasons: the code of an error ([`sqlstate`]), and
 //! addresses with several hosts, of which the one that takes writes is wanted. After a failover the
 //! next connection therefore finds the new primary by itself.
 
@@ -25,7 +25,7 @@ use super::server::{ABANDONED, CONNECT_TIMEOUT, Kind, LOCK_TIMEOUT, STATEMENT_TI
 use sqlstate::{LastError, Wire, Within};
 use tls::Trust;
 
-/// How long an idle connection is silent before the kernel asks whether the other side lives.
+/// How long an idle connection is silent before the kernel checks whether the other side is alive.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Where it is and how to talk to it.
@@ -125,7 +125,7 @@ impl Postgres {
         let (client, driver) = connected.map_err(refused)?;
         self.tracker.spawn(async move {
             if let Err(error) = driver.await {
-                // Whoever used it hears of it, too, and says so louder.
+                // The call that used it fails, too, and its error is logged at a higher level.
                 tracing::debug!(%error, "a connection to PostgreSQL ended");
             }
         });
@@ -155,7 +155,7 @@ impl Kind for Postgres {
         Err(Error::Unavailable(failures.join("; ")))
     }
 
-    async fn judge(link: &mut Link, error: Error) -> Error {
+    async fn classify(link: &mut Link, error: Error) -> Error {
         match error {
             Error::Query(error) => match Error::by_kind(error) {
                 Ok(known) => known,
@@ -169,7 +169,7 @@ impl Kind for Postgres {
 /// Sets the session up, and refuses a server that would not keep what it is given.
 async fn suitable(client: &Client) -> Result<(), Error> {
     // What an operator set for everybody is not trusted with exactly-once: a database that commits
-    // asynchronously may forget what the journal, told that it is safe, has forgotten too.
+    // asynchronously may lose what the journal, told that it is safe, has deleted too.
     let setup = format!(
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
          SET statement_timeout = {}; SET lock_timeout = {}; \

@@ -1,7 +1,7 @@
 //! The code of the last error a server sent, read off the wire as it passes.
 //!
-//! diesel keeps the server's words and drops its code, and words are no ground to decide on: they
-//! are in the server's language. Whether usage is thrown out as poison depends on that code. So the
+//! diesel keeps the server's message and drops its code, and a message is nothing to decide on: it
+//! is in the server's language. Whether usage is thrown out as poison depends on that code. So the
 //! stream under the protocol is wrapped, and the five letters are noted when an `ErrorResponse` goes
 //! by. Nothing is changed or delayed; a connection's errors and its answers come in one order, so
 //! the code noted last belongs to the error that was returned last.

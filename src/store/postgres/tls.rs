@@ -1,7 +1,7 @@
 //! `sslmode` and `sslrootcert`, meaning what they mean to every other program that connects to
 //! PostgreSQL.
 //!
-//! `require` encrypts and believes anybody; `verify-ca` wants a certificate of an authority we
+//! `require` encrypts and accepts any certificate; `verify-ca` wants a certificate of an authority we
 //! trust, `verify-full` one for this host. Authorities are the file `sslrootcert` names, or those
 //! of the operating system. `prefer`, the default, takes what the server offers.
 

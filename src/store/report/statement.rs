@@ -1,6 +1,6 @@
 //! The statement of a question, and which table answers it.
 //!
-//! Pure. Names of columns are the only words of a statement that depend on the question, and none of
+//! Pure. Names of columns are the only parts of a statement's text that depend on the question, and none of
 //! them is the caller's: values are bound.
 
 use super::super::date::Day;
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accounts_alone_are_asked_of_the_small_table() {
+    fn a_report_by_account_alone_reads_the_small_table() {
         let mut query = SpendQuery {
             by: vec![Group::Kind, Group::Entity],
             limit: 5,

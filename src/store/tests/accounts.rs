@@ -44,7 +44,12 @@ fn version(saved: Saved) -> i64 {
 
 async fn make(store: &Store, kind: AccountKind, id: &str) {
     let made = Account::new(kind, id, 1);
-    version(store.save_account(&made, Upon::Nothing).await.unwrap());
+    version(
+        store
+            .save_account(&made, Precondition::Absent)
+            .await
+            .unwrap(),
+    );
 }
 
 fn put(change: &AccountChange) -> &str {
@@ -55,8 +60,8 @@ fn put(change: &AccountChange) -> &str {
 }
 
 on_every_database! {
-    async fn an_account_is_read_as_it_was_written(ground: &Ground) {
-        let store = ground.open().await;
+    async fn an_account_is_read_as_it_was_written(fixture: &Fixture) {
+        let store = fixture.open().await;
         for (kind, id) in [(AccountKind::User, "ann"), (AccountKind::Team, "blue"), (AccountKind::Budget, "small")] {
             make(&store, kind, id).await;
         }
@@ -66,33 +71,33 @@ on_every_database! {
             budget: "small".to_owned(),
             ..account(AccountKind::Key, &"a".repeat(64))
         };
-        let saved = version(store.save_account(&ours, Upon::Nothing).await.unwrap());
+        let saved = version(store.save_account(&ours, Precondition::Absent).await.unwrap());
         let read = store.account(ours.kind, &ours.id).await.unwrap().unwrap();
         assert_eq!(read, Stored { account: ours.clone(), version: saved });
         assert_eq!(store.account(AccountKind::User, &ours.id).await.unwrap(), None);
         let bare = Account::new(AccountKind::EndUser, "Ⓤ ser/1", 5);
-        store.save_account(&bare, Upon::Nothing).await.unwrap();
+        store.save_account(&bare, Precondition::Absent).await.unwrap();
         let read = store.account(bare.kind, &bare.id).await.unwrap().unwrap();
         assert_eq!(read.account, bare);
     }
 
-    async fn of_two_who_change_the_same_account_one_must_look_again(ground: &Ground) {
-        let store = ground.open().await;
+    async fn of_two_who_change_the_same_account_one_must_look_again(fixture: &Fixture) {
+        let store = fixture.open().await;
         let mut ours = account(AccountKind::Team, "blue");
-        let first = version(store.save_account(&ours, Upon::Nothing).await.unwrap());
-        assert_eq!(store.save_account(&ours, Upon::Nothing).await.unwrap(), Saved::Stale);
+        let first = version(store.save_account(&ours, Precondition::Absent).await.unwrap());
+        assert_eq!(store.save_account(&ours, Precondition::Absent).await.unwrap(), Saved::Stale);
         ours.blocked = true;
-        let second = version(store.save_account(&ours, Upon::Version(first)).await.unwrap());
+        let second = version(store.save_account(&ours, Precondition::Version(first)).await.unwrap());
         assert!(second > first);
-        assert_eq!(store.save_account(&ours, Upon::Version(first)).await.unwrap(), Saved::Stale);
+        assert_eq!(store.save_account(&ours, Precondition::Version(first)).await.unwrap(), Saved::Stale);
         assert!(store.account(ours.kind, "blue").await.unwrap().unwrap().account.blocked);
     }
 
-    async fn what_has_changed_is_found_by_number_deletions_too(ground: &Ground) {
-        let store = ground.open().await;
+    async fn what_has_changed_is_found_by_number_deletions_too(fixture: &Fixture) {
+        let store = fixture.open().await;
         assert_eq!(store.account_changes(0).await.unwrap().version, 0);
         for id in ["a", "b", "c"] {
-            store.save_account(&account(AccountKind::User, id), Upon::Nothing).await.unwrap();
+            store.save_account(&account(AccountKind::User, id), Precondition::Absent).await.unwrap();
         }
         let all = store.account_changes(0).await.unwrap();
         let ids: Vec<&str> = all.accounts.iter().map(put).collect();
@@ -108,21 +113,21 @@ on_every_database! {
         assert_eq!(since.accounts, [AccountChange::Gone(AccountKind::User, "b".to_owned())]);
         assert_eq!(store.account(AccountKind::User, "b").await.unwrap(), None);
         // Its name may be given again.
-        store.save_account(&account(AccountKind::User, "b"), Upon::Nothing).await.unwrap();
+        store.save_account(&account(AccountKind::User, "b"), Precondition::Absent).await.unwrap();
         let page = store.accounts(AccountKind::User, "a", 1).await.unwrap();
         assert_eq!(page.iter().map(|stored| &*stored.account.id).collect::<Vec<_>>(), ["b"]);
     }
 
-    async fn many_writers_at_once_have_each_their_number_and_none_is_missed(ground: &Ground) {
-        let stores = join_all((0..4).map(|_| ground.open())).await;
-        let reader = ground.open().await;
+    async fn many_writers_at_once_have_each_their_number_and_none_is_missed(fixture: &Fixture) {
+        let stores = join_all((0..4).map(|_| fixture.open())).await;
+        let reader = fixture.open().await;
         let writers = async {
             join_all((0..24).map(|n| {
                 let store = stores[n % 4].clone();
                 async move {
                     let ours = account(AccountKind::Key, &format!("key-{n:02}"));
                     loop {
-                        match store.save_account(&ours, Upon::Nothing).await {
+                        match store.save_account(&ours, Precondition::Absent).await {
                             Ok(saved) => return version(saved),
                             Err(Error::Contended(_)) => {}
                             Err(error) => panic!("{error}"),
@@ -132,7 +137,7 @@ on_every_database! {
             }))
             .await
         };
-        // Somebody who follows meanwhile, by number alone.
+        // A reader that follows meanwhile, by number alone.
         let follower = async {
             let (mut since, mut seen) = (0, std::collections::BTreeSet::new());
             while seen.len() < 24 {
@@ -148,8 +153,8 @@ on_every_database! {
         assert_eq!((versions, seen), ((1..=24).collect(), 24));
     }
 
-    async fn prices_are_set_and_taken_back(ground: &Ground) {
-        let store = ground.open().await;
+    async fn prices_are_set_and_taken_back(fixture: &Fixture) {
+        let store = fixture.open().await;
         let rate = |nano| Rate::from_nano_usd_per_million(nano).unwrap();
         let price = Price { input: rate(1), cached_input: rate(0), output: rate(1_000_000_000_000_000) };
         store.save_price(&model("m"), Some(price), 1).await.unwrap();
@@ -162,14 +167,14 @@ on_every_database! {
         let since = store.account_changes(since.version).await.unwrap();
         assert_eq!(since.prices, [PriceChange { row: "m:latest".to_owned(), says: Some((model("m"), None)) }]);
         assert_eq!(store.prices().await.unwrap().len(), 1);
-        // A hand's mistake is no price, and no price of nothing either.
-        ground.sql("UPDATE prices SET output_nano_usd = -1 WHERE deleted_at IS NULL");
+        // A mistake made in SQL is no price, and no price of zero either.
+        fixture.sql("UPDATE prices SET output_nano_usd = -1 WHERE deleted_at IS NULL");
         let all = store.account_changes(0).await.unwrap();
         assert!(all.prices.contains(&PriceChange { row: "n:latest".to_owned(), says: None }), "{all:?}");
     }
 
-    async fn what_is_spent_of_a_budget_is_found_by_its_period(ground: &Ground) {
-        let store = ground.open().await;
+    async fn what_is_spent_of_a_budget_is_found_by_its_period(fixture: &Fixture) {
+        let store = fixture.open().await;
         // 86,400 is the period of what these batches carry.
         apply(&store, &[Arc::new(charge(Uuid::now_v7(), 1, "k", 5))]).await.unwrap();
         apply(&store, &[Arc::new(charge(Uuid::now_v7(), 1, "k", 7))]).await.unwrap();
@@ -180,36 +185,36 @@ on_every_database! {
         assert_eq!(spent, [(key("k", 0), 12), (key("k", 86_400), 12)]);
     }
 
-    async fn a_row_this_version_does_not_understand_lets_nobody_in(ground: &Ground) {
-        let store = ground.open().await;
-        store.save_account(&account(AccountKind::Key, "k"), Upon::Nothing).await.unwrap();
-        ground.sql("UPDATE accounts SET rules = '{\"requests_per_fortnight\":3}' WHERE id = 'k'");
+    async fn a_row_this_version_does_not_understand_is_refused(fixture: &Fixture) {
+        let store = fixture.open().await;
+        store.save_account(&account(AccountKind::Key, "k"), Precondition::Absent).await.unwrap();
+        fixture.sql("UPDATE accounts SET rules = '{\"requests_per_fortnight\":3}' WHERE id = 'k'");
         let read = store.account(AccountKind::Key, "k").await.unwrap().unwrap();
         assert!(!read.account.understood);
         // Nor is it written over by a version that would lose what it says.
-        let again = store.save_account(&read.account, Upon::Version(read.version)).await.unwrap();
+        let again = store.save_account(&read.account, Precondition::Version(read.version)).await.unwrap();
         assert_eq!(again, Saved::Stale);
     }
 
-    async fn a_change_leaves_alone_what_a_newer_version_has_added(ground: &Ground) {
-        let store = ground.open().await;
+    async fn a_change_leaves_alone_what_a_newer_version_has_added(fixture: &Fixture) {
+        let store = fixture.open().await;
         let mut ours = account(AccountKind::User, "ann");
-        let first = version(store.save_account(&ours, Upon::Nothing).await.unwrap());
-        ground.sql("ALTER TABLE accounts ADD COLUMN shoe_size BIGINT NOT NULL DEFAULT 0");
-        ground.sql("UPDATE accounts SET shoe_size = 39");
+        let first = version(store.save_account(&ours, Precondition::Absent).await.unwrap());
+        fixture.sql("ALTER TABLE accounts ADD COLUMN shoe_size BIGINT NOT NULL DEFAULT 0");
+        fixture.sql("UPDATE accounts SET shoe_size = 39");
         ours.name = "Ann".to_owned();
-        version(store.save_account(&ours, Upon::Version(first)).await.unwrap());
+        version(store.save_account(&ours, Precondition::Version(first)).await.unwrap());
         assert_eq!(store.account(ours.kind, "ann").await.unwrap().unwrap().account, ours);
-        assert_eq!(ground.number("SELECT shoe_size AS number FROM accounts"), 39);
+        assert_eq!(fixture.number("SELECT shoe_size AS number FROM accounts"), 39);
     }
 
-    async fn what_an_account_names_exists_and_goes_last(ground: &Ground) {
+    async fn what_an_account_names_exists_and_goes_last(fixture: &Fixture) {
         use AccountKind::{Budget as Plan, EndUser, Key, Org, Team, TeamMember, User};
-        let store = ground.open().await;
+        let store = fixture.open().await;
         let save = async |account: &Account| {
             let found = store.account(account.kind, &account.id).await.unwrap();
-            let upon = found.map_or(Upon::Nothing, |found| Upon::Version(found.version));
-            store.save_account(account, upon).await.unwrap()
+            let precondition = found.map_or(Precondition::Absent, |found| Precondition::Version(found.version));
+            store.save_account(account, precondition).await.unwrap()
         };
         let mut key = Account::new(Key, "k", 1);
         (key.user, key.team) = ("ann".to_owned(), "b_ue".to_owned());
@@ -244,8 +249,8 @@ on_every_database! {
     }
 
     /// Of a router that names a team and one that deletes it, at the same moment, one is refused.
-    async fn whoever_is_named_and_deleted_at_once_is_one_of_them(ground: &Ground) {
-        let (one, other) = (ground.open().await, ground.open().await);
+    async fn an_account_that_is_named_and_deleted_at_once_is_only_one_of_them(fixture: &Fixture) {
+        let (one, other) = (fixture.open().await, fixture.open().await);
         for n in 0..12 {
             let team = format!("team-{n}");
             make(&one, AccountKind::Team, &team).await;
@@ -253,12 +258,12 @@ on_every_database! {
             key.team.clone_from(&team);
             let (made, gone) = loop {
                 let both = tokio::join!(
-                    one.save_account(&key, Upon::Nothing),
+                    one.save_account(&key, Precondition::Absent),
                     other.delete_account(AccountKind::Team, &team, 9)
                 );
                 match both {
                     (Ok(made), Ok(gone)) => break (made, gone),
-                    // Whoever was in the way of the other is asked again, as its operator would.
+                    // A change that conflicted with the other is repeated, as its operator would do.
                     (Err(Error::Contended(_)), _) | (_, Err(Error::Contended(_))) => {}
                     other => panic!("{other:?}"),
                 }

@@ -10,18 +10,18 @@ async fn charged(store: &Store, producer: Uuid, seqs: impl IntoIterator<Item = u
 }
 
 on_every_database! {
-    async fn tables_that_were_only_written_by_us_agree(ground: &Ground) {
-        let store = ground.open().await;
+    async fn tables_that_were_only_written_by_us_agree(fixture: &Fixture) {
+        let store = fixture.open().await;
         charged(&store, Uuid::now_v7(), 1..=5).await;
         assert_eq!(store.accounts_that_disagree().await.unwrap(), []);
         assert_eq!(store.tokens_that_disagree().await.unwrap(), []);
     }
 
-    async fn an_account_that_is_not_the_sum_of_its_days_is_named(ground: &Ground) {
-        let store = ground.open().await;
+    async fn an_account_that_is_not_the_sum_of_its_days_is_named(fixture: &Fixture) {
+        let store = fixture.open().await;
         charged(&store, Uuid::now_v7(), 1..=3).await;
-        ground.sql("UPDATE daily_spend SET spend_nano_usd = spend_nano_usd - 1 WHERE kind = 'key'");
-        ground.sql("DELETE FROM spend WHERE kind = 'team'");
+        fixture.sql("UPDATE daily_spend SET spend_nano_usd = spend_nano_usd - 1 WHERE kind = 'key'");
+        fixture.sql("DELETE FROM spend WHERE kind = 'team'");
         let mut found = store.accounts_that_disagree().await.unwrap();
         found.sort_by(|one, other| one.of.cmp(&other.of));
         let compared = |kind: &str, entity: &str, total, rows| Compared {
@@ -35,10 +35,10 @@ on_every_database! {
         ]);
     }
 
-    async fn so_is_a_model_that_is_not_the_sum_of_its_minutes(ground: &Ground) {
-        let store = ground.open().await;
+    async fn so_is_a_model_that_is_not_the_sum_of_its_minutes(fixture: &Fixture) {
+        let store = fixture.open().await;
         charged(&store, Uuid::now_v7(), 1..=3).await;
-        ground.sql("UPDATE token_counts SET total_tokens = total_tokens + 1");
+        fixture.sql("UPDATE token_counts SET total_tokens = total_tokens + 1");
         let found = store.tokens_that_disagree().await.unwrap();
         assert_eq!(found, [Compared {
             of: ["a".to_owned(), "m:latest".to_owned()],
@@ -48,8 +48,8 @@ on_every_database! {
     }
 
     /// Were each compared with each, the server would end the statement.
-    async fn twenty_thousand_accounts_are_looked_at_one_by_one(ground: &Ground) {
-        let store = ground.open().await;
+    async fn twenty_thousand_accounts_are_looked_at_one_by_one(fixture: &Fixture) {
+        let store = fixture.open().await;
         let one = charge(Uuid::now_v7(), 1, "k", 100);
         let (spend, daily) = (&one.spend[1], &one.daily[1]);
         let name = |n: u32| format!("shepherds-{n}");
@@ -65,7 +65,7 @@ on_every_database! {
             ..batch
         };
         apply(&store, &[Arc::new(batch)]).await.unwrap();
-        ground.sql("UPDATE daily_spend SET requests = 7 WHERE entity = 'shepherds-19999'");
+        fixture.sql("UPDATE daily_spend SET requests = 7 WHERE entity = 'shepherds-19999'");
         let found = store.accounts_that_disagree().await.unwrap();
         assert_eq!(found, [Compared {
             of: ["team".to_owned(), name(19_999)],
@@ -74,8 +74,8 @@ on_every_database! {
         }]);
     }
 
-    async fn a_batch_that_lacks_is_known_by_its_number_pruned_or_not(ground: &Ground) {
-        let store = ground.open().await;
+    async fn a_batch_that_lacks_is_known_by_its_number_pruned_or_not(fixture: &Fixture) {
+        let store = fixture.open().await;
         let (whole, holed) = (Uuid::from_u128(1), Uuid::from_u128(2));
         charged(&store, whole, 1..=6).await;
         charged(&store, holed, [1, 2, 3, 6, 7, 9]).await;
@@ -92,10 +92,10 @@ on_every_database! {
     }
 
     /// A version that does not count what is in a batch leaves the columns as they are.
-    async fn how_many_requests_a_producer_brought_is_known_unless_an_older_version_had_a_hand_in_it(
-        ground: &Ground
+    async fn how_many_requests_a_producer_brought_is_known_unless_an_older_version_wrote_some(
+        fixture: &Fixture
     ) {
-        let store = ground.open().await;
+        let store = fixture.open().await;
         let [ours, written, pruned] = [1, 2, 3].map(Uuid::from_u128);
         for producer in [ours, written, pruned] {
             charged(&store, producer, 1..=4).await;
@@ -105,9 +105,9 @@ on_every_database! {
             progress.into_iter().map(|one| one.records).collect::<Vec<_>>()
         };
         assert_eq!(told().await, [Some(4); 3]);
-        ground.sql(&format!("UPDATE spend_batches SET records = NULL WHERE producer = '{written}' AND seq = 2"));
-        ground.sql(&format!("UPDATE spend_producers SET high_water = 2 WHERE producer = '{pruned}'"));
-        ground.sql(&format!("DELETE FROM spend_batches WHERE producer = '{pruned}' AND seq <= 2"));
+        fixture.sql(&format!("UPDATE spend_batches SET records = NULL WHERE producer = '{written}' AND seq = 2"));
+        fixture.sql(&format!("UPDATE spend_producers SET high_water = 2 WHERE producer = '{pruned}'"));
+        fixture.sql(&format!("DELETE FROM spend_batches WHERE producer = '{pruned}' AND seq <= 2"));
         assert_eq!(told().await, [Some(4), None, None]);
         store.prune_batches(i64::MAX).await.unwrap();
         assert_eq!(told().await, [Some(4), None, None]);

@@ -32,12 +32,12 @@ fn shuffled(producer: Uuid, seq: u64) -> SealedBatch {
 
 on_every_database! {
     /// Each with connections of its own, all on the same rows, some of which are new to all of them.
-    async fn twenty_routers_on_the_same_rows_lose_nothing_and_never_deadlock(ground: &Ground) {
-        let before = ground.server().map(Server::deadlocks);
+    async fn twenty_routers_on_the_same_rows_lose_nothing_and_never_deadlock(fixture: &Fixture) {
+        let before = fixture.server().map(Server::deadlocks);
         let tracker = TaskTracker::new();
         let mut writers = Vec::new();
         for _ in 0..WRITERS {
-            let store = ground.open().await;
+            let store = fixture.open().await;
             writers.push(tracker.spawn(async move {
                 let producer = Uuid::now_v7();
                 for seq in 1..=FLUSHES {
@@ -55,7 +55,7 @@ on_every_database! {
         }
         let flushes = i64::try_from(WRITERS * FLUSHES).unwrap();
         let keys = i64::try_from(KEYS).unwrap();
-        let store = ground.open().await;
+        let store = fixture.open().await;
         for row in store.spent(EntityKind::Key).await.unwrap() {
             let number: i64 = row.entity.strip_prefix("key-").unwrap().parse().unwrap();
             assert_eq!(row.spend_nano_usd, (number + 1) * flushes, "{}", row.entity);
@@ -66,14 +66,14 @@ on_every_database! {
         assert_eq!(team[0].spend_nano_usd, total);
         for (table, times) in [("spend", 2), ("spend_periods", 2), ("daily_spend", 2)] {
             // As text, for a sum of integers is a decimal to some.
-            let sum = format!("SELECT CAST(sum(spend_nano_usd) AS {}) AS number FROM {table}", match ground.on {
+            let sum = format!("SELECT CAST(sum(spend_nano_usd) AS {}) AS number FROM {table}", match fixture.on {
                 On::MariaDb => "SIGNED",
                 On::Sqlite | On::Postgres => "BIGINT",
             });
-            assert_eq!(ground.number(&sum), times * total, "{table}");
+            assert_eq!(fixture.number(&sum), times * total, "{table}");
         }
         assert_eq!(input_total(&store).await, 10 * keys * flushes);
-        assert_eq!(ground.server().map(Server::deadlocks), before);
+        assert_eq!(fixture.server().map(Server::deadlocks), before);
     }
 }
 
@@ -113,8 +113,8 @@ async fn write_until(over: CancellationToken, store: Store) -> Seen {
     seen
 }
 
-/// Other orders than ours lead to deadlocks; a row that is held holds up a flush. Both are said to be
-/// what they are, and neither costs anybody anything.
+/// Other orders than ours lead to deadlocks; a row that is held holds up a flush. Both are reported as
+/// what they are, and nothing is lost by either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn routers_and_an_operator_on_the_same_rows_lose_nothing_to_each_other() {
     for flavor in [Flavor::Postgres, Flavor::MariaDb] {
@@ -157,7 +157,7 @@ async fn routers_and_an_operator_on_the_same_rows_lose_nothing_to_each_other() {
         assert!(seen.contended > 0, "ours were taken back, too");
         assert!(seen.longest >= HELD / 2, "and waited: {:?}", seen.longest);
 
-        // What he did is there, and without it what we did.
+        // The operator's rows are there, and apart from them ours.
         let number = |which: &str| -> i64 {
             let text = format!("SELECT spend_nano_usd FROM spend WHERE entity = '{which}'");
             server.sql("own", &text).parse().unwrap()
@@ -182,15 +182,15 @@ async fn routers_and_an_operator_on_the_same_rows_lose_nothing_to_each_other() {
     }
 }
 
-/// A file has one writer: who holds it longer than anybody waits is in the way, and no more than that.
+/// A file has one writer: a lock held longer than the timeout is reported as contention, and as nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operator_who_holds_the_file_is_in_the_way_and_loses_nothing_either() {
-    let ground = Ground::new(On::Sqlite).await;
-    let (store, producer) = (ground.open().await, Uuid::now_v7());
+async fn an_operator_who_locks_the_file_causes_contention_and_no_loss() {
+    let fixture = Fixture::new(On::Sqlite).await;
+    let (store, producer) = (fixture.open().await, Uuid::now_v7());
     apply(&store, &[Arc::new(shuffled(producer, 1))])
         .await
         .unwrap();
-    let mut operator = ground.file();
+    let mut operator = fixture.file();
     operator
         .batch_execute(
             "BEGIN IMMEDIATE; \
@@ -203,5 +203,5 @@ async fn an_operator_who_holds_the_file_is_in_the_way_and_loses_nothing_either()
     operator.batch_execute("COMMIT").unwrap();
     assert_eq!(apply(&store, &batches).await.unwrap().fresh, 1);
     let spent = "SELECT spend_nano_usd AS number FROM spend WHERE entity = 'key-7'";
-    assert_eq!(ground.number(spent), 2 * 8 + 1);
+    assert_eq!(fixture.number(spent), 2 * 8 + 1);
 }

@@ -18,8 +18,8 @@ async fn lead(store: &Store, epoch: u64, batches: &[Arc<SealedBatch>]) -> Result
 }
 
 on_every_database! {
-    async fn a_batch_is_added_once_however_often_it_comes(ground: &Ground) {
-        let store = ground.open().await;
+    async fn a_batch_is_added_once_however_often_it_comes(fixture: &Fixture) {
+        let store = fixture.open().await;
         let producer = Uuid::now_v7();
         let one = batch(producer, 1, &[("a", "m:latest", 60, 5), ("a", "m:latest", 120, 7)]);
         let two = batch(producer, 2, &[("a", "m:latest", 60, 100), ("b", "n:1b", 60, 1)]);
@@ -49,8 +49,8 @@ on_every_database! {
         assert_eq!(applied, [one.id, two.id].into());
     }
 
-    async fn spend_lands_in_its_entity_its_period_and_its_day(ground: &Ground) {
-        let store = ground.open().await;
+    async fn spend_is_added_to_its_entity_its_period_and_its_day(fixture: &Fixture) {
+        let store = fixture.open().await;
         let producer = Uuid::now_v7();
         let mut late = charge(producer, 2, "k1", 7);
         for row in &mut late.spend {
@@ -98,8 +98,8 @@ on_every_database! {
         assert_eq!(store.daily_spent("1970-01-01", "1970-01-01", 100).await.unwrap().len(), 2);
     }
 
-    async fn names_are_kept_to_the_letter(ground: &Ground) {
-        let store = ground.open().await;
+    async fn names_are_kept_to_the_letter(fixture: &Fixture) {
+        let store = fixture.open().await;
         let producer = Uuid::now_v7();
         let long = "\u{1f411}".repeat(255);
         // Pairs that some database by default takes for one: case, accent, trailing space, width.
@@ -117,8 +117,8 @@ on_every_database! {
         assert_eq!(kept, names);
     }
 
-    async fn two_flushes_of_the_same_batches_at_once_add_them_once(ground: &Ground) {
-        let (store, elsewhere) = (ground.open().await, ground.open().await);
+    async fn two_flushes_of_the_same_batches_at_once_add_them_once(fixture: &Fixture) {
+        let (store, elsewhere) = (fixture.open().await, fixture.open().await);
         let producer = Uuid::now_v7();
         let batches: Vec<_> = (1..=50)
             .map(|seq| batch(producer, seq, &[("a", "m:latest", 60, 1)]))
@@ -128,8 +128,8 @@ on_every_database! {
         assert_eq!(input_total(&store).await, 50);
     }
 
-    async fn more_rows_than_one_statement_takes_are_all_added(ground: &Ground) {
-        let store = ground.open().await;
+    async fn more_rows_than_one_statement_takes_are_all_added(fixture: &Fixture) {
+        let store = fixture.open().await;
         let names: Vec<String> = (0..2_503).map(|at| format!("m{at}:latest")).collect();
         let rows: Vec<_> = names.iter().map(|name| ("a", name.as_str(), 60, 2)).collect();
         apply(&store, &[batch(Uuid::now_v7(), 1, &rows)]).await.unwrap();
@@ -137,8 +137,8 @@ on_every_database! {
         assert_eq!(input_total(&store).await, 5_006);
     }
 
-    async fn a_leader_from_before_writes_nothing(ground: &Ground) {
-        let (old, new) = (ground.open().await, ground.open().await);
+    async fn an_earlier_leader_writes_nothing(fixture: &Fixture) {
+        let (old, new) = (fixture.open().await, fixture.open().await);
         let producer = Uuid::now_v7();
         let one = batch(producer, 1, &[("a", "m:latest", 60, 1)]);
         let two = batch(producer, 2, &[("a", "m:latest", 60, 10)]);
@@ -153,19 +153,19 @@ on_every_database! {
         assert_eq!(input_total(&new).await, 1);
         assert_eq!(new.last_leader().await.unwrap(), fence(8));
         // Another one with the same number has it from a Redis that knew nothing of the first.
-        let twin = Fence { epoch: 8, leader: "router-9".to_owned() };
-        let flush = Flush { batches: std::slice::from_ref(&two), fence: Some(&twin), letters: &[] };
+        let same_epoch = Fence { epoch: 8, leader: "router-9".to_owned() };
+        let flush = Flush { batches: std::slice::from_ref(&two), fence: Some(&same_epoch), letters: &[] };
         let refused = old.apply(flush).await.unwrap_err();
         assert!(matches!(refused, Error::Fenced { epoch: 8 }), "{refused}");
         assert_eq!(new.last_leader().await.unwrap(), fence(8));
-        // Who writes only his own needs no lease, and harms no one.
+        // A router that writes only its own batches needs no lease, and affects no other.
         assert_eq!(apply(&old, std::slice::from_ref(&two)).await.unwrap().fresh, 1);
         assert_eq!(lead(&new, 8, &[two]).await.unwrap().known, 1);
         assert_eq!(input_total(&new).await, 11);
     }
 
-    async fn what_is_pruned_is_still_known_and_what_is_missing_is_still_taken(ground: &Ground) {
-        let store = ground.open().await;
+    async fn what_is_pruned_is_still_known_and_what_is_missing_is_still_taken(fixture: &Fixture) {
+        let store = fixture.open().await;
         let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
         let make = |producer, seq| batch(producer, seq, &[("a", "m:latest", 60, 1)]);
         let there: Vec<_> = [1, 2, 3, 5, 6].map(|seq| make(one, seq)).into();
@@ -174,7 +174,7 @@ on_every_database! {
 
         assert_eq!(store.prune_batches(0).await.unwrap(), 0, "none is that old");
         assert_eq!(store.prune_batches(i64::MAX).await.unwrap(), 3, "up to the gap");
-        assert_eq!(ground.number("SELECT count(*) AS number FROM spend_batches"), 3);
+        assert_eq!(fixture.number("SELECT count(*) AS number FROM spend_batches"), 3);
         let ids: Vec<_> = (1..=7).map(|seq| id(one, seq)).collect();
         let known = store.applied(&ids).await.unwrap();
         let missing: Vec<_> = ids.iter().filter(|id| !known.contains(id)).collect();
@@ -184,22 +184,22 @@ on_every_database! {
         assert_eq!(apply(&store, &late).await.unwrap(), Applied { fresh: 1, known: 5 });
         assert_eq!(store.prune_batches(i64::MAX).await.unwrap(), 3);
         assert_eq!(apply(&store, &late).await.unwrap(), Applied { fresh: 0, known: 6 });
-        assert_eq!(store.prune_batches(i64::MAX).await.unwrap(), 0, "the first of the other is away");
+        assert_eq!(store.prune_batches(i64::MAX).await.unwrap(), 0, "the first of the other is not there");
         assert_eq!(apply(&store, &[make(other, 1)]).await.unwrap().fresh, 1);
         assert_eq!(store.prune_batches(i64::MAX).await.unwrap(), 2);
-        let waters: Vec<_> = store.producers().await.unwrap().into_iter().map(|p| p.1).collect();
-        assert_eq!(waters, [6, 2]);
+        let marks: Vec<_> = store.producers().await.unwrap().into_iter().map(|p| p.1).collect();
+        assert_eq!(marks, [6, 2]);
         assert_eq!(input_total(&store).await, 8);
     }
 
-    async fn a_batch_that_comes_again_while_it_is_pruned_is_added_once(ground: &Ground) {
-        let (store, elsewhere) = (ground.open().await, ground.open().await);
+    async fn a_batch_that_comes_again_while_it_is_pruned_is_added_once(fixture: &Fixture) {
+        let (store, elsewhere) = (fixture.open().await, fixture.open().await);
         let producer = Uuid::now_v7();
         let batches: Vec<_> = (1..=300)
             .map(|seq| batch(producer, seq, &[("a", "m:latest", 60, 1)]))
             .collect();
         // InnoDB is looked at twice, with a pause in between.
-        let times = if ground.on == On::MariaDb { 1 } else { 5 };
+        let times = if fixture.on == On::MariaDb { 1 } else { 5 };
         for chunk in batches.chunks(30) {
             apply(&store, chunk).await.unwrap();
             let again = async {
@@ -216,15 +216,15 @@ on_every_database! {
         assert_eq!(input_total(&store).await, 300);
     }
 
-    async fn a_rehearsal_says_how_it_would_go_and_leaves_nothing(ground: &Ground) {
-        let store = ground.open().await;
+    async fn a_dry_run_returns_what_would_happen_and_changes_nothing(fixture: &Fixture) {
+        let store = fixture.open().await;
         let one = Arc::new(charge(Uuid::now_v7(), 1, "k", 5));
         let flush = Flush {
             batches: std::slice::from_ref(&one),
             ..Flush::default()
         };
         for _ in 0..3 {
-            assert_eq!(store.rehearse(flush).await.unwrap(), Applied { fresh: 1, known: 0 });
+            assert_eq!(store.dry_run(flush).await.unwrap(), Applied { fresh: 1, known: 0 });
         }
         assert!(store.applied(&[one.id]).await.unwrap().is_empty());
         assert!(store.spent(EntityKind::Key).await.unwrap().is_empty());
@@ -232,8 +232,8 @@ on_every_database! {
         assert_eq!(store.apply(flush).await.unwrap().fresh, 1);
     }
 
-    async fn a_dead_letter_is_kept_with_its_batch_and_replayed_once(ground: &Ground) {
-        let store = ground.open().await;
+    async fn a_dead_letter_is_kept_with_its_batch_and_replayed_once(fixture: &Fixture) {
+        let store = fixture.open().await;
         let one = Arc::new(charge(Uuid::now_v7(), 1, "k", 5));
         let letter = DeadLetter {
             id: Uuid::now_v7(),

@@ -3,9 +3,9 @@ use futures_util::future::join_all;
 use super::*;
 
 on_every_database! {
-    async fn migrations_go_up_down_and_up_again(ground: &Ground) {
-        let ground = Ground::bare(ground.on);
-        let store = ground.open().await;
+    async fn migrations_go_up_down_and_up_again(fixture: &Fixture) {
+        let fixture = Fixture::bare(fixture.on);
+        let store = fixture.open().await;
         let pending = store.pending_migrations().await.unwrap();
         assert_eq!(pending.len(), 4);
         assert_eq!(store.migrate().await.unwrap().len(), pending.len());
@@ -21,19 +21,19 @@ on_every_database! {
         assert_eq!(apply(&store, &[Arc::new(charge(Uuid::now_v7(), 1, "k", 5))]).await.unwrap().fresh, 1);
     }
 
-    async fn of_many_routers_that_start_at_once_one_migrates(ground: &Ground) {
-        let ground = Ground::bare(ground.on);
+    async fn of_many_routers_that_start_at_once_one_migrates(fixture: &Fixture) {
+        let fixture = Fixture::bare(fixture.on);
         // A file has its lock only from the first connection on, so that is made before.
-        let stores = join_all((0..6).map(|_| ground.open())).await;
+        let stores = join_all((0..6).map(|_| fixture.open())).await;
         let ran = join_all(stores.iter().map(Store::migrate)).await;
         let ran: Vec<_> = ran.into_iter().map(|ran| ran.unwrap().len()).collect();
         assert_eq!(ran.iter().sum::<usize>(), 4, "{ran:?}");
         assert_eq!(ran.iter().filter(|ran| **ran > 0).count(), 1, "{ran:?}");
     }
 
-    async fn what_an_earlier_version_counted_stays_counted(ground: &Ground) {
-        let ground = Ground::bare(ground.on);
-        let store = ground.open().await;
+    async fn what_an_earlier_version_counted_stays_counted(fixture: &Fixture) {
+        let fixture = Fixture::bare(fixture.on);
+        let store = fixture.open().await;
         store.migrate().await.unwrap();
         let producer = Uuid::now_v7();
         let one = batch(producer, 1, &[("a", "m:latest", 60, 5)]);
@@ -42,28 +42,28 @@ on_every_database! {
         for table in [
             "dead_letters", "spend_producers", "flush_leader", "daily_spend", "spend_periods", "spend",
         ] {
-            ground.sql(&format!("DROP TABLE {table}"));
+            fixture.sql(&format!("DROP TABLE {table}"));
         }
-        ground.sql("ALTER TABLE spend_batches DROP COLUMN records");
-        ground.sql("DELETE FROM __diesel_schema_migrations WHERE version IN ('20261122000000', '20261124000000')");
+        fixture.sql("ALTER TABLE spend_batches DROP COLUMN records");
+        fixture.sql("DELETE FROM __diesel_schema_migrations WHERE version IN ('20261122000000', '20261124000000')");
         assert_eq!(store.migrate().await.unwrap().len(), 2);
         assert_eq!(apply(&store, &[one]).await.unwrap(), Applied { fresh: 0, known: 1 });
         assert_eq!(store.prune_batches(i64::MAX).await.unwrap(), 1);
         assert_eq!(store.applied(&[id(producer, 1)]).await.unwrap().len(), 1);
     }
 
-    async fn a_database_that_is_newer_is_left_as_it_is(ground: &Ground) {
-        ground.sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')");
-        ground.sql("ALTER TABLE spend ADD COLUMN cached_tokens BIGINT NOT NULL DEFAULT 0");
-        let store = ground.open().await;
+    async fn a_database_that_is_newer_is_left_as_it_is(fixture: &Fixture) {
+        fixture.sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')");
+        fixture.sql("ALTER TABLE spend ADD COLUMN cached_tokens BIGINT NOT NULL DEFAULT 0");
+        let store = fixture.open().await;
         assert!(store.migrate().await.unwrap().is_empty());
         apply(&store, &[Arc::new(charge(Uuid::now_v7(), 1, "k", 5))]).await.unwrap();
         assert_eq!(store.spent(EntityKind::Key).await.unwrap()[0].spend_nano_usd, 5);
     }
 
-    /// diesel's words for the tables against the tables.
-    async fn the_schema_in_rust_is_the_schema_in_sql(ground: &Ground) {
-        let columns = described(ground);
+    /// diesel's schema against the tables.
+    async fn the_schema_in_rust_is_the_schema_in_sql(fixture: &Fixture) {
+        let columns = described(fixture);
         insta::allow_duplicates! { insta::assert_snapshot!(columns, @r"
         access_version: singleton# version#
         accounts: kind id name user_id team_id org_id budget_id limit_nano_usd#? period rules metadata blocked# expires_at#? created_at# deleted_at#? version#
@@ -82,11 +82,11 @@ on_every_database! {
 }
 
 /// Tables and columns; `#` marks a whole number, `?` one that may be absent.
-fn described(ground: &Ground) -> String {
+fn described(fixture: &Fixture) -> String {
     let own = "t.table_name NOT LIKE '\\_\\_%'";
-    let mut lines: Vec<String> = match ground.server() {
+    let mut lines: Vec<String> = match fixture.server() {
         Some(server) => {
-            let schema = match ground.on {
+            let schema = match fixture.on {
                 On::MariaDb => "DATABASE()",
                 On::Sqlite | On::Postgres => "'public'",
             };
@@ -97,7 +97,7 @@ fn described(ground: &Ground) -> String {
                  FROM information_schema.columns t \
                  WHERE t.table_schema = {schema} AND {own} ORDER BY t.table_name, t.ordinal_position"
             );
-            let found = server.sql(&ground.database, &statement);
+            let found = server.sql(&fixture.database, &statement);
             found.lines().map(str::to_owned).collect()
         }
         None => {
@@ -113,7 +113,7 @@ fn described(ground: &Ground) -> String {
                  WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' \
                  ORDER BY m.name, c.cid",
             )
-            .load(&mut ground.file())
+            .load(&mut fixture.file())
             .unwrap();
             rows.into_iter().map(|row| row.described).collect()
         }

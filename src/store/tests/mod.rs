@@ -32,34 +32,34 @@ enum On {
 }
 
 /// A migrated database of one test's own.
-struct Ground {
+struct Fixture {
     on: On,
     dir: TempDir,
     database: String,
 }
 
-impl Ground {
+impl Fixture {
     /// With nothing in it.
     fn bare(on: On) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Relaxed);
         // The server is that of other processes as well.
         let database = format!("test_{}_{number}", std::process::id());
-        let ground = Self {
+        let fixture = Self {
             on,
             dir: tempfile::tempdir().unwrap(),
             database,
         };
-        if let Some(server) = ground.server() {
-            server.create(&ground.database);
+        if let Some(server) = fixture.server() {
+            server.create(&fixture.database);
         }
-        ground
+        fixture
     }
 
     async fn new(on: On) -> Self {
-        let ground = Self::bare(on);
-        ground.open().await.migrate().await.unwrap();
-        ground
+        let fixture = Self::bare(on);
+        fixture.open().await.migrate().await.unwrap();
+        fixture
     }
 
     fn server(&self) -> Option<&'static Server> {
@@ -89,7 +89,7 @@ impl Ground {
         }
     }
 
-    /// What he sees: one whole number, called `number`.
+    /// The same, for a statement that selects one whole number, called `number`.
     fn number(&self, statement: &str) -> i64 {
         #[derive(QueryableByName)]
         struct Row {
@@ -115,27 +115,27 @@ impl Ground {
 
 /// Makes of each function a test for each database.
 macro_rules! on_every_database {
-    ($($(#[$note:meta])* async fn $name:ident($ground:ident: &Ground) $body:block)*) => {
+    ($($(#[$note:meta])* async fn $name:ident($fixture:ident: &Fixture) $body:block)*) => {
         $(
             $(#[$note])*
             mod $name {
                 use super::*;
 
-                async fn test($ground: &Ground) $body
+                async fn test($fixture: &Fixture) $body
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn sqlite() {
-                    test(&Ground::new(On::Sqlite).await).await;
+                    test(&Fixture::new(On::Sqlite).await).await;
                 }
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn postgres() {
-                    test(&Ground::new(On::Postgres).await).await;
+                    test(&Fixture::new(On::Postgres).await).await;
                 }
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn mariadb() {
-                    test(&Ground::new(On::MariaDb).await).await;
+                    test(&Fixture::new(On::MariaDb).await).await;
                 }
             }
         )*

@@ -44,8 +44,8 @@ fn spent(seq: u64, key: &str, at: i64, model: &str, nano_usd: u64) -> Arc<Sealed
 
 const DAY: i64 = 86_400;
 
-async fn filled(ground: &Ground) -> Store {
-    let store = ground.open().await;
+async fn filled(fixture: &Fixture) -> Store {
+    let store = fixture.open().await;
     let batches = [
         spent(1, "k1", 0, "m:latest", 1),
         spent(2, "k1", DAY, "m:latest", 20),
@@ -92,8 +92,8 @@ async fn told(store: &Store, query: &SpendQuery) -> String {
 }
 
 on_every_database! {
-    async fn sums_are_by_whatever_is_asked(ground: &Ground) {
-        let store = filled(ground).await;
+    async fn sums_are_by_whatever_is_asked(fixture: &Fixture) {
+        let store = filled(fixture).await;
         let accounts = told(&store, &by(&[Group::Kind, Group::Entity])).await;
         let mut keys = by(&[Group::Date, Group::Model]);
         keys.kind = Some(EntityKind::Key);
@@ -137,8 +137,8 @@ on_every_database! {
         assert_eq!((none.rows.len(), none.more), (0, false));
     }
 
-    async fn a_sum_that_no_number_holds_is_an_error_and_never_wrong(ground: &Ground) {
-        let store = ground.open().await;
+    async fn a_sum_that_no_number_holds_is_an_error_and_never_wrong(fixture: &Fixture) {
+        let store = fixture.open().await;
         let most = (1 << 62) - 1;
         for (n, key) in ["a", "b", "c"].into_iter().enumerate() {
             let mut large = charge(Uuid::nil(), n as u64 + 1, key, most);

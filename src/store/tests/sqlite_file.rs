@@ -1,4 +1,4 @@
-//! What only a file can do.
+//! Cases that exist only for a file.
 
 use std::fs;
 
@@ -91,7 +91,7 @@ async fn a_file_replaced_by_another_is_opened_anew() {
 }
 
 #[tokio::test]
-async fn an_address_we_do_not_speak_is_refused_without_its_password() {
+async fn an_unsupported_address_is_refused_without_its_password() {
     let dir = tempfile::tempdir().unwrap();
     let error = Store::open("oracle://scott:tiger@db/x", dir.path())
         .await

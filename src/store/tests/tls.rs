@@ -23,7 +23,7 @@ fn with_tls(flavor: Flavor) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_is_believed_as_far_as_the_address_says() {
+async fn postgres_is_verified_as_the_address_says() {
     let server = with_tls(Flavor::Postgres);
     server.sql(
         "postgres",
@@ -65,7 +65,7 @@ async fn postgres_is_believed_as_far_as_the_address_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mariadb_is_believed_as_far_as_the_address_says() {
+async fn mariadb_is_verified_as_the_address_says() {
     let server = with_tls(Flavor::MariaDb);
     let own = format!("ssl-ca={}", server.authority().display());
     let failed = tried(&server, "127.0.0.1", "ssl-mode=REQUIRED").await;

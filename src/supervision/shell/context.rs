@@ -22,8 +22,8 @@ pub struct Context<A: Actor> {
     _end_of_tasks: DropGuard,
 }
 
-/// One incarnation of an actor. What is cast to one that has ended goes nowhere; others want the
-/// [`Mailbox`](super::Mailbox).
+/// One incarnation of an actor. What is cast to one that has ended is dropped; to reach
+/// whichever incarnation runs, use the [`Mailbox`](super::Mailbox).
 pub struct Incarnation<M>(ActorRef<Envelope<M>>);
 
 impl<A: Actor> Context<A> {
@@ -38,20 +38,19 @@ impl<A: Actor> Context<A> {
         }
     }
 
-    /// The clock. Actors read it here and hand it to what decides.
+    /// The clock. Actors read it here and pass it to their state.
     #[must_use]
     pub fn now(&self) -> Instant {
         Instant::now()
     }
 
-    /// A random number in `[0, 1)`, for what decides.
+    /// A random number in `[0, 1)`, for the state.
     #[must_use]
-    pub fn dice(&self) -> f64 {
+    pub fn random(&self) -> f64 {
         fastrand::f64()
     }
 
-    /// The way to this incarnation, for whoever is to tell it something and would have to be told the
-    /// same by its successor.
+    /// The address of this incarnation, for messages that are meant for it and not for a successor.
     #[must_use]
     pub fn myself(&self) -> Incarnation<A::Message> {
         self.myself.clone()
@@ -76,7 +75,7 @@ impl<A: Actor> Context<A> {
         self.timers.disarm(timer);
     }
 
-    /// Runs `task`, and tells the actor what came of it. The task ends with the incarnation, wherever
+    /// Runs `task`, and sends the actor its result. The task ends with the incarnation, wherever
     /// it is; when it panics, the incarnation ends with it.
     pub fn spawn(&self, task: impl Future<Output = A::Message> + Send + 'static) {
         let (tasks, answered) = (self.tasks.clone(), self.answering(task));
@@ -85,8 +84,8 @@ impl<A: Actor> Context<A> {
         });
     }
 
-    /// As [`Context::spawn`], but the task runs to its end when the incarnation has ended, for what had
-    /// better not be left half done.
+    /// As [`Context::spawn`], but the task runs to its end even when the incarnation has ended, for what
+    /// must not be left half done.
     pub fn spawn_detached(&self, task: impl Future<Output = A::Message> + Send + 'static) {
         self.tracker.spawn(self.answering(task));
     }
@@ -112,7 +111,7 @@ impl<A: Actor> Context<A> {
                 Ok(message) => Envelope::Message(message),
                 Err(panic) => Envelope::TaskPanicked(text(&*panic)),
             };
-            // One that has ended wants no answer; its successor asks for itself.
+            // One that has ended needs no answer; its successor asks again.
             drop(myself.0.cast(envelope));
         }
     }

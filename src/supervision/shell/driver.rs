@@ -12,7 +12,7 @@ pub(in crate::supervision) enum Envelope<M> {
     Message(M),
     /// The timer of that number has fired.
     Due(u64),
-    /// A task of the actor has panicked, saying this.
+    /// A task of the actor has panicked, with this message.
     TaskPanicked(String),
 }
 
@@ -51,7 +51,7 @@ pub(in crate::supervision) async fn spawn<A: Actor>(
 
 impl<A: Actor> ractor::Actor for Driver<A> {
     type Msg = Envelope<A::Message>;
-    /// `None` once it has stopped: whoever waited for that finds nothing of it left.
+    /// `None` once it has stopped: all it held is dropped before those that wait for the stop go on.
     type State = Option<Running<A>>;
     type Arguments = Startup<A>;
 
@@ -60,7 +60,7 @@ impl<A: Actor> ractor::Actor for Driver<A> {
         myself: ActorRef<Self::Msg>,
         startup: Startup<A>,
     ) -> Result<Self::State, ActorProcessingErr> {
-        startup.mailbox.occupy(myself.clone());
+        startup.mailbox.attach(myself.clone());
         let mut context = Context::new(myself, startup.tracker);
         let actor = A::start(startup.setup, &mut context);
         Ok(Some(Running { actor, context }))

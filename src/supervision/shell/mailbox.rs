@@ -12,10 +12,10 @@ use super::driver::Envelope;
 /// Where the answer to a call goes. Dropped unanswered, the caller is told that there will be none.
 pub type Reply<T> = oneshot::Sender<T>;
 
-/// An address that survives restarts: whoever holds it reaches the incarnation that runs now.
+/// An address that survives restarts: messages reach the incarnation that runs now.
 ///
 /// An incarnation takes its mailbox over before it does anything else; so an answer to what it sends
-/// reaches it. Should the one before still run, that ends it: an actor is one at a time.
+/// reaches it. Should the one before still run, it is killed: only one runs at a time.
 pub struct Mailbox<M>(Arc<ArcSwapOption<ActorRef<Envelope<M>>>>);
 
 impl<M: Send + 'static> Mailbox<M> {
@@ -26,14 +26,14 @@ impl<M: Send + 'static> Mailbox<M> {
     }
 
     /// From now on messages go to `actor`.
-    pub(super) fn occupy(&self, actor: ActorRef<Envelope<M>>) {
+    pub(super) fn attach(&self, actor: ActorRef<Envelope<M>>) {
         if let Some(before) = self.0.swap(Some(Arc::new(actor))) {
             before.kill();
         }
     }
 
     /// Sends, if an incarnation runs. `false` when none does: then nothing was sent, and an actor that
-    /// owes something for messages of this kind asks for them when it starts.
+    /// depends on messages of this kind requests them when it starts.
     pub fn cast(&self, message: M) -> bool {
         match &*self.0.load() {
             Some(actor) => actor.cast(Envelope::Message(message)).is_ok(),
@@ -41,16 +41,16 @@ impl<M: Send + 'static> Mailbox<M> {
         }
     }
 
-    /// Sends what `message` makes of a place for the answer, and waits for that. `None` when no
-    /// incarnation runs, or when it ended, or dropped the place, without an answer. There is no limit
-    /// of time but the caller's.
+    /// Sends the message that `message` makes of a reply channel, and waits for the reply. `None` when no
+    /// incarnation runs, or when it ended, or dropped the channel, without a reply. There is no time
+    /// limit but the caller's.
     pub async fn call<T>(&self, message: impl FnOnce(Reply<T>) -> M) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.cast(message(reply));
         answer.await.ok()
     }
 
-    /// Ends the incarnation at once, as a panic would. For fault drills.
+    /// Ends the incarnation at once, as a panic would. For fault injection.
     pub fn kill(&self) {
         if let Some(actor) = self.0.load_full() {
             actor.kill();
@@ -58,7 +58,7 @@ impl<M: Send + 'static> Mailbox<M> {
     }
 
     /// Ends the incarnation when it has done all it was told so far, and waits for that. Unless its
-    /// supervisor [restarts nobody](crate::supervision::Supervisor::stop_restarting) any more, there is
+    /// supervisor [no longer restarts](crate::supervision::Supervisor::stop_restarting) its children, there is
     /// a successor.
     pub async fn drain(&self) {
         if let Some(actor) = self.0.load_full() {

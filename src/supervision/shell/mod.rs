@@ -9,8 +9,8 @@
 //!
 //! It fails as a whole: a panic in one of its methods or in one of its tasks ends it, with its timers
 //! and its tasks, and its [supervisor](super::supervisor) starts another from the same setup, which the
-//! mailbox leads to from then on. Messages that were queued are lost; the reply of a call that was among
-//! them is dropped, so whoever asked sees that.
+//! mailbox sends to from then on. Messages that were queued are lost; the reply of a call that was among
+//! them is dropped, so the caller sees that.
 
 mod context;
 mod driver;
@@ -57,7 +57,7 @@ pub(super) use driver::spawn;
 ///         match message {
 ///             Message::Add(amount) => self.total += amount,
 ///             Message::Total(reply) => {
-///                 // Whoever asked may have given up.
+///                 // The caller may have given up.
 ///                 let _ = reply.send(self.total);
 ///             }
 ///         }
@@ -95,11 +95,11 @@ pub trait Actor: Sized + Send + 'static {
     /// something shared in here.
     type Setup: Clone + Send + 'static;
 
-    /// An incarnation begins. Its mailbox leads to it already, so an answer to whatever is sent from
+    /// An incarnation begins. Its mailbox sends to it already, so an answer to whatever is sent from
     /// here reaches it.
     fn start(setup: Self::Setup, context: &mut Context<Self>) -> Self;
 
-    /// It was told something.
+    /// A message has arrived.
     fn handle(&mut self, message: Self::Message, context: &mut Context<Self>);
 
     /// A timer has fired, and is not armed any more.

@@ -1,4 +1,4 @@
-//! The shell around [`State`]: starts and stops children, and hears when one has ended.
+//! The shell around [`State`]: starts and stops children, and is notified when one has ended.
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
@@ -72,15 +72,15 @@ impl Actor for SupervisorActor {
             SupervisionEvent::ActorFailed(who, why) => (who, why.to_string()),
             _ => return Ok(()),
         };
-        let (now, dice) = (Instant::now(), fastrand::f64());
-        let ended = supervising.state.ended(who.get_id(), now, dice);
+        let (now, random) = (Instant::now(), fastrand::f64());
+        let ended = supervising.state.ended(who.get_id(), now, random);
         supervising.restart_later(&myself, ended, &why);
         Ok(())
     }
 }
 
 impl Supervising {
-    /// With `reply` the first start is the caller's matter; without, one that fails is an end like others.
+    /// With `reply` the caller handles a failed first start; without, it counts as an end like others.
     async fn start(
         &mut self,
         myself: &ActorRef<Message>,
@@ -97,7 +97,7 @@ impl Supervising {
                 if outcome.is_err() {
                     self.state.remove(id);
                 }
-                // Whoever asked may have given up.
+                // The caller may have given up.
                 let _ = reply.send(outcome);
             }
             (Err(error), None) => {

@@ -1,4 +1,4 @@
-//! Whom a supervisor starts, and how.
+//! What a supervisor starts, and how.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a supervisor is told.
+//! The messages of a supervisor.
 
 use super::child::Child;
 use super::{Id, StartError};

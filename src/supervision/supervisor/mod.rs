@@ -5,8 +5,8 @@
 //! what they do: a [`Child`] is a name for the log and a way to start one more incarnation.
 //!
 //! It never gives up. A child that ends more often than the policy allows is left alone for one window,
-//! with an error in the log, and then starts with a clean record: what it does is better late than
-//! never, and whoever watches the counters sees that nothing moves.
+//! with an error in the log, and then starts with no end on record: late work is better than none,
+//! and the counters show that there is no progress.
 //!
 //! An actor that has children of its own keeps a `Supervisor` among its state: they end with it.
 
@@ -98,7 +98,7 @@ impl Supervisor {
 
     /// From now on children that end stay ended. Returns when that is so; then they can be drained.
     pub async fn stop_restarting(&self) {
-        // A supervisor that has ended restarts nobody either.
+        // A supervisor that has ended restarts none either.
         let _ = self.call(Message::StopRestarting).await;
     }
 

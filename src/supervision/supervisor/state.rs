@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Id;
 use super::child::Child;
-use crate::supervision::{Restart, RestartPolicy, Verdict};
+use crate::supervision::{Decision, Restart, RestartPolicy};
 
 /// The children.
 pub(super) struct State {
@@ -92,21 +92,21 @@ impl State {
     }
 
     /// The incarnation `actor` has ended.
-    pub(super) fn ended(&mut self, actor: ActorId, now: Instant, dice: f64) -> Option<Ended> {
+    pub(super) fn ended(&mut self, actor: ActorId, now: Instant, random: f64) -> Option<Ended> {
         let id = self.running.remove(&actor)?;
-        self.failed(id, now, dice)
+        self.failed(id, now, random)
     }
 
     /// This child has ended, or could not even be started.
-    pub(super) fn failed(&mut self, id: Id, now: Instant, dice: f64) -> Option<Ended> {
+    pub(super) fn failed(&mut self, id: Id, now: Instant, random: f64) -> Option<Ended> {
         let record = self.children.get_mut(&id)?;
         record.incarnation = None;
         if !self.restarts {
             return None;
         }
-        let (pause, too_often) = match record.restart.died(now, dice) {
-            Verdict::After(pause) => (pause, false),
-            Verdict::GiveUp => (self.policy.within, true),
+        let (pause, too_often) = match record.restart.ended(now, random) {
+            Decision::After(pause) => (pause, false),
+            Decision::GiveUp => (self.policy.within, true),
         };
         Some(Ended {
             id,

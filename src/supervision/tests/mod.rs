@@ -22,19 +22,19 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Does what it is told, and says what happens to it.
+/// Runs the scripts it is sent, and reports what happens to it.
 struct Scripted {
-    says: Says,
+    reporter: Reporter,
     /// Dropped with it.
     kept: Vec<Box<dyn Any + Send>>,
 }
 
-/// What to do: it ends of a panic in it.
+/// What to do: a panic in it ends the actor.
 type Script = Box<dyn FnOnce(&mut Scripted, &mut Context<Scripted>) + Send>;
 
-/// Says that number when it comes to it.
-fn saying(number: u32) -> Script {
-    Box::new(move |actor, _| actor.says.say(Event::Ran(number)))
+/// Reports that number when it is run.
+fn reporting(number: u32) -> Script {
+    Box::new(move |actor, _| actor.reporter.send(Event::Ran(number)))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +45,12 @@ enum Event {
     Ended,
 }
 
-/// Says that it has ended, too, when the actor that holds it has.
-struct Says(UnboundedSender<Event>);
+/// Reports the end, too, when it is dropped with the actor that holds it.
+struct Reporter(UnboundedSender<Event>);
 
 #[derive(Clone)]
 struct Setup {
-    says: UnboundedSender<Event>,
+    reporter: UnboundedSender<Event>,
     start: fn(&mut Context<Scripted>),
 }
 
@@ -60,11 +60,11 @@ impl Actor for Scripted {
     type Setup = Setup;
 
     fn start(setup: Setup, context: &mut Context<Self>) -> Self {
-        let says = Says(setup.says);
-        says.say(Event::Started);
+        let reporter = Reporter(setup.reporter);
+        reporter.send(Event::Started);
         (setup.start)(context);
         Self {
-            says,
+            reporter,
             kept: Vec::new(),
         }
     }
@@ -74,51 +74,51 @@ impl Actor for Scripted {
     }
 
     fn due(&mut self, timer: u8, _: &mut Context<Self>) {
-        self.says.say(Event::Due(timer));
+        self.reporter.send(Event::Due(timer));
     }
 }
 
-impl Says {
-    fn say(&self, event: Event) {
+impl Reporter {
+    fn send(&self, event: Event) {
         // The test may be over.
         let _ = self.0.send(event);
     }
 }
 
-impl Drop for Says {
+impl Drop for Reporter {
     fn drop(&mut self) {
-        self.say(Event::Ended);
+        self.send(Event::Ended);
     }
 }
 
-/// A scripted actor, how it is reached, and what it says.
-struct Stage {
+/// A scripted actor, its mailbox, and the events it reports.
+struct Fixture {
     mailbox: Mailbox<Script>,
     events: UnboundedReceiver<Event>,
 }
 
-impl Stage {
+impl Fixture {
     fn new(start: fn(&mut Context<Scripted>)) -> (Self, Child) {
-        let (says, events) = unbounded_channel();
+        let (reporter, events) = unbounded_channel();
         let mailbox = Mailbox::new();
-        let child = Child::new::<Scripted>("scripted", &mailbox, Setup { says, start });
+        let child = Child::new::<Scripted>("scripted", &mailbox, Setup { reporter, start });
         (Self { mailbox, events }, child)
     }
 
     /// One that runs, and its supervisor.
     async fn supervised() -> (Self, Supervisor) {
-        let (mut stage, child) = Self::new(|_| ());
+        let (mut fixture, child) = Self::new(|_| ());
         let supervisor = Supervisor::start(POLICY, TaskTracker::new(), vec![child]).await;
-        assert_eq!(stage.next().await, Event::Started);
-        (stage, supervisor.unwrap())
+        assert_eq!(fixture.next().await, Event::Started);
+        (fixture, supervisor.unwrap())
     }
 
     fn run(&self, script: impl FnOnce(&mut Scripted, &mut Context<Scripted>) + Send + 'static) {
-        assert!(self.mailbox.cast(Box::new(script)), "somebody is there");
+        assert!(self.mailbox.cast(Box::new(script)), "no actor runs");
     }
 
-    fn say(&self, number: u32) {
-        self.run(saying(number));
+    fn report(&self, number: u32) {
+        self.run(reporting(number));
     }
 
     fn panic(&self) {
@@ -135,7 +135,7 @@ impl Stage {
     }
 
     /// Nothing happens for very long.
-    async fn is_silent(&mut self) {
+    async fn has_no_event(&mut self) {
         let next = tokio::time::timeout(LONG, self.events.recv()).await;
         assert!(!matches!(next, Ok(Some(_))), "{next:?}");
     }

@@ -1,4 +1,4 @@
-//! The hub's actor: when to make a snapshot is the state's to decide, and making it this one's.
+//! The hub's actor: the state decides when to make a snapshot, the actor makes it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::usage::{Source, Tokens, snapshot};
 #[derive(Clone)]
 pub(super) struct Setup {
     pub(super) frames: watch::Sender<Bytes>,
-    pub(super) told: Arc<AtomicBool>,
+    pub(super) notified: Arc<AtomicBool>,
     pub(super) tokens: Tokens,
     pub(super) source: Source,
 }
@@ -58,8 +58,8 @@ impl Actor for Hub {
 impl Hub {
     fn publish(&mut self, context: &Context<Self>) {
         self.state.published(context.now());
-        // Lowered first: a change during the rendering asks for another snapshot.
-        self.setup.told.store(false, Ordering::Release);
+        // Cleared first: a change during the rendering asks for another snapshot.
+        self.setup.notified.store(false, Ordering::Release);
         let frame = snapshot::render(&self.setup.tokens, &(self.setup.source)());
         self.setup.frames.send_if_modified(|last| {
             let changed = *last != frame;

@@ -1,4 +1,4 @@
-//! What the hub is told.
+//! Messages of the hub.
 
 /// The mailbox of the hub.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
-//! Who watches the counters, and what they last saw.
+//! The subscribers of the counters, and the last snapshot they got.
 //!
 //! Owns the coalescing: however many changes there are, one snapshot is made per tenth of a
 //! second, once for all subscribers, and none while nobody watches. It knows the counters only as
 //! functions that render them. It fails by being restarted by its supervisor; a hub that starts makes
-//! a snapshot, so that a change its predecessor heard of is shown.
+//! a snapshot, so that a change its predecessor was notified of is shown.
 
 mod actor;
 mod message;
@@ -24,8 +24,8 @@ use message::Message;
 #[derive(Clone)]
 pub(super) struct Handle {
     frames: watch::Sender<Bytes>,
-    /// A `Touched` is on its way or being acted on.
-    told: Arc<AtomicBool>,
+    /// A `Touched` is on its way or being handled.
+    notified: Arc<AtomicBool>,
     mailbox: Mailbox<Message>,
     _supervisor: Arc<Supervisor>,
 }
@@ -38,11 +38,11 @@ impl Handle {
         tracker: TaskTracker,
     ) -> Result<Self, StartError> {
         let frames = watch::Sender::new(Bytes::new());
-        let told = Arc::new(AtomicBool::new(false));
+        let notified = Arc::new(AtomicBool::new(false));
         let mailbox = Mailbox::new();
         let setup = Setup {
             frames: frames.clone(),
-            told: Arc::clone(&told),
+            notified: Arc::clone(&notified),
             tokens,
             source,
         };
@@ -50,15 +50,15 @@ impl Handle {
         let supervisor = Supervisor::start(restarts, tracker, children).await?;
         Ok(Self {
             frames,
-            told,
+            notified,
             mailbox,
             _supervisor: Arc::new(supervisor),
         })
     }
 
-    /// Cheap when nobody watches, and when the news is on its way already.
+    /// Cheap when nobody watches, and when the hub has been notified already.
     pub(super) fn touched(&self) {
-        if self.frames.receiver_count() > 0 && !self.told.swap(true, Ordering::AcqRel) {
+        if self.frames.receiver_count() > 0 && !self.notified.swap(true, Ordering::AcqRel) {
             self.mailbox.cast(Message::Touched);
         }
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{Herd, Plan, eventually};
+use crate::support::{Plan, TestRouter, eventually};
 use process::{LlamaServer, SLOW, TINY};
 
-async fn before(servers: &[&LlamaServer]) -> Herd {
+async fn router_with(servers: &[&LlamaServer]) -> TestRouter {
     let names = ["llama-0", "llama-1"];
     let endpoints = servers.iter().zip(names);
     let plan = endpoints.fold(Plan::servers(0), |plan, (server, name)| {
@@ -30,7 +30,7 @@ fn chat(streamed: bool, tokens: u32) -> Value {
     })
 }
 
-/// What the answers said they used.
+/// The usage that the answers reported.
 #[derive(Default)]
 struct Used(i64, i64);
 
@@ -52,10 +52,10 @@ fn events(text: &str) -> Vec<Value> {
 #[tokio::test]
 async fn every_call_is_served_unchanged_and_counted() {
     let server = LlamaServer::start(TINY, &["--embeddings", "--pooling", "mean"]).await;
-    let herd = before(&[&server]).await;
+    let router = router_with(&[&server]).await;
     let mut used = Used::default();
 
-    let answer = herd.post("/v1/chat/completions", &chat(false, 5)).await;
+    let answer = router.post("/v1/chat/completions", &chat(false, 5)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("x-herdsman-endpoint"), "llama-0");
     used.add(&answer.json()["usage"]);
@@ -65,15 +65,15 @@ async fn every_call_is_served_unchanged_and_counted() {
     greedy["temperature"] = json!(0);
     let mut asking = greedy.clone();
     asking["stream_options"] = json!({"include_usage": true});
-    let answer = herd.post("/v1/chat/completions", &asking).await;
+    let answer = router.post("/v1/chat/completions", &asking).await;
     let all = events(answer.text());
     let asked = all.len();
     let usage = &all.last().unwrap()["usage"];
     used.add(usage);
 
-    // Who does not ask for usage does not see it, and it is counted all the same.
+    // Usage that was not asked for is not sent to the client, and it is counted all the same.
     used.add(usage);
-    let answer = herd.post("/v1/chat/completions", &greedy).await;
+    let answer = router.post("/v1/chat/completions", &greedy).await;
     let all = events(answer.text());
     assert_eq!(all.len(), asked - 1, "{}", answer.text());
     assert!(all.iter().all(|event| event["choices"] != json!([])));
@@ -83,7 +83,7 @@ async fn every_call_is_served_unchanged_and_counted() {
     for streamed in [false, true] {
         let body =
             json!({"model": "tiny", "prompt": "the cat", "max_tokens": 4, "stream": streamed});
-        let answer = herd.post("/v1/completions", &body).await;
+        let answer = router.post("/v1/completions", &body).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         match streamed {
             false => used.add(&answer.json()["usage"]),
@@ -91,51 +91,54 @@ async fn every_call_is_served_unchanged_and_counted() {
         }
     }
     let body = json!({"model": "tiny", "input": ["hello", "world"]});
-    let answer = herd.post("/v1/embeddings", &body).await;
+    let answer = router.post("/v1/embeddings", &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["data"].as_array().unwrap().len(), 2);
     used.add(&answer.json()["usage"]);
 
-    assert_eq!(herd.counted().await, (used.0, used.1));
-    herd.finish().await;
+    assert_eq!(router.counted().await, (used.0, used.1));
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn its_models_are_listed_and_other_dialects_are_told_that_nobody_has_them() {
+async fn its_models_are_listed_and_other_dialects_do_not_find_them() {
     let server = LlamaServer::start(TINY, &[]).await;
-    let herd = before(&[&server]).await;
-    let tags = herd.get("/api/tags").await.json();
+    let router = router_with(&[&server]).await;
+    let tags = router.get("/api/tags").await.json();
     assert_eq!(tags["models"][0]["name"], "tiny");
-    let models = herd.get("/v1/models").await.json();
+    let models = router.get("/v1/models").await.json();
     assert_eq!(models["data"][0]["id"], "tiny");
     let body = json!({"model": "tiny", "messages": []});
-    let answer = herd.post("/api/chat", &body).await;
+    let answer = router.post("/api/chat", &body).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     // Under any spelling of its name.
     let mut body = chat(false, 1);
     body["model"] = json!("tiny:latest");
-    assert_eq!(herd.post("/v1/chat/completions", &body).await.status, 200);
-    // A call it does not have is refused, and says nothing about its health.
+    assert_eq!(router.post("/v1/chat/completions", &body).await.status, 200);
+    // A call it does not have is refused, and does not change the state of the server.
     let body = json!({"model": "tiny", "input": "x"});
-    let answer = herd.post("/v1/embeddings", &body).await;
+    let answer = router.post("/v1/embeddings", &body).await;
     assert_eq!(answer.status, 501, "{}", answer.text());
     assert_eq!(
-        herd.post("/v1/chat/completions", &chat(false, 1))
+        router
+            .post("/v1/chat/completions", &chat(false, 1))
             .await
             .status,
         200
     );
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
-async fn a_dead_server_is_failed_over_to_the_second_and_a_cut_stream_ends_with_an_error() {
+async fn requests_fail_over_from_a_killed_server_and_a_cut_stream_ends_with_an_error() {
     let mut first = LlamaServer::start(SLOW, &[]).await;
     let second = LlamaServer::start(TINY, &[]).await;
-    let herd = before(&[&first, &second]).await;
+    let router = router_with(&[&first, &second]).await;
     let mut cut = None;
     while cut.is_none() {
-        let mut stream = herd.stream("/v1/chat/completions", &chat(true, 400)).await;
+        let mut stream = router
+            .stream("/v1/chat/completions", &chat(true, 400))
+            .await;
         stream.piece().await.unwrap();
         if stream.headers["x-herdsman-endpoint"] == "llama-0" {
             cut = Some(stream);
@@ -146,19 +149,19 @@ async fn a_dead_server_is_failed_over_to_the_second_and_a_cut_stream_ends_with_a
     assert!(answer.text().contains("\"error\""), "{}", answer.text());
     assert!(!answer.text().contains("[DONE]"), "{}", answer.text());
     for i in 0..6 {
-        let answer = herd
+        let answer = router
             .post("/v1/chat/completions", &chat(i % 2 == 0, 3))
             .await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.header("x-herdsman-endpoint"), "llama-1");
     }
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn a_slot_is_counted_until_an_answer_is_computed_that_nobody_waits_for() {
     let server = LlamaServer::start(SLOW, &[]).await;
-    let herd = before(&[&server]).await;
+    let router = router_with(&[&server]).await;
     let body = chat(false, 200);
     // The client leaves when the server computes.
     let leaves = async {
@@ -167,33 +170,35 @@ async fn a_slot_is_counted_until_an_answer_is_computed_that_nobody_waits_for() {
         }
     };
     tokio::select! {
-        _ = herd.post("/v1/chat/completions", &body) => panic!("it was answered already"),
+        _ = router.post("/v1/chat/completions", &body) => panic!("it was answered already"),
         () = leaves => {}
     }
     assert_eq!(server.slots().await, Some(1), "it goes on");
-    assert_eq!(herd.in_flight(), 1, "and so does its slot");
-    herd.at_rest().await;
+    assert_eq!(router.in_flight(), 1, "and so does its slot");
+    router.at_rest().await;
     assert_eq!(server.slots().await, Some(0), "the slot is free when it is");
-    let (input, output) = herd.counted().await;
+    let (input, output) = router.counted().await;
     assert!(input > 0 && output == 200, "{input} {output}");
-    let metrics = herd.get("/metrics").await;
+    let metrics = router.get("/metrics").await;
     assert!(
         metrics.text().contains(r#"status="499""#),
         "{}",
         metrics.text()
     );
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_a_stream_frees_the_servers_slot() {
     let server = LlamaServer::start(SLOW, &[]).await;
-    let herd = before(&[&server]).await;
-    let mut stream = herd.stream("/v1/chat/completions", &chat(true, 1500)).await;
+    let router = router_with(&[&server]).await;
+    let mut stream = router
+        .stream("/v1/chat/completions", &chat(true, 1500))
+        .await;
     stream.piece().await.unwrap();
     assert_eq!(server.slots().await, Some(1));
     drop(stream);
-    herd.at_rest().await;
+    router.at_rest().await;
     let free = async {
         while server.slots().await != Some(0) {
             tokio::task::yield_now().await;
@@ -202,7 +207,7 @@ async fn a_client_that_leaves_a_stream_frees_the_servers_slot() {
     timeout(Duration::from_secs(5), free)
         .await
         .expect("long before its end");
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
@@ -212,37 +217,38 @@ async fn the_key_is_sent_and_a_server_that_refuses_it_is_not_used() {
     right.api_key = "sesame".into();
     let mut wrong = server.endpoint("wrong");
     wrong.api_key = "other".into();
-    let herd = Plan::servers(0).and(right).and(wrong).start().await;
+    let router = Plan::servers(0).and(right).and(wrong).start().await;
     eventually("the one that is refused is down", || {
-        let observed = herd.app.fleet().observed();
+        let observed = router.app.fleet().observed();
         let wrong = observed.iter().find(|server| &*server.id.name == "wrong");
         wrong.is_some_and(|server| server.reason.is_some())
     })
     .await;
-    let health = herd.get("/health").await.json();
+    let health = router.get("/health").await.json();
     let detail = health["endpoints"]["wrong"]["detail"].as_str().unwrap();
     assert!(
         detail.contains("api_key") && detail.contains("401"),
         "{detail}"
     );
     for _ in 0..4 {
-        let answer = herd.post("/v1/chat/completions", &chat(false, 1)).await;
+        let answer = router.post("/v1/chat/completions", &chat(false, 1)).await;
         assert_eq!(answer.header("x-herdsman-endpoint"), "right");
     }
-    herd.finish().await;
+    router.finish().await;
 }
 
 #[tokio::test]
 async fn a_connection_that_is_not_used_is_closed_before_the_server_closes_it() {
     let server = LlamaServer::start(TINY, &[]).await;
-    let herd = before(&[&server]).await;
+    let router = router_with(&[&server]).await;
     let idle = || {
-        herd.app.fleet().view().servers[0]
+        router.app.fleet().view().servers[0]
             .endpoint
             .idle_connections()
     };
     assert_eq!(
-        herd.post("/v1/chat/completions", &chat(false, 1))
+        router
+            .post("/v1/chat/completions", &chat(false, 1))
             .await
             .status,
         200
@@ -252,5 +258,5 @@ async fn a_connection_that_is_not_used_is_closed_before_the_server_closes_it() {
     timeout(Duration::from_secs(5), closed)
         .await
         .expect("within five seconds");
-    herd.finish().await;
+    router.finish().await;
 }

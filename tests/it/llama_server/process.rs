@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use herdsman_test_support::clients::llama_cpp;
 
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 
 /// Half a megabyte, which answers at once.
 pub const TINY: &[&str] = &[];
@@ -51,7 +51,7 @@ impl LlamaServer {
     }
 
     async fn is_ready(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         let health = format!("{}/health", self.url);
         while get(&health)
             .await

@@ -1,4 +1,4 @@
-//! What came back.
+//! Answers.
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 
 /// A whole answer.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Answer {
     pub broken: bool,
 }
 
-/// An answer whose body is still coming. Dropping it is leaving.
+/// An answer whose body is still coming. Dropping it closes the connection, as a client that leaves.
 #[derive(Debug)]
 pub struct Stream {
     pub status: StatusCode,
@@ -40,7 +40,7 @@ impl Stream {
     /// The next piece; `None` at the end, whichever it is.
     pub async fn piece(&mut self) -> Option<Bytes> {
         loop {
-            let frame = timeout(PATIENCE, self.body.frame())
+            let frame = timeout(TEST_TIMEOUT, self.body.frame())
                 .await
                 .expect("a piece in time")?
                 .ok()?;
@@ -54,7 +54,7 @@ impl Stream {
     pub async fn whole(mut self) -> Answer {
         let mut body = Vec::new();
         let mut broken = false;
-        while let Some(frame) = timeout(PATIENCE, self.body.frame())
+        while let Some(frame) = timeout(TEST_TIMEOUT, self.body.frame())
             .await
             .expect("the body ends in time")
         {

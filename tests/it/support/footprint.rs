@@ -1,10 +1,10 @@
-//! What a test holds of the process.
+//! The resources of the process that a test uses.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 
 /// The test's own task and little else; the runtime's files and the test runner's.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Footprint {
     /// Waits until there is no more than there was then.
     pub async fn is_restored(&self) {
         let mut now = Self::now();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         while now.tasks > self.tasks || now.files > self.files {
             let late = Instant::now() >= deadline;
             assert!(!late, "{now:?} is more than {self:?}: {:?}", open_files());

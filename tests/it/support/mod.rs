@@ -1,23 +1,23 @@
-//! A fleet of simulated servers with a router before it, and a client that asks it things.
+//! A router in front of simulated servers, and a client that sends it requests.
 
 mod answer;
 mod footprint;
-mod herd;
+mod router;
 
 pub use answer::{Answer, Stream};
 pub use footprint::Footprint;
-pub use herd::{Herd, Plan};
+pub use router::{Plan, TestRouter};
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 /// No test waits longer for anything than this: a machine may be slow, never this slow.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits until `holds`. For what can only be seen by looking: counters of another thread.
+/// Waits until `holds`. For what can only be seen by polling: counters of another thread.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while !holds() {
         assert!(Instant::now() < deadline, "never happened: {what}");
         sleep(Duration::from_millis(5)).await;

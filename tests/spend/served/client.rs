@@ -30,15 +30,15 @@ pub struct Told {
 /// By request.
 type Answers = BTreeMap<u64, Result<Told, Missed>>;
 
-/// All of them, at work.
-pub struct Crowd {
+/// All of them, running.
+pub struct Workload {
     clients: Vec<JoinHandle<Answers>>,
     running: Arc<AtomicBool>,
     next: Arc<AtomicU64>,
     /// By key: somebody has seen the end of an answer.
     served: Arc<[AtomicBool]>,
-    /// Requests before this number were sent before anything broke.
-    calm: u64,
+    /// Requests before this number were sent before the first fault.
+    undisturbed: u64,
 }
 
 /// What all clients know in the end.
@@ -49,13 +49,13 @@ pub struct Seen {
     pub missed: BTreeMap<Missed, u64>,
     /// No request has this number or a higher one.
     pub asked: u64,
-    calm: u64,
+    undisturbed: u64,
 }
 
-/// What one client has at hand.
+/// One client.
 struct Client {
     http: Http,
-    doors: Arc<[String]>,
+    addresses: Arc<[String]>,
     secrets: Arc<[String]>,
     running: Arc<AtomicBool>,
     next: Arc<AtomicU64>,
@@ -63,8 +63,8 @@ struct Client {
     rng: Rng,
 }
 
-impl Crowd {
-    pub fn gather(doors: Arc<[String]>, accounts: &Accounts, seed: u64) -> Self {
+impl Workload {
+    pub fn start(addresses: Arc<[String]>, accounts: &Accounts, seed: u64) -> Self {
         let running = Arc::new(AtomicBool::new(true));
         let next = Arc::new(AtomicU64::new(0));
         let secrets: Arc<[String]> = accounts.0.iter().map(|key| key.secret.clone()).collect();
@@ -73,7 +73,7 @@ impl Crowd {
         let clients = (0..CLIENTS).map(|client| {
             let client = Client {
                 http: Http::new(),
-                doors: Arc::clone(&doors),
+                addresses: Arc::clone(&addresses),
                 secrets: Arc::clone(&secrets),
                 running: Arc::clone(&running),
                 next: Arc::clone(&next),
@@ -87,7 +87,7 @@ impl Crowd {
             running,
             next,
             served,
-            calm: 0,
+            undisturbed: 0,
         }
     }
 
@@ -98,11 +98,11 @@ impl Crowd {
             self.served.iter().all(|key| key.load(Relaxed))
         })
         .await;
-        self.calm = self.next.load(Relaxed);
+        self.undisturbed = self.next.load(Relaxed);
     }
 
-    /// When each has what it asked for last, or has waited long enough for it.
-    pub async fn goes_home(self) -> Seen {
+    /// Ends when each client has its last answer, or its timeout.
+    pub async fn stop(self) -> Seen {
         self.running.store(false, Relaxed);
         let (mut told, mut missed) = (BTreeMap::new(), BTreeMap::new());
         for client in self.clients {
@@ -117,7 +117,7 @@ impl Crowd {
             told,
             missed,
             asked: self.next.load(Relaxed),
-            calm: self.calm,
+            undisturbed: self.undisturbed,
         }
     }
 }
@@ -127,8 +127,8 @@ impl Client {
         let mut answers = BTreeMap::new();
         while self.running.load(Relaxed) {
             let n = self.next.fetch_add(1, Relaxed);
-            let door = self.rng.usize(..self.doors.len());
-            let answer = self.ask(n, door).await;
+            let address = self.rng.usize(..self.addresses.len());
+            let answer = self.ask(n, address).await;
             if answer.is_ok() {
                 self.served[Ask::of(n, self.secrets.len()).key].store(true, Relaxed);
             }
@@ -138,9 +138,9 @@ impl Client {
         answers
     }
 
-    async fn ask(&self, n: u64, door: usize) -> Result<Told, Missed> {
+    async fn ask(&self, n: u64, address: usize) -> Result<Told, Missed> {
         let ask = Ask::of(n, self.secrets.len());
-        let request = Request::post(format!("{}{}", self.doors[door], ask.path()))
+        let request = Request::post(format!("{}{}", self.addresses[address], ask.path()))
             .header("authorization", format!("Bearer {}", self.secrets[ask.key]))
             .header("content-type", "application/json")
             .header("x-herdsman-tags", ask.tags())
@@ -158,10 +158,14 @@ impl Client {
 
 impl Seen {
     /// Enough of every sort came to its end, whatever was broken.
-    pub fn must_be_a_storm(&self, seconds: u64) {
-        let ends: Vec<u64> = self.told.range(self.calm..).map(|(&n, _)| n).collect();
+    pub fn must_be_enough(&self, seconds: u64) {
+        let ends: Vec<u64> = self
+            .told
+            .range(self.undisturbed..)
+            .map(|(&n, _)| n)
+            .collect();
         let enough = ends.len() as u64 > 20 * seconds;
-        assert!(enough, "{} in {seconds} s is no storm", ends.len());
+        assert!(enough, "{} in {seconds} s are too few", ends.len());
         let ways: BTreeSet<_> = ends.iter().map(|&n| Ask::of(n, 1).way).collect();
         assert_eq!(ways.len(), WAYS.len(), "{ways:?}");
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 /// Nobody waits longer for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why no answer had its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ impl Http {
         leaves: bool,
     ) -> Result<Answer, Missed> {
         let mut answer = Err(Missed::Silent);
-        let asked = timeout(PATIENCE, async {
+        let asked = timeout(REQUEST_TIMEOUT, async {
             let (begun, mut body) = head(self.0.request(request).await.ok()?);
             answer = Ok(begun);
             while let (Ok(answer), Some(Ok(frame))) = (&mut answer, body.frame().await) {

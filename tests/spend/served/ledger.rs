@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::accounts::Accounts;
 use super::ask::Ask;
 use super::client::Seen;
-use crate::support::{Books, DaySums, Posting};
+use crate::support::{DaySums, Posting, Tables};
 
 /// What the database says of one request.
 struct Counted {
@@ -18,15 +18,15 @@ struct Counted {
 
 /// Everything seen is counted once and as it was told, everything else at most once, and all tables
 /// are the sum of that. Returns how many are counted.
-pub fn must_hold(books: Books, seen: &Seen, accounts: &Accounts) -> usize {
-    let counted = counted(&books, seen, accounts);
+pub fn must_hold(tables: Tables, seen: &Seen, accounts: &Accounts) -> usize {
+    let counted = counted(&tables, seen, accounts);
     let lost = seen.told.keys().filter(|n| !counted.contains_key(n));
     let lost: Vec<_> = lost.take(20).collect();
     assert!(
         lost.is_empty(),
         "seen to the end, and not counted: {lost:?}"
     );
-    let mut expected = Books::default();
+    let mut expected = Tables::default();
     let requests = counted.len();
     for (n, counted) in counted {
         counted.must_be_what_was_told(n, seen);
@@ -43,14 +43,14 @@ pub fn must_hold(books: Books, seen: &Seen, accounts: &Accounts) -> usize {
         });
     }
     // Clients do not know by the clock of which router their request ended.
-    books.regardless_of_minutes().must_equal(&expected);
+    tables.regardless_of_minutes().must_equal(&expected);
     requests
 }
 
 /// By number: each request that has a row. None may have two.
-fn counted(books: &Books, seen: &Seen, accounts: &Accounts) -> BTreeMap<u64, Counted> {
+fn counted(tables: &Tables, seen: &Seen, accounts: &Accounts) -> BTreeMap<u64, Counted> {
     let mut counted = BTreeMap::new();
-    for ([kind, entity, date, api_key, model, endpoint], &sums) in &books.daily {
+    for ([kind, entity, date, api_key, model, endpoint], &sums) in &tables.daily {
         let Some(n) = Ask::number(entity) else {
             continue;
         };

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::storm::{FAULTS, Fault, Storm, seed_and_seconds};
 use crate::support::On;
 use accounts::Accounts;
-use client::Crowd;
+use client::Workload;
 use http::Http;
 use routers::Routers;
 use servers::Servers;
@@ -54,23 +54,23 @@ fn faults() -> [Fault; FAULTS.len()] {
 async fn storm(on: On) {
     let (seed, seconds) = seed_and_seconds();
     println!("HERDSMAN_SEED={seed} ({on:?}, {seconds} s, over HTTP)");
-    let mut storm = Storm::gather(on, seed).await;
+    let mut storm = Storm::start(on, seed).await;
     let servers = Servers::start().await;
     let http = Http::new();
     let mut routers = Routers::start(&storm, &servers, &http).await;
-    let accounts = Accounts::open(&http, &routers.doors()[0]).await;
+    let accounts = Accounts::open(&http, &routers.addresses()[0]).await;
     routers.know(&accounts).await;
 
-    let mut crowd = Crowd::gather(routers.doors(), &accounts, seed);
-    crowd.is_served().await;
-    storm.rage(&faults(), seconds, &mut routers).await;
-    storm.pass().await;
-    let seen = crowd.goes_home().await;
+    let mut workload = Workload::start(routers.addresses(), &accounts, seed);
+    workload.is_served().await;
+    storm.run(&faults(), seconds, &mut routers).await;
+    storm.end().await;
+    let seen = workload.stop().await;
 
     let began = Instant::now();
     routers.settle().await;
-    let books = storm.stage.books().await;
-    let counted = ledger::must_hold(books, &seen, &accounts);
+    let tables = storm.fixture.tables().await;
+    let counted = ledger::must_hold(tables, &seen, &accounts);
     println!(
         "{} asked, {} seen to their end, not {:?}, {counted} counted, settled in {:?}",
         seen.asked,
@@ -78,9 +78,9 @@ async fn storm(on: On) {
         seen.missed,
         began.elapsed()
     );
-    seen.must_be_a_storm(seconds);
+    seen.must_be_enough(seconds);
     routers.must_add_up().await;
-    assert_eq!(storm.stage.letters().await, []);
+    assert_eq!(storm.fixture.letters().await, []);
     storm.streams_are_empty().await;
     servers.stop().await;
 }

@@ -10,7 +10,7 @@ use crate::support::{Database, Plan, eventually};
 use herdsman_test_support::Port;
 
 /// Lines of its log that are shown when a test fails.
-const LAST_WORDS: usize = 40;
+const LAST_LINES: usize = 40;
 
 /// A program with a folder and a port of its own, running or not. Killed when dropped.
 pub struct Program {
@@ -21,7 +21,7 @@ pub struct Program {
 
 impl Program {
     /// What it shall be. `fleet`: the servers behind it, and the prices.
-    pub fn new(plan: &Plan, database: &Database, herd: &str) -> Self {
+    pub fn new(plan: &Plan, database: &Database, fleet: &str) -> Self {
         let (port, dir) = (Port::free(), plan.dir.clone());
         let (store, store_dir) = database.place_of_routers();
         let data = dir.join("data");
@@ -47,7 +47,7 @@ impl Program {
              [spend]\nseal_interval = \"{}\"\nflush_interval = \"{}\"\nlease_ttl = \"{}\"\n\
              [redis]\nkey_prefix = \"test\"\nresponse_timeout = \"700ms\"\n\
              health_interval = \"200ms\"\nhealth_check_probes = 1\nhealth_check_delay = \"0s\"\n\
-             auto_fallback_interval = \"3s\"\n{}{herd}",
+             auto_fallback_interval = \"3s\"\n{}{fleet}",
             port.number(),
             data.display(),
             ms(plan.seal_interval),
@@ -68,9 +68,9 @@ impl Program {
         format!("http://127.0.0.1:{}", self.port.number())
     }
 
-    /// A new life on the same folder and port. It serves when it is ready.
+    /// Starts it, again on the same folder and port. It serves when it is ready.
     pub fn start(&mut self) {
-        assert!(self.child.is_none(), "it lives");
+        assert!(self.child.is_none(), "it runs already");
         let mut log = OpenOptions::new();
         let log = log.create(true).append(true).open(self.dir.join("log"));
         let child = Command::new(env!("CARGO_BIN_EXE_herdsman"))
@@ -106,7 +106,7 @@ impl Program {
     }
 
     /// Nothing but us ends it.
-    pub fn must_live(&mut self) {
+    pub fn must_run(&mut self) {
         let ended = self.child.as_mut().unwrap().try_wait().unwrap();
         assert!(ended.is_none(), "it ended by itself: {ended:?}");
     }
@@ -118,7 +118,7 @@ impl Drop for Program {
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
             let lines: Vec<_> = log.lines().collect();
-            let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
             println!("{}:\n{}", self.dir.display(), last.join("\n"));
         }
     }

@@ -13,8 +13,8 @@ use super::accounts::Accounts;
 use super::http::Http;
 use super::program::Program;
 use super::servers::Servers;
-use crate::storm::{Fleet, Storm};
-use crate::support::{Stage, eventually};
+use crate::storm::{FaultTarget, Storm};
+use crate::support::{Fixture, eventually};
 
 pub struct Routers {
     programs: Vec<Program>,
@@ -33,9 +33,9 @@ struct Gauges {
 impl Routers {
     /// Starts them; they serve when this returns.
     pub async fn start(storm: &Storm, servers: &Servers, http: &Http) -> Self {
-        let herd = servers.configuration();
+        let fleet = servers.configuration();
         let plans = storm.plans();
-        let program = |plan| Program::new(plan, &storm.stage.database, &herd);
+        let program = |plan| Program::new(plan, &storm.fixture.database, &fleet);
         let mut routers = Self {
             programs: plans.iter().map(program).collect(),
             http: http.clone(),
@@ -43,7 +43,7 @@ impl Routers {
         routers.programs.iter_mut().for_each(Program::start);
         for router in 0..routers.programs.len() {
             eventually("it is ready", async || {
-                routers.programs[router].must_live();
+                routers.programs[router].must_run();
                 let ready = format!("{}/health/ready", routers.programs[router].url());
                 routers.http.get(&ready).await.is_some()
             })
@@ -53,17 +53,17 @@ impl Routers {
     }
 
     /// Where clients find them.
-    pub fn doors(&self) -> Arc<[String]> {
+    pub fn addresses(&self) -> Arc<[String]> {
         self.programs.iter().map(Program::url).collect()
     }
 
-    /// Waits until each lets these in.
+    /// Waits until each accepts these keys.
     pub async fn know(&self, accounts: &Accounts) {
-        for door in &*self.doors() {
+        for address in &*self.addresses() {
             for key in &accounts.0 {
                 eventually("it knows the key", async || {
                     // What is asked costs nothing, and is counted for nobody.
-                    let ask = http::Request::post(format!("{door}/api/show"))
+                    let ask = http::Request::post(format!("{address}/api/show"))
                         .header("authorization", format!("Bearer {}", key.secret))
                         .body(json!({"model": "ewe"}).to_string().into())
                         .unwrap();
@@ -94,14 +94,14 @@ impl Routers {
         })
     }
 
-    /// Everything the clients have left behind arrives.
+    /// Everything the clients caused arrives in the database.
     pub async fn settle(&mut self) {
         for which in 0..self.programs.len() {
             let mut before = None;
             eventually(
                 "nothing runs there, and everything is written",
                 async || {
-                    self.programs[which].must_live();
+                    self.programs[which].must_run();
                     let now = self.gauges(which).await;
                     let still = now.as_ref().is_some_and(|now| {
                         (now.in_flight, now.pending) == (0, 0)
@@ -116,11 +116,11 @@ impl Routers {
         }
     }
 
-    /// `herdsman spend verify`, asked of all of them: it holds, and nothing is owed anywhere.
+    /// `herdsman spend verify`, asked of all of them: it holds, and nothing is pending anywhere.
     pub async fn must_add_up(&self) {
         let ended = Command::new(env!("CARGO_BIN_EXE_herdsman"))
             .args(["spend", "verify", "--json", "--address"])
-            .arg(self.doors().join(","))
+            .arg(self.addresses().join(","))
             .output()
             .await
             .unwrap();
@@ -142,8 +142,8 @@ impl Routers {
     }
 }
 
-impl Fleet for Routers {
-    async fn leader(&self, _: &Stage) -> Option<usize> {
+impl FaultTarget for Routers {
+    async fn leader(&self, _: &Fixture) -> Option<usize> {
         let all = (0..self.programs.len()).map(|which| self.gauges(which));
         // One that is just starting does not answer.
         let all = timeout(Duration::from_secs(1), join_all(all)).await.ok()?;
@@ -151,14 +151,14 @@ impl Fleet for Routers {
         all.iter().position(leads)
     }
 
-    async fn kill(&mut self, _: &Stage, which: usize, pause: Duration) {
+    async fn kill(&mut self, _: &Fixture, which: usize, pause: Duration) {
         self.programs[which].kill();
         sleep(pause).await;
         self.programs[which].start();
     }
 
     /// Within the program's own grace.
-    async fn restart(&mut self, _: &Stage, which: usize, _: Duration) {
+    async fn restart(&mut self, _: &Fixture, which: usize, _: Duration) {
         self.programs[which].stop().await;
         self.programs[which].start();
     }

@@ -5,14 +5,14 @@
 //! `HERDSMAN_STORM_PROCESSES=1` the routers are processes, killed with `kill -9`. `make storm` does
 //! that for minutes on each database.
 
+mod faults;
 mod routers;
-mod weather;
 
 use tokio::time::Instant;
 
 use crate::support::On;
+pub use faults::{FAULTS, Fault, FaultTarget, Storm};
 use routers::Routers;
-pub use weather::{FAULTS, Fault, Fleet, Storm};
 
 /// Routers in a storm.
 pub const COUNT: usize = 3;
@@ -46,27 +46,27 @@ pub fn seed_and_seconds() -> (u64, u64) {
 
 async fn storm(on: On) {
     let (seed, seconds) = seed_and_seconds();
-    let apart = number("HERDSMAN_STORM_PROCESSES").is_some_and(|yes| yes > 0);
-    println!("HERDSMAN_SEED={seed} ({on:?}, {seconds} s, processes: {apart})");
-    let mut storm = Storm::gather(on, seed).await;
+    let processes = number("HERDSMAN_STORM_PROCESSES").is_some_and(|yes| yes > 0);
+    println!("HERDSMAN_SEED={seed} ({on:?}, {seconds} s, processes: {processes})");
+    let mut storm = Storm::start(on, seed).await;
     let plans = storm.plans();
-    let mut routers = if apart {
-        Routers::apart(&storm.stage, &plans)
+    let mut routers = if processes {
+        Routers::processes(&storm.fixture, &plans)
     } else {
-        Routers::here(&storm.stage, plans, seed).await
+        Routers::in_process(&storm.fixture, plans, seed).await
     };
-    storm.rage(&FAULTS, seconds, &mut routers).await;
-    calm(storm, routers).await;
+    storm.run(&FAULTS, seconds, &mut routers).await;
+    check(storm, routers).await;
 }
 
-/// It is over: everything arrives, once.
-async fn calm(storm: Storm, mut routers: Routers) {
-    storm.pass().await;
+/// After the faults: everything arrives, once.
+async fn check(storm: Storm, mut routers: Routers) {
+    storm.end().await;
     let began = Instant::now();
     let end = routers.settle().await;
-    let books = storm.stage.books().await;
-    books.must_hold(&end.acknowledged);
-    let counted = books.counted();
+    let tables = storm.fixture.tables().await;
+    tables.must_hold(&end.acknowledged);
+    let counted = tables.counted();
     println!(
         "{} acknowledged, {} counted, settled in {:?}",
         end.acknowledged.len(),
@@ -78,9 +78,9 @@ async fn calm(storm: Storm, mut routers: Routers) {
         counted.iter().all(|n| *n < end.tried),
         "nothing was invented"
     );
-    for [recorded, committed, owed, dead] in end.sums {
-        assert_eq!((committed, owed, dead), (recorded, 0, 0));
+    for [recorded, committed, pending, dead] in end.sums {
+        assert_eq!((committed, pending, dead), (recorded, 0, 0));
     }
-    assert_eq!(storm.stage.letters().await, []);
+    assert_eq!(storm.fixture.letters().await, []);
     storm.streams_are_empty().await;
 }

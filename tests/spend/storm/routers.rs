@@ -15,158 +15,158 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
-use super::{CLIENTS, COUNT, Fleet};
-use crate::support::{OF_A_LIFE, Plan, Process, Router, Stage, eventually, record};
+use super::{CLIENTS, COUNT, FaultTarget};
+use crate::support::{Fixture, Plan, Process, RECORDS_PER_RUN, Router, eventually, record};
 
 pub enum Routers {
-    Here(Here),
-    Apart(Apart),
+    InProcess(InProcess),
+    Processes(Processes),
 }
 
 /// Runtimes of this process, between which clients choose.
-pub struct Here {
+pub struct InProcess {
     routers: Vec<Option<Router>>,
     /// The same, as clients find them.
-    doors: Arc<Vec<ArcSwap<Spend>>>,
+    pipelines: Arc<Vec<ArcSwap<Spend>>>,
     clients: Vec<JoinHandle<Vec<u64>>>,
     running: Arc<AtomicBool>,
     next: Arc<AtomicU64>,
 }
 
 /// Processes, with their clients in them.
-pub struct Apart {
+pub struct Processes {
     routers: Vec<Option<Process>>,
-    lives: u64,
+    runs: u64,
     acknowledged: BTreeSet<u64>,
 }
 
-/// What clients and routers say in the end.
+/// What clients and routers report in the end.
 pub struct End {
     pub acknowledged: BTreeSet<u64>,
     /// No number from here on was ever tried.
     pub tried: u64,
-    /// Of each router: recorded, committed, owed, in dead letters.
+    /// Of each router: recorded, committed, pending, in dead letters.
     pub sums: Vec<[u64; 4]>,
 }
 
 impl Routers {
-    pub async fn here(stage: &Stage, plans: Vec<Plan>, seed: u64) -> Self {
-        let (mut routers, mut doors) = (Vec::new(), Vec::new());
+    pub async fn in_process(fixture: &Fixture, plans: Vec<Plan>, seed: u64) -> Self {
+        let (mut routers, mut pipelines) = (Vec::new(), Vec::new());
         for plan in plans {
-            let router = stage.start(plan).await;
-            doors.push(ArcSwap::from_pointee(router.spend.clone()));
+            let router = fixture.start(plan).await;
+            pipelines.push(ArcSwap::from_pointee(router.spend.clone()));
             routers.push(Some(router));
         }
-        let doors = Arc::new(doors);
+        let pipelines = Arc::new(pipelines);
         let running = Arc::new(AtomicBool::new(true));
         let next = Arc::new(AtomicU64::new(0));
         let clients = (0..CLIENTS).map(|client| {
             let rng = Rng::with_seed(seed ^ client.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let (next, running) = (Arc::clone(&next), Arc::clone(&running));
-            TaskTracker::new().spawn(work(Arc::clone(&doors), next, running, rng))
+            TaskTracker::new().spawn(work(Arc::clone(&pipelines), next, running, rng))
         });
-        Self::Here(Here {
+        Self::InProcess(InProcess {
             clients: clients.collect(),
             routers,
-            doors,
+            pipelines,
             running,
             next,
         })
     }
 
-    pub fn apart(stage: &Stage, plans: &[Plan]) -> Self {
-        let mut apart = Apart {
+    pub fn processes(fixture: &Fixture, plans: &[Plan]) -> Self {
+        let mut processes = Processes {
             routers: plans.iter().map(|_| None).collect(),
-            lives: 0,
+            runs: 0,
             acknowledged: BTreeSet::new(),
         };
         for (which, plan) in plans.iter().enumerate() {
-            apart.begin(stage, which, plan);
+            processes.begin(fixture, which, plan);
         }
-        Self::Apart(apart)
+        Self::Processes(processes)
     }
 
-    /// The clients go home, and all that was recorded arrives. The routers go on.
+    /// The clients stop, and all that was recorded arrives. The routers go on.
     pub async fn settle(&mut self) -> End {
         match self {
-            Self::Here(here) => here.settle().await,
-            Self::Apart(apart) => apart.settle().await,
+            Self::InProcess(in_process) => in_process.settle().await,
+            Self::Processes(processes) => processes.settle().await,
         }
     }
 }
 
-impl Fleet for Routers {
-    async fn leader(&self, stage: &Stage) -> Option<usize> {
+impl FaultTarget for Routers {
+    async fn leader(&self, fixture: &Fixture) -> Option<usize> {
         match self {
-            Self::Here(here) => {
+            Self::InProcess(in_process) => {
                 let leads = |router: &Option<Router>| router.as_ref().is_some_and(Router::leads);
-                here.routers.iter().position(leads)
+                in_process.routers.iter().position(leads)
             }
-            Self::Apart(apart) => {
-                let leader = stage.try_last_leader().await?.leader;
+            Self::Processes(processes) => {
+                let leader = fixture.try_last_leader().await?.leader;
                 let is = |router: &Option<Process>| {
                     let name = router
                         .as_ref()
                         .map(|router| format!("{}/", router.plan.name));
                     name.is_some_and(|name| leader.starts_with(&name))
                 };
-                apart.routers.iter().position(is)
+                processes.routers.iter().position(is)
             }
         }
     }
 
-    async fn kill(&mut self, stage: &Stage, which: usize, pause: Duration) {
+    async fn kill(&mut self, fixture: &Fixture, which: usize, pause: Duration) {
         match self {
-            Self::Here(here) => {
-                let plan = here.routers[which].take().unwrap().crash().await;
+            Self::InProcess(in_process) => {
+                let plan = in_process.routers[which].take().unwrap().crash().await;
                 sleep(pause).await;
-                here.begin(stage, which, plan).await;
+                in_process.begin(fixture, which, plan).await;
             }
-            Self::Apart(apart) => {
-                let router = apart.routers[which].take().unwrap();
+            Self::Processes(processes) => {
+                let router = processes.routers[which].take().unwrap();
                 let plan = router.plan.clone();
-                apart.acknowledged.extend(router.kill());
+                processes.acknowledged.extend(router.kill());
                 sleep(pause).await;
-                apart.begin(stage, which, &plan);
+                processes.begin(fixture, which, &plan);
             }
         }
     }
 
-    async fn restart(&mut self, stage: &Stage, which: usize, within: Duration) {
+    async fn restart(&mut self, fixture: &Fixture, which: usize, within: Duration) {
         match self {
-            Self::Here(here) => {
-                let router = here.routers[which].take().unwrap();
+            Self::InProcess(in_process) => {
+                let router = in_process.routers[which].take().unwrap();
                 // It may be in the middle of everything else, and then keeps what it has.
                 let _ = router.spend.shutdown(Instant::now() + within).await;
                 let plan = router.plan.clone();
                 drop(router);
-                here.begin(stage, which, plan).await;
+                in_process.begin(fixture, which, plan).await;
             }
-            Self::Apart(apart) => {
-                let router = apart.routers[which].take().unwrap();
+            Self::Processes(processes) => {
+                let router = processes.routers[which].take().unwrap();
                 let plan = router.plan.clone();
-                apart.acknowledged.extend(router.stop(within).await);
-                apart.begin(stage, which, &plan);
+                processes.acknowledged.extend(router.stop(within).await);
+                processes.begin(fixture, which, &plan);
             }
         }
     }
 
     fn kill_actors(&mut self, which: usize) {
         match self {
-            Self::Here(here) => {
-                let spend = here.doors[which].load();
+            Self::InProcess(in_process) => {
+                let spend = in_process.pipelines[which].load();
                 spend.kill_redis_actors();
                 spend.kill_flush_actor();
                 spend.kill_forward_actor();
             }
-            Self::Apart(apart) => apart.routers[which].as_mut().unwrap().kill_actors(),
+            Self::Processes(processes) => processes.routers[which].as_mut().unwrap().kill_actors(),
         }
     }
 
     /// Only a process can be stopped so.
     async fn freeze(&mut self, which: usize, pause: Duration) {
-        if let Self::Apart(apart) = self {
-            let router = apart.routers[which].as_ref().unwrap();
+        if let Self::Processes(processes) = self {
+            let router = processes.routers[which].as_ref().unwrap();
             router.signal(Signal::STOP);
             sleep(pause).await;
             router.signal(Signal::CONT);
@@ -174,10 +174,10 @@ impl Fleet for Routers {
     }
 }
 
-impl Here {
-    async fn begin(&mut self, stage: &Stage, which: usize, plan: Plan) {
-        let router = stage.start(plan).await;
-        self.doors[which].store(Arc::new(router.spend.clone()));
+impl InProcess {
+    async fn begin(&mut self, fixture: &Fixture, which: usize, plan: Plan) {
+        let router = fixture.start(plan).await;
+        self.pipelines[which].store(Arc::new(router.spend.clone()));
         self.routers[which] = Some(router);
     }
 
@@ -189,15 +189,19 @@ impl Here {
         }
         let routers: Vec<&Router> = self.routers.iter().flatten().collect();
         join_all(routers.iter().map(|router| router.settle())).await;
-        eventually("their books are closed", async || {
+        eventually("their counts agree", async || {
             routers.iter().all(|router| router.spend.account().holds())
         })
         .await;
         let sums = routers.iter().map(|router| {
             let stats = router.spend.stats();
-            let sums = [stats.recorded(), stats.committed(), stats.owed()];
-            let [recorded, committed, owed] = sums;
-            [recorded, committed, owed, stats.dead_lettered()]
+            let sums = [
+                stats.recorded(),
+                stats.committed(),
+                stats.pending_in_journal(),
+            ];
+            let [recorded, committed, pending] = sums;
+            [recorded, committed, pending, stats.dead_lettered()]
         });
         End {
             acknowledged,
@@ -207,12 +211,12 @@ impl Here {
     }
 }
 
-impl Apart {
-    fn begin(&mut self, stage: &Stage, which: usize, plan: &Plan) {
-        let from = self.lives * OF_A_LIFE;
-        self.lives += 1;
+impl Processes {
+    fn begin(&mut self, fixture: &Fixture, which: usize, plan: &Plan) {
+        let from = self.runs * RECORDS_PER_RUN;
+        self.runs += 1;
         let clients = CLIENTS / COUNT as u64;
-        self.routers[which] = Some(Process::start(plan, &stage.database, from, clients));
+        self.routers[which] = Some(Process::start(plan, &fixture.database, from, clients));
     }
 
     async fn settle(&mut self) -> End {
@@ -222,7 +226,7 @@ impl Apart {
         self.acknowledged.extend(acknowledged.into_iter().flatten());
         End {
             acknowledged: std::mem::take(&mut self.acknowledged),
-            tried: self.lives * OF_A_LIFE,
+            tried: self.runs * RECORDS_PER_RUN,
             sums,
         }
     }
@@ -230,14 +234,14 @@ impl Apart {
 
 /// A client: records until it is over; returns what was acknowledged to it.
 async fn work(
-    doors: Arc<Vec<ArcSwap<Spend>>>,
+    pipelines: Arc<Vec<ArcSwap<Spend>>>,
     next: Arc<AtomicU64>,
     running: Arc<AtomicBool>,
     mut rng: Rng,
 ) -> Vec<u64> {
     let mut acknowledged = Vec::new();
     while running.load(Relaxed) {
-        let spend = Spend::clone(&doors[rng.usize(..doors.len())].load());
+        let spend = Spend::clone(&pipelines[rng.usize(..pipelines.len())].load());
         let n = next.fetch_add(1, Relaxed);
         if spend.record(record(n)).await.is_ok() {
             acknowledged.push(n);

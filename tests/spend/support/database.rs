@@ -8,7 +8,7 @@ use diesel::{Connection as _, SqliteConnection};
 use herdsman::store::{SQLITE_FILE, Store};
 use tempfile::TempDir;
 
-use super::looked;
+use super::retried;
 use herdsman_test_support::Chaos;
 use herdsman_test_support::sql::{Flavor, Operator, Server, shared};
 
@@ -73,14 +73,14 @@ impl Database {
             network: None,
         };
         if let Some(server) = database.server() {
-            database.network = Some(Chaos::before(server.port()).await);
+            database.network = Some(Chaos::in_front_of(server.port()).await);
         }
         let store = database.directly().await;
-        looked(async || store.migrate().await).await;
+        retried(async || store.migrate().await).await;
         database
     }
 
-    /// Whose only road is ours to break, if it is a server.
+    /// Over the network that the test controls, if it is a server.
     pub async fn store(&self) -> Store {
         self.open(self.network.as_ref().map(Chaos::port)).await
     }
@@ -107,9 +107,12 @@ impl Database {
         self.place_over(self.network.as_ref())
     }
 
-    /// The same, by a road of its own.
-    pub fn place_over(&self, road: Option<&Chaos>) -> (String, PathBuf) {
-        (self.url(road.map(Chaos::port)), self.dir.path().to_owned())
+    /// The same, over another network.
+    pub fn place_over(&self, network: Option<&Chaos>) -> (String, PathBuf) {
+        (
+            self.url(network.map(Chaos::port)),
+            self.dir.path().to_owned(),
+        )
     }
 
     pub fn network(&self) -> &Chaos {

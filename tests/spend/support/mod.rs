@@ -1,19 +1,19 @@
-//! A stage: one database, one Redis, and routers' pipelines over both, each with a runtime of its own
+//! A fixture: one database, one Redis, and routers' pipelines over both, each with a runtime of its own
 //! so that it can be ended as a process is.
 
-mod bill;
-mod books;
 mod database;
+mod fixture;
+mod known_record;
 mod process;
 mod router;
-mod stage;
+mod tables;
 
-pub use bill::record;
-pub use books::{Books, DaySums, Posting};
 pub use database::{Database, On};
-pub use process::{OF_A_LIFE, Process, be_a_router};
+pub use fixture::Fixture;
+pub use known_record::record;
+pub use process::{Process, RECORDS_PER_RUN, run_router_process};
 pub use router::{Plan, Router};
-pub use stage::Stage;
+pub use tables::{DaySums, Posting, Tables};
 
 use std::time::Duration;
 
@@ -24,13 +24,13 @@ use tokio::time::{Instant, sleep};
 pub const SOON: Duration = Duration::from_secs(60);
 
 /// No machine is slower than this, and a test is ended after two minutes without saying why.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TEST_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Waits until `holds`. For what can only be seen by asking again.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
-        assert!(began.elapsed() < PATIENCE, "never happened: {what}");
+        assert!(began.elapsed() < TEST_TIMEOUT, "never happened: {what}");
         sleep(Duration::from_millis(5)).await;
     }
     // Where a slow test spends its time is seen without a debugger.
@@ -39,8 +39,8 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 /// What the test itself asks a database is asked until it answers: the product has bounds on how long
 /// it waits for one, and a busy machine may be beyond them.
-pub async fn looked<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn retried<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
+    let deadline = Instant::now() + TEST_TIMEOUT;
     loop {
         match ask().await {
             Ok(answer) => return answer,

@@ -1,8 +1,8 @@
-//! A router's pipeline in a process of its own, with clients in it, ordered about by lines.
+//! A router's pipeline in a process of its own, with clients in it, controlled by lines on its input.
 //!
-//! The process is this test program again, running the one test that is no test. It says on its
-//! output what was acknowledged to its clients, and hears on its input what it shall do; everything
-//! else is done to it with signals.
+//! The process is this test program again, running the one test that is no test. It writes to its
+//! output what was acknowledged to its clients, and reads commands from its input; everything else is
+//! done to it with signals.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -27,23 +27,23 @@ const STORE: &str = "HERDSMAN_TEST_STORE";
 const STORE_DIR: &str = "HERDSMAN_TEST_STORE_DIR";
 const FROM: &str = "HERDSMAN_TEST_FROM";
 const CLIENTS: &str = "HERDSMAN_TEST_CLIENTS";
-const RHYTHM: &str = "HERDSMAN_TEST_RHYTHM";
+const INTERVALS: &str = "HERDSMAN_TEST_RHYTHM";
 
-/// Records of one life: no two lives have a number in common.
-pub const OF_A_LIFE: u64 = 1_000_000;
+/// Records of one run: no two runs have a number in common.
+pub const RECORDS_PER_RUN: u64 = 1_000_000;
 
-/// A process, and what it said was acknowledged.
+/// A process, and what it has acknowledged.
 pub struct Process {
     child: Child,
-    orders: ChildStdin,
-    said: Receiver<Said>,
+    commands: ChildStdin,
+    messages: Receiver<Message>,
     acknowledged: BTreeSet<u64>,
     pub plan: Plan,
 }
 
-enum Said {
+enum Message {
     Acknowledged(u64),
-    /// Recorded, committed, owed, in dead letters.
+    /// Recorded, committed, pending, in dead letters.
     Settled([u64; 4]),
 }
 
@@ -55,7 +55,7 @@ impl Process {
 
     /// The same, where its database is at another address.
     pub fn start_at(plan: &Plan, (url, dir): (String, PathBuf), from: u64, clients: u64) -> Self {
-        let rhythm = [plan.patience, plan.give_up, plan.lease_ttl]
+        let intervals = [plan.accept_timeout, plan.give_up, plan.lease_ttl]
             .into_iter()
             .chain([plan.seal_interval, plan.flush_interval])
             .map(|time| time.as_millis().to_string());
@@ -69,29 +69,29 @@ impl Process {
             .env(STORE_DIR, dir)
             .env(FROM, from.to_string())
             .env(CLIENTS, clients.to_string())
-            .env(RHYTHM, rhythm.collect::<Vec<_>>().join(" "))
+            .env(INTERVALS, intervals.collect::<Vec<_>>().join(" "))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (tell, said) = channel();
+        let (sender, messages) = channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let Some(said) = understood(&line) else {
+                let Some(message) = parse(&line) else {
                     continue;
                 };
-                // Nobody listens any more when the test is over.
-                if tell.send(said).is_err() {
+                // The receiver is dropped when the test is over.
+                if sender.send(message).is_err() {
                     return;
                 }
             }
         });
         Self {
-            orders: child.stdin.take().unwrap(),
+            commands: child.stdin.take().unwrap(),
             child,
-            said,
+            messages,
             acknowledged: BTreeSet::new(),
             plan: plan.clone(),
         }
@@ -116,14 +116,14 @@ impl Process {
         self.end()
     }
 
-    /// Its actors die, as if they had panicked.
+    /// Ends its actors as panics would.
     pub fn kill_actors(&mut self) {
-        self.order("actors");
+        self.send_command("actors");
     }
 
     /// It shuts down in order, within so much time.
     pub async fn stop(mut self, within: Duration) -> BTreeSet<u64> {
-        self.order(&format!("stop {}", within.as_millis()));
+        self.send_command(&format!("stop {}", within.as_millis()));
         let mut child_ended = false;
         eventually("it stopped", async || {
             child_ended = self.child.try_wait().unwrap().is_some();
@@ -133,10 +133,10 @@ impl Process {
         self.end()
     }
 
-    /// Its clients go home, and everything they recorded arrives: recorded, committed, owed, in dead
+    /// Its clients stop, and everything they recorded arrives: recorded, committed, pending, in dead
     /// letters; and what had been acknowledged to them.
     pub async fn settle(&mut self) -> ([u64; 4], BTreeSet<u64>) {
-        self.order("rest");
+        self.send_command("settle");
         let mut settled = None;
         eventually("everything is in the database", async || {
             self.listen(&mut settled);
@@ -146,16 +146,16 @@ impl Process {
         (settled.unwrap(), std::mem::take(&mut self.acknowledged))
     }
 
-    fn order(&mut self, line: &str) {
-        // One that is gone does nothing any more.
-        let _ = writeln!(self.orders, "{line}").and_then(|()| self.orders.flush());
+    fn send_command(&mut self, line: &str) {
+        // A process that has ended takes no commands.
+        let _ = writeln!(self.commands, "{line}").and_then(|()| self.commands.flush());
     }
 
     fn listen(&mut self, settled: &mut Option<[u64; 4]>) -> usize {
-        for said in self.said.try_iter() {
-            match said {
-                Said::Acknowledged(n) => drop(self.acknowledged.insert(n)),
-                Said::Settled(sums) => *settled = Some(sums),
+        for message in self.messages.try_iter() {
+            match message {
+                Message::Acknowledged(n) => drop(self.acknowledged.insert(n)),
+                Message::Settled(sums) => *settled = Some(sums),
             }
         }
         self.acknowledged.len()
@@ -164,8 +164,8 @@ impl Process {
     /// All of its output has been read when the reader has nothing more to tell.
     fn end(&mut self) -> BTreeSet<u64> {
         self.child.wait().unwrap();
-        while let Ok(said) = self.said.recv() {
-            if let Said::Acknowledged(n) = said {
+        while let Ok(message) = self.messages.recv() {
+            if let Message::Acknowledged(n) = message {
                 self.acknowledged.insert(n);
             }
         }
@@ -180,13 +180,13 @@ impl Drop for Process {
     }
 }
 
-fn understood(line: &str) -> Option<Said> {
+fn parse(line: &str) -> Option<Message> {
     if let Some((_, n)) = line.split_once("acknowledged ") {
-        return n.parse().ok().map(Said::Acknowledged);
+        return n.parse().ok().map(Message::Acknowledged);
     }
     let (_, sums) = line.split_once("settled ")?;
     let sums: Option<Vec<u64>> = sums.split(' ').map(|sum| sum.parse().ok()).collect();
-    sums?.try_into().ok().map(Said::Settled)
+    sums?.try_into().ok().map(Message::Settled)
 }
 
 fn given(variable: &str) -> Option<String> {
@@ -194,20 +194,20 @@ fn given(variable: &str) -> Option<String> {
 }
 
 /// What the process does, if it is one.
-pub async fn be_a_router() {
+pub async fn run_router_process() {
     let (Some(name), Some(dir)) = (given(NAME), given(DIR)) else {
         return;
     };
     let number = |variable| given(variable).unwrap().parse::<u64>().unwrap();
     let redis = given(REDIS).unwrap();
     let redis = redis.split_whitespace().map(str::to_owned).collect();
-    let rhythm = given(RHYTHM).unwrap();
-    let mut rhythm = rhythm
+    let intervals = given(INTERVALS).unwrap();
+    let mut intervals = intervals
         .split(' ')
         .map(|ms| Duration::from_millis(ms.parse().unwrap()));
-    let mut next = || rhythm.next().unwrap();
+    let mut next = || intervals.next().unwrap();
     let plan = Plan {
-        patience: next(),
+        accept_timeout: next(),
         give_up: next(),
         lease_ttl: next(),
         seal_interval: next(),
@@ -235,16 +235,16 @@ pub async fn be_a_router() {
         });
     }
     clients.close();
-    let (tell, mut orders) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut commands) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
-            if tell.send(line).is_err() {
+            if sender.send(line).is_err() {
                 return;
             }
         }
     });
-    while let Some(order) = orders.recv().await {
-        match order.split_once(' ').unwrap_or((&order, "")) {
+    while let Some(command) = commands.recv().await {
+        match command.split_once(' ').unwrap_or((&command, "")) {
             ("actors", _) => {
                 spend.kill_redis_actors();
                 spend.kill_flush_actor();
@@ -257,17 +257,21 @@ pub async fn be_a_router() {
                 let _ = spend.shutdown(Instant::now() + within).await;
                 return;
             }
-            ("rest", _) => {
+            ("settle", _) => {
                 running.store(false, Relaxed);
                 clients.wait().await;
                 let stats = spend.stats();
                 while stats.pending() > 0 || !spend.account().holds() {
                     sleep(Duration::from_millis(20)).await;
                 }
-                let sums = [stats.recorded(), stats.committed(), stats.owed()];
-                let [recorded, committed, owed] = sums;
+                let sums = [
+                    stats.recorded(),
+                    stats.committed(),
+                    stats.pending_in_journal(),
+                ];
+                let [recorded, committed, pending] = sums;
                 println!(
-                    "settled {recorded} {committed} {owed} {}",
+                    "settled {recorded} {committed} {pending} {}",
                     stats.dead_lettered()
                 );
             }

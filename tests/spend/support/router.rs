@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use herdsman::cluster::Late;
+use herdsman::cluster::DeferredConnection;
 use herdsman::spend::{Durability, Options, Redis, Spend, StreamLimits};
 use herdsman::store::Store;
 use herdsman_multidb::{DatabaseConfig, MultiDb, MultiDbConfig};
@@ -25,7 +25,7 @@ pub struct Plan {
     pub cluster: bool,
     pub durability: Durability,
     pub lease_ttl: Duration,
-    pub patience: Duration,
+    pub accept_timeout: Duration,
     pub give_up: Duration,
     pub seal_interval: Duration,
     pub flush_interval: Duration,
@@ -50,7 +50,7 @@ impl Plan {
             cluster: false,
             durability: Durability::Journal,
             lease_ttl: Duration::from_secs(2),
-            patience: Duration::from_secs(60),
+            accept_timeout: Duration::from_secs(60),
             give_up: Duration::from_secs(60),
             seal_interval: Duration::from_millis(10),
             flush_interval: Duration::from_millis(20),
@@ -101,7 +101,7 @@ impl Plan {
             });
             single.collect()
         };
-        let connection = Late::connect(&tracker, move || {
+        let connection = DeferredConnection::connect(&tracker, move || {
             let config = MultiDbConfig::new(databases.clone())
                 .response_timeout(Duration::from_millis(700))
                 .connect_timeout(Duration::from_secs(1))
@@ -114,7 +114,7 @@ impl Plan {
         .await;
         let redis = Redis {
             lease_ttl: self.lease_ttl,
-            patience: self.patience,
+            accept_timeout: self.accept_timeout,
             give_up: self.give_up,
             limits: self.limits,
             ..Redis::new(connection, "test", self.name)

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::figures::{Figures, runtime, verdict};
-use crate::support::{Fault, Stand, changes};
+use crate::support::{Fault, ProxiedServer, changes};
 
 const USERS: usize = 64;
 
@@ -82,7 +82,7 @@ pub(crate) fn measure(runs: u32, idle_runs: u32) {
             verdict(row.all.median() <= aim && row.worst <= most && row.unexplained == 0),
         );
     }
-    println!("\n## Nobody uses it: from the fault to the switch, {idle_runs} runs\n");
+    println!("\n## Idle client: from the fault to the switch, {idle_runs} runs\n");
     println!("| fault on the active one | s | redis-py |\n|---|---|---|");
     for fault in [Fault::Kill, Fault::Refuse, Fault::ReadOnly, Fault::Stop] {
         let mut figures = Figures::default();
@@ -97,24 +97,24 @@ pub(crate) fn measure(runs: u32, idle_runs: u32) {
 struct Setting {
     _proxies: Runtime,
     clients: Runtime,
-    stands: Vec<Stand>,
+    servers: Vec<ProxiedServer>,
     db: MultiDb,
 }
 
 impl Setting {
     fn new() -> Self {
         let (proxies, clients) = (runtime(1), runtime(1));
-        let stands = proxies.block_on(Stand::row(2));
+        let servers = proxies.block_on(ProxiedServer::start_many(2));
         let db = clients.block_on(MultiDb::connect(MultiDbConfig::new([
-            DatabaseConfig::from_url(stands[0].network.url())
+            DatabaseConfig::from_url(servers[0].network.url())
                 .name("a")
                 .weight(2.0),
-            DatabaseConfig::from_url(stands[1].network.url()).name("b"),
+            DatabaseConfig::from_url(servers[1].network.url()).name("b"),
         ])));
         Self {
             _proxies: proxies,
             clients,
-            stands,
+            servers,
             db: db.expect("a client"),
         }
     }
@@ -132,7 +132,7 @@ fn run(fault: Fault, row: &mut Row) {
     let setting = Setting::new();
     let Setting {
         clients,
-        stands,
+        servers,
         db,
         ..
     } = &setting;
@@ -143,8 +143,8 @@ fn run(fault: Fault, row: &mut Row) {
             .map(|i| tasks.spawn(user(db.clone(), i, stop.clone())))
             .collect();
         sleep(Duration::from_millis(500)).await;
-        let struck = Instant::now();
-        fault.strike(&stands[0]).await;
+        let injected = Instant::now();
+        fault.inject(&servers[0]).await;
         while db
             .status()
             .active()
@@ -159,14 +159,14 @@ fn run(fault: Fault, row: &mut Row) {
             .into_iter()
             .map(Result::unwrap_or_default)
             .collect();
-        fault.heal(&stands[0]).await;
+        fault.clear(&servers[0]).await;
         let served = || {
             seen.iter()
-                .filter_map(|seen| Some((seen.served_again? - struck).as_secs_f64()))
+                .filter_map(|seen| Some((seen.served_again? - injected).as_secs_f64()))
         };
         row.first.add(served().fold(f64::INFINITY, f64::min));
-        let everybody = served().count() == USERS;
-        row.all.add(if everybody {
+        let all_served = served().count() == USERS;
+        row.all.add(if all_served {
             served().fold(0.0, f64::max)
         } else {
             f64::INFINITY
@@ -178,8 +178,8 @@ fn run(fault: Fault, row: &mut Row) {
         let mut extra = 0.0;
         for (i, seen) in seen.iter().enumerate() {
             let mut found = 0;
-            for stand in stands {
-                found += stand.server.number(&format!("user:{i}")).await;
+            for proxied in servers {
+                found += proxied.server.number(&format!("user:{i}")).await;
             }
             let beyond = found - seen.acknowledged.cast_signed();
             if !(0..=seen.failed.cast_signed()).contains(&beyond) {
@@ -219,7 +219,7 @@ fn idle(fault: Fault) -> Duration {
     let setting = Setting::new();
     let Setting {
         clients,
-        stands,
+        servers,
         db,
         ..
     } = &setting;
@@ -227,11 +227,11 @@ fn idle(fault: Fault) -> Duration {
         let mut events = db.events();
         // Anywhere between two health checks.
         sleep(Duration::from_millis(fastrand::u64(200..5_200))).await;
-        let struck = Instant::now();
-        fault.strike(&stands[0]).await;
+        let injected = Instant::now();
+        fault.inject(&servers[0]).await;
         while !matches!(events.recv().await, Ok(Event::ActiveDatabaseChanged { .. })) {}
-        let took = struck.elapsed();
-        fault.heal(&stands[0]).await;
+        let took = injected.elapsed();
+        fault.clear(&servers[0]).await;
         db.close().await;
         took
     })

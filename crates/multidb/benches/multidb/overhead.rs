@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::figures::{Figures, runtime, verdict};
-use herdsman_test_support::PATIENCE;
+use herdsman_test_support::TEST_TIMEOUT;
 use herdsman_test_support::redis::Server;
 
 const USERS: usize = 64;
@@ -70,7 +70,7 @@ impl Pair {
         let info = servers[0].url().into_connection_info().expect("a URL");
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(TEST_TIMEOUT))
             .set_connection_timeout(Some(Duration::from_secs(1)));
         let client = Client::open(info).expect("a client");
         let manager = ConnectionManager::new_with_config(client, config);
@@ -78,7 +78,7 @@ impl Pair {
             DatabaseConfig::from_url(servers[0].url()).weight(2.0),
             DatabaseConfig::from_url(servers[1].url()),
         ]);
-        let db = MultiDb::connect(config.response_timeout(PATIENCE));
+        let db = MultiDb::connect(config.response_timeout(TEST_TIMEOUT));
         Self {
             manager: manager.await.expect("a connection"),
             db: db.await.expect("a client"),

@@ -5,28 +5,28 @@ use std::time::Duration;
 use herdsman_multidb::MultiDb;
 
 use crate::figures::runtime;
-use crate::support::{Stage, Stand, quick, storm};
+use crate::support::{Fixture, ProxiedServer, quick, storm};
 
 const USERS: usize = 64;
 
 pub(crate) fn measure(minutes: u64) {
     let (proxies, clients) = (runtime(1), runtime(1));
-    let stands = proxies.block_on(Stand::row(3));
+    let servers = proxies.block_on(ProxiedServer::start_many(3));
     let seed = fastrand::u64(..);
     println!("\n## Storm of {minutes} min, {USERS} users, seed {seed}\n");
     clients.block_on(async {
-        let config = quick(stands.iter().map(Stand::config))
+        let config = quick(servers.iter().map(ProxiedServer::config))
             .response_timeout(Duration::from_millis(500))
             .connect_timeout(Duration::from_millis(500))
             .health_check_timeout(Duration::from_millis(500))
             .auto_fallback_interval(Some(Duration::from_millis(500)));
         let db = MultiDb::connect(config).await.expect("a client");
-        let stage = Stage { stands, db };
-        let report = storm(&stage, USERS, seed, Duration::from_secs(60 * minutes)).await;
-        let metrics = stage.db.metrics();
+        let fixture = Fixture { servers, db };
+        let report = storm(&fixture, USERS, seed, Duration::from_secs(60 * minutes)).await;
+        let metrics = fixture.db.metrics();
         let acknowledged: u64 = report
             .tally
-            .accounts
+            .users
             .iter()
             .map(|user| user.acknowledged)
             .sum();
@@ -55,12 +55,12 @@ pub(crate) fn measure(minutes: u64) {
             "| switches | {} |",
             metrics.switches.iter().map(|(_, n)| n).sum::<u64>()
         );
-        println!("| orders | {} |", report.orders);
-        for (fault, times) in &report.struck {
+        println!("| administrative calls | {} |", report.admin_calls);
+        for (fault, times) in &report.injected {
             println!("| {fault:?} | {times} |");
         }
-        stage.settles(&report.tally).await;
-        stage.finish().await;
+        fixture.check_counts(&report.tally).await;
+        fixture.finish().await;
         println!("\nNo acknowledged count is lost, none is there twice, no connection is left.");
     });
 }

@@ -4,7 +4,7 @@
 //!            failures                    grace over
 //!   Closed ───────────▶ Open ───────────────────────────▶ HalfOpen
 //!     ▲                  ▲  (or a healthy round with       │   │
-//!     │                  │   nobody else closed)           │   │
+//!     │                  │   no other closed)              │   │
 //!     │                  └────────── one failure ──────────┘   │
 //!     └──────────────── success_threshold in a row ────────────┘
 //! ```
@@ -14,7 +14,7 @@
 //! a late failure opens a circuit that has just recovered, nor a late success closes one that has
 //! just failed again.
 //!
-//! [`Trials`] are the places for real commands on a half-open database. They are taken without
+//! [`Trials`] are the slots for real commands on a half-open database. They are taken without
 //! asking the owner of the circuit, and given back by being dropped.
 
 mod trials;
@@ -103,7 +103,7 @@ impl Circuit {
     }
 
     /// It is to be trusted no longer; on trial, one failure is enough. An open one stays as it is: its grace began with the failure
-    /// that opened it, and failures meanwhile are no news.
+    /// that opened it, and failures meanwhile change nothing.
     pub fn open(&mut self, now: Instant) -> bool {
         self.state != CircuitState::Open && self.enter(CircuitState::Open, now)
     }
@@ -119,7 +119,7 @@ impl Circuit {
         self.state == CircuitState::Open && self.enter(CircuitState::HalfOpen, now)
     }
 
-    /// A trial of `episode` went well.
+    /// A trial of `episode` succeeded.
     pub fn trial_succeeded(&mut self, episode: Episode, now: Instant) -> bool {
         if self.state != CircuitState::HalfOpen || episode != self.episode {
             return false;
@@ -128,7 +128,7 @@ impl Circuit {
         self.successes >= self.success_threshold && self.enter(CircuitState::Closed, now)
     }
 
-    /// Somebody knows better.
+    /// Closed by force.
     pub fn force_close(&mut self, now: Instant) -> bool {
         self.state != CircuitState::Closed && self.enter(CircuitState::Closed, now)
     }

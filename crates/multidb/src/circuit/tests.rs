@@ -47,7 +47,7 @@ fn it_closes_after_as_many_successes_as_asked_and_opens_after_one_failure() {
 }
 
 #[test]
-fn a_late_word_about_an_earlier_trial_changes_nothing() {
+fn a_late_result_of_an_earlier_trial_changes_nothing() {
     let (mut circuit, now) = circuit();
     circuit.open(now);
     circuit.try_early(now);
@@ -60,7 +60,7 @@ fn a_late_word_about_an_earlier_trial_changes_nothing() {
 }
 
 #[test]
-fn places_are_bounded_and_given_back() {
+fn trial_slots_are_bounded_and_given_back() {
     let (circuit, _) = circuit();
     let trials = Arc::new(Trials::default());
     let one = trials.reserve(circuit.episode(), 2);
@@ -73,7 +73,7 @@ fn places_are_bounded_and_given_back() {
 }
 
 #[test]
-fn a_place_of_an_earlier_episode_is_not_given_back_to_a_later_one() {
+fn a_trial_slot_of_an_earlier_episode_is_not_given_back_to_a_later_one() {
     let (mut circuit, now) = circuit();
     let trials = Arc::new(Trials::default());
     let old = trials.reserve(circuit.episode(), 1);
@@ -115,7 +115,7 @@ proptest! {
         let mut earned = 0;
         for step in steps {
             let (before, since, episode) = (circuit.state(), circuit.since(), circuit.episode());
-            let told = |stale| if stale { earlier } else { episode };
+            let reported = |stale| if stale { earlier } else { episode };
             let current = |stale: bool| !stale || earlier == episode;
             let changed = match step {
                 Step::Open => circuit.open(now),
@@ -128,7 +128,7 @@ proptest! {
                     if before == CircuitState::HalfOpen && current(stale) {
                         earned += 1;
                     }
-                    circuit.trial_succeeded(told(stale), now)
+                    circuit.trial_succeeded(reported(stale), now)
                 }
                 Step::Force => circuit.force_close(now),
             };
@@ -154,9 +154,9 @@ proptest! {
         }
     }
 
-    /// However places are taken and dropped, never more than the limit are out, and none is lost.
+    /// However trial slots are taken and dropped, never more than the limit are out, and none is lost.
     #[test]
-    fn no_place_is_lost(
+    fn no_trial_slot_is_lost(
         limit in 1u16..5,
         steps in proptest::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..100),
     ) {

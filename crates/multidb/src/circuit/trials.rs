@@ -1,6 +1,6 @@
-//! Places for real commands on a half-open database.
+//! Slots for real commands on a half-open database.
 //!
-//! One word holds both the episode and how many places are taken, so that a reservation made for one
+//! One word holds both the episode and how many slots are taken, so that a reservation made for one
 //! episode can be neither counted nor given back in another. No lock, no owner to ask.
 
 use std::sync::Arc;
@@ -10,26 +10,26 @@ use tokio::sync::Notify;
 
 use super::Episode;
 
-/// Bits for the number of places taken; the rest is the episode's.
+/// Bits for the number of slots taken; the rest is the episode's.
 const TAKEN_BITS: u32 = 16;
 const TAKEN: u64 = (1 << TAKEN_BITS) - 1;
 
-/// The places of one database.
+/// The trial slots of one database.
 #[derive(Debug, Default)]
 pub struct Trials {
     word: AtomicU64,
     freed: Notify,
 }
 
-/// One place. Dropping it gives it back, and wakes one who waits for it.
+/// One slot. Dropping it gives it back, and wakes one command that waits for it.
 #[derive(Debug)]
 pub struct Trial {
-    places: Arc<Trials>,
+    trials: Arc<Trials>,
     episode: Episode,
 }
 
 impl Trials {
-    /// A place in `episode`, if fewer than `limit` are taken. Taking the first place of a new
+    /// A slot in `episode`, if fewer than `limit` are taken. Taking the first slot of a new
     /// episode forgets what was taken in the old.
     pub fn reserve(self: &Arc<Self>, episode: Episode, limit: u16) -> Option<Trial> {
         let mark = episode.0 << TAKEN_BITS;
@@ -46,18 +46,18 @@ impl Trials {
             })
             .ok()
             .map(|_| Trial {
-                places: Arc::clone(self),
+                trials: Arc::clone(self),
                 episode,
             })
     }
 
-    /// For whoever found them all taken: the next that is given back. Ask for it before asking for a
-    /// place, so that none goes by unseen.
+    /// Notifies of a slot that is given back. Wait for it before asking for a slot, so that none is
+    /// missed.
     pub fn freed(&self) -> &Notify {
         &self.freed
     }
 
-    /// Places taken in `episode`.
+    /// Slots taken in `episode`.
     #[cfg(test)]
     pub fn taken(&self, episode: Episode) -> u16 {
         let word = self.word.load(Ordering::Acquire);
@@ -82,11 +82,11 @@ impl Drop for Trial {
         let mark = self.episode.0 << TAKEN_BITS;
         // Of another episode: it was forgotten with that.
         let _ = self
-            .places
+            .trials
             .word
             .try_update(Ordering::AcqRel, Ordering::Acquire, |word| {
                 (word & !TAKEN == mark && word & TAKEN > 0).then(|| word - 1)
             });
-        self.places.freed.notify_one();
+        self.trials.freed.notify_one();
     }
 }

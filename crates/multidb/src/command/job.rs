@@ -1,4 +1,4 @@
-//! What is carried: one command, or a pipeline of them.
+//! What is executed: one command, or a pipeline of them.
 
 use redis::{Cmd, Pipeline, RedisResult, Value};
 
@@ -6,7 +6,7 @@ use crate::member::Wire;
 use crate::outcome::{self, Effect, Outcome};
 use crate::repeat::{self, Verb};
 
-/// Something to be sent and judged.
+/// Something to be sent and whose answer is classified.
 pub(crate) trait Job: Copy + Send {
     /// What comes back.
     type Answer: Send;
@@ -21,23 +21,23 @@ pub(crate) trait Job: Copy + Send {
     fn is_plain_success(answer: &RedisResult<Self::Answer>) -> bool;
 
     /// What this answer says about the database, and whether the job had any effect.
-    fn judge(&self, answer: &RedisResult<Self::Answer>) -> (Outcome, Effect);
+    fn classify(&self, answer: &RedisResult<Self::Answer>) -> (Outcome, Effect);
 
     /// Whether it may be repeated when it is not known whether it was carried out.
     fn may_repeat(&self) -> bool;
 
-    /// The failure among the answers, for people.
-    fn complaint(answer: &RedisResult<Self::Answer>) -> String;
+    /// The failure among the answers, for a log.
+    fn error_text(answer: &RedisResult<Self::Answer>) -> String;
 
     /// Whether it is several commands, each of which is carried out or not.
-    fn is_loose(&self) -> bool;
+    fn is_non_atomic(&self) -> bool;
 
     /// Whether a cluster sends parts of it to several nodes.
     fn is_spread(&self) -> bool {
         self.commands().any(repeat::is_spread)
     }
 
-    /// For people: names, no arguments.
+    /// For a log: names, no arguments.
     fn names(&self) -> String {
         const ENOUGH: usize = 8;
         let names = self
@@ -57,7 +57,7 @@ pub(crate) trait Job: Copy + Send {
 pub(crate) struct Single<'a> {
     pub(crate) cmd: &'a Cmd,
     /// The caller says it may be repeated.
-    pub(crate) marked: bool,
+    pub(crate) idempotent: bool,
 }
 
 /// A pipeline.
@@ -67,7 +67,7 @@ pub(crate) struct Many<'a> {
     pub(crate) offset: usize,
     pub(crate) count: usize,
     /// The caller says it may be repeated.
-    pub(crate) marked: bool,
+    pub(crate) idempotent: bool,
 }
 
 impl Job for Single<'_> {
@@ -85,7 +85,7 @@ impl Job for Single<'_> {
         !matches!(answer, Err(_) | Ok(Value::ServerError(_)))
     }
 
-    fn judge(&self, answer: &RedisResult<Value>) -> (Outcome, Effect) {
+    fn classify(&self, answer: &RedisResult<Value>) -> (Outcome, Effect) {
         match answer {
             // A refusal is an answer: nothing was done.
             Ok(value) => (outcome::of_value(value), Effect::None),
@@ -94,14 +94,14 @@ impl Job for Single<'_> {
     }
 
     fn may_repeat(&self) -> bool {
-        self.marked || repeat::may_repeat(self.cmd)
+        self.idempotent || repeat::may_repeat(self.cmd)
     }
 
-    fn is_loose(&self) -> bool {
+    fn is_non_atomic(&self) -> bool {
         false
     }
 
-    fn complaint(answer: &RedisResult<Value>) -> String {
+    fn error_text(answer: &RedisResult<Value>) -> String {
         match answer {
             Ok(Value::ServerError(error)) => error.to_string(),
             Ok(_) => String::new(),
@@ -129,7 +129,7 @@ impl Job for Many<'_> {
         })
     }
 
-    fn judge(&self, answer: &RedisResult<Vec<Value>>) -> (Outcome, Effect) {
+    fn classify(&self, answer: &RedisResult<Vec<Value>>) -> (Outcome, Effect) {
         match answer {
             Ok(values) => outcome::of_values(values),
             Err(error) => outcome::of_error(error),
@@ -137,14 +137,14 @@ impl Job for Many<'_> {
     }
 
     fn may_repeat(&self) -> bool {
-        self.marked && !self.pipeline.is_transaction() || repeat::may_repeat_all(self.pipeline)
+        self.idempotent && !self.pipeline.is_transaction() || repeat::may_repeat_all(self.pipeline)
     }
 
-    fn is_loose(&self) -> bool {
+    fn is_non_atomic(&self) -> bool {
         !self.pipeline.is_transaction() && self.pipeline.len() > 1
     }
 
-    fn complaint(answer: &RedisResult<Vec<Value>>) -> String {
+    fn error_text(answer: &RedisResult<Vec<Value>>) -> String {
         match answer {
             Ok(values) => {
                 let mut errors = values.iter().filter_map(|value| match value {

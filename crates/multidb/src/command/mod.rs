@@ -1,16 +1,16 @@
-//! One command, or one pipeline, to its end: sent, judged, repeated if it may be.
+//! One command, or one pipeline, to its end: sent, its answer classified, repeated if it may be.
 //!
-//! All is well nearly always, and then this is a pointer read, the driver's own future and one
+//! Nearly always a command succeeds at once, and then this is a pointer read, the driver's own future and one
 //! counter: no allocation beyond the future itself, which every `ConnectionLike` returns in a box.
-//! Whatever is not well goes on in [`trouble`], in a future of its own.
+//! Whatever fails goes on in [`recovery`], in a future of its own.
 //!
 //! A command whose caller goes away is no failure; what it had reserved is given back by being
-//! dropped. Had it waited longer than an answer takes, its database is asked how it is ([`waiting`]):
-//! callers with less patience than `response_timeout` must not hide a silent one.
+//! dropped. Had it waited longer than an answer takes, its database is checked ([`waiting`]):
+//! callers that wait less than `response_timeout` must not hide a silent one.
 
 mod job;
 mod pinned;
-mod trouble;
+mod recovery;
 mod waiting;
 
 use std::sync::Arc;
@@ -26,21 +26,21 @@ use super::views::{Route, Views};
 pub(super) use job::{Job, Many, Single};
 pub use pinned::Pinned;
 
-/// What carrying commands needs.
+/// What executing commands needs.
 #[derive(Debug)]
-pub(super) struct Carrier {
+pub(super) struct Executor {
     pub(super) views: Arc<Views>,
     pub(super) mailbox: Mailbox,
     pub(super) retry: CommandRetry,
     /// `response_timeout`: how long a decision is waited for.
-    pub(super) patience: Duration,
+    pub(super) response_timeout: Duration,
     /// `failover_attempts` × `failover_delay`.
-    pub(super) temporarily: Duration,
+    pub(super) temporary_limit: Duration,
 }
 
-impl Carrier {
+impl Executor {
     /// One command.
-    pub(super) async fn carry<J: Job>(&self, job: J) -> RedisResult<J::Answer> {
+    pub(super) async fn execute<J: Job>(&self, job: J) -> RedisResult<J::Answer> {
         for cmd in job.commands() {
             let verb = Verb::of(cmd);
             if let Some(instead) = repeat::unsupported(&verb, cmd) {
@@ -48,18 +48,18 @@ impl Carrier {
             }
         }
         let route = self.views.route.load_full();
-        if let Route::Open(way) = &*route
-            && way.trial.is_none()
-            && !way.link.is_over()
+        if let Route::Open(path) = &*route
+            && path.trial.is_none()
+            && !path.link.is_over()
         {
-            let answer = self.ask(job, way).await;
+            let answer = self.ask(job, path).await;
             if J::is_plain_success(&answer) {
-                way.member.stats().successes.add_one();
+                path.member.stats().successes.add_one();
                 return answer;
             }
             return Box::pin(self.go_on(job, route, answer)).await;
         }
-        Box::pin(self.find_a_way(job)).await
+        Box::pin(self.route_and_send(job)).await
     }
 
     #[cold]

@@ -1,4 +1,4 @@
-//! A connection of one's own to one database, for what a shared one cannot carry.
+//! A connection of one's own to one database, for what a shared one cannot execute.
 
 use std::io;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::{Carrier, Job, Many, Single};
+use super::{Executor, Job, Many, Single};
 use crate::database::Database;
 use crate::error::Error;
 use crate::failover::Message;
 use crate::member::Wire;
 use crate::outcome::{Effect, Outcome};
 use crate::repeat;
-use crate::views::{Route, Way};
+use crate::views::{Path, Route};
 
 /// A connection that stays with one database, for `WATCH`, blocking commands and whatever else
 /// belongs to one connection.
@@ -26,11 +26,11 @@ use crate::views::{Route, Way};
 /// When its database is left, it stays; when it breaks, it stays broken. Nothing is repeated. A
 /// blocking command may take as long as it says and `response_timeout` more.
 ///
-/// Cloning shares the connection, as `redis::aio::transaction_async` wants it; whoever watches keys
-/// over it must be alone on it.
+/// Cloning shares the connection, as `redis::aio::transaction_async` wants it; only one task may use
+/// it while keys are watched.
 #[derive(Clone, Debug)]
 pub struct Pinned {
-    carrier: Arc<Carrier>,
+    executor: Arc<Executor>,
     route: Arc<Route>,
     wire: Wire,
     over: CancellationToken,
@@ -41,16 +41,16 @@ pub struct Pinned {
 
 impl Pinned {
     pub(crate) async fn connect(
-        carrier: Arc<Carrier>,
+        executor: Arc<Executor>,
         tasks: &TaskTracker,
         ended: &CancellationToken,
     ) -> Result<Self, Error> {
-        let route = carrier.active().await?;
-        let Route::Open(way) = &*route else {
+        let route = executor.active().await?;
+        let Route::Open(path) = &*route else {
             return Err(Error::Closed);
         };
-        let database = way.member.database().clone();
-        let dialer = way.member.dialer();
+        let database = path.member.database().clone();
+        let dialer = path.member.dialer();
         let db = dialer.db();
         let dialed = match dialer.connect(None).await {
             Ok(dialed) => dialed,
@@ -63,7 +63,7 @@ impl Pinned {
             gone.cancel();
         });
         Ok(Self {
-            carrier,
+            executor,
             route,
             wire: dialed.wire,
             over,
@@ -78,7 +78,7 @@ impl Pinned {
         &self.database
     }
 
-    async fn carry<J: Job>(&self, job: J) -> RedisResult<J::Answer> {
+    async fn execute<J: Job>(&self, job: J) -> RedisResult<J::Answer> {
         if self.over.is_cancelled() {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         }
@@ -86,18 +86,18 @@ impl Pinned {
         let work = job.send(self.wire.clone());
         let answer = match held {
             None => work.await,
-            Some(held) => timeout(held + self.carrier.patience, work)
+            Some(held) => timeout(held + self.executor.response_timeout, work)
                 .await
                 .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())),
         };
         if J::is_plain_success(&answer) {
             return answer;
         }
-        let (outcome, effect) = job.judge(&answer);
-        let (Outcome::Failure(kind), Route::Open(way)) = (outcome, &*self.route) else {
+        let (outcome, effect) = job.classify(&answer);
+        let (Outcome::Failure(kind), Route::Open(path)) = (outcome, &*self.route) else {
             return answer;
         };
-        self.report(job, way, kind, &answer);
+        self.report(job, path, kind, &answer);
         match (answer, effect) {
             (Err(source), Effect::Unknown) => Err(Error::OutcomeUnknown {
                 database: self.database.clone(),
@@ -108,23 +108,23 @@ impl Pinned {
         }
     }
 
-    /// There is no other way to wait for, so nobody waits.
+    /// There is no other route, so the decision is not waited for.
     fn report<J: Job>(
         &self,
         job: J,
-        way: &Way,
+        path: &Path,
         kind: crate::outcome::FailureKind,
         answer: &RedisResult<J::Answer>,
     ) {
-        way.member.stats().failed(kind);
+        path.member.stats().failed(kind);
         let (reply, _) = oneshot::channel();
-        drop(self.carrier.mailbox.try_send(Message::Failed {
-            id: way.member.id(),
-            episode: way.episode,
-            link: way.link.id(),
+        drop(self.executor.mailbox.try_send(Message::Failed {
+            id: path.member.id(),
+            episode: path.episode,
+            link: path.link.id(),
             kind,
             commands: job.names().into(),
-            error: J::complaint(answer).into(),
+            error: J::error_text(answer).into(),
             reply,
         }));
     }
@@ -132,8 +132,8 @@ impl Pinned {
 
 impl ConnectionLike for Pinned {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        let marked = false;
-        Box::pin(self.carry(Single { cmd, marked }))
+        let idempotent = false;
+        Box::pin(self.execute(Single { cmd, idempotent }))
     }
 
     fn req_packed_commands<'a>(
@@ -142,11 +142,11 @@ impl ConnectionLike for Pinned {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        Box::pin(self.carry(Many {
+        Box::pin(self.execute(Many {
             pipeline,
             offset,
             count,
-            marked: false,
+            idempotent: false,
         }))
     }
 

@@ -1,30 +1,30 @@
-//! A command on its way, and what follows when nobody waits for it any more.
+//! A command in flight, and what follows when its caller does not wait any more.
 
 use redis::RedisResult;
 use tokio::time::Instant;
 
-use super::{Carrier, Job};
+use super::{Executor, Job};
 use crate::failover::Message;
-use crate::views::Way;
+use crate::views::Path;
 
-/// Says, when dropped before the answer came, that somebody waited for it in vain.
+/// Reports, when dropped before the answer came, that a caller stopped waiting.
 struct Waiting<'a> {
-    carrier: &'a Carrier,
-    way: &'a Way,
+    executor: &'a Executor,
+    path: &'a Path,
     since: Instant,
     answered: bool,
 }
 
-impl Carrier {
+impl Executor {
     /// Sends it once.
-    pub(super) async fn ask<J: Job>(&self, job: J, way: &Way) -> RedisResult<J::Answer> {
+    pub(super) async fn ask<J: Job>(&self, job: J, path: &Path) -> RedisResult<J::Answer> {
         let mut waiting = Waiting {
-            carrier: self,
-            way,
+            executor: self,
+            path,
             since: Instant::now(),
             answered: false,
         };
-        let answer = job.send(way.link.wire().clone()).await;
+        let answer = job.send(path.link.wire().clone()).await;
         waiting.answered = true;
         answer
     }
@@ -35,16 +35,16 @@ impl Drop for Waiting<'_> {
         if self.answered {
             return;
         }
-        let Self { carrier, way, .. } = self;
-        // Whoever gives up sooner has learned nothing about the database.
-        if self.since.elapsed() < way.member.stats().little_time(carrier.patience) {
+        let Self { executor, path, .. } = self;
+        // A shorter wait says nothing about the database.
+        if self.since.elapsed() < path.member.stats().short_timeout(executor.response_timeout) {
             return;
         }
         let message = Message::Waited {
-            id: way.member.id(),
-            episode: way.episode,
+            id: path.member.id(),
+            episode: path.episode,
         };
-        // Full of news: somebody else has said it.
-        drop(carrier.mailbox.try_send(message));
+        // A full mailbox: other reports say the same.
+        drop(executor.mailbox.try_send(message));
     }
 }

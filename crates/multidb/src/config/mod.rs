@@ -1,7 +1,7 @@
-//! Every option, in redis-py's words.
+//! Every option, by redis-py's names.
 //!
 //! Where a default differs from redis-py's, the option says both and why. Nothing here does
-//! anything: [`MultiDbConfig::validate`] finds what cannot be meant, the rest of the module obeys.
+//! anything: [`MultiDbConfig::validate`] finds invalid options; the rest of the crate relies on it.
 
 mod database;
 mod invalid;
@@ -32,8 +32,8 @@ pub enum InitialHealthCheckPolicy {
     MajorityAvailable,
     /// At least one.
     OneAvailable,
-    /// None: the client starts, commands are told [`Error::TemporarilyUnavailable`](super::Error), and
-    /// the first database that is found well is used. For programs that do without Redis for a while.
+    /// None: the client starts, commands get [`Error::TemporarilyUnavailable`](super::Error), and
+    /// the first database that is found healthy is used. For programs that do without Redis for a while.
     /// redis-py has no such policy.
     NoneAvailable,
 }
@@ -145,7 +145,7 @@ impl MultiDbConfig {
         self
     }
 
-    /// How long a connection may take, name lookup, TLS and greeting included.
+    /// How long a connection may take, name lookup, TLS and handshake included.
     /// 1 s (redis-py's `socket_connect_timeout`: 5 s).
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -262,7 +262,7 @@ impl MultiDbConfig {
         self
     }
 
-    /// Who comes next. The heaviest closed one, as in redis-py.
+    /// Which database comes next. The heaviest closed one, as in redis-py.
     #[must_use]
     pub fn failover_strategy(mut self, strategy: Arc<dyn FailoverStrategy>) -> Self {
         self.failover_strategy = strategy;
@@ -333,7 +333,7 @@ impl MultiDbConfig {
         })
     }
 
-    /// Finds what cannot be meant. [`MultiDb::connect`](super::MultiDb::connect) calls it.
+    /// Finds invalid options. [`MultiDb::connect`](super::MultiDb::connect) calls it.
     pub fn validate(&self) -> Result<(), Invalid> {
         invalid::check(self)
     }

@@ -5,12 +5,12 @@ fn config() -> MultiDbConfig {
 }
 
 #[test]
-fn the_defaults_can_be_meant() {
+fn the_defaults_are_valid() {
     assert_eq!(config().validate(), Ok(()));
 }
 
 #[test]
-fn what_cannot_be_meant_is_named() {
+fn invalid_options_are_named() {
     let nothing = MultiDbConfig::new([]);
     assert_eq!(nothing.validate(), Err(Invalid::NoDatabases));
     for weight in [f64::NAN, f64::INFINITY, -1.0] {

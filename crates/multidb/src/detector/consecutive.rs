@@ -1,6 +1,6 @@
 //! So many failures in a row.
 //!
-//! Finds a dead database after a handful of commands, however few there are; the window rule needs
+//! Finds a failed database after a handful of commands, however few there are; the window rule needs
 //! a rate to speak of.
 
 use tokio::time::Instant;

@@ -1,4 +1,4 @@
-//! Detectors may be anybody's, and run inside the one task that decides. One that panics is heard no
+//! Detectors may be a caller's, and run inside the failover actor. One that panics is not called any
 //! more: its state is whatever the panic left of it, and a decision must be made without it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,9 +75,9 @@ mod tests {
 
     /// Panics at the second failure.
     #[derive(Debug, Default)]
-    struct Careless(u32);
+    struct Panicking(u32);
 
-    impl FailureDetector for Careless {
+    impl FailureDetector for Panicking {
         fn fresh(&self) -> Box<dyn FailureDetector> {
             Box::new(Self::default())
         }
@@ -86,7 +86,7 @@ mod tests {
 
         fn failed(&mut self, _: FailureKind, _: Instant) -> bool {
             self.0 += 1;
-            assert!(self.0 < 2, "careless");
+            assert!(self.0 < 2, "panicking");
             true
         }
 
@@ -94,8 +94,8 @@ mod tests {
     }
 
     #[test]
-    fn one_that_panics_is_heard_no_more_and_its_copies_for_others_are() {
-        let prototype = guarded(Arc::new(Careless::default()));
+    fn a_detector_that_panics_is_ignored_and_its_copies_are_not() {
+        let prototype = guarded(Arc::new(Panicking::default()));
         let (mut one, mut other) = (prototype.fresh(), prototype.fresh());
         let now = Instant::now();
         assert!(one.failed(FailureKind::Timeout, now));

@@ -29,6 +29,6 @@ pub trait FailureDetector: Debug + Send + Sync + 'static {
     /// A command failed. True: enough, the circuit is to open.
     fn failed(&mut self, kind: FailureKind, now: Instant) -> bool;
 
-    /// Forgets everything: the circuit opened or closed, or there is nobody else.
+    /// Forgets everything: the circuit opened or closed, or there is no alternative.
     fn reset(&mut self);
 }

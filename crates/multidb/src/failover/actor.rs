@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::crew::{Applicant, Crew, Manners, Workplace};
+use super::member_tasks::{Environment, MemberOptions, MemberTasks, PendingMember};
 use super::message::{Message, Reply};
 use super::state::State;
 use super::{Mailbox, publish};
@@ -24,17 +24,17 @@ use crate::metrics::Switch;
 use crate::views::Views;
 
 /// The finest a detector's window is looked at.
-const LEAST_SAMPLE: Duration = Duration::from_millis(50);
+const MIN_SAMPLE: Duration = Duration::from_millis(50);
 
-/// What the task stands on.
+/// What the task needs.
 #[derive(Debug)]
-pub(crate) struct Ground {
+pub(crate) struct ActorContext {
     pub(crate) views: Arc<Views>,
     pub(crate) tasks: TaskTracker,
     pub(crate) ended: CancellationToken,
-    /// Its own, for those it sends out.
+    /// Its own, for the tasks it spawns.
     pub(crate) mailbox: Mailbox,
-    pub(crate) manners: Manners,
+    pub(crate) options: MemberOptions,
     /// `failures_detection_window`.
     pub(crate) window: Duration,
     pub(crate) half_open_slots: u16,
@@ -47,11 +47,11 @@ pub(crate) struct Ground {
 #[derive(Debug)]
 pub(crate) struct Actor {
     pub(super) state: State,
-    pub(super) ground: Ground,
-    pub(super) crews: HashMap<DatabaseId, Crew>,
+    pub(super) context: ActorContext,
+    pub(super) members: HashMap<DatabaseId, MemberTasks>,
     pub(super) pace: watch::Sender<Pace>,
     pub(super) switches: HashMap<Switch, u64>,
-    /// Since when somebody is chosen and has no connection.
+    /// Since when a database is chosen and has no connection.
     pub(super) undecided_since: Option<Instant>,
     checks: watch::Sender<Checks>,
     inbox: mpsc::Receiver<Message>,
@@ -61,33 +61,33 @@ impl Actor {
     /// With those who passed the first round, or did not.
     pub(crate) fn new(
         state: State,
-        ground: Ground,
+        context: ActorContext,
         inbox: mpsc::Receiver<Message>,
-        first: Vec<(Applicant, Report)>,
+        first: Vec<(PendingMember, Report)>,
     ) -> Self {
         let mut actor = Self {
             state,
-            checks: watch::Sender::new(Arc::clone(&ground.checks)),
+            checks: watch::Sender::new(Arc::clone(&context.checks)),
             pace: watch::Sender::new(Pace::Steady),
-            ground,
-            crews: HashMap::new(),
+            context,
+            members: HashMap::new(),
             switches: HashMap::new(),
             undecided_since: None,
             inbox,
         };
         let now = Instant::now();
-        for (applicant, report) in first {
-            actor.hire(applicant, report, now);
+        for (pending, report) in first {
+            actor.add_member(pending, report, now);
         }
         actor.state.begin(now);
-        actor.carry_out(now);
+        actor.apply_effects(now);
         actor
     }
 
     /// Until cancelled.
     pub(crate) async fn run(mut self) {
-        let sample = (self.ground.window / 10).max(LEAST_SAMPLE);
-        let ended = self.ground.ended.clone();
+        let sample = (self.context.window / 10).max(MIN_SAMPLE);
+        let ended = self.context.ended.clone();
         let mut next_sample = Instant::now() + sample;
         loop {
             let wake = self
@@ -101,7 +101,7 @@ impl Actor {
                 () = sleep_until(wake) => None,
             };
             let now = Instant::now();
-            self.take_news(now);
+            self.count_successes(now);
             match message {
                 Some(message) => self.handle(message, now),
                 None => self.state.tick(now),
@@ -109,15 +109,15 @@ impl Actor {
             if now >= next_sample {
                 next_sample = now + sample;
             }
-            self.carry_out(now);
+            self.apply_effects(now);
         }
     }
 
     /// Commands count their successes in one atomic each; here they reach the detectors, before
     /// anything is decided.
-    fn take_news(&mut self, now: Instant) {
-        for (id, crew) in &mut self.crews {
-            self.state.succeeded(*id, crew.news(), now);
+    fn count_successes(&mut self, now: Instant) {
+        for (id, member_tasks) in &mut self.members {
+            self.state.succeeded(*id, member_tasks.new_successes(), now);
         }
     }
 
@@ -132,14 +132,14 @@ impl Actor {
                 error,
                 reply,
             } => {
-                self.tell_failure(id, commands, error);
+                self.emit_failure(id, commands, error);
                 let settled = self.state.failed(id, episode, link, kind, now);
-                match self.crews.get_mut(&id) {
-                    Some(crew) if !settled => crew.waiting.push(reply),
-                    // After the effects, so that the new route can be seen: `reply` lives until
+                match self.members.get_mut(&id) {
+                    Some(member_tasks) if !settled => member_tasks.waiting.push(reply),
+                    // After the effects, so that the new route can be seen: `reply` is kept until
                     // then, and its end is as good as an answer.
                     _ => {
-                        self.carry_out(now);
+                        self.apply_effects(now);
                         drop(reply);
                     }
                 }
@@ -147,16 +147,19 @@ impl Actor {
             Message::Waited { id, episode } => self.state.waited(id, episode, now),
             Message::TrialSucceeded { id, episode } => self.state.trial_succeeded(id, episode, now),
             Message::LinkUp { id, link } => {
-                if let Some(crew) = self.crews.get_mut(&id) {
-                    crew.link = Some(link);
+                if let Some(member_tasks) = self.members.get_mut(&id) {
+                    member_tasks.link = Some(link);
                     self.state.link_up(id, now);
                 }
             }
             Message::LinkLost { id, link } => {
-                if let Some(crew) = self.crews.get_mut(&id)
-                    && crew.link.as_ref().is_some_and(|held| held.id() == link)
+                if let Some(member_tasks) = self.members.get_mut(&id)
+                    && member_tasks
+                        .link
+                        .as_ref()
+                        .is_some_and(|held| held.id() == link)
                 {
-                    crew.link = None;
+                    member_tasks.link = None;
                     self.state.link_lost(id, now);
                 }
             }
@@ -166,12 +169,12 @@ impl Actor {
             }
             Message::Confirmed { id, report } => self.state.confirmed(id, &report, now),
             Message::Health { id, report } => self.state.health(id, &report, now),
-            Message::Add { config, reply } => self.check_first(*config, reply),
+            Message::Add { config, reply } => self.check_and_add(*config, reply),
             Message::Checked {
-                applicant,
+                pending,
                 report,
                 reply,
-            } => self.add(*applicant, report, reply, now),
+            } => self.add(*pending, report, reply, now),
             Message::Remove { id, reply } => {
                 let done = self.remove(id, now);
                 self.answer(reply, done, now);
@@ -208,25 +211,25 @@ impl Actor {
         }
     }
 
-    /// Whoever asked sees what came of it.
+    /// The effects are visible before the reply is sent.
     fn answer<T>(&mut self, reply: Reply<T>, done: Result<T, Error>, now: Instant) {
-        self.carry_out(now);
+        self.apply_effects(now);
         drop(reply.send(done));
     }
 
-    fn check_first(&mut self, config: DatabaseConfig, reply: Reply<DatabaseId>) {
-        let id = DatabaseId(self.ground.next_id);
-        self.ground.next_id += 1;
-        let Ground { manners, tasks, .. } = &self.ground;
-        match Applicant::new(id, config, manners, tasks) {
+    fn check_and_add(&mut self, config: DatabaseConfig, reply: Reply<DatabaseId>) {
+        let id = DatabaseId(self.context.next_id);
+        self.context.next_id += 1;
+        let ActorContext { options, tasks, .. } = &self.context;
+        match PendingMember::new(id, config, options, tasks) {
             Err(invalid) => drop(reply.send(Err(invalid.into()))),
-            Ok(applicant) => {
+            Ok(pending) => {
                 let checks = self.checks.borrow().clone();
-                let settings = once(manners.settings);
-                self.send_out(async move {
-                    let report = applicant.check(&checks, settings).await;
+                let settings = once(options.settings);
+                self.spawn_background(async move {
+                    let report = pending.check(&checks, settings).await;
                     Message::Checked {
-                        applicant: Box::new(applicant),
+                        pending: Box::new(pending),
                         report,
                         reply,
                     }
@@ -237,88 +240,89 @@ impl Actor {
 
     fn add(
         &mut self,
-        applicant: Applicant,
+        pending: PendingMember,
         report: Report,
         reply: Reply<DatabaseId>,
         now: Instant,
     ) {
-        let database = applicant.member.database().clone();
+        let database = pending.member.database().clone();
         let id = database.id;
         if let Some(reason) = report.unhealthy.clone()
-            && !applicant.config.skip_initial_health_check
+            && !pending.config.skip_initial_health_check
         {
             return drop(reply.send(Err(Error::Unhealthy { database, reason })));
         }
-        self.hire(applicant, report, now);
-        self.ground.views.tell(Event::DatabaseAdded(database));
+        self.add_member(pending, report, now);
+        self.context.views.emit(Event::DatabaseAdded(database));
         self.answer(reply, Ok(id), now);
     }
 
-    fn hire(&mut self, applicant: Applicant, report: Report, now: Instant) {
-        let id = applicant.member.id();
-        self.state.add(applicant.newcomer(report), now);
-        let place = Workplace {
-            tasks: &self.ground.tasks,
-            mailbox: &self.ground.mailbox,
-            ended: &self.ground.ended,
+    fn add_member(&mut self, pending: PendingMember, report: Report, now: Instant) {
+        let id = pending.member.id();
+        self.state.add(pending.new_member(report), now);
+        let environment = Environment {
+            tasks: &self.context.tasks,
+            mailbox: &self.context.mailbox,
+            ended: &self.context.ended,
             checks: self.checks.subscribe(),
             pace: self.pace.subscribe(),
-            manners: &self.ground.manners,
+            options: &self.context.options,
         };
-        self.crews.insert(id, Crew::hire(applicant, place));
+        self.members
+            .insert(id, MemberTasks::spawn(pending, environment));
     }
 
     fn remove(&mut self, id: DatabaseId, now: Instant) -> Result<(), Error> {
         self.state.remove(id, now)?;
-        // First the others see the way to the new one, then this one ends.
-        self.carry_out(now);
-        if let Some(crew) = self.crews.remove(&id) {
-            let database = crew.member.database().clone();
-            self.dismiss(crew);
+        // First the route to the new one is published, then this one ends.
+        self.apply_effects(now);
+        if let Some(member_tasks) = self.members.remove(&id) {
+            let database = member_tasks.member.database().clone();
+            self.shut_down(member_tasks);
             self.forget_switches(id);
             self.publish(now);
-            self.ground.views.tell(Event::DatabaseRemoved(database));
+            self.context.views.emit(Event::DatabaseRemoved(database));
         }
         Ok(())
     }
 
-    /// Commands on their way get their answers before the connection ends.
-    fn dismiss(&self, mut crew: Crew) {
-        crew.settle();
-        let patience = self.ground.manners.timeouts.response;
-        let ended = self.ground.ended.clone();
-        self.ground.tasks.spawn(async move {
+    /// Commands in flight get their answers before the connection ends.
+    fn shut_down(&self, mut member_tasks: MemberTasks) {
+        member_tasks.settle();
+        let drain_timeout = self.context.options.timeouts.response;
+        let ended = self.context.ended.clone();
+        self.context.tasks.spawn(async move {
             ended
-                .run_until_cancelled(tokio::time::sleep(patience))
+                .run_until_cancelled(tokio::time::sleep(drain_timeout))
                 .await;
-            drop(crew);
+            drop(member_tasks);
         });
     }
 
     fn set_weight(&mut self, id: DatabaseId, weight: f64, now: Instant) -> Result<(), Error> {
-        let crew = self.crews.get(&id).ok_or(Error::UnknownDatabase(id))?;
-        let weight = valid_weight(&crew.member.database().name, weight)?;
+        let member_tasks = self.members.get(&id).ok_or(Error::UnknownDatabase(id))?;
+        let weight = valid_weight(&member_tasks.member.database().name, weight)?;
         self.state.set_weight(id, weight, now)
     }
 
     fn probe(&mut self, id: DatabaseId, reply: Reply<()>) {
-        let Some(crew) = self.crews.get(&id) else {
+        let Some(member_tasks) = self.members.get(&id) else {
             return drop(reply.send(Err(Error::UnknownDatabase(id))));
         };
-        let target = Arc::clone(&crew.target);
+        let target = Arc::clone(&member_tasks.target);
         let checks = self.checks.borrow().clone();
-        let settings = once(self.ground.manners.settings);
-        self.send_out(async move {
+        let settings = once(self.context.options.settings);
+        self.spawn_background(async move {
             let report = crate::health::round(&target, &checks, settings).await;
             Message::Probed { id, report, reply }
         });
     }
 
     /// What takes time is done elsewhere, and comes back as a message.
-    pub(super) fn send_out(&self, work: impl Future<Output = Message> + Send + 'static) {
-        let mailbox = self.ground.mailbox.clone();
-        let ended = self.ground.ended.clone();
-        self.ground.tasks.spawn(async move {
+    pub(super) fn spawn_background(&self, work: impl Future<Output = Message> + Send + 'static) {
+        let mailbox = self.context.mailbox.clone();
+        let ended = self.context.ended.clone();
+        self.context.tasks.spawn(async move {
             ended
                 .run_until_cancelled(async {
                     let message = work.await;
@@ -334,15 +338,15 @@ impl Actor {
     }
 }
 
-/// However it ends: nobody waits for a decision that nobody makes.
+/// However it ends: no command waits for a decision that is not made.
 impl Drop for Actor {
     fn drop(&mut self) {
-        publish::end(&self.ground.views);
-        self.ground.ended.cancel();
+        publish::end(&self.context.views);
+        self.context.ended.cancel();
     }
 }
 
-/// One probe is enough for somebody who is waiting.
+/// One probe is enough while a caller waits.
 fn once(settings: ProbeSettings) -> ProbeSettings {
     ProbeSettings {
         probes: 1,

@@ -1,11 +1,11 @@
-//! What the one who decides is told.
+//! Messages to the failover actor.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::crew::Applicant;
+use super::member_tasks::PendingMember;
 use crate::circuit::Episode;
 use crate::config::DatabaseConfig;
 use crate::database::DatabaseId;
@@ -15,7 +15,7 @@ use crate::health::{HealthCheck, Report};
 use crate::member::{Link, LinkId};
 use crate::outcome::FailureKind;
 
-/// To whoever asked for something.
+/// The reply to a request.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// The decision about a failure has been made; the route says which.
@@ -25,7 +25,7 @@ pub(crate) struct Settled;
 /// The mailbox.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// From a command: it failed, in a way that speaks against the database.
+    /// From a command: it failed, in a way that counts against the database.
     Failed {
         id: DatabaseId,
         /// The episode it was sent in.
@@ -41,11 +41,11 @@ pub(crate) enum Message {
     Waited { id: DatabaseId, episode: Episode },
     /// From a command on a half-open database: it succeeded.
     TrialSucceeded { id: DatabaseId, episode: Episode },
-    /// From a keeper: there is a connection.
+    /// From a connector: there is a connection.
     LinkUp { id: DatabaseId, link: Arc<Link> },
-    /// From a keeper: it ended by itself.
+    /// From a connector: it ended by itself.
     LinkLost { id: DatabaseId, link: LinkId },
-    /// From a keeper: none could be made.
+    /// From a connector: none could be made.
     ConnectFailed {
         id: DatabaseId,
         kind: FailureKind,
@@ -60,9 +60,9 @@ pub(crate) enum Message {
         config: Box<DatabaseConfig>,
         reply: Reply<DatabaseId>,
     },
-    /// The applicant has been checked, and is to be added now.
+    /// The pending has been checked, and is to be added now.
     Checked {
-        applicant: Box<Applicant>,
+        pending: Box<PendingMember>,
         report: Report,
         reply: Reply<DatabaseId>,
     },
@@ -74,7 +74,7 @@ pub(crate) enum Message {
         weight: f64,
         reply: Reply<()>,
     },
-    /// This one, if it is well.
+    /// This one, if it is healthy.
     SetActive { id: DatabaseId, reply: Reply<()> },
     /// It has been asked.
     Probed {

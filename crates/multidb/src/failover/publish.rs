@@ -1,4 +1,4 @@
-//! A decision becomes visible: first the views, then the events, then whoever waited for it.
+//! A decision becomes visible: first the views, then the events, then the waiting commands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,19 +7,19 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::message::Message;
-use super::state::{Asking, Effect};
+use super::state::{ConfirmMode, Effect};
 use crate::Active;
 use crate::database::{Database, DatabaseId};
 use crate::event::Event;
 use crate::health::confirm;
 use crate::health::watcher::Pace;
-use crate::member::keeper::Order;
+use crate::member::connector::ConnectorMessage;
 use crate::metrics::Switch;
-use crate::views::{Route, Views, Way};
+use crate::views::{Path, Route, Views};
 
 impl Actor {
     /// Does what was decided.
-    pub(super) fn carry_out(&mut self, now: Instant) {
+    pub(super) fn apply_effects(&mut self, now: Instant) {
         let effects = self.state.take_effects();
         // Connections first: the route must not lead over one that is given up.
         for effect in &effects {
@@ -31,27 +31,30 @@ impl Actor {
             self.publish(now);
         }
         for effect in effects {
-            self.follow(effect);
+            self.apply_effect(effect);
         }
     }
 
     fn abandon(&mut self, id: DatabaseId, silent: bool) {
-        if let Some(crew) = self.crews.get_mut(&id)
-            && let Some(link) = crew.link.take()
+        if let Some(member_tasks) = self.members.get_mut(&id)
+            && let Some(link) = member_tasks.link.take()
         {
-            // Who answers, if only slowly, may answer what it has been sent.
-            let patience = if silent {
+            // A database that answers, if only slowly, may answer what it has been sent.
+            let drain_timeout = if silent {
                 Duration::ZERO
             } else {
-                self.ground.manners.timeouts.response
+                self.context.options.timeouts.response
             };
             let link = link.id();
-            crew.order(Order::Abandon { link, patience });
+            member_tasks.tell_connector(ConnectorMessage::Abandon {
+                link,
+                drain_timeout,
+            });
         }
     }
 
-    fn follow(&mut self, effect: Effect) {
-        let views = Arc::clone(&self.ground.views);
+    fn apply_effect(&mut self, effect: Effect) {
+        let views = Arc::clone(&self.context.views);
         match effect {
             Effect::Abandon { .. } => {}
             Effect::Switched { old, new, reason } => {
@@ -68,7 +71,7 @@ impl Actor {
                     reason = reason.as_str(),
                     "active database changed"
                 );
-                views.tell(Event::ActiveDatabaseChanged { old, new, reason });
+                views.emit(Event::ActiveDatabaseChanged { old, new, reason });
             }
             Effect::Circuit {
                 database,
@@ -77,7 +80,7 @@ impl Actor {
                 cause,
             } => {
                 tracing::info!(%database, %from, %to, %cause, "circuit changed");
-                views.tell(Event::CircuitChanged {
+                views.emit(Event::CircuitChanged {
                     database,
                     from,
                     to,
@@ -86,18 +89,18 @@ impl Actor {
             }
             Effect::AllDown => {
                 tracing::warn!("no database is available");
-                views.tell(Event::AllDatabasesUnavailable);
+                views.emit(Event::AllDatabasesUnavailable);
             }
-            Effect::Confirm { id, asking } => self.confirm(id, asking),
+            Effect::Confirm { id, mode } => self.confirm(id, mode),
             Effect::Settled(id) => {
-                if let Some(crew) = self.crews.get_mut(&id) {
-                    crew.settle();
+                if let Some(member_tasks) = self.members.get_mut(&id) {
+                    member_tasks.settle();
                 }
             }
-            Effect::Poke(id) => {
-                if let Some(crew) = self.crews.get(&id) {
-                    crew.poke();
-                    crew.order(Order::Now);
+            Effect::Wake(id) => {
+                if let Some(member_tasks) = self.members.get(&id) {
+                    member_tasks.wake();
+                    member_tasks.tell_connector(ConnectorMessage::RetryNow);
                 }
             }
         }
@@ -115,34 +118,36 @@ impl Actor {
     fn show_switches(&self) {
         let switches = self.switches.iter();
         let switches = switches.map(|(switch, count)| (switch.clone(), *count));
-        let views = &self.ground.views;
+        let views = &self.context.views;
         views.switches.store(Arc::new(switches.collect()));
     }
 
-    fn confirm(&self, id: DatabaseId, asking: Asking) {
-        let Some(crew) = self.crews.get(&id) else {
+    fn confirm(&self, id: DatabaseId, mode: ConfirmMode) {
+        let Some(member_tasks) = self.members.get(&id) else {
             return;
         };
-        let target = Arc::clone(&crew.target);
+        let target = Arc::clone(&member_tasks.target);
         let checks = self.checks();
-        let most = self.ground.manners.timeouts.response;
-        self.send_out(async move {
-            if asking == Asking::Anew {
+        let most = self.context.options.timeouts.response;
+        self.spawn_background(async move {
+            if mode == ConfirmMode::NewConnection {
                 target.forget();
             }
-            let limit = match asking {
-                Asking::Patiently => most,
-                Asking::Quickly | Asking::Anew => target.little_time(most),
+            let limit = match mode {
+                ConfirmMode::FullTimeout => most,
+                ConfirmMode::ShortTimeout | ConfirmMode::NewConnection => {
+                    target.short_timeout(most)
+                }
             };
             let report = confirm(&target, &checks, limit).await;
             Message::Confirmed { id, report }
         });
     }
 
-    pub(super) fn tell_failure(&self, id: DatabaseId, commands: Arc<str>, error: Arc<str>) {
-        if let Some(crew) = self.crews.get(&id) {
-            self.ground.views.tell(Event::CommandsFailed {
-                database: crew.member.database().clone(),
+    pub(super) fn emit_failure(&self, id: DatabaseId, commands: Arc<str>, error: Arc<str>) {
+        if let Some(member_tasks) = self.members.get(&id) {
+            self.context.views.emit(Event::CommandsFailed {
+                database: member_tasks.member.database().clone(),
                 commands,
                 error,
             });
@@ -150,14 +155,18 @@ impl Actor {
     }
 
     pub(super) fn publish(&mut self, now: Instant) {
-        let views = Arc::clone(&self.ground.views);
-        let mut members: Vec<_> = self.crews.values().map(|crew| &crew.member).collect();
+        let views = Arc::clone(&self.context.views);
+        let mut members: Vec<_> = self
+            .members
+            .values()
+            .map(|member_tasks| &member_tasks.member)
+            .collect();
         members.sort_by_key(|member| member.id());
         views
             .members
             .store(Arc::new(members.into_iter().cloned().collect()));
         views.status.store(Arc::new(self.state.status()));
-        views.lead(self.route(now));
+        views.set_route(self.route(now));
         let (database, since, generation) = self.state.active();
         let active = Active {
             database,
@@ -182,17 +191,19 @@ impl Actor {
         let Some(chosen) = self.state.chosen() else {
             self.undecided_since = None;
             let since = self.state.down_since().unwrap_or(now);
-            return Route::Nobody { since };
+            return Route::Unavailable { since };
         };
-        let crew = self.crews.get(&chosen.id);
-        match crew.and_then(|crew| Some((crew, crew.link.as_ref()?))) {
-            Some((crew, link)) => {
+        let member_tasks = self.members.get(&chosen.id);
+        match member_tasks
+            .and_then(|member_tasks| Some((member_tasks, member_tasks.link.as_ref()?)))
+        {
+            Some((member_tasks, link)) => {
                 self.undecided_since = None;
-                Route::Open(Way {
-                    member: Arc::clone(&crew.member),
+                Route::Open(Path {
+                    member: Arc::clone(&member_tasks.member),
                     link: Arc::clone(link),
                     episode: chosen.episode,
-                    trial: chosen.trial.then_some(self.ground.half_open_slots),
+                    trial: chosen.trial.then_some(self.context.half_open_slots),
                     down_since: self.state.down_since(),
                 })
             }
@@ -205,9 +216,9 @@ impl Actor {
     }
 }
 
-/// The last word.
+/// The last state that is published.
 pub(super) fn end(views: &Views) {
-    views.lead(Route::Closed);
+    views.set_route(Route::Closed);
     views.active.send_if_modified(|active| {
         let changed = active.database.is_some();
         active.database = None;

@@ -1,12 +1,12 @@
-//! Whether a database is well, asked from outside its traffic.
+//! Whether a database is healthy, checked outside its traffic.
 //!
 //! A check gets a [`HealthTarget`]: connections of the health checks' own, never the one commands
 //! travel on, so that neither waits for the other. All checks of a round run at once, each with its
 //! own time; all must pass. A policy says how many probes of one check must.
 //!
-//! A check may be *failback only*: it stands in the way of moving to a database and never drives
-//! traffic off the active one. Replication lag is of that kind: a database that lags and is active
-//! is better than nobody.
+//! A check may be *failback only*: it prevents moving to a database and never takes
+//! traffic from the active one. Replication lag is of that kind: a database that lags and is active
+//! is better than none.
 
 pub mod lag_aware;
 mod ping;
@@ -28,7 +28,7 @@ pub(crate) use round::{Report, confirm, round};
 pub use target::HealthTarget;
 pub use writable::WritableHealthCheck;
 
-/// Why a database is not well, in words for a log.
+/// Why a database is not healthy, as text for a log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unhealthy(pub String);
@@ -52,7 +52,7 @@ pub struct ProbeSettings {
     pub policy: HealthCheckPolicy,
 }
 
-/// One way to ask a database how it is.
+/// One kind of health check.
 pub trait HealthCheck: Debug + Send + Sync + 'static {
     /// What it is called in events and in the status.
     fn name(&self) -> &str;
@@ -60,7 +60,7 @@ pub trait HealthCheck: Debug + Send + Sync + 'static {
     /// One probe. Dropped when its time is over, so it must hold nothing that suffers from that.
     fn check<'a>(&'a self, target: &'a HealthTarget) -> BoxFuture<'a, Result<(), Unhealthy>>;
 
-    /// Whether it only stands in the way of moving to a database.
+    /// Whether it only prevents moving to a database.
     fn failback_only(&self) -> bool {
         false
     }

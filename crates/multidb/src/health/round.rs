@@ -21,25 +21,25 @@ pub(crate) struct Report {
     pub(crate) started: Instant,
     /// `None`: healthy. Else what the first failing check said.
     pub(crate) unhealthy: Option<String>,
-    /// What a check said that only stands in the way of a return.
+    /// What a failback-only check said.
     pub(crate) failback_refused: Option<String>,
 }
 
-/// All checks, by their own settings or else these. A check may be anybody's: where one panics, the
-/// database is not known to be well, and the next round asks again.
+/// All checks, by their own settings or else these. A check may be a caller's: where one panics, the
+/// database is not known to be healthy, and the next round asks again.
 pub(crate) async fn round(
     target: &HealthTarget,
     checks: &[Arc<dyn HealthCheck>],
     settings: ProbeSettings,
 ) -> Report {
     let started = Instant::now();
-    caught(ask_all(target, checks, settings, started).boxed())
+    catch_panic(ask_all(target, checks, settings, started).boxed())
         .await
         .unwrap_or_else(|| panicked(started))
 }
 
 /// `None`: it panicked.
-async fn caught<T>(work: BoxFuture<'_, T>) -> Option<T> {
+async fn catch_panic<T>(work: BoxFuture<'_, T>) -> Option<T> {
     AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn confirm(
     limit: Duration,
 ) -> Report {
     let started = Instant::now();
-    caught(ask_quickly(target, checks, limit, started).boxed())
+    catch_panic(ask_quickly(target, checks, limit, started).boxed())
         .await
         .unwrap_or_else(|| panicked(started))
 }
@@ -149,12 +149,12 @@ async fn ask(
     check: &dyn HealthCheck,
     settings: ProbeSettings,
 ) -> Result<(), Unhealthy> {
-    let probes = caught(probes(target, check, settings).boxed());
+    let probes = catch_panic(probes(target, check, settings).boxed());
     timeout(settings.timeout, probes)
         .await
         .map(|answer| answer.unwrap_or_else(|| Err(Unhealthy(PANICKED.to_owned()))))
         .unwrap_or_else(|_| {
-            // Whatever is slow on this connection would be slow for the next question as well.
+            // Whatever is slow on this connection would be slow for the next probe as well.
             target.forget();
             Err(Unhealthy(format!(
                 "no answer in {} ms",

@@ -15,8 +15,8 @@ use crate::member::{Member, Wire};
 /// One database, over connections of the health checks' own.
 ///
 /// A connection is kept from round to round and thrown away with the first error, so what a check
-/// finds is never older than its question: of a sentinel group, the next question goes to whoever is
-/// master then.
+/// finds is never older than its probe: of a sentinel group, the next probe goes to the master of
+/// that time.
 #[derive(Debug)]
 pub struct HealthTarget {
     member: Arc<Member>,
@@ -41,8 +41,8 @@ impl HealthTarget {
     }
 
     /// So much time to answer as shows that it is there, of `most` that a command has.
-    pub(crate) fn little_time(&self, most: Duration) -> Duration {
-        self.member.stats().little_time(most)
+    pub(crate) fn short_timeout(&self, most: Duration) -> Duration {
+        self.member.stats().short_timeout(most)
     }
 
     /// Which database.
@@ -94,7 +94,7 @@ impl HealthTarget {
         self.connect().await.map(drop)
     }
 
-    /// The next question goes over a new connection.
+    /// The next probe goes over a new connection.
     pub(crate) fn forget(&self) {
         self.connection.store(None);
     }

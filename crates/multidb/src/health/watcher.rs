@@ -1,4 +1,4 @@
-//! Asks one database how it is, again and again.
+//! Checks the health of one database, again and again.
 //!
 //! One task per database and one round at a time, so rounds never overlap and a database that takes
 //! its time to fail keeps no other waiting. The pause is counted from the end of a round.
@@ -13,16 +13,16 @@ use tokio_util::sync::CancellationToken;
 use super::{HealthCheck, HealthTarget, ProbeSettings, round};
 use crate::failover::{Mailbox, Message};
 
-/// How much hurry there is.
+/// How urgent a healthy database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// `health_check_interval`, every probe.
     Steady,
-    /// Nobody serves: one probe, again and again, until somebody is well.
+    /// No database serves: one probe, again and again, until one is healthy.
     Urgent,
 }
 
-/// Between two rounds when nobody serves.
+/// Between two rounds when no database serves.
 const URGENT: Duration = Duration::from_millis(100);
 
 /// The checks, which may become more.
@@ -33,7 +33,7 @@ pub(crate) struct Watcher {
     pub(crate) checks: watch::Receiver<Checks>,
     pub(crate) pace: watch::Receiver<Pace>,
     /// A round now.
-    pub(crate) poke: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
     pub(crate) settings: ProbeSettings,
     pub(crate) interval: Duration,
     pub(crate) mailbox: Mailbox,
@@ -41,7 +41,7 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Until cancelled. The first round is somebody else's; this begins with the pause.
+    /// Until cancelled. The first round is done elsewhere; this begins with the pause.
     pub(crate) async fn run(mut self) {
         let ended = self.ended.clone();
         ended.run_until_cancelled(self.watch()).await;
@@ -90,7 +90,7 @@ impl Watcher {
             Pace::Urgent => self.interval.min(URGENT),
         };
         let quicker = async {
-            // Hurry shortens a pause; its end lengthens none.
+            // Urgency shortens a pause; its end lengthens none.
             while self.pace.changed().await.is_ok() {
                 if *self.pace.borrow() == Pace::Urgent {
                     return;
@@ -100,7 +100,7 @@ impl Watcher {
         };
         tokio::select! {
             () = sleep(pause) => {}
-            () = self.poke.notified() => {}
+            () = self.wake.notified() => {}
             () = quicker => {}
         }
     }

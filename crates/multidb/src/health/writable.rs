@@ -8,7 +8,7 @@ use crate::member::role;
 use crate::outcome::{self, Outcome};
 
 /// `ROLE` (of a single server or a sentinel group's master) must say master, `CLUSTER INFO` (of every
-/// node of a cluster) that its state is ok. PING alone finds a server well that answers every write
+/// node of a cluster) that its state is ok. PING alone finds a server healthy that answers every write
 /// with `READONLY`. Where the user may not ask, it passes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WritableHealthCheck;

@@ -1,7 +1,7 @@
 //! A Redis Cluster as one database.
 //!
 //! The driver's cluster client repeats commands by itself, also those that timed out or whose
-//! connection broke, and so would apply some twice. It is told not to repeat anything; the
+//! connection broke, and so would apply some twice. It is configured not to repeat anything; the
 //! redirections, which say that nothing was done, are followed here: `MOVED` and a demoted master
 //! after the driver has read the slots anew (it does that before it sends the next command), `ASK`
 //! to the node that was named, `TRYAGAIN` after a moment.
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub(crate) struct ClusterWire {
     connection: ClusterConnection,
-    /// Over: whoever still waits for an answer gets none.
+    /// Cancelled when the connection is over: pending answers will not come.
     gone: CancellationToken,
 }
 

@@ -34,13 +34,13 @@ pub(crate) struct Timeouts {
 
 /// Knows where a database is, and makes connections to it.
 pub(crate) struct Dialer {
-    pub(super) place: Place,
+    pub(super) location: Location,
     hosts: Vec<String>,
     tls: Option<Arc<ClientConfig>>,
     pub(super) timeouts: Timeouts,
 }
 
-pub(super) enum Place {
+pub(super) enum Location {
     Single(ConnectionInfo),
     Cluster {
         nodes: Vec<ConnectionInfo>,
@@ -53,7 +53,7 @@ pub(super) enum Place {
     },
 }
 
-/// A connection, and what must be polled for it to live.
+/// A connection, and what must be polled to drive it.
 pub(crate) struct Dialed {
     pub(crate) wire: Wire,
     /// Ends with the connection; dropping it ends the connection and every wait on it.
@@ -73,18 +73,18 @@ impl Dialer {
         let parse = |urls: &[String]| -> RedisResult<Vec<ConnectionInfo>> {
             urls.iter().map(|url| info(url)).collect()
         };
-        let (place, addresses) = match &config.server {
+        let (location, addresses) = match &config.server {
             Server::Single { url } => {
                 let info = info(url)?;
-                (Place::Single(info.clone()), vec![info])
+                (Location::Single(info.clone()), vec![info])
             }
             Server::Cluster { urls } => {
                 let nodes = parse(urls)?;
-                let place = Place::Cluster {
+                let location = Location::Cluster {
                     nodes: nodes.clone(),
                     certificates: config.tls.clone(),
                 };
-                (place, nodes)
+                (location, nodes)
             }
             Server::Sentinel {
                 sentinels,
@@ -94,12 +94,12 @@ impl Dialer {
                 let sentinels = parse(sentinels)?;
                 let template = info(master_url.as_deref().unwrap_or("redis://master"))?;
                 let addresses = sentinels.iter().chain([&template]).cloned().collect();
-                let place = Place::Sentinel {
+                let location = Location::Sentinel {
                     sentinels,
                     master: master.clone(),
                     template,
                 };
-                (place, addresses)
+                (location, addresses)
             }
         };
         let is_tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
@@ -110,7 +110,7 @@ impl Dialer {
             .transpose()?;
         Ok(Self {
             hosts: addresses.iter().filter_map(host).collect(),
-            place,
+            location,
             tls,
             timeouts,
         })
@@ -121,16 +121,16 @@ impl Dialer {
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self.place, Place::Cluster { .. })
+        matches!(self.location, Location::Cluster { .. })
     }
 
     /// The database number that commands find themselves in.
     pub(crate) fn db(&self) -> i64 {
-        match &self.place {
-            Place::Single(info) | Place::Sentinel { template: info, .. } => {
+        match &self.location {
+            Location::Single(info) | Location::Sentinel { template: info, .. } => {
                 info.redis_settings().db()
             }
-            Place::Cluster { .. } => 0,
+            Location::Cluster { .. } => 0,
         }
     }
 
@@ -141,8 +141,8 @@ impl Dialer {
     /// A connection for commands that may each stay unanswered for `response`.
     pub(crate) async fn connect(&self, response: Option<Duration>) -> RedisResult<Dialed> {
         in_time(self.timeouts.connect, async {
-            match &self.place {
-                Place::Cluster {
+            match &self.location {
+                Location::Cluster {
                     nodes,
                     certificates,
                 } => {
@@ -166,9 +166,9 @@ impl Dialer {
 
     /// Where the one server is now.
     pub(super) async fn locate(&self) -> RedisResult<ConnectionInfo> {
-        match &self.place {
-            Place::Single(info) => Ok(info.clone()),
-            Place::Sentinel {
+        match &self.location {
+            Location::Single(info) => Ok(info.clone()),
+            Location::Sentinel {
                 sentinels,
                 master,
                 template,
@@ -191,7 +191,7 @@ impl Dialer {
                     _ => ConnectionAddr::Tcp(host, port),
                 }))
             }
-            Place::Cluster { nodes, .. } => nodes
+            Location::Cluster { nodes, .. } => nodes
                 .first()
                 .cloned()
                 .ok_or_else(|| (ErrorKind::InvalidClientConfig, "no node is named").into()),
@@ -223,7 +223,7 @@ impl Dialer {
             wire: Wire::Single(connection),
             driver: driver.boxed(),
         };
-        if let Place::Sentinel { sentinels, .. } = &self.place
+        if let Location::Sentinel { sentinels, .. } = &self.location
             && !sentinels
                 .iter()
                 .any(|sentinel| sentinel.addr() == info.addr())
@@ -268,7 +268,7 @@ impl Dialer {
             (Some(only), true) => only.await?,
             (Some(last), false) => select_ok(tries.into_iter().chain([last])).await?.0,
         };
-        stream::settle(&stream, self.timeouts.connect + self.timeouts.response)?;
+        stream::configure(&stream, self.timeouts.connect + self.timeouts.response)?;
         Ok(stream)
     }
 }

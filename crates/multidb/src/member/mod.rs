@@ -1,17 +1,17 @@
-//! One database and the way to it.
+//! One database and the connections to it.
 //!
 //! Owns how a connection is made ([`Dialer`]), what it is afterwards ([`Wire`]), and keeping one for
-//! commands up ([`keeper`]). Decides nothing about trust: it says what it saw, and drops a connection
+//! commands up ([`connector`]). Decides nothing about trust: it reports what it saw, and drops a connection
 //! when told to.
 //!
-//! The connection is driven here and not by the driver's own task, for two things it does not tell:
+//! The connection is driven here and not by the driver's own task, for two things it does not report:
 //! *that* a connection ended, the moment it did and without a command having to find out; and that
 //! nothing handed over after that can have reached the server. And for one it cannot do: dropping the
-//! task answers every command still waiting on a dead connection at once.
+//! task answers every command still waiting on a lost connection at once.
 
 mod cluster;
+pub(crate) mod connector;
 mod dial;
-pub(crate) mod keeper;
 mod sentinel;
 mod stats;
 mod stream;
@@ -88,7 +88,7 @@ impl Member {
     }
 }
 
-/// One connection for commands, from its greeting to its end.
+/// One connection for commands, from its handshake to its end.
 #[derive(Debug)]
 pub(crate) struct Link {
     id: LinkId,

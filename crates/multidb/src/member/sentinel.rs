@@ -23,7 +23,7 @@ pub(super) async fn master_of(wire: &mut Wire, master: &str) -> RedisResult<(Str
     })
 }
 
-/// Whether it agrees. A server that may not be asked is believed.
+/// Whether it agrees. A server that may not be asked is accepted.
 pub(super) async fn must_be_master(wire: &mut Wire) -> RedisResult<()> {
     match wire.send(&redis::cmd("ROLE")).await? {
         Value::ServerError(_) => Ok(()),

@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::metrics::Counter;
 use crate::outcome::FailureKind;
 
-/// The least time to answer: a scheduler's hiccup is no outage.
-const LEAST: Duration = Duration::from_millis(50);
+/// The least time to answer: a delay of the scheduler is no outage.
+const MIN_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// So many times the usual.
-const USUAL: u32 = 4;
+const LATENCY_FACTOR: u32 = 4;
 
-/// The counters of one database. Commands raise `successes`, and nothing else when all is well.
+/// The counters of one database. Commands raise `successes`, and nothing else while there are no failures.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub(crate) successes: Counter,
@@ -44,9 +44,12 @@ impl Stats {
     }
 
     /// So much time to answer as shows that it is there, of `most` that a command has: a few times
-    /// what it last took when it was well.
-    pub(crate) fn little_time(&self, most: Duration) -> Duration {
+    /// what it last took when it was healthy.
+    pub(crate) fn short_timeout(&self, most: Duration) -> Duration {
         let usual = Duration::from_micros(self.answered_in.load(Ordering::Relaxed));
-        usual.saturating_mul(USUAL).max(LEAST).min(most.max(LEAST))
+        usual
+            .saturating_mul(LATENCY_FACTOR)
+            .max(MIN_TIMEOUT)
+            .min(most.max(MIN_TIMEOUT))
     }
 }

@@ -17,15 +17,15 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
-/// How long a silent peer is believed.
+/// How long a silent peer is taken for connected.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// No Nagle (a command is one small packet that somebody waits for), keepalive (an idle connection
-/// through a dead path ends by itself), and a limit for bytes nobody acknowledges (the same for a
+/// No Nagle (a command is one small packet that a caller waits for), keepalive (an idle connection
+/// through a broken path ends by itself), and a limit for unacknowledged bytes (the same for a
 /// busy one; by default the kernel tries for a quarter of an hour).
-pub(super) fn settle(socket: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
+pub(super) fn configure(socket: &TcpStream, unacknowledged: Duration) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
     socket.set_tcp_keepalive(&keepalive())?;

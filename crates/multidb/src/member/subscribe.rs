@@ -6,15 +6,15 @@ use redis::cluster_async::ClusterConnection;
 use redis::{ConnectionInfo, ProtocolVersion, RedisResult};
 
 use super::cluster;
-use super::dial::{Dialer, Place, in_time};
+use super::dial::{Dialer, Location, in_time};
 use crate::pubsub::Push;
 
 impl Dialer {
     /// A connection for subscriptions; of a cluster, to one of its nodes.
     pub(crate) async fn pubsub(&self) -> RedisResult<PubSub> {
         in_time(self.timeouts.connect, async {
-            match &self.place {
-                Place::Cluster { nodes, .. } => {
+            match &self.location {
+                Location::Cluster { nodes, .. } => {
                     let tries = nodes.iter().map(|node| self.subscribe_at(node).boxed());
                     Ok(select_ok(tries).await?.0)
                 }
@@ -27,10 +27,10 @@ impl Dialer {
     /// For sharded subscriptions: a cluster's connection over RESP3 that gives what it is pushed to
     /// `push`. `None` for a database that is no cluster.
     pub(crate) async fn shards(&self, push: Push) -> RedisResult<Option<ClusterConnection>> {
-        let Place::Cluster {
+        let Location::Cluster {
             nodes,
             certificates,
-        } = &self.place
+        } = &self.location
         else {
             return Ok(None);
         };

@@ -1,4 +1,4 @@
-//! Whom to believe over TLS: ring, as everywhere in a process that has one provider.
+//! The TLS configuration: ring, as everywhere in a process that has one provider.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) fn client_config(certificates: Option<&TlsCertificates>) -> RedisResu
             }
         }
         None => {
-            // Those that cannot be read are not needed for this server, or its greeting fails.
+            // Those that cannot be read are not needed for this server, or its handshake fails.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }

@@ -1,7 +1,6 @@
-//! The shell around the course: one task that owns every connection and every reader's outlet.
+//! The task around the state: it owns every connection and every reader's sender.
 //!
-//! A task of its own rather than a mailbox actor, because it listens to sockets as much as to
-//! messages. Nothing in its loop waits: connecting, subscribing, pinging and pausing are futures it
+//! A task of its own rather than a mailbox actor, because it reads sockets as well as messages. Nothing in its loop waits: connecting, subscribing, pinging and pausing are futures it
 //! owns, so that ending the task ends all of it at once.
 
 use std::future::poll_fn;
@@ -17,14 +16,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::ear::{Asked, Ear};
-use super::errand;
-use super::intake::{Heard, INTAKE};
 use super::interest::{Granted, Interest};
 use super::item::Item;
+use super::listener::{Listener, SubscribeOutcome};
 use super::message::Message;
+use super::operation;
+use super::receive_buffer::{RECEIVE_BUFFER, Received};
 use super::shards::Shards;
-use super::state::{Act, LegId, Limits, State, Token};
+use super::state::{Action, ConnId, Limits, State, Token};
 use super::topic::{Topic, TopicKind};
 use super::{Settings, Source};
 use crate::database::DatabaseId;
@@ -41,61 +40,61 @@ pub(super) struct HubTask {
     pub(super) settings: Settings,
 }
 
-/// What one of the futures has come to.
-enum Fact {
-    Opened(LegId, DatabaseId, Result<PubSub, Arc<str>>),
-    Answered(LegId, Topic, Token, Asked),
-    Left(LegId),
-    Broken(LegId, Arc<str>),
-    Rested(Token),
-    /// A server was told something that is not answered.
-    Told,
+/// The result of one of the futures.
+enum Completion {
+    Opened(ConnId, DatabaseId, Result<PubSub, Arc<str>>),
+    Answered(ConnId, Topic, Token, SubscribeOutcome),
+    Left(ConnId),
+    Broken(ConnId, Arc<str>),
+    BackoffOver(Token),
+    /// An unsubscription that is not waited for has been sent.
+    Unsubscribed,
 }
 
-struct Shell {
+struct Runner {
     source: Arc<dyn Source>,
     settings: Settings,
-    state: State<Heard>,
+    state: State<Received>,
     interest: Interest<oneshot::Sender<Granted>>,
-    ears: Vec<Ear>,
-    jobs: FuturesUnordered<BoxFuture<'static, Fact>>,
-    /// Why legs died, for the announcement that follows.
+    listeners: Vec<Listener>,
+    jobs: FuturesUnordered<BoxFuture<'static, Completion>>,
+    /// Why connections were lost, for the announcement that follows.
     why: Arc<str>,
 }
 
 impl HubTask {
     pub(super) async fn run(mut self) {
-        let mut shell = Shell::new(self.source, self.settings);
-        shell.goes(self.active.borrow_and_update().clone());
+        let mut runner = Runner::new(self.source, self.settings);
+        runner.set_active(self.active.borrow_and_update().clone());
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 changed = self.active.changed() => match changed {
                     Ok(()) => {
-                        shell.goes(self.active.borrow_and_update().clone());
+                        runner.set_active(self.active.borrow_and_update().clone());
                     }
                     Err(_) => break,
                 },
                 message = self.mailbox.recv() => match message {
-                    Some(message) => shell.told(message),
+                    Some(message) => runner.handle(message),
                     None => break,
                 },
-                Some(fact) = shell.jobs.next() => shell.found(fact),
-                () = tokio::task::unconstrained(filled(&mut shell.ears)) => shell.hand_out(),
+                Some(completion) = runner.jobs.next() => runner.completed(completion),
+                () = tokio::task::unconstrained(any_ready(&mut runner.listeners)) => runner.dispatch(),
             }
-            shell.act();
-            // Handing out may be much work and is never waited for: others want to run as well.
+            runner.run_actions();
+            // Handing out may be much work and never waits: other tasks must run as well.
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// Resolves when an ear has something. All are emptied each time, whoever has the floor.
-async fn filled(ears: &mut [Ear]) {
+/// Resolves when a listener has something. All are emptied each time, whichever is ready.
+async fn any_ready(listeners: &mut [Listener]) {
     poll_fn(|cx| {
         let mut ready = Poll::Pending;
-        for ear in &mut *ears {
-            if ear.poll_fill(cx).is_ready() {
+        for listener in &mut *listeners {
+            if listener.poll_fill(cx).is_ready() {
                 ready = Poll::Ready(());
             }
         }
@@ -104,31 +103,31 @@ async fn filled(ears: &mut [Ear]) {
     .await;
 }
 
-impl Shell {
+impl Runner {
     fn new(source: Arc<dyn Source>, settings: Settings) -> Self {
         let limits = Limits {
-            first_rest: Duration::from_millis(50),
-            longest_rest: Duration::from_secs(2),
-            held: INTAKE,
+            first_backoff: Duration::from_millis(50),
+            max_backoff: Duration::from_secs(2),
+            held: RECEIVE_BUFFER,
         };
         Self {
             source,
             settings,
             state: State::new(limits),
             interest: Interest::new(),
-            ears: Vec::with_capacity(2),
+            listeners: Vec::with_capacity(2),
             jobs: FuturesUnordered::new(),
             why: Arc::from(""),
         }
     }
 
-    fn goes(&mut self, active: Active) {
-        self.state.goes(active.database, active.generation);
+    fn set_active(&mut self, active: Active) {
+        self.state.set_goal(active.database, active.generation);
     }
 
-    fn told(&mut self, message: Message) {
+    fn handle(&mut self, message: Message) {
         match message {
-            Message::Join { reader, outlet } => self.interest.add(reader, outlet),
+            Message::Join { reader, sender } => self.interest.add(reader, sender),
             Message::Subscribe {
                 reader,
                 topics,
@@ -174,126 +173,137 @@ impl Shell {
         }
     }
 
-    fn found(&mut self, fact: Fact) {
+    fn completed(&mut self, completion: Completion) {
         let now = Instant::now();
-        match fact {
-            Fact::Opened(leg, database, Ok(connection)) => self.opened(leg, database, connection),
-            Fact::Opened(leg, _, Err(why)) | Fact::Broken(leg, why) => self.died(leg, why),
-            Fact::Answered(leg, topic, token, asked) => {
-                let answer = match asked {
-                    Asked::Confirmed => Ok(()),
-                    Asked::Refused(why) => Err(why),
-                    Asked::Broken(why) => return self.died(leg, why),
+        match completion {
+            Completion::Opened(conn, database, Ok(connection)) => {
+                self.opened(conn, database, connection)
+            }
+            Completion::Opened(conn, _, Err(why)) | Completion::Broken(conn, why) => {
+                self.lost(conn, why)
+            }
+            Completion::Answered(conn, topic, token, outcome) => {
+                let answer = match outcome {
+                    SubscribeOutcome::Confirmed => Ok(()),
+                    SubscribeOutcome::Refused(why) => Err(why),
+                    SubscribeOutcome::Broken(why) => return self.lost(conn, why),
                 };
-                self.state.answered(leg, &topic, token, answer, now);
+                self.state.answered(conn, &topic, token, answer, now);
             }
-            Fact::Left(leg) => {
-                // The sign has come through the same connection: all that was before it is there.
-                self.empty(leg);
-                self.state.left(leg, now);
+            Completion::Left(conn) => {
+                // The confirmation came over the same connection: all messages before it are there.
+                self.drain(conn);
+                self.state.left(conn, now);
             }
-            Fact::Rested(token) => self.state.rested(token),
-            Fact::Told => {}
+            Completion::BackoffOver(token) => self.state.backoff_over(token),
+            Completion::Unsubscribed => {}
         }
     }
 
-    fn opened(&mut self, leg: LegId, database: DatabaseId, connection: PubSub) {
-        if !self.state.opened(leg, Instant::now()) {
+    fn opened(&mut self, conn: ConnId, database: DatabaseId, connection: PubSub) {
+        if !self.state.opened(conn, Instant::now()) {
             return;
         }
         let (sink, stream) = connection.split();
-        let ear = Ear::new(leg, sink, stream, Shards::new(database, INTAKE));
-        let watching = errand::watch(ear.voice(), self.settings);
-        self.jobs
-            .push(watching.map(move |why| Fact::Broken(leg, why)).boxed());
-        self.ears.push(ear);
+        let listener = Listener::new(conn, sink, stream, Shards::new(database, RECEIVE_BUFFER));
+        let watching = operation::watch(listener.conn_sender(), self.settings);
+        self.jobs.push(
+            watching
+                .map(move |why| Completion::Broken(conn, why))
+                .boxed(),
+        );
+        self.listeners.push(listener);
     }
 
-    fn died(&mut self, leg: LegId, why: Arc<str>) {
-        self.empty(leg);
-        tracing::debug!(leg, %why, "pub/sub connection lost");
+    fn lost(&mut self, conn: ConnId, why: Arc<str>) {
+        self.drain(conn);
+        tracing::debug!(conn, %why, "pub/sub connection lost");
         self.why = why;
-        self.state.died(leg, Instant::now(), fastrand::f64());
+        self.state.lost(conn, Instant::now(), fastrand::f64());
     }
 
-    /// Hands on everything a leg has brought.
-    fn empty(&mut self, leg: LegId) {
+    /// Hands on everything a connection has received.
+    fn drain(&mut self, conn: ConnId) {
         let now = Instant::now();
-        let Some(ear) = self.ears.iter_mut().find(|ear| ear.leg == leg) else {
+        let Some(listener) = self
+            .listeners
+            .iter_mut()
+            .find(|listener| listener.conn == conn)
+        else {
             return;
         };
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        let _ = ear.poll_fill(&mut cx);
-        while let Some(heard) = ear.next() {
-            self.state.hear(leg, heard, now);
+        let _ = listener.poll_fill(&mut cx);
+        while let Some(received) = listener.next() {
+            self.state.received(conn, received, now);
         }
     }
 
-    fn hand_out(&mut self) {
+    fn dispatch(&mut self) {
         let now = Instant::now();
         let mut over = Vec::new();
-        for ear in &mut self.ears {
+        for listener in &mut self.listeners {
             for _ in 0..BATCH {
-                let Some(heard) = ear.next() else {
+                let Some(received) = listener.next() else {
                     break;
                 };
-                self.state.hear(ear.leg, heard, now);
+                self.state.received(listener.conn, received, now);
             }
-            if ear.is_over() {
-                over.push(ear.leg);
+            if listener.is_over() {
+                over.push(listener.conn);
             }
         }
-        for leg in over {
-            self.died(leg, "the connection was closed".into());
+        for conn in over {
+            self.lost(conn, "the connection was closed".into());
         }
     }
 
-    fn act(&mut self) {
-        while let Some(act) = self.state.take() {
-            match act {
-                Act::Open { leg, database } => {
-                    let opening = errand::open(&*self.source, database.id, self.settings);
-                    let opened = move |opened| Fact::Opened(leg, database.id, opened);
+    fn run_actions(&mut self) {
+        while let Some(action) = self.state.take() {
+            match action {
+                Action::Open { conn, database } => {
+                    let opening = operation::open(&*self.source, database.id, self.settings);
+                    let opened = move |opened| Completion::Opened(conn, database.id, opened);
                     self.jobs.push(opening.map(opened).boxed());
                 }
-                Act::Subscribe { leg, topic, token } => self.subscribe(leg, topic, token),
-                Act::Unsubscribe { leg, topic } => self.unsubscribe(leg, topic),
-                Act::Leave { leg, database } => self.leave(leg, database.id),
-                Act::Close { leg } => self.ears.retain(|ear| ear.leg != leg),
-                Act::Rest { after, token } => {
-                    let rest = sleep(after).map(move |()| Fact::Rested(token));
-                    self.jobs.push(rest.boxed());
+                Action::Subscribe { conn, topic, token } => self.subscribe(conn, topic, token),
+                Action::Unsubscribe { conn, topic } => self.unsubscribe(conn, topic),
+                Action::Leave { conn, database } => self.leave(conn, database.id),
+                Action::Close { conn } => self.listeners.retain(|listener| listener.conn != conn),
+                Action::Backoff { after, token } => {
+                    let backoff = sleep(after).map(move |()| Completion::BackoffOver(token));
+                    self.jobs.push(backoff.boxed());
                 }
-                Act::Deliver(Heard::Message(kind, message)) => {
+                Action::Deliver(Received::Message(kind, message)) => {
                     self.interest.deliver(kind, &message);
                 }
-                Act::Deliver(Heard::Missed(missed)) => {
+                Action::Deliver(Received::Missed(missed)) => {
                     self.interest.announce(&Item::Lagged { missed });
                 }
-                Act::Interrupted(database) => {
+                Action::Interrupted(database) => {
                     self.interest.announce(&Item::Interrupted {
                         database: database.clone(),
                     });
-                    self.source.tell(Event::PubSubGap {
+                    self.source.emit(Event::PubSubGap {
                         from: Some(database),
                         to: None,
                         cause: Arc::clone(&self.why),
                     });
                 }
-                Act::Gap(gap) => {
+                Action::Gap(gap) => {
                     self.interest.announce(&Item::Gap(gap.clone()));
-                    self.source.tell(Event::PubSubGap {
+                    self.source.emit(Event::PubSubGap {
                         from: Some(gap.from),
                         to: Some(gap.to),
                         cause: gap.cause.as_str().into(),
                     });
                 }
-                Act::Settled(topic) => {
+                Action::Settled(topic) => {
                     for (reply, granted) in self.interest.settled(&topic) {
                         drop(reply.send(granted));
                     }
                 }
-                Act::Refused(topic, why) => {
+                Action::Refused(topic, why) => {
                     for (reply, granted) in self.interest.refused(&topic, &why) {
                         drop(reply.send(granted));
                     }
@@ -302,35 +312,44 @@ impl Shell {
         }
     }
 
-    fn subscribe(&mut self, leg: LegId, topic: Topic, token: Token) {
-        if let Some(ear) = self.ears.iter().find(|ear| ear.leg == leg) {
-            let voice = ear.voice();
+    fn subscribe(&mut self, conn: ConnId, topic: Topic, token: Token) {
+        if let Some(listener) = self.listeners.iter().find(|listener| listener.conn == conn) {
+            let conn_sender = listener.conn_sender();
             let (source, settings) = (Arc::clone(&self.source), self.settings);
             let asking = async move {
-                let asked = errand::subscribe(voice, source, settings, &topic).await;
-                Fact::Answered(leg, topic, token, asked)
+                let outcome = operation::subscribe(conn_sender, source, settings, &topic).await;
+                Completion::Answered(conn, topic, token, outcome)
             };
             self.jobs.push(asking.boxed());
         }
     }
 
-    fn unsubscribe(&mut self, leg: LegId, topic: Topic) {
-        if let Some(ear) = self.ears.iter_mut().find(|ear| ear.leg == leg) {
+    fn unsubscribe(&mut self, conn: ConnId, topic: Topic) {
+        if let Some(listener) = self
+            .listeners
+            .iter_mut()
+            .find(|listener| listener.conn == conn)
+        {
             if topic.kind == TopicKind::ShardChannel {
-                ear.shards.forget(&topic.name);
+                listener.shards.forget(&topic.name);
             }
-            let telling = errand::unsubscribe(ear.voice(), self.settings, topic);
-            self.jobs.push(telling.map(|()| Fact::Told).boxed());
+            let telling = operation::unsubscribe(listener.conn_sender(), self.settings, topic);
+            self.jobs
+                .push(telling.map(|()| Completion::Unsubscribed).boxed());
         }
     }
 
-    fn leave(&mut self, leg: LegId, database: DatabaseId) {
+    fn leave(&mut self, conn: ConnId, database: DatabaseId) {
         let trusted = self.source.trusts(database);
-        if let Some(ear) = self.ears.iter_mut().find(|ear| ear.leg == leg) {
-            let shards = ear.shards.forget_all();
-            let leaving = errand::leave(ear.voice(), shards, self.settings, trusted);
+        if let Some(listener) = self
+            .listeners
+            .iter_mut()
+            .find(|listener| listener.conn == conn)
+        {
+            let shards = listener.shards.forget_all();
+            let leaving = operation::leave(listener.conn_sender(), shards, self.settings, trusted);
             self.jobs
-                .push(leaving.map(move |()| Fact::Left(leg)).boxed());
+                .push(leaving.map(move |()| Completion::Left(conn)).boxed());
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The bounded room between the hub and one slow reader.
+//! The bounded buffer between the hub and one slow reader.
 //!
-//! The hub never waits for a reader. When the room is full the newest items are not kept, and a
-//! mark in the very place says how many; the room is filled again only when half of it is free, so
-//! that a reader who cannot keep up sees a few long holes instead of a hole after every message.
+//! The hub never waits for a reader. When the buffer is full the newest items are not kept, and a
+//! marker in their position says how many; the buffer is filled again only when half of it is free,
+//! so that a reader that cannot keep up sees a few long gaps instead of a gap after every message.
 //!
-//! The mark stands in a slot that is kept for it, and carries the counter that the hub goes on
+//! The marker takes a slot that is reserved for it, and holds the counter that the hub goes on
 //! counting with. The reader closes the counter by taking it; a hub that finds it closed knows that
-//! there is room again. Nothing is counted twice or lost between the two.
+//! there is space again. Nothing is counted twice or lost between the two.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,15 +21,15 @@ const TAKEN: u64 = u64::MAX;
 
 /// The hub's side.
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(super) struct ItemSender {
     slots: mpsc::Sender<Slot>,
-    /// The mark that stands last in the room, while nothing more fits.
-    behind: Option<Arc<AtomicU64>>,
+    /// The marker that is last in the buffer, while nothing more fits.
+    lag: Option<Arc<AtomicU64>>,
 }
 
 /// The reader's side.
 #[derive(Debug)]
-pub(super) struct Inlet(mpsc::Receiver<Slot>);
+pub(super) struct ItemReceiver(mpsc::Receiver<Slot>);
 
 #[derive(Debug)]
 enum Slot {
@@ -37,17 +37,14 @@ enum Slot {
     Missed(Arc<AtomicU64>),
 }
 
-/// Room for `capacity` items, at least one.
-pub(super) fn buffer(capacity: usize) -> (Outlet, Inlet) {
+/// A buffer for `capacity` items, at least one.
+pub(super) fn buffer(capacity: usize) -> (ItemSender, ItemReceiver) {
     let (slots, taken) = mpsc::channel(capacity.max(1) + 1);
-    let outlet = Outlet {
-        slots,
-        behind: None,
-    };
-    (outlet, Inlet(taken))
+    let sender = ItemSender { slots, lag: None };
+    (sender, ItemReceiver(taken))
 }
 
-impl Outlet {
+impl ItemSender {
     /// Puts an item in, or counts it.
     pub(super) fn offer(&mut self, item: Item) {
         let weight = match item {
@@ -55,24 +52,24 @@ impl Outlet {
             _ => 1,
         };
         if self
-            .behind
+            .lag
             .as_ref()
             .is_some_and(|missed| self.counts(missed, weight))
         {
             return;
         }
-        self.behind = None;
-        // One slot is for the mark. A send fails only when the reader is gone.
+        self.lag = None;
+        // One slot is for the marker. A send fails only when the reader is gone.
         if self.slots.capacity() >= 2 {
             drop(self.slots.try_send(Slot::Item(item)));
         } else {
             let missed = Arc::new(AtomicU64::new(weight));
             drop(self.slots.try_send(Slot::Missed(Arc::clone(&missed))));
-            self.behind = Some(missed);
+            self.lag = Some(missed);
         }
     }
 
-    /// Counts as long as there is no room worth filling and nobody has read the count.
+    /// Counts as long as there is too little space and the count has not been read.
     fn counts(&self, missed: &AtomicU64, weight: u64) -> bool {
         let enough = (self.slots.max_capacity() / 2).max(2);
         let more =
@@ -84,8 +81,8 @@ impl Outlet {
     }
 }
 
-impl Inlet {
-    /// The next item; `None` when the hub has let go and everything has been read.
+impl ItemReceiver {
+    /// The next item; `None` when the hub has dropped its side and everything has been read.
     pub(super) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         self.0.poll_recv(cx).map(|slot| {
             slot.map(|slot| match slot {
@@ -119,64 +116,67 @@ mod tests {
         item.message()?.payload().ok()?.parse().ok()
     }
 
-    fn take(inlet: &mut Inlet) -> Option<Item> {
+    fn take(receiver: &mut ItemReceiver) -> Option<Item> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        match inlet.poll_take(&mut cx) {
+        match receiver.poll_take(&mut cx) {
             Poll::Ready(item) => item,
             Poll::Pending => None,
         }
     }
 
     #[test]
-    fn a_full_room_keeps_what_it_has_and_counts_the_rest_in_its_place() {
-        let (mut outlet, mut inlet) = buffer(3);
+    fn a_full_buffer_keeps_what_it_has_and_counts_the_rest_in_its_place() {
+        let (mut sender, mut receiver) = buffer(3);
         for number in 0..10 {
-            outlet.offer(message(number));
+            sender.offer(message(number));
         }
         for expected in 0..3 {
-            assert_eq!(take(&mut inlet).as_ref().and_then(number), Some(expected));
+            assert_eq!(
+                take(&mut receiver).as_ref().and_then(number),
+                Some(expected)
+            );
         }
-        assert_eq!(take(&mut inlet), Some(Item::Lagged { missed: 7 }));
-        assert_eq!(take(&mut inlet), None);
-        outlet.offer(message(10));
-        assert_eq!(take(&mut inlet).as_ref().and_then(number), Some(10));
+        assert_eq!(take(&mut receiver), Some(Item::Lagged { missed: 7 }));
+        assert_eq!(take(&mut receiver), None);
+        sender.offer(message(10));
+        assert_eq!(take(&mut receiver).as_ref().and_then(number), Some(10));
     }
 
     #[test]
-    fn what_is_already_a_loss_is_counted_as_what_it_lost() {
-        let (mut outlet, mut inlet) = buffer(1);
-        outlet.offer(message(0));
-        outlet.offer(Item::Lagged { missed: 41 });
-        outlet.offer(message(1));
-        assert_eq!(take(&mut inlet).as_ref().and_then(number), Some(0));
-        assert_eq!(take(&mut inlet), Some(Item::Lagged { missed: 42 }));
+    fn a_lag_counts_as_many_items_as_it_stands_for() {
+        let (mut sender, mut receiver) = buffer(1);
+        sender.offer(message(0));
+        sender.offer(Item::Lagged { missed: 41 });
+        sender.offer(message(1));
+        assert_eq!(take(&mut receiver).as_ref().and_then(number), Some(0));
+        assert_eq!(take(&mut receiver), Some(Item::Lagged { missed: 42 }));
     }
 
     #[test]
     fn a_reader_that_left_costs_nothing() {
-        let (mut outlet, inlet) = buffer(1);
-        drop(inlet);
+        let (mut sender, receiver) = buffer(1);
+        drop(receiver);
         for number in 0..10 {
-            outlet.offer(message(number));
+            sender.offer(message(number));
         }
-        assert!(outlet.slots.is_closed());
+        assert!(sender.slots.is_closed());
     }
 
     proptest! {
-        /// Whoever adds up what it was given and what it was told it missed arrives at the number
-        /// of what was published, at every step of the way.
+        /// Items received and items announced as missed add up to the number of items published, at
+        /// every step.
         #[test]
         fn nothing_is_missed_unannounced(
             capacity in 1_usize..9,
             steps in prop::collection::vec(any::<bool>(), 0..200),
         ) {
-            let (mut outlet, mut inlet) = buffer(capacity);
+            let (mut sender, mut receiver) = buffer(capacity);
             let (mut sent, mut seen) = (0, 0);
             for offers in steps {
                 if offers {
-                    outlet.offer(message(sent));
+                    sender.offer(message(sent));
                     sent += 1;
-                } else if let Some(item) = take(&mut inlet) {
+                } else if let Some(item) = take(&mut receiver) {
                     match item {
                         Item::Lagged { missed } => seen += missed,
                         item => {
@@ -185,10 +185,10 @@ mod tests {
                         }
                     }
                 }
-                prop_assert!(inlet.0.len() <= capacity + 1);
+                prop_assert!(receiver.0.len() <= capacity + 1);
             }
-            drop(outlet);
-            while let Some(item) = take(&mut inlet) {
+            drop(sender);
+            while let Some(item) = take(&mut receiver) {
                 match item {
                     Item::Lagged { missed } => seen += missed,
                     item => {
@@ -201,22 +201,22 @@ mod tests {
         }
     }
 
-    /// The same with two threads, where the reader takes the mark while the hub counts.
+    /// The same with two threads, where the reader takes the marker while the hub counts.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_count_is_exact_when_both_sides_run_at_once() {
         const ALL: u64 = 200_000;
-        let (mut outlet, mut inlet) = buffer(7);
+        let (mut sender, mut receiver) = buffer(7);
         let hub = std::thread::spawn(move || {
             for number in 0..ALL {
-                outlet.offer(message(number));
+                sender.offer(message(number));
             }
         });
-        let (mut seen, mut holes) = (0, 0);
-        while let Some(item) = poll_fn(|cx| inlet.poll_take(cx)).await {
+        let (mut seen, mut gaps) = (0, 0);
+        while let Some(item) = poll_fn(|cx| receiver.poll_take(cx)).await {
             match item {
                 Item::Lagged { missed } => {
                     seen += missed;
-                    holes += 1;
+                    gaps += 1;
                 }
                 item => {
                     assert_eq!(number(&item), Some(seen));
@@ -226,6 +226,6 @@ mod tests {
         }
         hub.join().unwrap();
         assert_eq!(seen, ALL);
-        assert!(holes > 0, "the reader was never behind: nothing was tested");
+        assert!(gaps > 0, "the reader was never lag: nothing was tested");
     }
 }

@@ -1,53 +1,53 @@
-//! Who wants what.
+//! Which reader wants which topics.
 //!
 //! Pure bookkeeping between readers, which come and go and each want a set of topics, and the
-//! course of the connections, which knows topics only. It fails by nothing: whoever is gone is
-//! passed over.
+//! state of the connections, which knows topics only. It cannot fail: a reader that is gone is
+//! skipped.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::buffer::Outlet;
+use super::buffer::ItemSender;
 use super::item::{Item, Published};
 use super::topic::{Topic, TopicKind};
 
 pub(super) type ReaderId = u64;
 
-/// What a wish comes to.
+/// The result of a request.
 pub(super) type Granted = Result<(), Refusal>;
 
-/// Which topic is not allowed, and the server's words.
+/// Which topic is not allowed, and the server's error text.
 pub(super) type Refusal = (Topic, Arc<str>);
 
-/// `R` is what answers a wish.
+/// `R` is what answers a request.
 #[derive(Debug)]
 pub(super) struct Interest<R> {
     readers: HashMap<ReaderId, Reader>,
     /// By kind, so that a message is looked up by the bytes it came with.
     topics: [HashMap<Bytes, Wanted>; 3],
-    wishes: HashMap<u64, Wish<R>>,
+    requests: HashMap<u64, Request<R>>,
     counter: u64,
 }
 
 #[derive(Debug)]
 struct Reader {
-    outlet: Outlet,
+    sender: ItemSender,
     topics: HashSet<Topic>,
-    /// A wish of it has been fulfilled, so it has a stream in which a gap means something.
+    /// A request of it has been fulfilled, so it has a stream in which a gap means something.
     listens: bool,
 }
 
 #[derive(Debug, Default)]
 struct Wanted {
     readers: BTreeSet<ReaderId>,
-    /// Wishes that wait for this topic, and whose they are.
-    wishes: Vec<(u64, ReaderId)>,
+    /// Requests that wait for this topic, and whose they are.
+    requests: Vec<(u64, ReaderId)>,
 }
 
 #[derive(Debug)]
-struct Wish<R> {
+struct Request<R> {
     /// Topics without an answer.
     open: usize,
     refused: Option<Refusal>,
@@ -59,23 +59,23 @@ impl<R> Interest<R> {
         Self {
             readers: HashMap::new(),
             topics: Default::default(),
-            wishes: HashMap::new(),
+            requests: HashMap::new(),
             counter: 0,
         }
     }
 
-    pub(super) fn add(&mut self, reader: ReaderId, outlet: Outlet) {
+    pub(super) fn add(&mut self, reader: ReaderId, sender: ItemSender) {
         self.readers.insert(
             reader,
             Reader {
-                outlet,
+                sender,
                 topics: HashSet::new(),
                 listens: false,
             },
         );
     }
 
-    /// A reader leaves. Returns the topics that nobody wants any longer.
+    /// A reader leaves. Returns the topics that no reader wants any longer.
     pub(super) fn remove(&mut self, reader: ReaderId) -> Vec<Topic> {
         let all = self.of(reader, |_| true);
         let unwanted = self.unwant(reader, all);
@@ -95,19 +95,21 @@ impl<R> Interest<R> {
         })
     }
 
-    /// Wishes of a reader that nobody waits for any more; its topics stay wanted. Whoever asks again and
-    /// again while no database answers must not leave a wish behind each time.
+    /// Requests of a reader that are not waited for any more; its topics stay wanted. A reader that asks
+    /// again and again while no database answers must not leave a request behind each time.
     pub(super) fn forget(&mut self, reader: ReaderId, topics: &[Topic], gone: impl Fn(&R) -> bool) {
         for topic in topics {
             let Some(wanted) = self.topics[topic.kind as usize].get_mut(&topic.name) else {
                 continue;
             };
-            let wishes = &mut self.wishes;
-            wanted.wishes.retain(|(wish, other)| {
-                let idle =
-                    *other == reader && wishes.get(wish).is_none_or(|wish| gone(&wish.reply));
+            let requests = &mut self.requests;
+            wanted.requests.retain(|(request, other)| {
+                let idle = *other == reader
+                    && requests
+                        .get(request)
+                        .is_none_or(|request| gone(&request.reply));
                 if idle {
-                    wishes.remove(wish);
+                    requests.remove(request);
                 }
                 !idle
             });
@@ -120,20 +122,20 @@ impl<R> Interest<R> {
             return;
         };
         self.counter += 1;
-        let wish = self.counter;
+        let request = self.counter;
         for topic in topics {
             wanting.topics.insert(topic.clone());
             let wanted = self.topics[topic.kind as usize]
                 .entry(topic.name.clone())
                 .or_default();
             wanted.readers.insert(reader);
-            wanted.wishes.push((wish, reader));
+            wanted.requests.push((request, reader));
         }
         let open = topics.len();
         let refused = None;
-        self.wishes.insert(
-            wish,
-            Wish {
+        self.requests.insert(
+            request,
+            Request {
                 open,
                 refused,
                 reply,
@@ -141,8 +143,8 @@ impl<R> Interest<R> {
         );
     }
 
-    /// A reader has had enough of topics. Returns those that nobody wants any longer. Wishes it had
-    /// for them are dropped unanswered: whoever unsubscribes does not wait for a subscription.
+    /// A reader no longer wants topics. Returns those that no reader wants any longer. Its requests
+    /// for them are dropped unanswered: a reader that unsubscribes does not wait for a subscription.
     pub(super) fn unwant(&mut self, reader: ReaderId, topics: Vec<Topic>) -> Vec<Topic> {
         let mut unwanted = Vec::new();
         for topic in topics {
@@ -154,8 +156,11 @@ impl<R> Interest<R> {
                 continue;
             };
             wanted.readers.remove(&reader);
-            for (wish, _) in wanted.wishes.extract_if(.., |(_, other)| *other == reader) {
-                self.wishes.remove(&wish);
+            for (request, _) in wanted
+                .requests
+                .extract_if(.., |(_, other)| *other == reader)
+            {
+                self.requests.remove(&request);
             }
             if wanted.readers.is_empty() {
                 names.remove(&topic.name);
@@ -165,22 +170,22 @@ impl<R> Interest<R> {
         unwanted
     }
 
-    /// A topic is delivered from here on. Returns the wishes that had waited only for it.
+    /// A topic is delivered from here on. Returns the requests that had waited only for it.
     pub(super) fn settled(&mut self, topic: &Topic) -> Vec<(R, Granted)> {
         let Some(wanted) = self.topics[topic.kind as usize].get_mut(&topic.name) else {
             return Vec::new();
         };
-        let wishes = std::mem::take(&mut wanted.wishes);
-        for (_, reader) in &wishes {
+        let requests = std::mem::take(&mut wanted.requests);
+        for (_, reader) in &requests {
             if let Some(reader) = self.readers.get_mut(reader) {
                 reader.listens = true;
             }
         }
-        self.answer(wishes, None)
+        self.answer(requests, None)
     }
 
-    /// A topic is not allowed: whoever waits for it gets that as the answer, whoever had it is told
-    /// in its stream.
+    /// A topic is not allowed: readers that wait for it get that as the answer, readers that had it
+    /// get it as an item of their stream.
     pub(super) fn refused(&mut self, topic: &Topic, reason: &Arc<str>) -> Vec<(R, Granted)> {
         let Some(wanted) = self.topics[topic.kind as usize].remove(&topic.name) else {
             return Vec::new();
@@ -190,34 +195,34 @@ impl<R> Interest<R> {
                 continue;
             };
             reader.topics.remove(topic);
-            if !wanted.wishes.iter().any(|(_, waits)| waits == id) {
-                reader.outlet.offer(Item::Refused {
+            if !wanted.requests.iter().any(|(_, waits)| waits == id) {
+                reader.sender.offer(Item::Refused {
                     topic: topic.clone(),
                     reason: Arc::clone(reason),
                 });
             }
         }
-        self.answer(wanted.wishes, Some((topic.clone(), Arc::clone(reason))))
+        self.answer(wanted.requests, Some((topic.clone(), Arc::clone(reason))))
     }
 
     fn answer(
         &mut self,
-        wishes: Vec<(u64, ReaderId)>,
+        requests: Vec<(u64, ReaderId)>,
         refused: Option<Refusal>,
     ) -> Vec<(R, Granted)> {
         let mut answers = Vec::new();
-        for (id, _) in wishes {
-            let Some(wish) = self.wishes.get_mut(&id) else {
+        for (id, _) in requests {
+            let Some(request) = self.requests.get_mut(&id) else {
                 continue;
             };
-            wish.open = wish.open.saturating_sub(1);
+            request.open = request.open.saturating_sub(1);
             if refused.is_some() {
-                wish.refused.clone_from(&refused);
+                request.refused.clone_from(&refused);
             }
-            if wish.open == 0
-                && let Some(wish) = self.wishes.remove(&id)
+            if request.open == 0
+                && let Some(request) = self.requests.remove(&id)
             {
-                answers.push((wish.reply, wish.refused.map_or(Ok(()), Err)));
+                answers.push((request.reply, request.refused.map_or(Ok(()), Err)));
             }
         }
         answers
@@ -231,15 +236,15 @@ impl<R> Interest<R> {
         };
         for id in &wanted.readers {
             if let Some(reader) = self.readers.get_mut(id) {
-                reader.outlet.offer(Item::Message(message.clone()));
+                reader.sender.offer(Item::Message(message.clone()));
             }
         }
     }
 
-    /// An announcement, to everyone who has a stream.
+    /// An announcement, to every reader that has a stream.
     pub(super) fn announce(&mut self, item: &Item) {
         for reader in self.readers.values_mut().filter(|reader| reader.listens) {
-            reader.outlet.offer(item.clone());
+            reader.sender.offer(item.clone());
         }
     }
 }
@@ -249,7 +254,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::pubsub::buffer::{Inlet, buffer};
+    use crate::pubsub::buffer::{ItemReceiver, buffer};
 
     fn channel(name: &'static str) -> Topic {
         Topic::new(TopicKind::Channel, name)
@@ -263,9 +268,9 @@ mod tests {
         }
     }
 
-    fn items(inlet: &mut Inlet) -> Vec<Item> {
+    fn items(receiver: &mut ItemReceiver) -> Vec<Item> {
         let mut cx = Context::from_waker(Waker::noop());
-        let next = || match inlet.poll_take(&mut cx) {
+        let next = || match receiver.poll_take(&mut cx) {
             Poll::Ready(item) => item,
             Poll::Pending => None,
         };
@@ -273,17 +278,17 @@ mod tests {
     }
 
     /// Two readers, 1 and 2, and their streams.
-    fn two() -> (Interest<&'static str>, Inlet, Inlet) {
+    fn two() -> (Interest<&'static str>, ItemReceiver, ItemReceiver) {
         let mut interest = Interest::new();
-        let (outlet, one) = buffer(8);
-        interest.add(1, outlet);
-        let (outlet, two) = buffer(8);
-        interest.add(2, outlet);
+        let (sender, one) = buffer(8);
+        interest.add(1, sender);
+        let (sender, two) = buffer(8);
+        interest.add(2, sender);
         (interest, one, two)
     }
 
     #[test]
-    fn a_wish_for_several_topics_is_granted_with_the_last_of_them() {
+    fn a_request_for_several_topics_is_granted_with_the_last_of_them() {
         let (mut interest, ..) = two();
         interest.want(1, &[channel("a"), channel("b")], "both");
         interest.want(2, &[channel("b")], "one");
@@ -293,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_is_refused_when_one_of_its_topics_is_and_says_which() {
+    fn a_request_is_refused_when_one_of_its_topics_is_and_says_which() {
         let (mut interest, ..) = two();
         let reason: Arc<str> = "NOPERM".into();
         interest.want(1, &[channel("a"), channel("b")], "both");
@@ -304,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn who_had_a_topic_is_told_in_its_stream_that_it_has_ended() {
+    fn a_reader_of_a_topic_is_told_in_its_stream_that_it_has_ended() {
         let (mut interest, mut one, mut two) = two();
         interest.want(1, &[channel("a")], "first");
         interest.settled(&channel("a"));
@@ -319,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_wanted_until_the_last_reader_has_had_enough_of_it() {
+    fn a_topic_is_wanted_until_the_last_reader_unsubscribes() {
         let (mut interest, mut one, mut two) = two();
         interest.want(1, &[channel("a")], "");
         interest.want(2, &[channel("a")], "");
@@ -358,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn wishes_that_nobody_waits_for_do_not_pile_up() {
+    fn requests_that_nobody_waits_for_do_not_accumulate() {
         let (mut interest, mut one, _two) = two();
         let topics = [channel("a"), channel("b")];
         interest.want(2, &topics, "gone");
@@ -368,7 +373,7 @@ mod tests {
         }
         interest.forget(1, &topics[..1], |reply| *reply == "gone");
         interest.want(1, &topics[..1], "waits");
-        assert_eq!(interest.wishes.len(), 2, "the other reader's is its own");
+        assert_eq!(interest.requests.len(), 2, "the other reader's is its own");
         assert_eq!(interest.settled(&channel("a")), [("waits", Ok(()))]);
         assert_eq!(interest.settled(&channel("b")), [("gone", Ok(()))]);
         interest.announce(&Item::Lagged { missed: 1 });
@@ -376,11 +381,11 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_a_subscription_it_still_waits_for_is_not_answered() {
+    fn a_request_that_is_ended_while_it_waits_is_not_answered() {
         let (mut interest, ..) = two();
         interest.want(1, &[channel("a")], "gone");
         assert_eq!(interest.unwant(1, vec![channel("a")]), [channel("a")]);
         assert_eq!(interest.settled(&channel("a")), []);
-        assert!(interest.wishes.is_empty());
+        assert!(interest.requests.is_empty());
     }
 }

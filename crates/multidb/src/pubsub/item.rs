@@ -1,7 +1,7 @@
 //! What a subscriber receives: messages, and everything that stands between them.
 //!
-//! An announcement is an item like a message, because what it says is about a place in the stream:
-//! before it one connection was heard, after it another.
+//! An announcement is an item like a message, because it refers to a position in the stream:
+//! before it items came over one connection, after it over another.
 
 use std::str::{self, Utf8Error};
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use crate::database::Database;
 /// One step of a subscriber's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// Somebody published something.
+    /// A published message.
     Message(Published),
-    /// The connection broke. Nothing is heard from here on, until a [`Item::Gap`].
+    /// The connection broke. Nothing is received from here on, until a [`Item::Gap`].
     Interrupted {
-        /// Who was heard.
+        /// Which database it was.
         database: Database,
     },
     /// What follows comes over another connection than what came before; what was published in
-    /// between may be missing. Whoever derives state from messages reads that state afresh now.
+    /// between may be missing. A program that derives state from messages reads that state afresh now.
     Gap(Gap),
-    /// The subscriber was too slow for its buffer: from this place items are missing, messages and
+    /// The subscriber was too slow for its buffer: from this position items are missing, messages and
     /// announcements alike. Has the same consequence as a gap.
     Lagged {
-        /// How many. What was lost before it could be sorted by topic is counted for everyone.
+        /// How many. What was lost before it could be sorted by topic is counted for every reader.
         missed: u64,
     },
-    /// The database that is heard now does not allow this subscription. It has ended.
+    /// The current database does not allow this subscription. It has ended.
     Refused {
         /// Which one.
         topic: Topic,
-        /// The server's words.
+        /// The server's error text.
         reason: Arc<str>,
     },
 }
@@ -61,7 +61,7 @@ pub enum GapCause {
     Reconnected,
 }
 
-/// A seam in a stream.
+/// A gap in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// Where everything before came from.
@@ -70,10 +70,10 @@ pub struct Gap {
     pub to: Database,
     /// Why.
     pub cause: GapCause,
-    /// For how long it was known that nobody is heard. Zero when the old connection was taken for
-    /// alive until the new one was ready, as in every move between databases that live.
+    /// For how long it was known that no connection delivers. Zero when the old connection counted as
+    /// working until the new one was ready, as in every move between healthy databases.
     pub silence: Duration,
-    /// Messages that came over the new connection before it was its turn and found no room.
+    /// Messages that came over the new connection before it took over and did not fit.
     pub dropped: u64,
 }
 
@@ -114,8 +114,8 @@ impl Item {
         }
     }
 
-    /// Whether messages may be missing at this place.
-    pub fn is_seam(&self) -> bool {
+    /// Whether messages may be missing at this position.
+    pub fn is_gap(&self) -> bool {
         !matches!(self, Self::Message(_))
     }
 }

@@ -1,8 +1,8 @@
-//! What the hub is told.
+//! Messages to the hub.
 
 use tokio::sync::oneshot;
 
-use super::buffer::Outlet;
+use super::buffer::ItemSender;
 use super::interest::{Granted, ReaderId};
 use super::topic::{Topic, TopicKind};
 
@@ -10,26 +10,29 @@ use super::topic::{Topic, TopicKind};
 /// and leaves once.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// A reader comes.
-    Join { reader: ReaderId, outlet: Outlet },
+    /// A new reader.
+    Join {
+        reader: ReaderId,
+        sender: ItemSender,
+    },
     /// It wants topics, at least one.
     Subscribe {
         reader: ReaderId,
         topics: Vec<Topic>,
         reply: oneshot::Sender<Granted>,
     },
-    /// It has had enough of topics.
+    /// It no longer wants topics.
     Unsubscribe {
         reader: ReaderId,
         topics: Vec<Topic>,
         reply: oneshot::Sender<()>,
     },
-    /// It has had enough of all topics of a kind.
+    /// It no longer wants any topic of a kind.
     UnsubscribeAll {
         reader: ReaderId,
         kind: TopicKind,
         reply: oneshot::Sender<()>,
     },
-    /// It is gone.
+    /// A reader has been dropped.
     Left { reader: ReaderId },
 }

@@ -1,17 +1,17 @@
 //! Subscriptions that move with the active database.
 //!
-//! Owns the connections that listen, at most two, shared by all subscribers of one client: the one
-//! that is heard, and during a move the one that takes over. It knows which database is active and
+//! Owns the connections for subscriptions, at most two, shared by all subscribers of one client: the one
+//! that delivers, and during a move the one that takes over. It knows which database is active and
 //! how to connect to it, and nothing about why that changes.
 //!
 //! When the active database changes, everything is subscribed on the new one, and confirmed, before
-//! the old one is left. What the old one had sent up to then is delivered first, then the seam is
+//! the old one is left. What the old one had sent up to then is delivered first, then the gap is
 //! announced ([`Item::Gap`]), then what the new one sent; never a message of the old one after one of
-//! the new. That nothing is missing or doubled at the seam nobody can promise, because publishers
+//! the new. That nothing is missing or doubled at the gap cannot be guaranteed, because publishers
 //! change over at moments of their own: hence the announcement, in the stream and as
 //! [`Event::PubSubGap`].
 //!
-//! A connection that breaks, or stays silent when it is asked, is announced at once
+//! A connection that breaks, or does not answer a PING, is announced at once
 //! ([`Item::Interrupted`]), made anew with pauses that double, and announced again. A reader that
 //! does not keep up loses the newest items and finds out where and how many ([`Item::Lagged`]);
 //! memory is bounded everywhere. [`MultiDb::close`](crate::MultiDb::close) ends every
@@ -19,14 +19,14 @@
 
 mod actor;
 mod buffer;
-mod doors;
-mod ear;
-mod errand;
-mod intake;
+mod client_source;
 mod interest;
 mod item;
+mod listener;
 mod message;
+mod operation;
 mod reader;
+mod receive_buffer;
 mod shards;
 mod state;
 mod topic;
@@ -46,11 +46,11 @@ pub use item::{Gap, GapCause, Item, Published};
 pub use reader::{Items, PubSub, SubscribeError, Subscriptions};
 pub use topic::{Topic, TopicKind};
 
-pub(crate) use doors::Doors;
+pub(crate) use client_source::ClientSource;
 
 use super::database::DatabaseId;
 use super::{Active, Error, Event};
-use buffer::Inlet;
+use buffer::ItemReceiver;
 use interest::ReaderId;
 use message::Message;
 
@@ -71,11 +71,12 @@ pub(crate) trait Source: Send + Sync + 'static {
         push: Push,
     ) -> BoxFuture<'static, Result<Option<ClusterConnection>, Error>>;
 
-    /// Whether the client trusts a database. One that it does may take its time to say farewell.
+    /// Whether the client trusts a database. A trusted one has the full response timeout to confirm
+    /// that its subscriptions have ended.
     fn trusts(&self, database: DatabaseId) -> bool;
 
-    /// Says what happened.
-    fn tell(&self, event: Event);
+    /// Publishes an event.
+    fn emit(&self, event: Event);
 }
 
 /// How long the hub waits for what.
@@ -89,7 +90,7 @@ pub(crate) struct Settings {
     pub(crate) ping_interval: Duration,
 }
 
-/// The way to the hub. Without connection or cost while nobody subscribes.
+/// The handle of the hub. No connection and no cost while there are no subscriptions.
 #[derive(Clone)]
 pub(crate) struct Hub {
     mailbox: mpsc::UnboundedSender<Message>,
@@ -97,7 +98,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Starts the hub as one of `tasks`, until `stop` or until nobody can reach it any more.
+    /// Starts the hub as one of `tasks`, until `stop` or until the last handle is dropped.
     pub(crate) fn start(
         tasks: &TaskTracker,
         stop: CancellationToken,
@@ -120,13 +121,13 @@ impl Hub {
         }
     }
 
-    /// One more reader, with room for so many items.
-    fn join(&self, items: usize) -> (ReaderId, Inlet) {
-        let (outlet, inlet) = buffer::buffer(items);
+    /// One more reader, with a buffer for so many items.
+    fn join(&self, items: usize) -> (ReaderId, ItemReceiver) {
+        let (sender, receiver) = buffer::buffer(items);
         let reader = self.readers.fetch_add(1, Ordering::Relaxed);
-        // A hub that has ended drops the outlet, which ends the stream.
-        drop(self.mailbox.send(Message::Join { reader, outlet }));
-        (reader, inlet)
+        // A hub that has ended drops the sender, which ends the stream.
+        drop(self.mailbox.send(Message::Join { reader, sender }));
+        (reader, receiver)
     }
 
     fn send(&self, message: Message) -> bool {

@@ -1,4 +1,4 @@
-//! A subscriber's end: what it asks for, and what it gets.
+//! A subscriber: its requests, and the items it receives.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use futures_util::{Stream, StreamExt};
 use redis::ToRedisArgs;
 use tokio::sync::oneshot;
 
-use super::buffer::Inlet;
+use super::buffer::ItemReceiver;
 use super::interest::ReaderId;
 use super::item::Item;
 use super::message::Message;
 use super::topic::{Topic, TopicKind};
-use super::{Doors, Hub, Source as _};
+use super::{ClientSource, Hub, Source as _};
 use crate::{DatabaseId, Error, MultiDb};
 
 /// Items a subscriber may be behind.
-const ROOM: usize = 1024;
+const CAPACITY: usize = 1024;
 
 /// A subscriber: subscriptions that follow the active database, and the one stream of what comes
 /// through them. Keeps the client alive; dropping it ends its subscriptions.
@@ -36,7 +36,7 @@ pub struct Subscriptions {
 /// The listening half of a [`PubSub`], a [`Stream`] of [`Item`]s.
 #[derive(Debug)]
 pub struct Items {
-    inlet: Inlet,
+    receiver: ItemReceiver,
     _membership: Arc<Membership>,
 }
 
@@ -48,7 +48,7 @@ pub enum SubscribeError {
     Refused {
         /// Which one, of several the last.
         topic: Topic,
-        /// The server's words.
+        /// The server's error text.
         reason: Arc<str>,
     },
     /// The client has been closed.
@@ -61,7 +61,7 @@ pub enum SubscribeError {
 struct Membership {
     hub: Hub,
     reader: ReaderId,
-    /// Who has a subscriber has a client.
+    /// A subscriber keeps its client.
     _db: MultiDb,
 }
 
@@ -70,21 +70,21 @@ struct Membership {
 impl MultiDb {
     /// A new subscriber, which is subscribed to nothing yet. It may be 1024 items behind.
     pub fn pubsub(&self) -> PubSub {
-        self.pubsub_with_room(ROOM)
+        self.pubsub_with_capacity(CAPACITY)
     }
 
     /// A pub/sub connection to one database (of a cluster: to one of its nodes), which stays there.
     /// [`pubsub`](Self::pubsub) gives one that moves.
     pub async fn open_pubsub(&self, database: DatabaseId) -> Result<redis::aio::PubSub, Error> {
-        Doors(Arc::clone(&self.core.carrier.views))
+        ClientSource(Arc::clone(&self.core.executor.views))
             .open(database)
             .await
     }
 
     /// A new subscriber that may be `items` behind before it loses some; at least one.
-    pub fn pubsub_with_room(&self, items: usize) -> PubSub {
+    pub fn pubsub_with_capacity(&self, items: usize) -> PubSub {
         let hub = self.core.hub.clone();
-        let (reader, inlet) = hub.join(items);
+        let (reader, receiver) = hub.join(items);
         let membership = Arc::new(Membership {
             hub,
             reader,
@@ -92,7 +92,7 @@ impl MultiDb {
         });
         PubSub {
             items: Items {
-                inlet,
+                receiver,
                 _membership: Arc::clone(&membership),
             },
             subscriptions: Subscriptions { membership },
@@ -184,7 +184,7 @@ impl Stream for Items {
     type Item = Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        self.inlet.poll_take(cx)
+        self.receiver.poll_take(cx)
     }
 }
 
@@ -193,7 +193,7 @@ impl Stream for Items {
 impl Subscriptions {
     /// Subscribes to channels. Returns when the server has confirmed them: from then on nothing is
     /// missing without an announcement. While no database is active or none answers, it waits;
-    /// give it a timeout of your own. Dropped unfinished, the wish remains.
+    /// give it a timeout of your own. Dropped unfinished, the request remains.
     ///
     /// # Errors
     /// [`SubscribeError::Refused`] when the server does not allow one of them, the others being

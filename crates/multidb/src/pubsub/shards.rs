@@ -1,9 +1,9 @@
-//! Shard channels: the part of a leg that exists only on a cluster.
+//! Shard channels: the part of a connection that exists only on a cluster.
 //!
-//! A shard channel lives on the node that owns its slot, so this is a cluster connection of its
-//! own, made when the first shard channel is wanted. Its driver would mend itself without a word: a
+//! A shard channel belongs to the node that owns its slot, so this is a cluster connection of its
+//! own, made when the first shard channel is wanted. Its driver would repair itself silently: a
 //! node that goes away, or a slot that moves, is subscribed again somewhere and what was published
-//! in between is silently gone. Both are therefore taken as the end of the whole leg, which is then
+//! in between is silently lost. Both are therefore taken as the end of the whole connection, which is then
 //! made anew and announced like any other.
 
 use std::collections::HashSet;
@@ -17,23 +17,23 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Source;
-use super::ear::{Asked, published};
-use super::intake::Heard;
+use super::listener::{SubscribeOutcome, published};
+use super::receive_buffer::Received;
 use super::topic::TopicKind;
 use crate::database::DatabaseId;
 
-/// The shards of one leg.
+/// The shards of one connection.
 pub(super) struct Shards {
-    pub(super) line: Line,
+    pub(super) shard_client: ShardClient,
     pushes: mpsc::Receiver<Push>,
     missed: Arc<AtomicU64>,
     /// What the server has confirmed and not been asked to end.
-    carried: HashSet<Bytes>,
+    confirmed: HashSet<Bytes>,
 }
 
-/// The way to the cluster; cheap to clone.
+/// The handle for the cluster connection; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Line {
+pub(super) struct ShardClient {
     database: DatabaseId,
     /// `None` inside: not a cluster.
     connection: Arc<OnceCell<Option<ClusterConnection>>>,
@@ -44,16 +44,16 @@ pub(super) struct Line {
 
 #[derive(Debug)]
 enum Push {
-    Heard(Heard),
+    Received(Received),
     Subscribed(Bytes),
     Unsubscribed(Bytes),
 }
 
 impl Shards {
-    pub(super) fn new(database: DatabaseId, room: usize) -> Self {
-        let (sender, pushes) = mpsc::channel(room);
+    pub(super) fn new(database: DatabaseId, capacity: usize) -> Self {
+        let (sender, pushes) = mpsc::channel(capacity);
         let missed = Arc::new(AtomicU64::new(0));
-        let line = Line {
+        let shard_client = ShardClient {
             database,
             connection: Arc::default(),
             sender,
@@ -61,29 +61,29 @@ impl Shards {
             broken: CancellationToken::new(),
         };
         Self {
-            line,
+            shard_client,
             pushes,
             missed,
-            carried: HashSet::new(),
+            confirmed: HashSet::new(),
         }
     }
 
     /// The next message, if one is there.
-    pub(super) fn next(&mut self, cx: &mut std::task::Context<'_>) -> Option<Heard> {
+    pub(super) fn next(&mut self, cx: &mut std::task::Context<'_>) -> Option<Received> {
         loop {
             let missed = self.missed.swap(0, Ordering::Relaxed);
             if missed > 0 {
-                return Some(Heard::Missed(missed));
+                return Some(Received::Missed(missed));
             }
             match self.pushes.poll_recv(cx) {
-                std::task::Poll::Ready(Some(Push::Heard(heard))) => return Some(heard),
+                std::task::Poll::Ready(Some(Push::Received(received))) => return Some(received),
                 std::task::Poll::Ready(Some(Push::Subscribed(name))) => {
-                    self.carried.insert(name);
+                    self.confirmed.insert(name);
                 }
                 std::task::Poll::Ready(Some(Push::Unsubscribed(name))) => {
                     // Unasked: its slot has moved.
-                    if self.carried.contains(&name) {
-                        self.line.broken.cancel();
+                    if self.confirmed.contains(&name) {
+                        self.shard_client.broken.cancel();
                     }
                 }
                 _ => return None,
@@ -93,25 +93,25 @@ impl Shards {
 
     /// The server is about to be asked to end all subscriptions: these.
     pub(super) fn forget_all(&mut self) -> Vec<Bytes> {
-        self.carried.drain().collect()
+        self.confirmed.drain().collect()
     }
 
     /// The server is about to be asked to end this subscription.
     pub(super) fn forget(&mut self, name: &Bytes) {
-        self.carried.remove(name);
+        self.confirmed.remove(name);
     }
 }
 
 impl Drop for Shards {
-    /// Whoever still waits for this leg need not.
+    /// Ends every wait for this connection.
     fn drop(&mut self) {
-        self.line.broken.cancel();
+        self.shard_client.broken.cancel();
     }
 }
 
-impl Line {
+impl ShardClient {
     /// Subscribes, connecting first if need be.
-    pub(super) async fn subscribe(&self, source: &dyn Source, name: &[u8]) -> Asked {
+    pub(super) async fn subscribe(&self, source: &dyn Source, name: &[u8]) -> SubscribeOutcome {
         let (sender, missed, broken) = (
             self.sender.clone(),
             Arc::clone(&self.missed),
@@ -125,20 +125,20 @@ impl Line {
             })
             .await;
         match connection {
-            Ok(Some(connection)) => Asked::of(connection.clone().ssubscribe(name).await),
-            Ok(None) => Asked::Refused("shard channels exist on clusters only".into()),
-            Err(error) => Asked::Broken(error.to_string().into()),
+            Ok(Some(connection)) => SubscribeOutcome::of(connection.clone().ssubscribe(name).await),
+            Ok(None) => SubscribeOutcome::Refused("shard channels exist on clusters only".into()),
+            Err(error) => SubscribeOutcome::Broken(error.to_string().into()),
         }
     }
 
     pub(super) async fn unsubscribe(&self, name: &[u8]) {
         if let Some(Some(connection)) = self.connection.get() {
-            // Nothing is heard of it in any case; a broken connection is noticed otherwise.
+            // Its messages are ignored in any case; a broken connection is noticed otherwise.
             drop(connection.clone().sunsubscribe(name).await);
         }
     }
 
-    /// Asks all nodes. An error is the end of the leg.
+    /// Asks all nodes. An error is the end of the connection.
     pub(super) async fn ping(&self) -> redis::RedisResult<()> {
         match self.connection.get() {
             Some(Some(connection)) => {
@@ -150,7 +150,7 @@ impl Line {
         }
     }
 
-    /// Resolves when a node went away, a slot moved, or the leg was closed.
+    /// Resolves when a node went away, a slot moved, or the connection was closed.
     pub(super) async fn broken(&self) {
         self.broken.cancelled().await;
     }
@@ -170,13 +170,13 @@ fn pass(info: PushInfo, to: &mpsc::Sender<Push>, missed: &AtomicU64, broken: &Ca
         PushKind::SSubscribe => name(&info.data).map(Push::Subscribed),
         PushKind::SUnsubscribe => name(&info.data).map(Push::Unsubscribed),
         _ => Msg::from_push_info(info)
-            .map(|message| Heard::Message(TopicKind::ShardChannel, published(&message)))
-            .map(Push::Heard),
+            .map(|message| Received::Message(TopicKind::ShardChannel, published(&message)))
+            .map(Push::Received),
     };
     if let Some(push) = push
         && to.try_send(push).is_err()
     {
-        // A confirmation that finds no room counts as well: too many is on the safe side.
+        // A confirmation that does not fit counts as well: too many is on the safe side.
         missed.fetch_add(1, Ordering::Relaxed);
     }
 }

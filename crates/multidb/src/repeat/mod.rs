@@ -1,10 +1,10 @@
-//! What may be repeated, and what a shared handle cannot carry: two tables by a command's name and
+//! What may be repeated, and what a shared handle does not support: two tables by a command's name and
 //! form.
 //!
 //! A command whose outcome is not known may be repeated if carrying it out twice leaves **the same
 //! data as once** and brings **the same answer**. The second half is why `DEL`, `SADD` or `HSET` are
 //! not in the table: repeated, they would answer that there was nothing to do, and a caller who
-//! counts, or who takes the answer for a lock, would be told an untruth. A caller who does not care
+//! counts, or who takes the answer for a lock, would get a wrong answer. A caller who does not care
 //! says so with [`MultiDb::idempotent`](super::MultiDb::idempotent). A name that is not in the table
 //! is not repeated.
 //!
@@ -21,8 +21,8 @@
 //! | a pipeline | if each of its commands may be |
 //! | a transaction | no |
 //!
-//! A script must not answer with the words of a server that refuses to serve (`READONLY …`) after it
-//! has written: they are taken for what they say.
+//! A script must not answer with the error codes of a server that refuses to serve (`READONLY …`) after it
+//! has written: they are taken for a refusal.
 
 mod shared;
 mod spread;

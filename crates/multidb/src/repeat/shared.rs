@@ -1,6 +1,6 @@
-//! What a shared handle cannot carry.
+//! What a shared handle does not support.
 //!
-//! Everyone's commands share one connection, which changes when the active database does. So nothing
+//! All commands share one connection, which changes when the active database does. So nothing
 //! may change its state, and nothing may hold it up.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ const PUBSUB: &str = if cfg!(feature = "pubsub") {
 const PIPE: &str = "use an atomic pipeline, or pin_active() for WATCH";
 const CONFIGURE: &str = "it is set for all connections, in the database's URL";
 
-/// What to use instead, if this command cannot be carried.
+/// What to use instead, if this command is not supported.
 pub(crate) fn unsupported(verb: &Verb, cmd: &Cmd) -> Option<&'static str> {
     let name = verb.name();
     // Nearly every command is let through by its first letter.

@@ -159,7 +159,7 @@ fn what_changes_or_holds_up_the_connection_is_refused() {
 }
 
 #[test]
-fn what_stands_alone_is_carried() {
+fn stateless_commands_are_allowed() {
     for words in [
         "GET k",
         "SET k v",

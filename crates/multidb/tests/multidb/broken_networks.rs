@@ -32,7 +32,7 @@ fn timed_out<T: std::fmt::Debug>(result: RedisResult<T>) {
 
 async fn broken(network: Network) -> (Server, Chaos, MultiplexedConnection) {
     let server = Server::start().await;
-    let chaos = Chaos::before(server.port()).await;
+    let chaos = Chaos::in_front_of(server.port()).await;
     let mut connection = connect(&chaos).await.unwrap();
     assert_eq!(incr(&mut connection).await.unwrap(), 1);
     chaos.set(network).await;

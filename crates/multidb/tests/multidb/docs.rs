@@ -1,4 +1,4 @@
-//! The README says nothing that nobody shows, and no default that is not one.
+//! Every statement of the README is shown by a test, and its defaults are those of the code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -73,8 +73,8 @@ fn every_test_the_document_names_exists() {
 fn every_row_of_every_table_is_shown_by_a_test() {
     let document = document();
     // What was measured was measured by the bench.
-    let (promises, _) = document.split_once("\n## Measured\n").expect("figures");
-    let rows = rows(promises);
+    let (statements, _) = document.split_once("\n## Measured\n").expect("figures");
+    let rows = rows(statements);
     assert!(rows.len() > 80, "only {} rows", rows.len());
     let unshown: Vec<_> = rows
         .iter()

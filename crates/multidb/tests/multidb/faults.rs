@@ -1,26 +1,26 @@
 //! The active database fails under 64 concurrent users, in every way there is.
 //!
-//! What must hold is counted: who was told of a failure, how often, what he was told, what is in
+//! What must hold is counted: which users got failures, how many, which errors, what is in
 //! the databases afterwards, and how often the active database changed. How *fast* it goes is
 //! measured by `benches/multidb.rs`; a busy machine proves nothing about time.
 
 use herdsman_multidb::SwitchReason;
 
-use crate::support::{Crowd, Fault, Stage, changes, moved};
+use crate::support::{Fault, Fixture, Workload, changes, moved};
 
 const USERS: usize = 64;
 
-/// The fault strikes the active database under load and lasts. No user is told of more than
+/// The fault is injected into the active database under load and lasts. No user gets more than
 /// `failures_each`.
 async fn survives(fault: Fault, failures_each: usize) {
-    let stage = Stage::of(2).await;
-    let mut events = stage.db.events();
-    let crowd = Crowd::counting(&stage.db, USERS);
-    crowd.progress(5).await;
-    fault.strike(&stage[0]).await;
-    stage.until_active("b").await;
-    crowd.progress(5).await;
-    let tally = crowd.stop().await;
+    let fixture = Fixture::of(2).await;
+    let mut events = fixture.db.events();
+    let workload = Workload::counting(&fixture.db, USERS);
+    workload.progress(5).await;
+    fault.inject(&fixture[0]).await;
+    fixture.until_active("b").await;
+    workload.progress(5).await;
+    let tally = workload.stop().await;
 
     tally.at_most_each(failures_each);
     tally.only_in_flight();
@@ -29,9 +29,9 @@ async fn survives(fault: Fault, failures_each: usize) {
         [moved("a", "b", SwitchReason::Failover)],
         "one switch, and no other"
     );
-    fault.heal(&stage[0]).await;
-    stage.settles(&tally).await;
-    stage.finish().await;
+    fault.clear(&fixture[0]).await;
+    fixture.check_counts(&tally).await;
+    fixture.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,33 +80,33 @@ async fn of_a_database_that_became_read_only_no_command_fails_at_all() {
 /// stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_connection_is_made_anew_on_the_same_database() {
-    let stage = Stage::of(2).await;
-    let mut events = stage.db.events();
-    let crowd = Crowd::counting(&stage.db, USERS);
-    crowd.progress(5).await;
-    stage[0].network.reset();
-    crowd.progress(5).await;
-    let tally = crowd.stop().await;
+    let fixture = Fixture::of(2).await;
+    let mut events = fixture.db.events();
+    let workload = Workload::counting(&fixture.db, USERS);
+    workload.progress(5).await;
+    fixture[0].network.reset();
+    workload.progress(5).await;
+    let tally = workload.stop().await;
     tally.at_most_each(1);
     tally.only_in_flight();
-    stage.settles(&tally).await;
+    fixture.check_counts(&tally).await;
     assert_eq!(changes(&mut events), []);
-    assert_eq!(stage.active(), "a");
-    stage.finish().await;
+    assert_eq!(fixture.active(), "a");
+    fixture.finish().await;
 }
 
-/// What may be repeated is repeated: nobody notices.
+/// What may be repeated is repeated: no user gets an error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_who_say_that_their_commands_may_be_repeated_notice_no_fault() {
     for fault in [Fault::Kill, Fault::Stop, Fault::BlackHole, Fault::Refuse] {
-        let stage = Stage::of(2).await;
-        let crowd = Crowd::counting(&stage.db.idempotent(), USERS);
-        crowd.progress(5).await;
-        fault.strike(&stage[0]).await;
-        stage.until_active("b").await;
-        crowd.progress(5).await;
-        crowd.stop().await.at_most_each(0);
-        fault.heal(&stage[0]).await;
-        stage.finish().await;
+        let fixture = Fixture::of(2).await;
+        let workload = Workload::counting(&fixture.db.idempotent(), USERS);
+        workload.progress(5).await;
+        fault.inject(&fixture[0]).await;
+        fixture.until_active("b").await;
+        workload.progress(5).await;
+        workload.stop().await.at_most_each(0);
+        fault.clear(&fixture[0]).await;
+        fixture.finish().await;
     }
 }

@@ -9,7 +9,7 @@ use herdsman_multidb::{
     Error, HealthCheck, HealthCheckPolicy, HealthTarget, MultiDb, ProbeSettings, Unhealthy,
 };
 
-use crate::support::{Stage, Stand, quick};
+use crate::support::{Fixture, ProxiedServer, quick};
 use herdsman_test_support::eventually;
 
 use HealthCheckPolicy::{HealthyAll, HealthyAny, HealthyMajority};
@@ -54,9 +54,9 @@ impl HealthCheck for Flaky {
 
 /// Whether a database starts, of whose three probes so many fail: (does it, probes asked).
 async fn starts(fail: u32, policy: HealthCheckPolicy) -> (bool, u32) {
-    let stands = Stand::row(1).await;
+    let servers = ProxiedServer::start_many(1).await;
     let check = Flaky::new(fail, None);
-    let config = quick(stands.iter().map(Stand::config))
+    let config = quick(servers.iter().map(ProxiedServer::config))
         .health_checks([check.clone() as Arc<dyn HealthCheck>])
         .health_check_probes(3)
         .health_check_interval(Duration::from_secs(3600))
@@ -95,7 +95,7 @@ async fn all_majority_or_any_of_the_probes_must_pass_and_none_is_asked_in_vain()
 
 #[tokio::test]
 async fn a_check_may_have_probes_and_a_policy_of_its_own() {
-    let stands = Stand::row(1).await;
+    let servers = ProxiedServer::start_many(1).await;
     let own = ProbeSettings {
         probes: 3,
         delay: Duration::ZERO,
@@ -103,7 +103,7 @@ async fn a_check_may_have_probes_and_a_policy_of_its_own() {
         policy: HealthyAny,
     };
     let check = Flaky::new(2, Some(own));
-    let config = quick(stands.iter().map(Stand::config))
+    let config = quick(servers.iter().map(ProxiedServer::config))
         .health_checks([check as Arc<dyn HealthCheck>])
         .health_check_probes(1);
     MultiDb::connect(config).await.unwrap().close().await;
@@ -129,33 +129,33 @@ impl HealthCheck for Silent {
 
 #[tokio::test]
 async fn a_check_that_never_ends_is_unhealthy_when_its_time_is_over_and_holds_up_no_other() {
-    let stage = Stage::with(2, |config| {
+    let fixture = Fixture::with(2, |config| {
         config.health_check_timeout(Duration::from_millis(300))
     })
     .await;
-    stage.db.add_health_check(Arc::new(Silent)).await.unwrap();
-    stage.until_active("b").await;
-    let rounds = || stage.db.metrics().databases[1].healthy_rounds;
+    fixture.db.add_health_check(Arc::new(Silent)).await.unwrap();
+    fixture.until_active("b").await;
+    let rounds = || fixture.db.metrics().databases[1].healthy_rounds;
     let before = rounds();
     eventually("b is asked on", async || rounds() > before + 5).await;
-    stage.finish().await;
+    fixture.finish().await;
 }
 
 /// Checks ask over connections of their own: they neither wait for a slow command nor count as one.
 #[tokio::test]
 async fn checks_do_not_travel_with_commands() {
-    let stage = Stage::of(1).await;
-    let mut db = stage.db.clone();
-    let before = stage.db.metrics().databases[0].successes;
-    let rounds = || stage.db.metrics().databases[0].healthy_rounds;
+    let fixture = Fixture::of(1).await;
+    let mut db = fixture.db.clone();
+    let before = fixture.db.metrics().databases[0].successes;
+    let rounds = || fixture.db.metrics().databases[0].healthy_rounds;
     let first = rounds();
     eventually("some rounds", async || rounds() > first + 3).await;
-    assert_eq!(stage.db.metrics().databases[0].successes, before);
+    assert_eq!(fixture.db.metrics().databases[0].successes, before);
     let _: () = redis::cmd("PING").query_async(&mut db).await.unwrap();
-    assert_eq!(stage.db.metrics().databases[0].successes, before + 1);
+    assert_eq!(fixture.db.metrics().databases[0].successes, before + 1);
     assert!(
-        stage[0].network.open() >= 2,
+        fixture[0].network.open() >= 2,
         "one for commands, one for checks"
     );
-    stage.finish().await;
+    fixture.finish().await;
 }

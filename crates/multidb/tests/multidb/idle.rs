@@ -1,25 +1,25 @@
-//! Nobody uses the client, and it moves all the same: subscribers and the next command find it where
+//! The client is idle, and it moves all the same: subscribers and the next command find it where
 //! it should be.
 
 use herdsman_multidb::SwitchReason;
 use redis::AsyncCommands;
 
-use crate::support::{Fault, Stage, moved, next_change};
+use crate::support::{Fault, Fixture, moved, next_change};
 
 async fn moves_unused(fault: Fault) {
-    let stage = Stage::of(2).await;
-    let mut events = stage.db.events();
-    fault.strike(&stage[0]).await;
+    let fixture = Fixture::of(2).await;
+    let mut events = fixture.db.events();
+    fault.inject(&fixture[0]).await;
     assert_eq!(
         next_change(&mut events).await,
         moved("a", "b", SwitchReason::Failover)
     );
-    let mut db = stage.db.clone();
+    let mut db = fixture.db.clone();
     let count: u64 = db.incr("key", 1).await.unwrap();
     assert_eq!(count, 1);
-    assert_eq!(stage[1].server.number("key").await, 1);
-    fault.heal(&stage[0]).await;
-    stage.finish().await;
+    assert_eq!(fixture[1].server.number("key").await, 1);
+    fault.clear(&fixture[0]).await;
+    fixture.finish().await;
 }
 
 #[tokio::test]

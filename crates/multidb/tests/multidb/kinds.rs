@@ -5,9 +5,9 @@ use std::time::Duration;
 use herdsman_multidb::{DatabaseConfig, MultiDb, MultiDbConfig};
 use redis::{AsyncCommands, pipe};
 
-use crate::support::{Crowd, Tally, quick};
+use crate::support::{Tally, Workload, quick};
 use herdsman_test_support::redis::{Cluster, Plan, SentinelGroup, Server};
-use herdsman_test_support::{PATIENCE, eventually};
+use herdsman_test_support::{TEST_TIMEOUT, eventually};
 
 const USERS: usize = 64;
 
@@ -31,10 +31,10 @@ async fn until_active(db: &MultiDb, name: &str) {
 }
 
 /// Every acknowledged count is in the cluster or on the single server.
-async fn settles(tally: &Tally, cluster: &Cluster, single: &Server) {
-    for account in &tally.accounts {
-        let found = cluster.number(&account.key).await + single.number(&account.key).await;
-        account.check(u64::try_from(found).unwrap());
+async fn check_counts(tally: &Tally, cluster: &Cluster, single: &Server) {
+    for counts in &tally.users {
+        let found = cluster.number(&counts.key).await + single.number(&counts.key).await;
+        counts.check(u64::try_from(found).unwrap());
     }
 }
 
@@ -52,20 +52,20 @@ async fn cluster_survives(harm: impl Fn(&Server), mend: impl AsyncFn(&Server)) {
     let db = MultiDb::connect(over(DatabaseConfig::cluster(cluster.urls()), config))
         .await
         .unwrap();
-    let crowd = Crowd::counting(&db, USERS);
-    crowd.progress(5).await;
+    let workload = Workload::counting(&db, USERS);
+    workload.progress(5).await;
     assert_eq!(active(&db), "a");
     harm(&cluster.nodes[1]);
     until_active(&db, "b").await;
-    crowd.progress(5).await;
+    workload.progress(5).await;
     mend(&cluster.nodes[1]).await;
     cluster.serves().await;
     until_active(&db, "a").await;
-    crowd.progress(5).await;
-    let tally = crowd.stop().await;
+    workload.progress(5).await;
+    let tally = workload.stop().await;
     tally.only_in_flight();
     tally.at_most_each(1);
-    settles(&tally, &cluster, &server).await;
+    check_counts(&tally, &cluster, &server).await;
     db.close().await;
 }
 
@@ -80,7 +80,7 @@ async fn a_cluster_with_a_node_that_hangs_is_left_and_returned_to_when_it_is_who
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn from_cluster_to_cluster_when_the_whole_of_one_dies() {
+async fn from_cluster_to_cluster_when_the_whole_of_one_fails() {
     let (heavy, light) = tokio::join!(Cluster::start(3), Cluster::start(3));
     let db = MultiDb::connect(over(
         DatabaseConfig::cluster(heavy.urls()),
@@ -88,18 +88,18 @@ async fn from_cluster_to_cluster_when_the_whole_of_one_dies() {
     ))
     .await
     .unwrap();
-    let crowd = Crowd::counting(&db, USERS);
-    crowd.progress(5).await;
+    let workload = Workload::counting(&db, USERS);
+    workload.progress(5).await;
     heavy.kill();
     until_active(&db, "b").await;
-    crowd.progress(5).await;
-    let tally = crowd.stop().await;
+    workload.progress(5).await;
+    let tally = workload.stop().await;
     tally.only_in_flight();
     tally.at_most_each(1);
-    // The dead cluster's counts are gone with it; the living one has no more than was asked for.
-    for account in &tally.accounts {
-        let found = light.number(&account.key).await;
-        assert!(u64::try_from(found).unwrap() <= account.acknowledged + account.unknown());
+    // The failed cluster's counts are lost with it; the other one has no more than was asked for.
+    for counts in &tally.users {
+        let found = light.number(&counts.key).await;
+        assert!(u64::try_from(found).unwrap() <= counts.acknowledged + counts.unknown());
     }
     db.close().await;
 }
@@ -130,14 +130,14 @@ async fn on_a_cluster_commands_of_many_keys_and_pipelines_work() {
     db.close().await;
 }
 
-/// A slot that nobody has: the whole cluster refuses, node by node, in words of its own.
+/// A slot without a node: the whole cluster refuses, node by node, with errors of its own.
 #[tokio::test]
 async fn what_a_cluster_that_lost_a_slot_refuses_is_carried_out_by_the_next_database_once() {
     let cluster = Cluster::start(3).await;
     let (server, config) = single().await;
     let config = over(DatabaseConfig::cluster(cluster.urls()), config);
     // The checks are as good as switched off: it is the refusal itself that counts.
-    let db = MultiDb::connect(config.health_check_interval(PATIENCE))
+    let db = MultiDb::connect(config.health_check_interval(TEST_TIMEOUT))
         .await
         .unwrap();
     let mut connection = db.clone();
@@ -183,48 +183,48 @@ async fn a_sentinel_group_is_left_when_its_master_dies_and_returned_to_at_its_ne
     let db = MultiDb::connect(over(group_config(&group), config))
         .await
         .unwrap();
-    let crowd = Crowd::counting(&db, USERS);
-    crowd.progress(5).await;
+    let workload = Workload::counting(&db, USERS);
+    workload.progress(5).await;
     assert_eq!(active(&db), "a");
     group.servers[0].kill();
     until_active(&db, "b").await;
-    crowd.progress(5).await;
+    workload.progress(5).await;
     group.promoted().await;
     until_active(&db, "a").await;
     let _: () = db.clone().set("where", "new master").await.unwrap();
     let found: String = group.servers[1].ask("GET where").await.unwrap();
     assert_eq!(found, "new master");
-    crowd.progress(5).await;
-    let tally = crowd.stop().await;
+    workload.progress(5).await;
+    let tally = workload.stop().await;
     tally.only_in_flight();
     tally.at_most_each(1);
-    // Replication may lose what a dead master had acknowledged; but nothing is there twice.
-    for account in &tally.accounts {
-        let found = group.servers[1].number(&account.key).await + server.number(&account.key).await;
-        assert!(u64::try_from(found).unwrap() <= account.acknowledged + account.unknown());
+    // Replication may lose what a failed master had acknowledged; but nothing is there twice.
+    for counts in &tally.users {
+        let found = group.servers[1].number(&counts.key).await + server.number(&counts.key).await;
+        assert!(u64::try_from(found).unwrap() <= counts.acknowledged + counts.unknown());
     }
     db.close().await;
 }
 
 /// A planned failover inside the group: the old master becomes a replica and says READONLY. With
-/// nobody else to go to, the client asks the sentinels again.
+/// no other database, the client asks the sentinels again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inside_a_sentinel_group_the_client_follows_the_master() {
     let group = SentinelGroup::start(1).await;
     let db = MultiDb::connect(quick([group_config(&group)]))
         .await
         .unwrap();
-    let crowd = Crowd::counting(&db, 16);
-    crowd.progress(5).await;
+    let workload = Workload::counting(&db, 16);
+    workload.progress(5).await;
     let failover = format!("SENTINEL FAILOVER {}", group.name());
     group.sentinels[0].run(&failover).await;
     group.promoted().await;
     group.demoted().await;
-    crowd.progress(5).await;
+    workload.progress(5).await;
     let _: () = db.clone().set("where", "new master").await.unwrap();
     let found: String = group.servers[1].ask("GET where").await.unwrap();
     assert_eq!(found, "new master");
-    crowd.stop().await;
+    workload.stop().await;
     db.close().await;
 }
 

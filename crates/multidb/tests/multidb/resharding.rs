@@ -4,7 +4,7 @@
 use herdsman_multidb::{DatabaseConfig, Error, MultiDb};
 use redis::{AsyncCommands, RedisError, RedisResult, pipe};
 
-use crate::support::{Crowd, quick};
+use crate::support::{Workload, quick};
 use herdsman_test_support::redis::Cluster;
 
 /// Both in one slot.
@@ -24,7 +24,7 @@ fn outcome_unknown(error: &RedisError) {
     );
 }
 
-/// The first count is carried out, the second is refused with ASK: that refusal is all that is heard.
+/// The first count is carried out, the second is refused with ASK: that refusal is the whole answer.
 #[tokio::test]
 async fn a_pipeline_that_meets_a_moving_slot_is_not_applied_twice() {
     let (cluster, db) = cluster().await;
@@ -32,7 +32,7 @@ async fn a_pipeline_that_meets_a_moving_slot_is_not_applied_twice() {
     let _: () = connection.set(STAYS, 10).await.unwrap();
     let _: () = connection.set(GOES, 20).await.unwrap();
     let moving = cluster.begin_move(STAYS).await;
-    moving.carry(GOES).await;
+    moving.migrate(GOES).await;
     let result: RedisResult<(i64, i64)> = pipe()
         .incr(STAYS, 1)
         .incr(GOES, 1)
@@ -49,7 +49,7 @@ async fn a_pipeline_that_meets_a_moving_slot_is_not_applied_twice() {
         .unwrap();
     assert_eq!(read, (11, 20));
     assert_eq!(connection.incr::<_, _, i64>(GOES, 1).await.unwrap(), 21);
-    moving.carry(STAYS).await;
+    moving.migrate(STAYS).await;
     moving.finish().await;
     let counted: (i64, i64) = (
         connection.incr(STAYS, 1).await.unwrap(),
@@ -70,11 +70,11 @@ async fn a_command_over_several_slots_is_not_repeated_for_the_one_that_moved() {
         let _: () = connection.set(key, 1).await.unwrap();
     }
     let moving = cluster.begin_move(GOES).await;
-    moving.carry(GOES).await;
+    moving.migrate(GOES).await;
     moving.finish().await;
     let result: RedisResult<u64> = connection.del(&keys).await;
     outcome_unknown(&result.unwrap_err());
-    // The refusal was heard: from now on it is found.
+    // The refusal updated the slots: from now on it is found.
     assert_eq!(connection.del::<_, u64>(GOES).await.unwrap(), 1);
     assert_eq!(connection.exists::<_, u64>(&keys).await.unwrap(), 0);
     db.close().await;
@@ -88,7 +88,7 @@ async fn a_command_over_several_slots_does_not_follow_one_of_them_as_a_whole() {
     let pairs = [(GOES, 1), ("{u}other", 2), ("{v}third", 3)];
     let _: () = connection.mset(&pairs).await.unwrap();
     let moving = cluster.begin_move(GOES).await;
-    moving.carry(GOES).await;
+    moving.migrate(GOES).await;
     let result: RedisResult<()> = connection.mset(&pairs).await;
     // It said CROSSSLOT, as though nothing had been written.
     outcome_unknown(&result.unwrap_err());
@@ -110,10 +110,10 @@ async fn a_transaction_finds_its_slot_where_it_has_gone() {
     let (cluster, db) = cluster().await;
     let mut connection = db.clone();
     let _: () = connection.set(GOES, 1).await.unwrap();
-    let crowd = Crowd::counting(&db, 8);
-    crowd.progress(3).await;
+    let workload = Workload::counting(&db, 8);
+    workload.progress(3).await;
     let moving = cluster.begin_move(GOES).await;
-    moving.carry(GOES).await;
+    moving.migrate(GOES).await;
     moving.finish().await;
     for expected in 2..5 {
         let (count,): (u64,) = pipe()
@@ -124,10 +124,10 @@ async fn a_transaction_finds_its_slot_where_it_has_gone() {
             .unwrap();
         assert_eq!(count, expected);
     }
-    crowd.progress(3).await;
-    let tally = crowd.stop().await;
-    for account in &tally.accounts {
-        account.check(u64::try_from(cluster.number(&account.key).await).unwrap());
+    workload.progress(3).await;
+    let tally = workload.stop().await;
+    for counts in &tally.users {
+        counts.check(u64::try_from(cluster.number(&counts.key).await).unwrap());
     }
     db.close().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use herdsman_multidb::{DatabaseConfig, Error, InitialHealthCheckPolicy, MultiDb};
 use redis::{AsyncCommands, ClientTlsConfig, RedisResult, TlsCertificates};
 
-use crate::support::{Crowd, quick};
+use crate::support::{Workload, quick};
 use herdsman_test_support::redis::{Plan, Server};
 use herdsman_test_support::{Certificates, eventually};
 
@@ -44,12 +44,12 @@ async fn over_tls_with_a_client_certificate_everything_is_as_without() {
     ]))
     .await
     .unwrap();
-    let crowd = Crowd::counting(&db, 16);
-    crowd.progress(5).await;
+    let workload = Workload::counting(&db, 16);
+    workload.progress(5).await;
     servers[0].kill();
     until_active(&db, "b").await;
-    crowd.progress(5).await;
-    let tally = crowd.stop().await;
+    workload.progress(5).await;
+    let tally = workload.stop().await;
     tally.at_most_each(1);
     tally.only_in_flight();
     servers[0].restart().await;
@@ -102,7 +102,7 @@ async fn an_acl_user_works_with_what_it_may_do_and_what_it_may_not_is_no_failure
 }
 
 #[tokio::test]
-async fn a_database_that_no_longer_knows_us_is_left() {
+async fn a_database_that_no_longer_accepts_the_password_is_left() {
     let servers = [
         Plan::new().password("first").start().await,
         Plan::new().start().await,
@@ -116,7 +116,7 @@ async fn a_database_that_no_longer_knows_us_is_left() {
     .await
     .unwrap();
     assert_eq!(active(&db), "a");
-    // Changed, and everybody thrown out.
+    // Changed, and all connections closed.
     let url = format!("redis://:first@127.0.0.1:{}", servers[0].port());
     let mut admin = redis::Client::open(url)
         .unwrap()

@@ -5,29 +5,29 @@ use std::time::Duration;
 use herdsman_multidb::{Error, InitialHealthCheckPolicy, MultiDb, MultiDbConfig};
 use redis::AsyncCommands;
 
-use crate::support::{Stand, quick};
-use herdsman_test_support::{PATIENCE, eventually};
+use crate::support::{ProxiedServer, quick};
+use herdsman_test_support::{TEST_TIMEOUT, eventually};
 
 use InitialHealthCheckPolicy::{AllAvailable, MajorityAvailable, NoneAvailable, OneAvailable};
 
-fn config(stands: &[Stand], policy: InitialHealthCheckPolicy) -> MultiDbConfig {
-    quick(stands.iter().map(Stand::config)).initial_health_check_policy(policy)
+fn config(servers: &[ProxiedServer], policy: InitialHealthCheckPolicy) -> MultiDbConfig {
+    quick(servers.iter().map(ProxiedServer::config)).initial_health_check_policy(policy)
 }
 
 /// Starts over as many databases as there are in `alive`, the heaviest first.
 async fn start(alive: &[bool], policy: InitialHealthCheckPolicy) -> Result<String, Error> {
-    let stands = Stand::row(alive.len()).await;
-    for (stand, alive) in stands.iter().zip(alive) {
+    let servers = ProxiedServer::start_many(alive.len()).await;
+    for (proxied, alive) in servers.iter().zip(alive) {
         if !alive {
-            stand.server.kill();
+            proxied.server.kill();
         }
     }
-    let databases = stands
+    let databases = servers
         .iter()
         .zip(["a", "b", "c", "d"])
         .zip([4.0, 3.0, 2.0, 1.0]);
     let databases =
-        databases.map(|((stand, name), weight)| stand.config().name(name).weight(weight));
+        databases.map(|((proxied, name), weight)| proxied.config().name(name).weight(weight));
     let result = MultiDb::connect(quick(databases).initial_health_check_policy(policy)).await;
     let active = match result {
         Ok(db) => {
@@ -40,8 +40,11 @@ async fn start(alive: &[bool], policy: InitialHealthCheckPolicy) -> Result<Strin
         }
         Err(error) => Err(error),
     };
-    for stand in &stands {
-        eventually("no connection is left", async || stand.network.open() == 0).await;
+    for proxied in &servers {
+        eventually("no connection is left", async || {
+            proxied.network.open() == 0
+        })
+        .await;
     }
     active
 }
@@ -93,9 +96,9 @@ async fn where_one_is_required_the_heaviest_healthy_one_is_active() {
 /// A service that can do without for a while starts, and has its database when there is one.
 #[tokio::test]
 async fn where_none_is_required_it_starts_alone_and_uses_the_first_that_comes() {
-    let stands = Stand::row(2).await;
-    stands.iter().for_each(|stand| stand.server.kill());
-    let db = MultiDb::connect(config(&stands, NoneAvailable))
+    let servers = ProxiedServer::start_many(2).await;
+    servers.iter().for_each(|proxied| proxied.server.kill());
+    let db = MultiDb::connect(config(&servers, NoneAvailable))
         .await
         .unwrap();
     assert!(db.status().active().is_none());
@@ -107,21 +110,21 @@ async fn where_none_is_required_it_starts_alone_and_uses_the_first_that_comes() 
         ),
         "{error:?}"
     );
-    stands[1].server.restart().await;
+    servers[1].server.restart().await;
     eventually("it is used", async || {
         db.clone().set::<_, _, ()>("key", 1).await.is_ok()
     })
     .await;
-    assert_eq!(stands[1].server.number("key").await, 1);
+    assert_eq!(servers[1].server.number("key").await, 1);
     db.close().await;
 }
 
 #[tokio::test]
 async fn a_replica_and_a_database_that_only_listens_are_not_healthy() {
-    let stands = Stand::row(3).await;
-    stands[0].server.become_replica().await;
-    stands[1].server.pause();
-    let mut config = config(&stands, OneAvailable).health_check_timeout(Duration::from_secs(1));
+    let servers = ProxiedServer::start_many(3).await;
+    servers[0].server.become_replica().await;
+    servers[1].server.pause();
+    let mut config = config(&servers, OneAvailable).health_check_timeout(Duration::from_secs(1));
     config.databases[2].name = Some("c".to_owned());
     let db = MultiDb::connect(config).await.unwrap();
     assert_eq!(&*db.status().active().unwrap().database.name, "c");
@@ -130,18 +133,18 @@ async fn a_replica_and_a_database_that_only_listens_are_not_healthy() {
 
 #[tokio::test]
 async fn with_a_deadline_the_start_waits_for_databases_that_are_still_starting() {
-    let stands = Stand::row(2).await;
-    stands.iter().for_each(|stand| stand.server.kill());
-    let config = config(&stands, AllAvailable).initial_deadline(Some(PATIENCE));
+    let servers = ProxiedServer::start_many(2).await;
+    servers.iter().for_each(|proxied| proxied.server.kill());
+    let config = config(&servers, AllAvailable).initial_deadline(Some(TEST_TIMEOUT));
     let start = MultiDb::connect(config);
     let later = async {
-        // The first round has found nobody when both have seen an attempt.
+        // The first round has found none when both have seen an attempt.
         eventually("a first attempt", async || {
-            stands.iter().all(|stand| stand.network.accepted() > 0)
+            servers.iter().all(|proxied| proxied.network.accepted() > 0)
         })
         .await;
-        stands[0].server.restart().await;
-        stands[1].server.restart().await;
+        servers[0].server.restart().await;
+        servers[1].server.restart().await;
     };
     let (db, ()) = tokio::join!(start, later);
     let mut db = db.unwrap();
@@ -151,9 +154,9 @@ async fn with_a_deadline_the_start_waits_for_databases_that_are_still_starting()
 
 #[tokio::test]
 async fn a_deadline_that_passes_says_how_many_were_healthy() {
-    let stands = Stand::row(2).await;
-    stands[0].server.kill();
-    let config = config(&stands, AllAvailable).initial_deadline(Some(Duration::from_millis(600)));
+    let servers = ProxiedServer::start_many(2).await;
+    servers[0].server.kill();
+    let config = config(&servers, AllAvailable).initial_deadline(Some(Duration::from_millis(600)));
     let error = MultiDb::connect(config).await.unwrap_err();
     assert!(matches!(
         error,
@@ -165,13 +168,13 @@ async fn a_deadline_that_passes_says_how_many_were_healthy() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_meant_is_refused_before_anything_is_connected() {
-    let stands = Stand::row(1).await;
-    let mut heavy = stands[0].config();
+async fn an_invalid_configuration_is_refused_before_anything_is_connected() {
+    let servers = ProxiedServer::start_many(1).await;
+    let mut heavy = servers[0].config();
     heavy.weight = f64::NAN;
     let error = MultiDb::connect(MultiDbConfig::new([heavy]))
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
-    assert_eq!(stands[0].network.accepted(), 0);
+    assert_eq!(servers[0].network.accepted(), 0);
 }

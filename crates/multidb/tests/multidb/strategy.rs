@@ -1,4 +1,4 @@
-//! A strategy, a check and a detector of somebody else's, also careless ones.
+//! A strategy, a check and a detector of the caller's, also ones that panic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,10 @@ use herdsman_multidb::{
 use redis::AsyncCommands;
 use tokio::time::Instant;
 
-use crate::support::{Stage, Stand, quick};
+use crate::support::{Fixture, ProxiedServer, quick};
 use herdsman_test_support::{Network, eventually};
 
-/// Whoever was added last, whatever they weigh; nobody is worth a move.
+/// The last one added, whatever its weight; none is worth a move.
 #[derive(Debug)]
 struct Latest;
 
@@ -30,48 +30,48 @@ impl FailoverStrategy for Latest {
 }
 
 #[tokio::test]
-async fn a_strategy_of_ones_own_chooses_and_weights_mean_nothing() {
-    let stage = Stage::with(3, |config| {
+async fn a_custom_strategy_chooses_and_weights_mean_nothing() {
+    let fixture = Fixture::with(3, |config| {
         config
             .failover_strategy(Arc::new(Latest))
             .auto_fallback_interval(Some(Duration::from_millis(20)))
     })
     .await;
-    assert_eq!(stage.active(), "c");
-    let _: () = stage.db.clone().set("where", "c").await.unwrap();
-    stage[2].server.kill();
-    stage.until_active("b").await;
-    stage[2].server.restart().await;
-    let c = stage.id("c");
+    assert_eq!(fixture.active(), "c");
+    let _: () = fixture.db.clone().set("where", "c").await.unwrap();
+    fixture[2].server.kill();
+    fixture.until_active("b").await;
+    fixture[2].server.restart().await;
+    let c = fixture.id("c");
     eventually("it is well again", async || {
-        stage.db.status().database(c).unwrap().circuit == CircuitState::Closed
+        fixture.db.status().database(c).unwrap().circuit == CircuitState::Closed
     })
     .await;
-    // It is heavier than nobody the strategy would move for.
-    let rounds = || stage.db.metrics().databases[2].healthy_rounds;
+    // A higher weight is no reason for this strategy to move.
+    let rounds = || fixture.db.metrics().databases[2].healthy_rounds;
     let before = rounds();
     eventually("some rounds later", async || rounds() > before + 3).await;
-    assert_eq!(stage.active(), "b");
-    stage.finish().await;
+    assert_eq!(fixture.active(), "b");
+    fixture.finish().await;
 }
 
 /// Panics whenever it is asked, while it is switched on.
 #[derive(Debug, Default)]
-struct Careless(AtomicBool);
+struct Panicking(AtomicBool);
 
-impl Careless {
+impl Panicking {
     fn stumble(&self) {
-        assert!(!self.0.load(Ordering::Relaxed), "careless");
+        assert!(!self.0.load(Ordering::Relaxed), "panicking");
     }
 }
 
 /// The trait is another crate's, and so is `Arc`.
 #[derive(Debug, Clone)]
-struct Shared(Arc<Careless>);
+struct Shared(Arc<Panicking>);
 
-impl HealthCheck for Careless {
+impl HealthCheck for Panicking {
     fn name(&self) -> &str {
-        "careless"
+        "panicking"
     }
 
     fn check<'a>(&'a self, _: &'a HealthTarget) -> BoxFuture<'a, Result<(), Unhealthy>> {
@@ -106,35 +106,35 @@ impl FailureDetector for Shared {
 
 #[tokio::test]
 async fn what_panics_in_a_callers_code_stops_neither_checks_nor_decisions() {
-    let check = Arc::new(Careless::default());
-    let other = Shared(Arc::new(Careless::default()));
-    let stage = Stage::with(2, |mut config| {
+    let check = Arc::new(Panicking::default());
+    let other = Shared(Arc::new(Panicking::default()));
+    let fixture = Fixture::with(2, |mut config| {
         for database in &mut config.databases {
             database.grace_period = Duration::from_millis(100);
         }
         config.failover_strategy(Arc::new(other.clone()))
     })
     .await;
-    stage.db.add_health_check(check.clone()).await.unwrap();
-    stage
+    fixture.db.add_health_check(check.clone()).await.unwrap();
+    fixture
         .db
         .add_failure_detector(Arc::new(other.clone()))
         .await
         .unwrap();
-    let mut db = stage.db.clone();
+    let mut db = fixture.db.clone();
     let _: () = db.set("key", 1).await.unwrap();
-    // A check that panics finds nobody well, and says why.
+    // A check that panics finds none healthy, and says why.
     check.0.store(true, Ordering::Relaxed);
     let said = || {
-        let status = stage.db.status();
+        let status = fixture.db.status();
         let said = status.databases.iter().map(|one| {
             let health = one.last_health.as_ref()?;
             health.unhealthy.clone()
         });
         said.collect::<Vec<_>>()
     };
-    let panicked = Some("careless: the check panicked".to_owned());
-    eventually("both are found unwell", async || {
+    let panicked = Some("panicking: the check panicked".to_owned());
+    eventually("both are found unhealthy", async || {
         said().iter().all(|said| *said == panicked)
     })
     .await;
@@ -144,23 +144,27 @@ async fn what_panics_in_a_callers_code_stops_neither_checks_nor_decisions() {
     })
     .await;
     for name in ["a", "b"] {
-        let id = stage.id(name);
+        let id = fixture.id(name);
         eventually("it is trusted again", async || {
-            stage.db.status().database(id).unwrap().circuit == CircuitState::Closed
+            fixture.db.status().database(id).unwrap().circuit == CircuitState::Closed
         })
         .await;
     }
     // A strategy and a detector that panic are done without.
     other.0.0.store(true, Ordering::Relaxed);
-    stage.db.force_active_database(stage.id("a")).await.unwrap();
+    fixture
+        .db
+        .force_active_database(fixture.id("a"))
+        .await
+        .unwrap();
     let _: () = db.set("key", 2).await.unwrap();
-    stage[0].server.kill();
-    stage.until_active("b").await;
+    fixture[0].server.kill();
+    fixture.until_active("b").await;
     let _: () = db.set("key", 3).await.unwrap();
-    stage.finish().await;
+    fixture.finish().await;
 }
 
-/// Finds one database unwell when told to, without asking it.
+/// Finds one database unhealthy when told to, without asking it.
 #[derive(Debug, Default)]
 struct Verdict(AtomicBool);
 
@@ -170,8 +174,8 @@ impl HealthCheck for Verdict {
     }
 
     fn check<'a>(&'a self, target: &'a HealthTarget) -> BoxFuture<'a, Result<(), Unhealthy>> {
-        let unwell = &*target.database().name == "a" && self.0.load(Ordering::Relaxed);
-        let answer = if unwell {
+        let unhealthy = &*target.database().name == "a" && self.0.load(Ordering::Relaxed);
+        let answer = if unhealthy {
             Err(Unhealthy("left".into()))
         } else {
             Ok(())
@@ -180,43 +184,43 @@ impl HealthCheck for Verdict {
     }
 }
 
-/// A database that is far away and answers is left by a verdict: what is on its way to it is answered,
+/// A slow database that answers is left by a decision: commands in flight to it are answered,
 /// and a connection is there again before that.
 #[tokio::test]
 async fn what_is_on_its_way_to_a_slow_database_that_is_left_is_still_answered() {
     let verdict = Arc::new(Verdict::default());
     let check: Arc<dyn HealthCheck> = verdict.clone();
-    let stage = Stage::with(2, |config| {
+    let fixture = Fixture::with(2, |config| {
         config
             .health_checks([check])
             .response_timeout(Duration::from_secs(10))
     })
     .await;
-    stage[0]
+    fixture[0]
         .network
         .set(Network::Slow(Duration::from_secs(1)))
         .await;
-    let mut db = stage.db.clone();
+    let mut db = fixture.db.clone();
     let count = db.incr::<_, _, i64>("n", 1);
     let leave = async {
         eventually("it arrives", async || {
-            stage[0].server.number("n").await == 1
+            fixture[0].server.number("n").await == 1
         })
         .await;
         verdict.0.store(true, Ordering::Relaxed);
-        stage.until_active("b").await;
+        fixture.until_active("b").await;
     };
     let (count, ()) = tokio::join!(count, leave);
     assert_eq!(count.unwrap(), 1);
-    assert_eq!(stage[1].server.number("n").await, 0);
-    stage[0].network.set(Network::Whole).await;
-    stage.finish().await;
+    assert_eq!(fixture[1].server.number("n").await, 0);
+    fixture[0].network.set(Network::Whole).await;
+    fixture.finish().await;
 }
 
 /// A moment so far away is none: it would have ended the task that decides.
 #[tokio::test]
 async fn durations_without_end_are_refused() {
-    let stand = Stand::start().await;
+    let proxied = ProxiedServer::start().await;
     let too_long = |config: MultiDbConfig| async {
         let result = MultiDb::connect(config).await;
         assert!(
@@ -224,17 +228,17 @@ async fn durations_without_end_are_refused() {
             "{result:?}"
         );
     };
-    let config = || quick([stand.config()]);
+    let config = || quick([proxied.config()]);
     too_long(config().auto_fallback_interval(Some(Duration::MAX))).await;
     too_long(config().response_timeout(Duration::MAX)).await;
-    too_long(quick([stand.config().grace_period(Duration::MAX)])).await;
+    too_long(quick([proxied.config().grace_period(Duration::MAX)])).await;
     let db = MultiDb::connect(config()).await.unwrap();
     let result = db.set_auto_fallback_interval(Some(Duration::MAX)).await;
     assert!(matches!(
         result,
         Err(Error::Invalid(Invalid::TooLong { .. }))
     ));
-    let added = stand.config().grace_period(Duration::MAX);
+    let added = proxied.config().grace_period(Duration::MAX);
     let result = db.add_database(added).await;
     assert!(matches!(
         result,

@@ -8,16 +8,16 @@ use redis::aio::ConnectionLike;
 use redis::aio::transaction_async;
 use redis::{AsyncCommands, RedisResult, Script, cmd, pipe};
 
-use crate::support::{Fault, Stage};
+use crate::support::{Fault, Fixture};
 use herdsman_test_support::eventually;
 
 #[tokio::test]
 async fn commands_pipelines_and_scripts_work_before_and_after_a_failover() {
-    let stage = Stage::of(2).await;
-    let mut db = stage.db.clone();
+    let fixture = Fixture::of(2).await;
+    let mut db = fixture.db.clone();
     let script = Script::new("return redis.call('INCRBY', KEYS[1], ARGV[1])");
     for active in ["a", "b"] {
-        stage.until_active(active).await;
+        fixture.until_active(active).await;
         let _: () = db.set("key", active).await.unwrap();
         let value: String = db.get("key").await.unwrap();
         assert_eq!(value, active);
@@ -32,9 +32,9 @@ async fn commands_pipelines_and_scripts_work_before_and_after_a_failover() {
         // The new database does not know the script; the caller does not notice.
         let sum: u64 = script.key("s").arg(7).invoke_async(&mut db).await.unwrap();
         assert_eq!(sum, 7);
-        stage[0].server.kill();
+        fixture[0].server.kill();
     }
-    stage.finish().await;
+    fixture.finish().await;
 }
 
 /// Generic code asks for no more than this.
@@ -44,8 +44,8 @@ async fn length<C: ConnectionLike + Send>(connection: &mut C) -> RedisResult<u64
 
 #[tokio::test]
 async fn it_goes_wherever_a_connection_goes() {
-    let stage = Stage::of(1).await;
-    let mut db = stage.db.clone();
+    let fixture = Fixture::of(1).await;
+    let mut db = fixture.db.clone();
     let _: () = db.set("key", 1).await.unwrap();
     assert_eq!(length(&mut db).await.unwrap(), 1);
     assert_eq!(length(&mut db.idempotent()).await.unwrap(), 1);
@@ -54,14 +54,14 @@ async fn it_goes_wherever_a_connection_goes() {
         1
     );
     assert_eq!(db.get_db(), 0);
-    stage.finish().await;
+    fixture.finish().await;
 }
 
 /// The answer of the database is the caller's, whatever it says about his data.
 #[tokio::test]
 async fn errors_of_the_data_reach_the_caller_and_are_no_fault_of_the_database() {
-    let stage = Stage::of(2).await;
-    let mut db = stage.db.clone();
+    let fixture = Fixture::of(2).await;
+    let mut db = fixture.db.clone();
     let _: () = db.set("text", "x").await.unwrap();
     for _ in 0..50 {
         let result: RedisResult<u64> = db.lpush("text", 1).await;
@@ -69,15 +69,15 @@ async fn errors_of_the_data_reach_the_caller_and_are_no_fault_of_the_database() 
         let result: RedisResult<u64> = cmd("NOSUCHCOMMAND").query_async(&mut db).await;
         assert!(result.is_err());
     }
-    assert_eq!(stage.active(), "a");
-    assert_eq!(stage.db.status().active().unwrap().failures, 0);
-    stage.finish().await;
+    assert_eq!(fixture.active(), "a");
+    assert_eq!(fixture.db.status().active().unwrap().failures, 0);
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn what_changes_or_occupies_a_connection_is_refused_and_says_what_to_use() {
-    let stage = Stage::of(1).await;
-    let mut db = stage.db.clone();
+    let fixture = Fixture::of(1).await;
+    let mut db = fixture.db.clone();
     for words in [
         "SUBSCRIBE x",
         "PSUBSCRIBE x",
@@ -104,26 +104,26 @@ async fn what_changes_or_occupies_a_connection_is_refused_and_says_what_to_use()
             "{error:?}"
         );
     }
-    assert!(stage.db.metrics().unsupported >= 13);
+    assert!(fixture.db.metrics().unsupported >= 13);
     let _: () = cmd("PING").query_async(&mut db).await.unwrap();
-    stage.finish().await;
+    fixture.finish().await;
 }
 
 #[tokio::test]
 async fn a_blocking_command_waits_on_a_pinned_connection_longer_than_a_response_may_take() {
-    let stage = Stage::with(1, |config| {
+    let fixture = Fixture::with(1, |config| {
         config.response_timeout(Duration::from_millis(500))
     })
     .await;
-    let mut pinned = stage.db.pin_active().await.unwrap();
-    let mut db = stage.db.clone();
+    let mut pinned = fixture.db.pin_active().await.unwrap();
+    let mut db = fixture.db.clone();
     let wait = async {
         let popped: Option<(String, String)> = pinned.blpop("list", 20.0).await?;
         Ok::<_, redis::RedisError>(popped)
     };
     let push = async {
-        eventually("somebody waits", async || {
-            stage[0].server.info("blocked_clients").await.as_deref() == Some("1")
+        eventually("a command waits", async || {
+            fixture[0].server.info("blocked_clients").await.as_deref() == Some("1")
         })
         .await;
         // Longer than the response timeout.
@@ -133,29 +133,36 @@ async fn a_blocking_command_waits_on_a_pinned_connection_longer_than_a_response_
     let (popped, pushed) = tokio::join!(wait, push);
     pushed.unwrap();
     assert_eq!(popped.unwrap(), Some(("list".to_owned(), "x".to_owned())));
-    stage.finish().await;
+    fixture.finish().await;
 }
 
 /// A WATCH means nothing on another database, so a pinned connection fails rather than moves.
 #[tokio::test]
 async fn a_pinned_connection_stays_with_its_database_and_fails_with_it() {
-    let stage = Stage::of(2).await;
-    let mut pinned = stage.db.pin_active().await.unwrap();
+    let fixture = Fixture::of(2).await;
+    let mut pinned = fixture.db.pin_active().await.unwrap();
     assert_eq!(&*pinned.database().name, "a");
-    stage.db.force_active_database(stage.id("b")).await.unwrap();
+    fixture
+        .db
+        .force_active_database(fixture.id("b"))
+        .await
+        .unwrap();
     let _: () = pinned.set("where", "here").await.unwrap();
-    let found: String = stage[0].server.ask("GET where").await.unwrap();
+    let found: String = fixture[0].server.ask("GET where").await.unwrap();
     assert_eq!(found, "here");
-    Fault::Kill.strike(&stage[0]).await;
+    Fault::Kill.inject(&fixture[0]).await;
     let result: RedisResult<()> = pinned.set("where", "there").await;
     assert!(result.is_err());
-    let found: Option<String> = stage[1].server.ask("GET where").await.unwrap();
+    let found: Option<String> = fixture[1].server.ask("GET where").await.unwrap();
     assert_eq!(found, None);
-    assert_eq!(&*stage.db.pin_active().await.unwrap().database().name, "b");
-    stage.finish().await;
+    assert_eq!(
+        &*fixture.db.pin_active().await.unwrap().database().name,
+        "b"
+    );
+    fixture.finish().await;
 }
 
-/// Reads, then writes what follows from it, unless somebody wrote in between.
+/// Reads, then writes what follows from it, unless another client wrote in between.
 async fn doubled<'a>(
     connection: Pinned,
     key: &str,
@@ -180,14 +187,14 @@ async fn doubled<'a>(
 
 #[tokio::test]
 async fn a_watched_transaction_begins_again_when_somebody_wrote_meanwhile() {
-    let stage = Stage::of(2).await;
-    let mut db = stage.db.clone();
+    let fixture = Fixture::of(2).await;
+    let mut db = fixture.db.clone();
     // Names of options are keys like any other.
     for key in ["n", "shard_hint", "watch_delay", "value_from_callable"] {
         let _: () = db.set(key, 1).await.unwrap();
         let mut rivals = 3;
-        let pinned = stage.db.pin_active().await.unwrap();
-        let server = &stage[0].server;
+        let pinned = fixture.db.pin_active().await.unwrap();
+        let server = &fixture[0].server;
         let result = doubled(pinned, key, || {
             let disturbed = rivals > 0;
             rivals -= i32::from(disturbed);
@@ -200,35 +207,35 @@ async fn a_watched_transaction_begins_again_when_somebody_wrote_meanwhile() {
         })
         .await;
         assert_eq!(result.unwrap(), 62, "(1 + 3 · 10) · 2");
-        assert_eq!(stage[0].server.number(key).await, 62);
+        assert_eq!(fixture[0].server.number(key).await, 62);
     }
-    stage.finish().await;
+    fixture.finish().await;
 }
 
 /// What was watched on one database means nothing on another: the transaction fails, and has had no
 /// effect on either, or is said to be unknown.
 #[tokio::test]
 async fn a_watched_transaction_whose_database_goes_is_carried_out_nowhere_else() {
-    let stage = Stage::of(2).await;
-    let _: () = stage.db.clone().set("n", 1).await.unwrap();
-    let pinned = stage.db.pin_active().await.unwrap();
-    let result = doubled(pinned, "n", || async { stage[0].server.kill() }.boxed()).await;
+    let fixture = Fixture::of(2).await;
+    let _: () = fixture.db.clone().set("n", 1).await.unwrap();
+    let pinned = fixture.db.pin_active().await.unwrap();
+    let result = doubled(pinned, "n", || async { fixture[0].server.kill() }.boxed()).await;
     assert!(result.is_err(), "{result:?}");
-    stage.until_active("b").await;
-    assert_eq!(stage[1].server.number("n").await, 0);
-    stage[0].server.restart().await;
-    assert_eq!(stage[0].server.number("n").await, 1);
-    stage.finish().await;
+    fixture.until_active("b").await;
+    assert_eq!(fixture[1].server.number("n").await, 0);
+    fixture[0].server.restart().await;
+    assert_eq!(fixture[0].server.number("n").await, 1);
+    fixture.finish().await;
 
-    let stage = Stage::of(2).await;
-    let _: () = stage.db.clone().set("n", 1).await.unwrap();
-    let pinned = stage.db.pin_active().await.unwrap();
-    stage[0].network.cut_reply_of("EXEC", 1);
+    let fixture = Fixture::of(2).await;
+    let _: () = fixture.db.clone().set("n", 1).await.unwrap();
+    let pinned = fixture.db.pin_active().await.unwrap();
+    fixture[0].network.cut_reply_of("EXEC", 1);
     let error = doubled(pinned, "n", || async {}.boxed()).await.unwrap_err();
     assert!(
         matches!(Error::of(&error), Some(Error::OutcomeUnknown { .. })),
         "{error:?}"
     );
-    assert_eq!(stage[0].server.number("n").await, 2, "once");
-    stage.finish().await;
+    assert_eq!(fixture[0].server.number("n").await, 2, "once");
+    fixture.finish().await;
 }

@@ -78,8 +78,8 @@ pub fn ending(script: &Script, metrics: &Metrics) -> VecDeque<Bytes> {
     frames
 }
 
-pub fn whole(script: &Script, out: &mut BytesMut, metrics: &Metrics, said: usize) {
-    let thought = script.thinking.min(said);
+pub fn whole(script: &Script, out: &mut BytesMut, metrics: &Metrics, written: usize) {
+    let thought = script.thinking.min(written);
     message(script, out);
     if thought > 0 {
         out.put_slice(br#"{"type":"thinking","thinking":""#);
@@ -87,7 +87,7 @@ pub fn whole(script: &Script, out: &mut BytesMut, metrics: &Metrics, said: usize
         out.put_slice(br#""},"#);
     }
     out.put_slice(br#"{"type":"text","text":""#);
-    script.tokens(out, thought..said);
+    script.tokens(out, thought..written);
     out.put_slice(br#""}"#);
     if let Some(tool) = &script.tool {
         out.put_slice(br#",{"type":"tool_use","id":"call_"#);

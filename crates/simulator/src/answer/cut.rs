@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 
 /// The text of an error that comes when tokens have already been sent.
-pub const DIED: &str = "model runner has unexpectedly stopped, this may be due to resource \
+pub const RUNNER_STOPPED: &str = "model runner has unexpectedly stopped, this may be due to resource \
                         limitations or an internal error, check ollama server logs for details";
 
 /// A break behind the token `after`, or behind the last one where there are fewer.

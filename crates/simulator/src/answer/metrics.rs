@@ -13,7 +13,7 @@ pub struct Times {
     /// The runner was there: what lies before is `load_duration`, the waiting for other loads too.
     pub obtained: Instant,
     /// A slot was free: the waiting for it is in no part, only in the total.
-    pub seated: Instant,
+    pub slot_at: Instant,
     /// The prompt was read.
     pub read: Instant,
 }
@@ -33,7 +33,7 @@ impl Metrics {
     /// Of an answer whose last token came at `ended`.
     pub fn of(times: &Times, ended: Instant, prompt_tokens: u64, eval_tokens: u64) -> Self {
         let load = span(times.begun, times.obtained);
-        let prompt = span(times.seated, times.read);
+        let prompt = span(times.slot_at, times.read);
         let eval = span(times.read, ended);
         Self {
             total: span(times.begun, ended).max(load + prompt + eval),

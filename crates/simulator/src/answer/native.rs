@@ -63,16 +63,16 @@ pub fn whole(
     out: &mut BytesMut,
     wall: i128,
     metrics: &Metrics,
-    said: usize,
+    written: usize,
     done: bool,
 ) {
-    let thought = script.thinking.min(said);
+    let thought = script.thinking.min(written);
     head(script, out, wall);
     match script.dialect {
         Dialect::Chat => out.put_slice(br#""message":{"role":"assistant","content":""#),
         _ => out.put_slice(br#""response":""#),
     }
-    script.tokens(out, thought..said);
+    script.tokens(out, thought..written);
     out.put_u8(b'"');
     if thought > 0 {
         out.put_slice(br#","thinking":""#);

@@ -1,4 +1,4 @@
-//! What a running answer occupies, and its account: started once, then finished, failed or
+//! What a running answer occupies, and its counters: started once, then finished, failed or
 //! cancelled, exactly once, whichever way its future ends.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Ongoing {
     settled: bool,
 }
 
-/// An answer that is not streamed: what it has decoded is told by the time it has had.
+/// An answer that is not streamed: what it has decoded is computed from the elapsed time.
 struct Decoding {
     since: Instant,
     interval: Duration,
@@ -36,7 +36,7 @@ struct Reading {
 }
 
 impl Ongoing {
-    /// Starts the account.
+    /// Counts it as started.
     pub fn begin(entry: Arc<Entry>) -> Self {
         entry.stats.started.fetch_add(1, Relaxed);
         Self {
@@ -55,12 +55,12 @@ impl Ongoing {
         &self.entry
     }
 
-    /// Takes its share of a runner, to be given back when it is settled.
+    /// Takes its lease of a runner, to be given back when it is settled.
     pub fn occupy(&mut self, lease: Lease) {
         self.lease = Some(lease);
     }
 
-    /// The share.
+    /// The lease.
     pub fn lease(&mut self) -> Option<&mut Lease> {
         self.lease.as_mut()
     }
@@ -83,7 +83,7 @@ impl Ongoing {
         self.reading = None;
     }
 
-    /// Decodes `of` tokens behind the scenes, one each `interval`.
+    /// Decodes `of` tokens without writing them, one each `interval`.
     pub fn decodes(&mut self, since: Instant, interval: Duration, of: usize) {
         self.decoding = Some(Decoding {
             since,
@@ -92,7 +92,7 @@ impl Ongoing {
         });
     }
 
-    /// One more token is out.
+    /// One more token was written.
     pub fn emitted(&mut self) {
         self.emitted += 1;
     }

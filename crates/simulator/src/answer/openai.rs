@@ -59,12 +59,18 @@ pub fn lost_chat_error(script: &Script) -> Bytes {
     out.freeze()
 }
 
-pub fn chat_whole(script: &Script, out: &mut BytesMut, metrics: &Metrics, said: usize, done: bool) {
-    let thought = script.thinking.min(said);
+pub fn chat_whole(
+    script: &Script,
+    out: &mut BytesMut,
+    metrics: &Metrics,
+    written: usize,
+    done: bool,
+) {
+    let thought = script.thinking.min(written);
     out.put_slice(br#"{"id":"chatcmpl-"#);
     identity(script, out, b"chat.completion", &script.model);
     out.put_slice(br#"[{"index":0,"message":{"role":"assistant","content":""#);
-    script.tokens(out, thought..said);
+    script.tokens(out, thought..written);
     out.put_u8(b'"');
     if thought > 0 {
         out.put_slice(br#","reasoning":""#);
@@ -119,11 +125,17 @@ pub fn lost_text_error(script: &Script) -> Bytes {
     out.freeze()
 }
 
-pub fn text_whole(script: &Script, out: &mut BytesMut, metrics: &Metrics, said: usize, done: bool) {
+pub fn text_whole(
+    script: &Script,
+    out: &mut BytesMut,
+    metrics: &Metrics,
+    written: usize,
+    done: bool,
+) {
     out.put_slice(br#"{"id":"cmpl-"#);
     identity(script, out, b"text_completion", &script.model);
     out.put_slice(br#"[{"text":""#);
-    script.tokens(out, 0..said);
+    script.tokens(out, 0..written);
     out.put_slice(br#"","index":0,"finish_reason":"#);
     finish_or_null(script, out, done);
     out.put_slice(b"}]");

@@ -55,8 +55,8 @@ pub fn ending(script: &Script, metrics: &Metrics) -> VecDeque<Bytes> {
     frames
 }
 
-pub fn whole(script: &Script, out: &mut BytesMut, metrics: &Metrics, said: usize) {
-    response(script, out, Some((metrics, said)));
+pub fn whole(script: &Script, out: &mut BytesMut, metrics: &Metrics, written: usize) {
+    response(script, out, Some((metrics, written)));
     out.put_u8(b'\n');
 }
 
@@ -92,8 +92,8 @@ fn response(script: &Script, out: &mut BytesMut, done: Option<(&Metrics, usize)>
     });
     out.put_slice(&script.model);
     out.put_slice(br#","output":["#);
-    if let Some((metrics, said)) = done {
-        item(script, out, Some(said));
+    if let Some((metrics, written)) = done {
+        item(script, out, Some(written));
         out.put_slice(br#"],"store":false,"usage":{"input_tokens":"#);
         number(out, metrics.prompt_tokens);
         out.put_slice(br#","output_tokens":"#);
@@ -106,22 +106,22 @@ fn response(script: &Script, out: &mut BytesMut, done: Option<(&Metrics, usize)>
     }
 }
 
-fn item(script: &Script, out: &mut BytesMut, said: Option<usize>) {
+fn item(script: &Script, out: &mut BytesMut, written: Option<usize>) {
     out.put_slice(br#"{"id":"msg_"#);
     number(out, script.request);
-    out.put_slice(match said {
+    out.put_slice(match written {
         Some(_) => br#"","type":"message","status":"completed","role":"assistant","content":["#,
         None => br#"","type":"message","status":"in_progress","role":"assistant","content":["#,
     });
-    if let Some(said) = said {
-        part(script, out, said);
+    if let Some(written) = written {
+        part(script, out, written);
     }
     out.put_slice(b"]}");
 }
 
-fn part(script: &Script, out: &mut BytesMut, said: usize) {
+fn part(script: &Script, out: &mut BytesMut, written: usize) {
     out.put_slice(br#"{"type":"output_text","text":""#);
-    script.tokens(out, 0..said);
+    script.tokens(out, 0..written);
     out.put_slice(br#"","annotations":[]}"#);
 }
 

@@ -1,4 +1,4 @@
-//! Everything an answer will say, known before it says it.
+//! The whole content of an answer, known before it is written.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::catalogue::Entry;
 use super::write::number;
 use super::{Metrics, anthropic, native, openai, responses};
 
-/// Which path was asked, and so the shape of everything said.
+/// Which path was asked, and so the shape of every response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Chat,
@@ -21,7 +21,7 @@ pub enum Dialect {
     Responses,
 }
 
-/// Whose error bodies a path speaks.
+/// Whose error bodies a path uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     Ollama,
@@ -50,7 +50,7 @@ pub struct Script {
     pub created: i64,
     /// How many tokens it has, thinking included.
     pub tokens: usize,
-    /// How many of them are thought before anything is said.
+    /// How many of them are thinking, before the text begins.
     pub thinking: usize,
     /// A tool it calls in the end, quoted.
     pub tool: Option<Vec<u8>>,
@@ -110,7 +110,7 @@ impl Script {
         }
     }
 
-    /// Whether a token is thought, not said.
+    /// Whether a token is thinking, not text.
     pub fn is_thought(&self, index: usize) -> bool {
         index < self.thinking
     }
@@ -159,19 +159,19 @@ impl Script {
         }
     }
 
-    /// The answer that is not streamed. `said` tokens of it; `done` is false for one that ended
+    /// The answer that is not streamed. `written` tokens of it; `done` is false for one that ended
     /// without its end.
-    pub fn whole(&self, wall: i128, metrics: &Metrics, said: usize, done: bool) -> Bytes {
-        let said = said.min(self.tokens);
-        let mut out = BytesMut::with_capacity(512 + said * (self.line_length() - 120));
+    pub fn whole(&self, wall: i128, metrics: &Metrics, written: usize, done: bool) -> Bytes {
+        let written = written.min(self.tokens);
+        let mut out = BytesMut::with_capacity(512 + written * (self.line_length() - 120));
         match self.dialect {
             Dialect::Chat | Dialect::Generate => {
-                native::whole(self, &mut out, wall, metrics, said, done);
+                native::whole(self, &mut out, wall, metrics, written, done);
             }
-            Dialect::OpenAiChat => openai::chat_whole(self, &mut out, metrics, said, done),
-            Dialect::OpenAiText => openai::text_whole(self, &mut out, metrics, said, done),
-            Dialect::Messages => anthropic::whole(self, &mut out, metrics, said),
-            Dialect::Responses => responses::whole(self, &mut out, metrics, said),
+            Dialect::OpenAiChat => openai::chat_whole(self, &mut out, metrics, written, done),
+            Dialect::OpenAiText => openai::text_whole(self, &mut out, metrics, written, done),
+            Dialect::Messages => anthropic::whole(self, &mut out, metrics, written),
+            Dialect::Responses => responses::whole(self, &mut out, metrics, written),
         }
         out.freeze()
     }

@@ -1,4 +1,4 @@
-//! Plays a script token by token, at its pace, to its end or to where it breaks.
+//! Writes a scripted answer token by token, at its pace, to its end or to where it breaks.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,14 +11,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::clock::Clock;
 use crate::wire::{Abort, Pieces};
 
-use super::cut::DIED;
+use super::cut::RUNNER_STOPPED;
 use super::{Cut, How, Metrics, Ongoing, Script, Times};
 
-/// Room for so many tokens is made at once.
+/// The buffer has room for so many tokens.
 const AT_ONCE: usize = 40;
 const HUGE_PIECE: usize = 64 << 10;
 
-/// One token each `interval`, the next one at `due`; late tokens are not made up for in a rush.
+/// One token each `interval`, the next one at `due`; after a delay they keep the interval and do
+/// not catch up.
 pub struct Pace {
     interval: Duration,
     due: Instant,
@@ -59,11 +60,11 @@ pub struct Stream {
 
 enum State {
     Tokens,
-    /// The frames behind the last token; with the last of them the account is settled.
+    /// The frames behind the last token; with the last of them the answer is counted.
     Ending(VecDeque<Bytes>),
     /// So many bytes of a line without end.
     Huge(u64),
-    /// What was said is on its way; then it breaks.
+    /// What was written is flushed; then it breaks.
     Flushing(Abort),
     Breaking(Abort),
     Stalled,
@@ -103,7 +104,7 @@ impl Stream {
     /// The frame at the break, if it has one, and the state behind it.
     fn break_off(&mut self, how: How) -> (Option<Bytes>, State) {
         match how {
-            How::Error => (self.script.error(DIED), State::Over),
+            How::Error => (self.script.error(RUNNER_STOPPED), State::Over),
             How::Reset => (None, State::Flushing(Abort::Reset)),
             How::CleanEnd => (None, State::Over),
             How::Stall => (None, State::Stalled),

@@ -1,4 +1,4 @@
-//! The few writers all dialects share.
+//! Writers that all dialects share.
 
 use bytes::BufMut;
 

@@ -18,7 +18,7 @@ use super::reply::empty;
 pub fn head(node: &Node, digest: &str) -> Response<Body> {
     match canonical(digest) {
         None => empty(StatusCode::BAD_REQUEST),
-        Some(digest) if node.depot.blobs.contains_key(&digest) => empty(StatusCode::OK),
+        Some(digest) if node.blob_store.blobs.contains_key(&digest) => empty(StatusCode::OK),
         Some(_) => empty(StatusCode::NOT_FOUND),
     }
 }
@@ -27,7 +27,7 @@ pub async fn post(node: &Arc<Node>, digest: &str, body: Incoming) -> Response<Bo
     let Some(digest) = canonical(digest) else {
         return Problem::bad_request("invalid digest format").respond(Family::Ollama);
     };
-    if node.depot.blobs.contains_key(&digest) {
+    if node.blob_store.blobs.contains_key(&digest) {
         return empty(StatusCode::OK);
     }
     let mut body = body;
@@ -45,7 +45,7 @@ pub async fn post(node: &Arc<Node>, digest: &str, body: Incoming) -> Response<Bo
         let text = format!("digest mismatch, expected {digest:?}, got {got:?}");
         return Problem::bad_request(text).respond(Family::Ollama);
     }
-    node.depot.blobs.insert(digest, ());
+    node.blob_store.blobs.insert(digest, ());
     empty(StatusCode::CREATED)
 }
 

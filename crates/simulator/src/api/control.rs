@@ -1,6 +1,6 @@
-//! `/_sim`: how a test or a person steers a server in a process of its own.
+//! `/_sim`: how a test or a person controls a server in a process of its own.
 //!
-//! Served on the control port, which nothing disturbs, and on the main port while that is open.
+//! Served on the control port, which no fault affects, and on the main port while that is open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub async fn control(node: Arc<Node>, request: Request<Incoming>) -> Response<Bo
         Ok(match (&parts.method, parts.uri.path()) {
             (&Method::GET, "/_sim") => json(&value!({
                 "node": node.config.node,
-                "addr": node.door.address(),
+                "addr": node.listen_socket.address(),
                 "config": *node.config,
             })),
             (&Method::GET, "/_sim/counters") => json(&node.counters()),
@@ -84,7 +84,7 @@ pub async fn control(node: Arc<Node>, request: Request<Incoming>) -> Response<Bo
         .unwrap_or_else(|problem: Problem| problem.respond(Family::Ollama))
 }
 
-/// Restarts in a task: a caller that gives up must not leave the door shut. On the main port the
+/// Restarts in a task: a caller that gives up must not leave the socket closed. On the main port the
 /// caller's own connection is among those cut.
 async fn restart(node: &Arc<Node>, pause: Duration) -> Result<(), Problem> {
     let restarted = node.clone();

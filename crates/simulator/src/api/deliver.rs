@@ -1,9 +1,9 @@
-//! Handing over an answer that is not streamed, whole or broken.
+//! Sends an answer that is not streamed, whole or broken.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{Response, StatusCode};
 
-use crate::answer::{DIED, How, Ongoing};
+use crate::answer::{How, Ongoing, RUNNER_STOPPED};
 use crate::catalogue::Entry;
 use crate::fault::Stage;
 use crate::node::Node;
@@ -19,13 +19,13 @@ pub struct Whole<'a> {
     /// Its bytes; `false` asks for those of an answer that ended without its end.
     pub bytes: &'a (dyn Fn(bool) -> Bytes + Sync),
     pub ongoing: Ongoing,
-    /// Prompt and eval tokens, for the account.
+    /// Prompt and eval tokens, for the counters.
     pub tokens: (u64, u64),
     pub cut: Option<How>,
 }
 
-/// Responds with it, or breaks as it should. The account is settled when its bytes are handed to
-/// the connection, so a client that has left by then counts as cancelled.
+/// Responds with it, or breaks as the fault says. It is counted when its bytes are handed to the
+/// connection, so a client that has left by then counts as cancelled.
 pub async fn deliver(whole: Whole<'_>) -> Result<Response<Body>, Problem> {
     let Whole {
         content_type,
@@ -44,7 +44,7 @@ pub async fn deliver(whole: Whole<'_>) -> Result<Response<Body>, Problem> {
         Some(how) => {
             ongoing.fail();
             match how {
-                How::Error => return Err(Problem::internal(DIED)),
+                How::Error => return Err(Problem::internal(RUNNER_STOPPED)),
                 How::Reset => Body::broken(&bytes(true), Abort::Reset),
                 How::HalfLine => Body::broken(&bytes(true), Abort::Close),
                 How::HugeLine(length) => Body::whole(huge(length)),
@@ -55,7 +55,7 @@ pub async fn deliver(whole: Whole<'_>) -> Result<Response<Body>, Problem> {
     Ok(respond(StatusCode::OK, content_type, body))
 }
 
-/// Fails where the server says that it is busy, whatever its queue holds.
+/// Fails with 503 where a fault says so, whatever the queue holds.
 pub fn refuse(node: &Node, entry: &Entry) -> Result<(), Problem> {
     match node.faults.take(Stage::Schedule, Some(&entry.name)) {
         Some(_) => Err(Refusal::Busy.into()),

@@ -1,7 +1,7 @@
 //! Embeddings: deterministic vectors, the same on every server that has the model.
 //!
 //! A vector depends on the model's canonical name, the seed and the text, and on no server, so that
-//! a test can compare what two servers said, and a router may split and join.
+//! a test can compare the answers of two servers, and a router may split and join requests.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use crate::scheduler::{KeepAlive, Want};
 use crate::tokens::prompt_tokens;
 use crate::wire::Body;
 
-use super::ask::{Ask, Options};
 use super::deliver::{Whole, deliver, refuse};
 use super::infer::{fail_before_first, find};
+use super::model_request::{ModelRequest, Options};
 use super::problem::Problem;
 use super::reply::{JSON, parse, read};
 
@@ -78,13 +78,13 @@ async fn vectors(
         let text = format!("model {:?} not found, try pulling it first", request.model);
         Problem::new(http::StatusCode::NOT_FOUND, text)
     })?;
-    node.disturb(Some(&entry.name)).await;
-    let ask = Ask {
+    node.apply_arrival_faults(Some(&entry.name)).await;
+    let with_options = ModelRequest {
         options: request.options,
-        ..Ask::default()
+        ..ModelRequest::default()
     };
     let want = Want {
-        signature: ask.signature(&entry.model, node.config.context),
+        signature: with_options.signature(&entry.model, node.config.context),
         keep_alive: request.keep_alive,
         entry: entry.clone(),
     };

@@ -1,7 +1,8 @@
-//! Who may ask at all: Ollama's rules on `Origin` and `Host`, both answered 403 with no body.
+//! Which requests are allowed at all: Ollama's rules on `Origin` and `Host`, both answered 403 with
+//! no body.
 //!
-//! They are there against web pages that reach for a local server, and they hit every proxy that
-//! passes these two headers on.
+//! They protect against web pages that call a local server, and they affect every proxy that passes
+//! these two headers on.
 
 use std::net::IpAddr;
 
@@ -29,7 +30,7 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
 );
 const METHODS: HeaderValue = HeaderValue::from_static("GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS");
 
-/// What the rules make of a request.
+/// The result of the rules for a request.
 pub enum Verdict {
     /// Go on; an origin to be named in the response.
     Pass(Option<HeaderValue>),
@@ -37,8 +38,8 @@ pub enum Verdict {
     Stop(Response<Body>),
 }
 
-/// Judges a request by its headers.
-pub fn judge(node: &Node, method: &Method, headers: &HeaderMap) -> Verdict {
+/// Checks a request by its headers.
+pub fn check(node: &Node, method: &Method, headers: &HeaderMap) -> Verdict {
     let host = headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())
@@ -58,7 +59,7 @@ pub fn judge(node: &Node, method: &Method, headers: &HeaderMap) -> Verdict {
             return Verdict::Stop(response);
         }
     }
-    if node.door.address().ip().is_loopback() && !host_allowed(host) {
+    if node.listen_socket.address().ip().is_loopback() && !host_allowed(host) {
         return Verdict::Stop(empty(StatusCode::FORBIDDEN));
     }
     Verdict::Pass(origin.cloned())

@@ -1,7 +1,7 @@
 //! One generation, from the request to its response, in Ollama's order: validation, lookup,
 //! schedule and load, slot, prompt, then the first byte.
 //!
-//! Dropping the future at any point gives everything back; that is what a client that leaves does.
+//! Dropping the future at any point gives everything back; that happens when the client leaves.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use crate::scheduler::{KeepAlive, Want};
 use crate::tokens::prompt_tokens;
 use crate::wire::Body;
 
-use super::ask::Ask;
 use super::deliver::{Whole, deliver, refuse};
+use super::model_request::ModelRequest;
 use super::problem::Problem;
 use super::reply::{json, read, respond};
 
@@ -27,8 +27,8 @@ use super::reply::{json, read, respond};
 pub async fn infer(node: &Arc<Node>, dialect: Dialect, body: Incoming) -> Response<Body> {
     let answer = async {
         let begun = Instant::now();
-        let ask = Ask::read(dialect, &read(body).await?)?;
-        generate(node, dialect, ask, begun).await
+        let request = ModelRequest::read(dialect, &read(body).await?)?;
+        generate(node, dialect, request, begun).await
     };
     answer
         .await
@@ -38,29 +38,29 @@ pub async fn infer(node: &Arc<Node>, dialect: Dialect, body: Incoming) -> Respon
 async fn generate(
     node: &Arc<Node>,
     dialect: Dialect,
-    ask: Ask,
+    request: ModelRequest,
     begun: Instant,
 ) -> Result<Response<Body>, Problem> {
-    if dialect == Dialect::Chat && ask.model.trim().is_empty() {
+    if dialect == Dialect::Chat && request.model.trim().is_empty() {
         return Err(Problem::bad_request("model is required"));
     }
-    let entry = find(node, &ask.model).ok_or_else(|| Problem::no_model(&ask.model))?;
-    node.disturb(Some(&entry.name)).await;
-    check(dialect, &ask, &entry)?;
-    if ask.empty && ask.keep_alive == Some(KeepAlive(0)) {
+    let entry = find(node, &request.model).ok_or_else(|| Problem::no_model(&request.model))?;
+    node.apply_arrival_faults(Some(&entry.name)).await;
+    check(dialect, &request, &entry)?;
+    if request.empty && request.keep_alive == Some(KeepAlive(0)) {
         node.scheduler.unload(&entry.name).await;
-        return Ok(nothing_said(node, dialect, &ask.model, "unload"));
+        return Ok(no_text(node, dialect, &request.model, "unload"));
     }
-    let signature = ask.signature(&entry.model, node.config.context);
+    let signature = request.signature(&entry.model, node.config.context);
     let want = Want {
         signature,
-        keep_alive: ask.keep_alive,
+        keep_alive: request.keep_alive,
         entry: entry.clone(),
     };
-    if ask.empty {
+    if request.empty {
         refuse(node, &entry)?;
         let lease = node.scheduler.lease(want).await.map_err(Problem::from)?;
-        let response = nothing_said(node, dialect, &ask.model, "load");
+        let response = no_text(node, dialect, &request.model, "load");
         drop(lease);
         return Ok(response);
     }
@@ -75,23 +75,30 @@ async fn generate(
     let mut lease = lease.map_err(|refusal| failed(&mut ongoing, refusal.into()))?;
     let obtained = Instant::now();
     let busy = lease.slot().await;
-    let seated = Instant::now();
+    let slot_at = Instant::now();
     ongoing.occupy(lease);
-    let prompt_tokens = prompt_tokens(ask.parts.iter().map(String::as_str));
-    read_prompt(node, &mut ongoing, &ask.parts, prompt_tokens).await;
+    let prompt_tokens = prompt_tokens(request.parts.iter().map(String::as_str));
+    read_prompt(node, &mut ongoing, &request.parts, prompt_tokens).await;
     let fault = node.faults.take(Stage::Answer, Some(&entry.name));
     fail_before_first(node, &mut ongoing, fault.as_ref()).await?;
     let times = Times {
         begun,
         obtained,
-        seated,
+        slot_at,
         read: Instant::now(),
     };
 
-    let script = script(node, dialect, &ask, entry, prompt_tokens, signature.num_ctx);
+    let script = script(
+        node,
+        dialect,
+        &request,
+        entry,
+        prompt_tokens,
+        signature.num_ctx,
+    );
     let cut = fault.as_ref().and_then(Cut::of);
     let interval = node.config.interval(busy);
-    let response = if ask.stream {
+    let response = if request.stream {
         let due = times.read + interval;
         if !interval.is_zero() && cut.is_none_or(|cut| cut.after > 0) {
             // The head comes with the first token.
@@ -106,10 +113,10 @@ async fn generate(
         )
     } else {
         let tokens = script.tokens;
-        let said = cut.map_or(tokens, |cut| cut.after.min(tokens));
+        let written = cut.map_or(tokens, |cut| cut.after.min(tokens));
         if !interval.is_zero() {
-            ongoing.decodes(times.read, interval, said);
-            let steps = u32::try_from(said).unwrap_or(u32::MAX);
+            ongoing.decodes(times.read, interval, written);
+            let steps = u32::try_from(written).unwrap_or(u32::MAX);
             sleep_until(times.read + interval.saturating_mul(steps)).await;
         }
         let ended = Instant::now();
@@ -117,7 +124,7 @@ async fn generate(
         let wall = node.clock.wall(ended);
         deliver(Whole {
             content_type: dialect.whole_type(),
-            bytes: &|done| script.whole(wall, &metrics, said, done),
+            bytes: &|done| script.whole(wall, &metrics, written, done),
             ongoing,
             tokens: (prompt_tokens, tokens as u64),
             cut: cut.map(|cut| cut.how),
@@ -137,9 +144,9 @@ pub fn find(node: &Node, spelling: &str) -> Option<Arc<Entry>> {
     (!stale).then_some(entry)
 }
 
-fn check(dialect: Dialect, ask: &Ask, entry: &Entry) -> Result<(), Problem> {
-    let model = &ask.model;
-    if !entry.model.can("completion") && !ask.empty {
+fn check(dialect: Dialect, request: &ModelRequest, entry: &Entry) -> Result<(), Problem> {
+    let model = &request.model;
+    if !entry.model.can("completion") && !request.empty {
         let what = match dialect {
             Dialect::Generate | Dialect::OpenAiText => "generate",
             _ => "chat",
@@ -148,12 +155,12 @@ fn check(dialect: Dialect, ask: &Ask, entry: &Entry) -> Result<(), Problem> {
             "{model:?} does not support {what}"
         )));
     }
-    if ask.think && !entry.model.can("thinking") {
+    if request.think && !entry.model.can("thinking") {
         return Err(Problem::bad_request(format!(
             "{model:?} does not support thinking"
         )));
     }
-    if ask.offers_tools && !entry.model.can("tools") {
+    if request.offers_tools && !entry.model.can("tools") {
         return Err(Problem::bad_request(format!(
             "{model} does not support tools"
         )));
@@ -207,38 +214,38 @@ pub async fn fail_before_first(
 fn script(
     node: &Node,
     dialect: Dialect,
-    ask: &Ask,
+    request: &ModelRequest,
     entry: Arc<Entry>,
     prompt_tokens: u64,
     context: u64,
 ) -> Script {
     let natural = entry.model.predict.unwrap_or(node.config.default_predict);
-    let limit = ask.limit(context);
+    let limit = request.limit(context);
     let tokens = natural.min(limit);
-    let request = node.number();
-    let mut model = Vec::with_capacity(ask.model.len() + 2);
-    go::quote(&mut model, &ask.model);
+    let generation = node.number();
+    let mut model = Vec::with_capacity(request.model.len() + 2);
+    go::quote(&mut model, &request.model);
     let mut mark = Vec::with_capacity(node.config.node.len() + 12);
     go::escape(&mut mark, &node.config.node);
     mark.push(b'-');
-    number(&mut mark, request);
+    number(&mut mark, generation);
     mark.push(b'-');
     Script {
         dialect,
         entry,
         model,
         mark,
-        request,
+        request: generation,
         created: node.clock.unix(),
         tokens,
-        thinking: if ask.think { tokens.div_ceil(4) } else { 0 },
-        tool: ask.tool.as_ref().map(|tool| {
+        thinking: if request.think { tokens.div_ceil(4) } else { 0 },
+        tool: request.tool.as_ref().map(|tool| {
             let mut quoted = Vec::with_capacity(tool.len() + 2);
             go::quote(&mut quoted, tool);
             quoted
         }),
-        usage: ask.usage,
-        context: !ask.raw,
+        usage: request.usage,
+        context: !request.raw,
         reason: if limit <= natural {
             Reason::Length
         } else {
@@ -248,8 +255,8 @@ fn script(
     }
 }
 
-/// The single object that answers a load or an unload, also to who asked for a stream.
-fn nothing_said(node: &Node, dialect: Dialect, model: &str, reason: &str) -> Response<Body> {
+/// The single object that answers a load or an unload, also when a stream was asked for.
+fn no_text(node: &Node, dialect: Dialect, model: &str, reason: &str) -> Response<Body> {
     let mut moment = Vec::with_capacity(30);
     go::rfc3339_nano(&mut moment, node.clock.wall(Instant::now()));
     let created_at = String::from_utf8_lossy(&moment);
@@ -257,7 +264,7 @@ fn nothing_said(node: &Node, dialect: Dialect, model: &str, reason: &str) -> Res
     json(&Loaded {
         model,
         created_at: &created_at,
-        message: chat.then_some(Said {
+        message: chat.then_some(EmptyMessage {
             role: "assistant",
             content: "",
         }),
@@ -272,7 +279,7 @@ struct Loaded<'a> {
     model: &'a str,
     created_at: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<Said>,
+    message: Option<EmptyMessage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response: Option<&'a str>,
     done: bool,
@@ -281,7 +288,7 @@ struct Loaded<'a> {
 }
 
 #[derive(serde::Serialize)]
-struct Said {
+struct EmptyMessage {
     role: &'static str,
     content: &'static str,
 }

@@ -1,4 +1,4 @@
-//! What a server says about itself: version, status, models, loaded models, one model.
+//! What a server reports about itself: version, status, models, loaded models, one model.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub fn status() -> Response<Body> {
 }
 
 pub async fn tags(node: &Node) -> Response<Body> {
-    node.stall(Stage::Tags).await;
+    node.apply_stall(Stage::Tags).await;
     let catalogue = node.catalogue.load_full();
     let models = catalogue
         .newest_first()
@@ -46,7 +46,7 @@ pub async fn tags(node: &Node) -> Response<Body> {
 }
 
 pub async fn ps(node: &Node) -> Response<Body> {
-    node.stall(Stage::Ps).await;
+    node.apply_stall(Stage::Ps).await;
     let runners = node.scheduler.loaded();
     let mut runners: Vec<_> = runners
         .iter()
@@ -88,7 +88,7 @@ pub async fn show(node: &Node, body: Incoming) -> Response<Body> {
             return Err(Problem::bad_request("model is required"));
         }
         let entry = find(node, &asked.model).ok_or_else(|| Problem::no_model(&asked.model))?;
-        node.disturb(Some(&entry.name)).await;
+        node.apply_arrival_faults(Some(&entry.name)).await;
         Ok(shown(&entry, &asked))
     };
     match answer.await {

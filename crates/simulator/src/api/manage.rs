@@ -131,7 +131,7 @@ fn basis(node: &Node, asked: &Create) -> Result<Model, Problem> {
         ));
     }
     let known = |digest: &String| {
-        canonical(digest).is_some_and(|digest| node.depot.blobs.contains_key(&digest))
+        canonical(digest).is_some_and(|digest| node.blob_store.blobs.contains_key(&digest))
     };
     match asked
         .files

@@ -3,7 +3,6 @@
 //! Texts, statuses, key order and content types are Ollama's. What is asked of a model is decided
 //! here; how an answer is made lies in `answer`, when it may begin in `scheduler`.
 
-mod ask;
 mod blobs;
 mod control;
 mod deliver;
@@ -13,6 +12,7 @@ mod infer;
 mod inspect;
 mod loose;
 mod manage;
+mod model_request;
 mod openai_models;
 mod problem;
 mod progress;
@@ -21,5 +21,5 @@ mod reply;
 mod routes;
 
 pub use control::control;
-pub use pull::Depot;
+pub use pull::BlobStore;
 pub use routes::handle;

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::reply::json;
 
 pub async fn list(node: &Node) -> Response<Body> {
-    node.stall(Stage::Tags).await;
+    node.apply_stall(Stage::Tags).await;
     let catalogue = node.catalogue.load_full();
     let data: Vec<_> = catalogue
         .newest_first()

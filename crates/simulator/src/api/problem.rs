@@ -11,7 +11,7 @@ use crate::wire::Body;
 
 use super::reply::json_as;
 
-/// An error with Ollama's status and Ollama's words.
+/// An error with Ollama's status and Ollama's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -34,7 +34,7 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
     }
 
-    /// As chat, generate, show and delete say it.
+    /// As chat, generate, show and delete report it.
     pub fn no_model(spelling: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -46,7 +46,7 @@ impl Problem {
         &self.text
     }
 
-    /// In the words of the path that was asked.
+    /// In the format of the path that was asked.
     pub fn respond(&self, family: Family) -> Response<Body> {
         match family {
             Family::Ollama => json_as(self.status, &Ollama { error: &self.text }),
@@ -97,7 +97,7 @@ impl From<Refusal> for Problem {
                 "model failed to load, this may be due to resource limitations or an internal \
                  error, check ollama server logs for details",
             ),
-            // Nobody reads it: the client left, or the server stops.
+            // It is not read: the client left, or the server stops.
             Refusal::Closed => Self::new(
                 StatusCode::from_u16(499).unwrap_or_default(),
                 "request canceled",

@@ -1,8 +1,8 @@
 //! Long work that reports in lines: pull, push, create.
 //!
-//! The work runs as a task and says lines; who asked for a stream gets them as they come, who did
-//! not gets the last one, and an error among them gets its status. The task ends when the client
-//! has left, at its next line.
+//! The work runs as a task and writes lines; a client that asked for a stream gets them as they
+//! come, another one gets the last line, and an error among them gets its status. The task ends
+//! when the client has left, at its next line.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::answer::{Cut, DIED, Family, How};
+use crate::answer::{Cut, Family, How, RUNNER_STOPPED};
 use crate::fault::Fault;
 use crate::go;
 use crate::node::Node;
@@ -20,13 +20,13 @@ use crate::wire::{Abort, Body};
 use super::problem::Problem;
 use super::reply::{JSON, NDJSON, respond};
 
-/// The client has left, or the work was broken off by a fault.
-pub struct Over;
+/// The client has left, or the work was aborted by a fault.
+pub struct Stopped;
 
-/// Where the work says its lines.
+/// Where the work writes its lines.
 pub struct Progress {
     lines: mpsc::Sender<Result<Bytes, Abort>>,
-    said: usize,
+    written: usize,
     cut: Option<Cut>,
 }
 
@@ -42,11 +42,11 @@ struct Error<'a> {
 }
 
 impl Progress {
-    /// Says one line.
-    pub async fn say<T: Serialize>(&mut self, line: &T) -> Result<(), Over> {
-        if let Some(cut) = self.cut.filter(|cut| self.said >= cut.after) {
+    /// Writes one line.
+    pub async fn write<T: Serialize>(&mut self, line: &T) -> Result<(), Stopped> {
+        if let Some(cut) = self.cut.filter(|cut| self.written >= cut.after) {
             match cut.how {
-                How::Error => self.fail(DIED).await,
+                How::Error => self.fail(RUNNER_STOPPED).await,
                 How::Reset => self.send(Err(Abort::Reset)).await?,
                 How::HalfLine => {
                     self.send(Ok(Bytes::from_static(b"{\"status\":\"pul")))
@@ -56,34 +56,34 @@ impl Progress {
                 How::Stall => self.lines.closed().await,
                 How::CleanEnd | How::HugeLine(_) => {}
             }
-            return Err(Over);
+            return Err(Stopped);
         }
-        self.said += 1;
+        self.written += 1;
         let mut bytes = go::to_vec(line);
         bytes.push(b'\n');
         self.send(Ok(bytes.into())).await
     }
 
-    /// Says a line that has only a status.
-    pub async fn status(&mut self, status: &str) -> Result<(), Over> {
-        self.say(&Status { status }).await
+    /// Writes a line that has only a status.
+    pub async fn status(&mut self, status: &str) -> Result<(), Stopped> {
+        self.write(&Status { status }).await
     }
 
-    /// Says that it has failed; nothing should be said after it.
+    /// Writes that it has failed; nothing should be written after it.
     pub async fn fail(&mut self, error: &str) {
         let mut bytes = go::to_vec(&Error { error });
         bytes.push(b'\n');
-        // Who has left does not want to know.
+        // The client may have left.
         let _ = self.send(Ok(bytes.into())).await;
     }
 
-    /// Waits until nobody listens any more.
+    /// Waits until the client has left.
     pub async fn abandoned(&self) {
         self.lines.closed().await;
     }
 
-    async fn send(&self, line: Result<Bytes, Abort>) -> Result<(), Over> {
-        self.lines.send(line).await.map_err(|_| Over)
+    async fn send(&self, line: Result<Bytes, Abort>) -> Result<(), Stopped> {
+        self.lines.send(line).await.map_err(|_| Stopped)
     }
 }
 
@@ -95,20 +95,20 @@ pub async fn report<F>(
     work: impl FnOnce(Progress) -> F,
 ) -> Response<Body>
 where
-    F: Future<Output = Result<(), Over>> + Send + 'static,
+    F: Future<Output = Result<(), Stopped>> + Send + 'static,
 {
     let (lines, mut inbox) = mpsc::channel(8);
     let cut = fault.as_ref().and_then(Cut::of);
     let work = work(Progress {
         lines,
-        said: 0,
+        written: 0,
         cut,
     });
     let stop = node.stop.clone();
     node.tasks.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            // Over is how it ends early; there is nobody left to tell.
+            // `Stopped` is how it ends early; there is no client left.
             _ = work => {}
         }
     });

@@ -1,7 +1,7 @@
 //! Pull and push, and the blobs a server has.
 //!
-//! Downloads of one digest are shared: whoever asks second follows the first. A download that
-//! nobody follows stops and keeps what it has; the next one goes on from there.
+//! Downloads of one digest are shared: a second request follows the first. A download without
+//! followers stops and keeps what it has; the next one goes on from there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::wire::Body;
 
 use super::infer::find;
 use super::problem::Problem;
-use super::progress::{Over, Progress, report};
+use super::progress::{Progress, Stopped, report};
 use super::reply::{parse, read};
 
 /// Between two lines about the same layer.
@@ -31,12 +31,12 @@ const TICK: Duration = Duration::from_millis(60);
 /// Bytes of the layer that follows the weights.
 const SMALL_LAYER: u64 = 561;
 
-/// Blobs that are there, in part there, and coming. Keys are `sha256:` and 64 hex digits.
+/// Blobs that are there, in part there, and being downloaded. Keys are `sha256:` and 64 hex digits.
 #[derive(Default)]
-pub struct Depot {
+pub struct BlobStore {
     pub blobs: DashMap<String, ()>,
     partial: DashMap<String, u64>,
-    coming: DashMap<String, watch::Sender<u64>>,
+    downloading: DashMap<String, watch::Sender<u64>>,
 }
 
 go_object! {
@@ -75,7 +75,7 @@ pub async fn pull(node: &Arc<Node>, body: Incoming) -> Response<Body> {
             progress
                 .fail("pull model manifest: file does not exist")
                 .await;
-            return Err(Over);
+            return Err(Stopped);
         };
         let digest = model.digest(name.as_str(), worker.config.seed);
         let small = Model::named(format!("{digest} config")).digest("", worker.config.seed);
@@ -121,7 +121,7 @@ pub async fn push(node: &Arc<Node>, body: Incoming) -> Response<Body> {
                 progress
                     .fail(Problem::no_model(&request.model).text())
                     .await;
-                return Err(Over);
+                return Err(Stopped);
             };
             let line = Layer {
                 status: &format!("pushing {}", &entry.digest.get(..12).unwrap_or_default()),
@@ -129,7 +129,7 @@ pub async fn push(node: &Arc<Node>, body: Incoming) -> Response<Body> {
                 total: entry.model.size,
                 completed: entry.model.size,
             };
-            progress.say(&line).await?;
+            progress.write(&line).await?;
             progress.status("pushing manifest").await?;
             progress.status("success").await
         },
@@ -162,7 +162,7 @@ async fn layer(
     progress: &mut Progress,
     digest: &str,
     total: u64,
-) -> Result<(), Over> {
+) -> Result<(), Stopped> {
     let status = format!("pulling {}", digest.get(7..19).unwrap_or_default());
     let line = |completed| Layer {
         status: &status,
@@ -170,30 +170,34 @@ async fn layer(
         total,
         completed,
     };
-    let mut completed = if node.depot.blobs.contains_key(digest) {
-        return progress.say(&line(total)).await;
+    let mut completed = if node.blob_store.blobs.contains_key(digest) {
+        return progress.write(&line(total)).await;
     } else {
         follow(node, digest, total)
     };
     loop {
         let now = *completed.borrow_and_update();
-        progress.say(&line(now)).await?;
+        progress.write(&line(now)).await?;
         if now >= total {
             return Ok(());
         }
         tokio::select! {
-            () = progress.abandoned() => return Err(Over),
-            changed = completed.changed() => if changed.is_err() { return Err(Over) },
+            () = progress.abandoned() => return Err(Stopped),
+            changed = completed.changed() => if changed.is_err() { return Err(Stopped) },
         }
     }
 }
 
 /// The progress of a download that runs already or starts now.
 fn follow(node: &Arc<Node>, digest: &str, total: u64) -> watch::Receiver<u64> {
-    match node.depot.coming.entry(digest.to_owned()) {
+    match node.blob_store.downloading.entry(digest.to_owned()) {
         Entry::Occupied(entry) => entry.get().subscribe(),
         Entry::Vacant(entry) => {
-            let begun = node.depot.partial.get(digest).map_or(0, |bytes| *bytes);
+            let begun = node
+                .blob_store
+                .partial
+                .get(digest)
+                .map_or(0, |bytes| *bytes);
             let (sender, receiver) = watch::channel(begun);
             entry.insert(sender.clone());
             let download = download(node.clone(), digest.to_owned(), total, sender);
@@ -210,7 +214,7 @@ fn follow(node: &Arc<Node>, digest: &str, total: u64) -> watch::Receiver<u64> {
 }
 
 async fn download(node: Arc<Node>, digest: String, total: u64, completed: watch::Sender<u64>) {
-    let depot = &node.depot;
+    let blob_store = &node.blob_store;
     let begun = *completed.borrow();
     let whole = node
         .config
@@ -230,17 +234,21 @@ async fn download(node: Arc<Node>, digest: String, total: u64, completed: watch:
         )]
         let now = begun + ((total - begun.min(total)) as f64 * share) as u64;
         if share >= 1.0 {
-            depot.blobs.insert(digest.clone(), ());
-            depot.partial.remove(&digest);
-            depot.coming.remove(&digest);
+            blob_store.blobs.insert(digest.clone(), ());
+            blob_store.partial.remove(&digest);
+            blob_store.downloading.remove(&digest);
             completed.send_replace(total);
             return;
         }
         completed.send_replace(now);
-        // In one step with the map, so that nobody follows what has stopped.
+        // In one step with the map, so that no request follows a stopped download.
         let unfollowed = |_: &String, sender: &watch::Sender<u64>| sender.receiver_count() == 0;
-        if depot.coming.remove_if(&digest, unfollowed).is_some() {
-            depot.partial.insert(digest, now);
+        if blob_store
+            .downloading
+            .remove_if(&digest, unfollowed)
+            .is_some()
+        {
+            blob_store.partial.insert(digest, now);
             return;
         }
         sleep(TICK.min(whole.saturating_sub(elapsed))).await;

@@ -12,7 +12,7 @@ use crate::fault::Stage;
 use crate::node::Node;
 use crate::wire::{Abort, Body};
 
-use super::guard::{Verdict, judge};
+use super::guard::{Verdict, check};
 use super::reply::text;
 use super::{blobs, control, embed, infer, inspect, manage, openai_models, pull};
 
@@ -25,8 +25,8 @@ pub async fn handle(node: Arc<Node>, request: Request<Incoming>) -> Result<Respo
     if node.faults.take(Stage::Accept, None).is_some() {
         return Err(Abort::Reset);
     }
-    node.disturb(None).await;
-    let origin = match judge(&node, request.method(), request.headers()) {
+    node.apply_arrival_faults(None).await;
+    let origin = match check(&node, request.method(), request.headers()) {
         Verdict::Stop(response) => return Ok(response),
         Verdict::Pass(origin) => origin,
     };

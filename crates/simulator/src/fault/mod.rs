@@ -1,8 +1,8 @@
 //! What can go wrong with a server, and for whom.
 //!
 //! A [`Fault`] says what happens, a [`Rule`] says to which requests. Rules can be added and cleared
-//! while the server runs. Where the fault bites is its [`Stage`]; the code of that stage asks the
-//! [`Plan`] and acts, so a fault never needs to know the server.
+//! while the server runs. Where the fault takes effect is its [`Stage`]; the code of that
+//! stage asks the [`Plan`] and applies it, so a fault never needs to know the server.
 
 mod plan;
 
@@ -19,7 +19,7 @@ use super::config::text;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum Fault {
-    /// Nobody listens: connections are refused, open ones are cut. Until cleared; a rule's model
+    /// Nothing listens: connections are refused, open ones are cut. Until cleared; a rule's model
     /// and count do not apply.
     Refuse,
     /// Connections are accepted and reset at once, requests on open ones likewise.
@@ -46,7 +46,7 @@ pub enum Fault {
     },
     /// The model is listed, and 404 when it is asked.
     StaleCatalogue,
-    /// 503 in Ollama's words, whatever the queue holds.
+    /// 503 with Ollama's text, whatever the queue holds.
     Busy,
     /// A cold request fails with 500 after the time of the load. Hot ones are not touched.
     LoadFailure,
@@ -54,7 +54,7 @@ pub enum Fault {
     InternalError,
     /// 500 in place of the first token, and every model of the server is unloaded.
     OutOfMemory,
-    /// The runner dies: as [`ErrorLine`](Self::ErrorLine), and the model must be loaded again.
+    /// The runner crashes: as [`ErrorLine`](Self::ErrorLine), and the model must be loaded again.
     Crash {
         /// Tokens before it.
         after: usize,
@@ -101,11 +101,11 @@ pub enum Fault {
     LeakSlot,
 }
 
-/// Where in a request's life a fault bites.
+/// At which stage of a request a fault takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The listening socket.
-    Door,
+    Listen,
     /// A new connection, or a request on an old one.
     Accept,
     /// A request was read.
@@ -151,11 +151,11 @@ impl Fault {
         Rule::from(self).next(count)
     }
 
-    /// Where it bites.
+    /// Where it takes effect.
     #[must_use]
     pub fn stage(&self) -> Stage {
         match self {
-            Self::Refuse => Stage::Door,
+            Self::Refuse => Stage::Listen,
             Self::ResetOnAccept => Stage::Accept,
             Self::Silent | Self::SlowHeaders { .. } => Stage::Arrival,
             Self::StallPs { .. } => Stage::Ps,

@@ -1,7 +1,7 @@
 //! The faults that are switched on: an immutable list, replaced whole, with a count in each.
 //!
-//! A request without faults pays one atomic load. A counted rule is taken by decrementing its
-//! count, so that of many concurrent requests exactly `next` are hit.
+//! Without faults a request costs one atomic load. A counted rule is taken by decrementing its
+//! count, so that of many concurrent requests exactly `next` match.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,7 +25,7 @@ struct Armed {
 }
 
 impl Plan {
-    /// Adds a rule behind those that are there. One whose model's name is invalid hits nothing.
+    /// Adds a rule behind those that are there. One whose model's name is invalid matches nothing.
     pub fn add(&self, rule: Rule) {
         let model = match rule.model.as_deref().map(ModelName::parse) {
             None => None,
@@ -49,9 +49,9 @@ impl Plan {
         self.armed.store(Arc::default());
     }
 
-    /// Takes the first fault of this stage. A rule for one model hits only requests known to be
+    /// Takes the first fault of this stage. A rule for one model matches only requests known to be
     /// for it (`model` given); at [`Stage::Arrival`], which is asked once before the model is
-    /// known and once after, a rule for all models hits only the first time.
+    /// known and once after, a rule for all models matches only the first time.
     pub fn take(&self, stage: Stage, model: Option<&ModelName>) -> Option<Fault> {
         let armed = self.armed.load();
         if armed.is_empty() {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_rule_hits_exactly_so_many() {
+    fn a_counted_rule_matches_exactly_so_many() {
         let plan = Plan::default();
         plan.add(Fault::Busy.next(2));
         let hits = (0..5)
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_for_a_model_hits_its_requests_in_any_spelling() {
+    fn a_rule_for_a_model_matches_its_requests_in_any_spelling() {
         let plan = Plan::default();
         plan.add(Fault::InternalError.on("LLAMA3.2"));
         assert!(
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrival_is_hit_once() {
+    fn an_arrival_is_matched_once() {
         let plan = Plan::default();
         plan.add(Fault::Silent.next(9));
         assert!(plan.take(Stage::Arrival, None).is_some());

@@ -1,6 +1,6 @@
 //! JSON as `encoding/json` writes it: `<`, `>`, `&`, U+2028 and U+2029 never appear raw in a string.
 //!
-//! The last two matter to more than looks: some clients split lines at them, and a stream that
+//! The last two matter: some clients split lines at them, and a stream that
 //! carried them raw would be cut inside a string.
 
 use std::io;

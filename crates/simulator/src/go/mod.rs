@@ -1,8 +1,8 @@
 //! What a client can see of Go: how it writes JSON and time, how it reads objects and durations.
 //!
-//! Ollama is written in Go, and its clients and proxies have learned Go's habits: `<` is escaped,
+//! Ollama is written in Go, and its clients and proxies depend on how Go encodes: `<` is escaped,
 //! trailing zeros of a second's fraction are dropped, the last of two equal keys wins, keys match
-//! in any case. All of it lives here, so that the rest of the simulator can speak of models. Pure;
+//! in any case. All of it is here, so that the rest of the simulator deals with models only. Pure;
 //! knows nothing of Ollama.
 
 mod duration;

@@ -6,7 +6,7 @@ use super::{KeepAlive, Signature};
 
 /// A loaded runner as the choice sees it.
 #[derive(Clone, Debug)]
-pub struct Occupant<'a> {
+pub struct LoadedModel<'a> {
     pub name: &'a ModelName,
     pub signature: Signature,
     pub busy: bool,
@@ -26,42 +26,45 @@ pub struct Room {
 pub enum Decision {
     /// This runner serves it.
     Use(usize),
-    /// This runner has the model with other options: it must go.
+    /// This runner has the model with other options: it must be unloaded.
     Reload(usize),
-    /// There is no room: this runner must go.
+    /// There is no room: this runner must be unloaded.
     Evict(usize),
     /// There is room.
     Load,
 }
 
-/// Decides; asked again whenever something has changed. The victim for room is an idle one, then
-/// the one with the shortest time to stay, then the first by name.
+/// Decides; asked again whenever something has changed. The victim is an idle one, then
+/// the one with the shortest `keep_alive`, then the first by name.
 pub fn decide(
-    occupants: &[Occupant<'_>],
+    loaded_models: &[LoadedModel<'_>],
     name: &ModelName,
     signature: &Signature,
     bytes: u64,
     room: Room,
 ) -> Decision {
-    if let Some(at) = occupants.iter().position(|occupant| occupant.name == name) {
-        return if occupants[at].signature == *signature {
+    if let Some(at) = loaded_models
+        .iter()
+        .position(|loaded_model| loaded_model.name == name)
+    {
+        return if loaded_models[at].signature == *signature {
             Decision::Use(at)
         } else {
             Decision::Reload(at)
         };
     }
-    let used = occupants
-        .iter()
-        .fold(bytes, |sum, occupant| sum.saturating_add(occupant.bytes));
-    let crowded = occupants.len() >= room.models.max(1) || used > room.bytes;
+    let used = loaded_models.iter().fold(bytes, |sum, loaded_model| {
+        sum.saturating_add(loaded_model.bytes)
+    });
+    let full = loaded_models.len() >= room.models.max(1) || used > room.bytes;
     let victim = || {
-        let order = |occupant: &Occupant<'_>| (occupant.busy, occupant.keep_alive);
-        (0..occupants.len()).min_by(|&a, &b| {
-            let (a, b) = (&occupants[a], &occupants[b]);
+        let order = |loaded_model: &LoadedModel<'_>| (loaded_model.busy, loaded_model.keep_alive);
+        (0..loaded_models.len()).min_by(|&a, &b| {
+            let (a, b) = (&loaded_models[a], &loaded_models[b]);
             order(a).cmp(&order(b)).then_with(|| a.name.cmp(b.name))
         })
     };
-    match crowded.then(victim).flatten() {
+    match full.then(victim).flatten() {
         Some(at) => Decision::Evict(at),
         None => Decision::Load,
     }
@@ -84,8 +87,8 @@ mod tests {
             .to_vec()
     }
 
-    fn occupant(name: &ModelName, busy: bool, keep_alive: i64, bytes: u64) -> Occupant<'_> {
-        Occupant {
+    fn loaded_model(name: &ModelName, busy: bool, keep_alive: i64, bytes: u64) -> LoadedModel<'_> {
+        LoadedModel {
             name,
             signature: Signature::with_context(4096),
             busy,
@@ -94,14 +97,20 @@ mod tests {
         }
     }
 
-    fn choose(occupants: &[Occupant<'_>], name: &ModelName, bytes: u64) -> Decision {
-        decide(occupants, name, &Signature::with_context(4096), bytes, ROOM)
+    fn choose(loaded_models: &[LoadedModel<'_>], name: &ModelName, bytes: u64) -> Decision {
+        decide(
+            loaded_models,
+            name,
+            &Signature::with_context(4096),
+            bytes,
+            ROOM,
+        )
     }
 
     #[test]
     fn the_same_options_share_a_runner_and_others_replace_it() {
         let names = names();
-        let loaded = [occupant(&names[0], true, 5, 10)];
+        let loaded = [loaded_model(&names[0], true, 5, 10)];
         assert_eq!(choose(&loaded, &names[0], 10), Decision::Use(0));
         let other = Signature::with_context(8192);
         assert_eq!(
@@ -111,17 +120,17 @@ mod tests {
     }
 
     #[test]
-    fn idle_goes_before_busy_and_the_shortest_stay_before_longer_ones() {
+    fn idle_is_evicted_before_busy_and_the_shortest_keep_alive_before_longer_ones() {
         let names = names();
         let loaded = [
-            occupant(&names[0], true, 1, 10),
-            occupant(&names[1], false, 9, 10),
-            occupant(&names[2], false, 5, 10),
+            loaded_model(&names[0], true, 1, 10),
+            loaded_model(&names[1], false, 9, 10),
+            loaded_model(&names[2], false, 5, 10),
         ];
         assert_eq!(choose(&loaded, &names[3], 10), Decision::Evict(2));
         let busy = [
-            occupant(&names[0], true, 9, 10),
-            occupant(&names[1], true, 5, 90),
+            loaded_model(&names[0], true, 9, 10),
+            loaded_model(&names[1], true, 5, 90),
         ];
         assert_eq!(choose(&busy, &names[3], 10), Decision::Evict(1));
     }
@@ -133,7 +142,7 @@ mod tests {
         ) {
             let names = names();
             let loaded: Vec<_> =
-                sizes.iter().zip(&names).map(|(&size, name)| occupant(name, false, 0, size)).collect();
+                sizes.iter().zip(&names).map(|(&size, name)| loaded_model(name, false, 0, size)).collect();
             let sum: u64 = sizes.iter().sum();
             let fits = sum + bytes <= ROOM.bytes;
             let decision = choose(&loaded, &names[3], bytes);

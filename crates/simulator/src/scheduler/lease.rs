@@ -1,10 +1,11 @@
-//! A request's share of a runner: membership first, then a slot, both given back on drop.
+//! A request's lease of a runner: membership first, then a slot, both given back on drop.
 
 use std::sync::Arc;
 
 use super::{KeepAlive, Runner};
 
-/// While it lives the runner stays. Dropping it gives back the slot, if it has one, then the place.
+/// While it exists the runner stays. Dropping it gives back the slot, if it has one, then the
+/// membership.
 pub struct Lease {
     runner: Arc<Runner>,
     slot: bool,
@@ -21,12 +22,12 @@ impl Lease {
             slot: false,
         };
         if keep_alive.is_some_and(|keep_alive| runner.set_keep_alive(keep_alive)) {
-            runner.ask_for_a_look();
+            runner.wake_loader();
         }
         Some(lease)
     }
 
-    /// Another share of the same runner. While this one lives the runner is open, so there is one.
+    /// Another lease of the same runner. While this one exists the runner is open, so it succeeds.
     pub fn share(&self) -> Option<Self> {
         Self::join(&self.runner, None)
     }
@@ -56,14 +57,14 @@ impl Lease {
         self.runner.entry().stats.busy.enter()
     }
 
-    /// Gives the slot back and stays; nothing if it has none.
+    /// Gives the slot back and keeps the membership; nothing if it has no slot.
     pub fn release_slot(&mut self) {
         if self.give_up_slot() {
             self.runner.slots().add_permits(1);
         }
     }
 
-    /// Loses the slot: nobody will ever have it again.
+    /// Leaks the slot: it is never given out again.
     pub fn leak_slot(&mut self) {
         self.give_up_slot();
     }

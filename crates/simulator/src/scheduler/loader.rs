@@ -1,9 +1,9 @@
 //! The one task that loads and unloads.
 //!
 //! It serves its queue strictly in order, one request at a time, and while that request waits (for
-//! a victim to become idle, for the load) it goes on attending to commands and timers. Timers are
-//! lazy: a runner's deadline moves with every request, so the loader looks again when the deadline
-//! it last saw has passed, and whoever makes a runner due at once says so.
+//! a victim to become idle, for the load) it goes on handling commands and timers. Timers are
+//! lazy: a runner's deadline moves with every request, so the loader checks again when the deadline
+//! it last saw has passed, and a request that makes a runner due at once wakes it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,9 +17,9 @@ use crate::clock::Clock;
 use crate::counters::Totals;
 use crate::fault::{Plan, Stage};
 
-use super::decide::{Decision, Occupant, Room, decide};
-use super::runner::{Birth, Runner};
-use super::{Ask, Command, KeepAlive, Lease, Loaded, Refusal};
+use super::decide::{Decision, LoadedModel, Room, decide};
+use super::runner::{Runner, RunnerSetup};
+use super::{Command, KeepAlive, Lease, LoadRequest, Loaded, Refusal};
 
 pub struct Loader {
     config: Arc<Config>,
@@ -30,7 +30,7 @@ pub struct Loader {
     view: Loaded,
     commands: mpsc::UnboundedSender<Command>,
     inbox: mpsc::UnboundedReceiver<Command>,
-    /// How often everything was forgotten; a load that began before is void.
+    /// How often the state was cleared; a load that began before is discarded.
     epoch: u64,
 }
 
@@ -57,14 +57,14 @@ impl Loader {
         }
     }
 
-    pub async fn run(mut self, mut asks: mpsc::Receiver<Ask>, stop: CancellationToken) {
+    pub async fn run(mut self, mut requests: mpsc::Receiver<LoadRequest>, stop: CancellationToken) {
         let work = async {
             loop {
                 tokio::select! {
                     biased;
-                    () = self.attend() => {}
-                    ask = asks.recv() => match ask {
-                        Some(ask) => self.serve(ask).await,
+                    () = self.handle_event() => {}
+                    request = requests.recv() => match request {
+                        Some(request) => self.serve(request).await,
                         None => return,
                     },
                 }
@@ -76,18 +76,18 @@ impl Loader {
         }
     }
 
-    /// Brings one cold request to its runner, or to its refusal.
-    async fn serve(&mut self, mut ask: Ask) {
+    /// Gives one cold request a runner, or refuses it.
+    async fn serve(&mut self, mut request: LoadRequest) {
         let mut reloading = false;
-        while !ask.reply.is_closed() {
-            match self.decide(&ask) {
+        while !request.reply.is_closed() {
+            match self.decide(&request) {
                 Decision::Use(at) => {
-                    let Some(lease) = Lease::join(&self.loaded[at], ask.want.keep_alive) else {
-                        // Closed runners are removed before anybody looks; another look is due.
+                    let Some(lease) = Lease::join(&self.loaded[at], request.want.keep_alive) else {
+                        // Closed runners are removed before they are read; check again.
                         continue;
                     };
                     // Dropped with its lease if the client has left meanwhile.
-                    let _ = ask.reply.send(Ok(lease));
+                    let _ = request.reply.send(Ok(lease));
                     return;
                 }
                 Decision::Reload(at) => {
@@ -98,17 +98,17 @@ impl Loader {
                 }
                 Decision::Evict(at) => self.make_room(at).await,
                 Decision::Load => {
-                    let (epoch, load) = (self.epoch, self.load_time(&ask));
+                    let (epoch, load) = (self.epoch, self.load_time(&request));
                     let loading = sleep(load);
                     tokio::pin!(loading);
                     loop {
                         tokio::select! {
                             biased;
-                            () = ask.reply.closed() => {
+                            () = request.reply.closed() => {
                                 self.totals.load_aborts.fetch_add(1, Relaxed);
                                 return;
                             }
-                            () = self.attend() => {}
+                            () = self.handle_event() => {}
                             () = &mut loading => break,
                         }
                     }
@@ -117,23 +117,23 @@ impl Loader {
                     }
                     if self
                         .faults
-                        .take(Stage::Load, Some(&ask.want.entry.name))
+                        .take(Stage::Load, Some(&request.want.entry.name))
                         .is_some()
                     {
-                        let _ = ask.reply.send(Err(Refusal::LoadFailed));
+                        let _ = request.reply.send(Err(Refusal::LoadFailed));
                         return;
                     }
-                    self.insert(&ask);
+                    self.insert(&request);
                 }
             }
         }
     }
 
-    fn decide(&self, ask: &Ask) -> Decision {
-        let occupants: Vec<_> = self
+    fn decide(&self, request: &LoadRequest) -> Decision {
+        let loaded_models: Vec<_> = self
             .loaded
             .iter()
-            .map(|runner| Occupant {
+            .map(|runner| LoadedModel {
                 name: runner.name(),
                 signature: *runner.signature(),
                 busy: runner.is_busy(),
@@ -145,11 +145,11 @@ impl Loader {
             models: self.config.max_loaded,
             bytes: self.config.vram,
         };
-        let entry = &ask.want.entry;
+        let entry = &request.want.entry;
         decide(
-            &occupants,
+            &loaded_models,
             &entry.name,
-            &ask.want.signature,
+            &request.want.signature,
             self.vram_of(entry.model.size),
             room,
         )
@@ -160,23 +160,23 @@ impl Loader {
         size.min(self.config.vram)
     }
 
-    fn load_time(&self, ask: &Ask) -> std::time::Duration {
-        let size = ask.want.entry.model.size;
+    fn load_time(&self, request: &LoadRequest) -> std::time::Duration {
+        let size = request.want.entry.model.size;
         self.config.scaled(self.config.load)
             + self
                 .config
                 .time_for(size, self.config.load_bytes_per_second)
     }
 
-    fn insert(&mut self, ask: &Ask) {
-        let entry = ask.want.entry.clone();
+    fn insert(&mut self, request: &LoadRequest) {
+        let entry = request.want.entry.clone();
         entry.stats.loads.fetch_add(1, Relaxed);
         let default = KeepAlive::from(self.config.keep_alive);
-        let runner = Runner::new(Birth {
+        let runner = Runner::new(RunnerSetup {
             vram: self.vram_of(entry.model.size),
             slots: entry.model.slots(self.config.parallel),
-            signature: ask.want.signature,
-            keep_alive: ask.want.keep_alive.unwrap_or(default),
+            signature: request.want.signature,
+            keep_alive: request.want.keep_alive.unwrap_or(default),
             clock: self.clock,
             totals: self.totals.clone(),
             commands: self.commands.clone(),
@@ -186,7 +186,7 @@ impl Loader {
         self.publish();
     }
 
-    /// Sends the victim away, or waits for one event that may let it go.
+    /// Unloads the victim, or waits for one event after which that may be possible.
     async fn make_room(&mut self, at: usize) {
         let victim = &self.loaded[at];
         victim.set_keep_alive(KeepAlive(0));
@@ -194,35 +194,35 @@ impl Loader {
             self.loaded.remove(at);
             self.publish();
         } else {
-            self.attend().await;
+            self.handle_event().await;
         }
     }
 
     /// Handles one command or one timer.
-    async fn attend(&mut self) {
-        let look = self.next_look();
+    async fn handle_event(&mut self) {
+        let check = self.next_check();
         let timer = async {
-            match look {
+            match check {
                 Some(moment) => sleep_until(moment).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            command = self.inbox.recv() => self.obey(command),
-            () = timer => self.sweep(),
+            command = self.inbox.recv() => self.execute(command),
+            () = timer => self.unload_due(),
         }
     }
 
-    fn obey(&mut self, command: Option<Command>) {
+    fn execute(&mut self, command: Option<Command>) {
         match command {
-            Some(Command::Look) | None => self.sweep(),
+            Some(Command::Recheck) | None => self.unload_due(),
             Some(Command::Unload(name, noted)) => {
-                self.retire(|runner| *runner.name() == name);
-                // Whoever asked may have left.
+                self.unload_when_idle(|runner| *runner.name() == name);
+                // The caller may have left.
                 let _ = noted.send(());
             }
-            Some(Command::UnloadAll) => self.retire(|_| true),
+            Some(Command::UnloadAll) => self.unload_when_idle(|_| true),
             Some(Command::Clear(noted)) => {
                 self.epoch += 1;
                 self.loaded.clear();
@@ -232,16 +232,16 @@ impl Loader {
         }
     }
 
-    fn retire(&mut self, which: impl Fn(&Runner) -> bool) {
+    fn unload_when_idle(&mut self, which: impl Fn(&Runner) -> bool) {
         let due = |runner: &&Arc<Runner>| which(runner);
         self.loaded.iter().filter(due).for_each(|runner| {
             runner.set_keep_alive(KeepAlive(0));
         });
-        self.sweep();
+        self.unload_due();
     }
 
     /// Unloads what is idle and due.
-    fn sweep(&mut self) {
+    fn unload_due(&mut self) {
         let now = self.clock.micros(Instant::now());
         let before = self.loaded.len();
         self.loaded.retain(|runner| {
@@ -254,20 +254,20 @@ impl Loader {
     }
 
     /// When a timer may be due. A busy runner cannot expire before it has been idle for its
-    /// time to stay; if that is no time at all, its last user says so.
-    fn next_look(&self) -> Option<Instant> {
+    /// `keep_alive`; if that is 0, its last user wakes the loader.
+    fn next_check(&self) -> Option<Instant> {
         let now = Instant::now();
-        let look = |runner: &Arc<Runner>| {
-            let stay = runner.keep_alive().0;
+        let check = |runner: &Arc<Runner>| {
+            let keep_alive = runner.keep_alive().0;
             if !runner.is_busy() {
                 return self.clock.moment(runner.expires());
             }
-            let stay = u64::try_from(stay)
+            let keep_alive = u64::try_from(keep_alive)
                 .ok()
-                .filter(|stay| (1..i64::MAX as u64).contains(stay))?;
-            now.checked_add(std::time::Duration::from_nanos(stay.max(1_000_000)))
+                .filter(|keep_alive| (1..i64::MAX as u64).contains(keep_alive))?;
+            now.checked_add(std::time::Duration::from_nanos(keep_alive.max(1_000_000)))
         };
-        self.loaded.iter().filter_map(look).min()
+        self.loaded.iter().filter_map(check).min()
     }
 
     fn publish(&self) {

@@ -5,7 +5,7 @@
 //! request goes into one bounded queue, and one task loads for all of them, one after another; that
 //! is how a hot model stays quick beside a slow load, and how one slow load blocks all cold
 //! requests. Only that task changes what is loaded. It knows nothing of HTTP. A client that leaves
-//! is a dropped future; the first requester of a load takes the load with it.
+//! is a dropped future; the load is aborted when its first requester leaves.
 
 mod decide;
 mod lease;
@@ -79,7 +79,7 @@ pub enum Refusal {
     Busy,
     /// The load failed.
     LoadFailed,
-    /// The server is going away.
+    /// The server is stopping.
     Closed,
 }
 
@@ -91,30 +91,30 @@ pub struct Want {
 }
 
 /// A cold request on its way to the loader.
-struct Ask {
+struct LoadRequest {
     want: Want,
     reply: oneshot::Sender<Result<Lease, Refusal>>,
 }
 
 /// What the loader is told beside its queue.
 enum Command {
-    /// A runner may be due earlier than the last look said.
-    Look,
-    /// Unload as soon as nobody uses it; acknowledged when it has been noted.
+    /// A runner may be due earlier than the last check found.
+    Recheck,
+    /// Unload as soon as it has no user; acknowledged when it has been noted.
     Unload(ModelName, oneshot::Sender<()>),
     /// Unload everything, the busy ones when they are done.
     UnloadAll,
-    /// As after a restart: nothing is loaded, nobody waits.
+    /// As after a restart: nothing is loaded, no request waits.
     Clear(oneshot::Sender<()>),
 }
 
 /// The loaded runners, oldest first.
 type Loaded = Arc<ArcSwap<Vec<Arc<Runner>>>>;
 
-/// The way in, cheap to call from any request.
+/// The handle, cheap to call from any request.
 pub struct Scheduler {
     loaded: Loaded,
-    queue: mpsc::Sender<Ask>,
+    queue: mpsc::Sender<LoadRequest>,
     commands: mpsc::UnboundedSender<Command>,
     totals: Arc<Totals>,
 }
@@ -130,7 +130,7 @@ impl Scheduler {
         stop: CancellationToken,
     ) -> Self {
         let loaded = Loaded::default();
-        let (queue, asks) = mpsc::channel(config.max_queue.max(1));
+        let (queue, requests) = mpsc::channel(config.max_queue.max(1));
         let (commands, inbox) = mpsc::unbounded_channel();
         let loader = Loader::new(
             config.clone(),
@@ -141,7 +141,7 @@ impl Scheduler {
             commands.clone(),
             inbox,
         );
-        tracker.spawn(loader.run(asks, stop));
+        tracker.spawn(loader.run(requests, stop));
         Self {
             loaded,
             queue,
@@ -150,7 +150,7 @@ impl Scheduler {
         }
     }
 
-    /// A share of a runner that fits, loaded now if need be. Dropping the future gives the place
+    /// A lease of a runner that fits, loaded now if need be. Dropping the future gives the place
     /// in the queue back, and aborts the load if it was the first for it.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl Scheduler {
         let _waiting = self.totals.waiting.hold();
         let (reply, answer) = oneshot::channel();
         self.queue
-            .try_send(Ask { want, reply })
+            .try_send(LoadRequest { want, reply })
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => Refusal::Busy,
                 mpsc::error::TrySendError::Closed(_) => Refusal::Closed,
@@ -205,7 +205,7 @@ impl Scheduler {
         let _ = self.commands.send(Command::UnloadAll);
     }
 
-    /// Forgets everything, as a new process would.
+    /// Clears everything, as after a restart.
     pub async fn clear(&self) {
         let (noted, done) = oneshot::channel();
         if self.commands.send(Command::Clear(noted)).is_ok() {

@@ -1,8 +1,8 @@
-//! One loaded model: its slots, its users, its time to stay.
+//! One loaded model: its slots, its users, its `keep_alive`.
 //!
-//! Users join and leave by atomic steps, without the loader. The one question that needs an answer
-//! both sides agree on is whether an idle runner may go: the count of users and the closed mark are
-//! one word, so a runner is closed only with nobody in it, and nobody joins a closed one.
+//! Users join and leave by atomic steps, without the loader. The one decision that needs both sides
+//! to agree is whether an idle runner may be unloaded: the count of users and the closed mark are
+//! one word, so a runner is closed only without users, and no user joins a closed one.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub struct Runner {
     commands: mpsc::UnboundedSender<Command>,
 }
 
-pub(super) struct Birth {
+pub(super) struct RunnerSetup {
     pub entry: Arc<Entry>,
     pub signature: Signature,
     pub vram: u64,
@@ -53,19 +53,19 @@ pub(super) struct Birth {
 }
 
 impl Runner {
-    pub(super) fn new(birth: Birth) -> Self {
+    pub(super) fn new(setup: RunnerSetup) -> Self {
         let runner = Self {
-            entry: birth.entry,
-            signature: birth.signature,
-            vram: birth.vram,
-            slots: Semaphore::new(birth.slots),
+            entry: setup.entry,
+            signature: setup.signature,
+            vram: setup.vram,
+            slots: Semaphore::new(setup.slots),
             users: AtomicUsize::new(0),
-            keep_alive: AtomicI64::new(birth.keep_alive.0),
+            keep_alive: AtomicI64::new(setup.keep_alive.0),
             expires: AtomicI64::new(0),
             prefixes: (0..PREFIXES).map(|_| AtomicU64::new(0)).collect(),
-            clock: birth.clock,
-            totals: birth.totals,
-            commands: birth.commands,
+            clock: setup.clock,
+            totals: setup.totals,
+            commands: setup.commands,
         };
         runner.restart_timer();
         runner
@@ -91,7 +91,7 @@ impl Runner {
         self.vram
     }
 
-    /// When it may go, as wall time in Unix nanoseconds.
+    /// When it may be unloaded, as wall time in Unix nanoseconds.
     pub fn expires_at(&self) -> i128 {
         self.clock.wall_of_micros(self.expires.load(SeqCst))
     }
@@ -116,7 +116,7 @@ impl Runner {
         KeepAlive(self.keep_alive.load(SeqCst))
     }
 
-    /// The last writer wins, whoever it is. Returns whether that changed anything.
+    /// The last writer wins. Returns whether that changed anything.
     pub(super) fn set_keep_alive(&self, keep_alive: KeepAlive) -> bool {
         self.keep_alive.swap(keep_alive.0, SeqCst) != keep_alive.0
     }
@@ -135,7 +135,7 @@ impl Runner {
     pub(super) fn leave(&self) {
         loop {
             let users = self.users.load(SeqCst);
-            // Before leaving: while somebody is inside nobody can find it idle and due.
+            // Before leaving: while there is a user the loader cannot find it idle and due.
             if users == 1 {
                 self.restart_timer();
             }
@@ -147,19 +147,19 @@ impl Runner {
                 continue;
             }
             if users == 1 && self.keep_alive().0 == 0 {
-                self.ask_for_a_look();
+                self.wake_loader();
             }
             return;
         }
     }
 
-    /// Wakes the loader because a deadline has come nearer than it knows.
-    pub(super) fn ask_for_a_look(&self) {
+    /// Wakes the loader because a deadline is earlier than it knows.
+    pub(super) fn wake_loader(&self) {
         // A loader that is gone needs no waking.
-        let _ = self.commands.send(Command::Look);
+        let _ = self.commands.send(Command::Recheck);
     }
 
-    /// Closes it if nobody is inside.
+    /// Closes it if it has no user.
     pub(super) fn close(&self) -> bool {
         self.users
             .compare_exchange(0, CLOSED, SeqCst, SeqCst)

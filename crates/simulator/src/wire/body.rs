@@ -1,5 +1,5 @@
-//! Response bodies: bytes at once, lines from a task, an answer in the making, and any of them
-//! slowed to a trickle or broken halfway.
+//! Response bodies: bytes at once, lines from a task, an answer that is still produced, and any of
+//! them slowed down byte by byte or broken halfway.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -25,11 +25,11 @@ pub trait Pieces: Send {
 
 /// A response body.
 pub enum Body {
-    /// All of it. The guard is told just before the last byte is handed over.
+    /// All of it. The callback runs just before the last byte is handed over.
     Whole(Option<Bytes>, Option<Box<dyn FnOnce() + Send>>),
     /// Lines as they come.
     Lines(Lines),
-    /// An answer in the making.
+    /// An answer that is still produced.
     Pieces(Box<dyn Pieces>),
     /// `declared` bytes are promised, fewer come.
     Broken(Broken),
@@ -37,7 +37,7 @@ pub enum Body {
     Trickle(Box<Trickle>),
 }
 
-/// The beginning of a body that never gets whole.
+/// The beginning of a body that is never completed.
 pub struct Broken {
     declared: u64,
     begun: Option<Bytes>,

@@ -17,7 +17,7 @@ use super::Body;
 /// Breaks the connection instead of ending the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Abort {
-    /// As a process that dies with data unread: the peer sees a reset.
+    /// As a process that ends with data unread: the peer sees a reset.
     #[error("connection reset on purpose")]
     Reset,
     /// The socket is closed in the middle of the answer.

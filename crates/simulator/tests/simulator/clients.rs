@@ -1,6 +1,7 @@
 //! Ollama's own Python and JavaScript clients against the simulator.
 //!
-//! What the clients understood is compared with what the simulator says it says, and must be the same through anything that stands between.
+//! What the clients understood is compared with what the simulator must have sent, and must be the
+//! same through any proxy.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Steering a server over HTTP, as one in another process is.
+//! Controlling a server over HTTP, as one in another process is.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::wire::{call, post};
 use super::{MODEL, start};
 
 #[tokio::test]
-async fn faults_counters_and_models_are_steered_over_http() {
+async fn faults_counters_and_models_are_controlled_over_http() {
     let server = start(Config {
         node: "n9".into(),
         default_predict: 2,
@@ -65,7 +65,7 @@ async fn faults_counters_and_models_are_steered_over_http() {
 }
 
 #[tokio::test]
-async fn a_restart_can_be_ordered() {
+async fn a_restart_can_be_requested() {
     let server = start(Config::default()).await;
     post(server.addr(), "/api/generate", json!({"model": MODEL})).await;
     let answer = post(
@@ -95,7 +95,7 @@ async fn a_taken_port_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_program_serves_until_it_is_told_to_stop() {
+async fn the_program_serves_until_it_is_stopped() {
     let (ready, address) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let config = Config {

@@ -1,4 +1,4 @@
-//! Everything that can go wrong, on order.
+//! Every fault, on demand.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn short() -> Simulator {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_cuts_and_comes_back_on_its_port() {
+async fn a_server_that_refuses_cuts_and_listens_again_on_its_port() {
     let server = short().await;
     let mut idle = Client::connect(server.addr()).await.unwrap();
     idle.send("GET", "/", &[], "").await;
@@ -75,7 +75,7 @@ async fn a_silent_server_reads_and_never_answers() {
 }
 
 #[tokio::test]
-async fn heads_and_lists_can_be_late() {
+async fn heads_and_lists_can_be_delayed() {
     let server = short().await;
     let delay = Duration::from_millis(40);
     for (fault, path) in [
@@ -128,7 +128,7 @@ async fn errors_before_the_first_byte_have_their_status() {
 }
 
 #[tokio::test]
-async fn a_stale_catalogue_lists_what_it_has_not() {
+async fn a_stale_catalogue_lists_a_model_that_is_missing() {
     let server = short().await;
     server.fault(Fault::StaleCatalogue.on(MODEL));
     assert_eq!(chat(&server, true).await.status, 404);
@@ -315,7 +315,7 @@ async fn running_out_of_memory_unloads_every_model() {
 }
 
 #[tokio::test]
-async fn a_leaked_slot_never_comes_back() {
+async fn a_leaked_slot_is_never_given_back() {
     let server = start(Config {
         parallel: 2,
         default_predict: 1,
@@ -333,7 +333,7 @@ async fn a_leaked_slot_never_comes_back() {
 }
 
 #[tokio::test]
-async fn faults_are_for_whom_they_are_meant() {
+async fn a_fault_affects_only_the_requests_of_its_rule() {
     let models = vec![Model::named(MODEL), Model::named("other")];
     let server = start(Config {
         models,
@@ -357,7 +357,7 @@ async fn faults_are_for_whom_they_are_meant() {
 }
 
 #[tokio::test]
-async fn a_restart_cuts_forgets_and_comes_back_on_the_same_port() {
+async fn a_restart_cuts_unloads_and_listens_on_the_same_port() {
     let server = start(Config {
         decode_interval: Duration::from_millis(5),
         default_predict: 10_000,
@@ -389,7 +389,7 @@ async fn a_restart_cuts_forgets_and_comes_back_on_the_same_port() {
 }
 
 #[tokio::test]
-async fn stopping_cuts_everything_and_leaves_nobody_listening() {
+async fn stopping_cuts_everything_and_closes_the_port() {
     let server = start(Config {
         load: Duration::from_secs(600),
         ..Config::default()

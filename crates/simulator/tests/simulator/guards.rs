@@ -39,7 +39,7 @@ async fn the_root_says_that_ollama_is_running() {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_are_refused_in_gins_words() {
+async fn other_paths_and_methods_are_refused_with_gins_texts() {
     let server = start(Config::default()).await;
     for (method, path, status, text) in [
         ("GET", "/api/nothing", 404, "404 page not found"),

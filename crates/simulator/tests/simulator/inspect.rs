@@ -1,4 +1,4 @@
-//! What a server says about itself and its models.
+//! What a server reports about itself and its models.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::wire::{call, post};
 use super::{MODEL, start};
 
 #[tokio::test]
-async fn version_and_status_are_said() {
+async fn version_and_status_are_reported() {
     let server = start(Config {
         version: "1.2.3".into(),
         ..Config::default()
@@ -47,7 +47,7 @@ async fn tags_lists_the_newest_first_with_gos_key_order() {
 }
 
 #[tokio::test]
-async fn an_old_server_says_less() {
+async fn an_old_server_reports_less() {
     let server = start(Config {
         old_shapes: true,
         ..Config::default()
@@ -62,7 +62,7 @@ async fn an_old_server_says_less() {
 }
 
 #[tokio::test]
-async fn ps_lists_what_is_loaded_longest_stay_first() {
+async fn ps_lists_loaded_models_longest_keep_alive_first() {
     let models = vec![Model::named("a"), Model::named("b")];
     let server = start(Config {
         models,

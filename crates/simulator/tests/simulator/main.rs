@@ -1,6 +1,6 @@
 //! The simulated server against real sockets, byte by byte, and against Ollama's own clients.
 //!
-//! Everything else is tested with the simulator, so it is tested here against nothing of ours: a
+//! Everything else is tested with the simulator, so it is tested here without our own code: a
 //! plain HTTP client that keeps frames apart, and the official Python and JavaScript clients.
 
 #![expect(
@@ -35,7 +35,7 @@ async fn start(config: Config) -> Simulator {
 }
 
 /// Waits until the counters say so. What is awaited happens in the server's own tasks after the
-/// client's last byte; the patience is only for a server that never gets there.
+/// client's last byte; the timeout is only for a server that never does it.
 async fn eventually(server: &Simulator, holds: impl Fn(&Counters) -> bool) -> Counters {
     let wait = async {
         loop {

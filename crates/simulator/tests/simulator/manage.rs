@@ -135,7 +135,7 @@ async fn a_push_reports_too() {
 }
 
 #[tokio::test]
-async fn copy_and_delete_say_what_ollama_says() {
+async fn copy_and_delete_answer_like_ollama() {
     let server = start(Config::default()).await;
     let copy = |source: &str, destination: &str| {
         post(

@@ -1,4 +1,4 @@
-//! Loads, slots, queues, evictions: what a router must cope with.
+//! Loads, slots, queues, evictions: what a router must handle.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn loaded(addr: std::net::SocketAddr) -> Vec<String> {
     names
 }
 
-/// A request that stays: the connection and nothing read from it.
+/// A request that keeps its slot: the connection and nothing read from it.
 async fn hold(addr: std::net::SocketAddr, body: &Value) -> Client {
     let mut client = Client::connect(addr).await.unwrap();
     client
@@ -48,7 +48,7 @@ fn slow() -> Config {
 }
 
 #[tokio::test]
-async fn loading_is_asked_for_by_asking_nothing() {
+async fn an_empty_request_loads_the_model() {
     let server = start(Config {
         load: Duration::from_millis(50),
         ..Config::default()
@@ -142,7 +142,7 @@ async fn a_slot_is_waited_for_in_order_and_without_a_bound() {
 }
 
 #[tokio::test]
-async fn no_more_run_than_there_are_slots() {
+async fn no_more_requests_run_than_there_are_slots() {
     let server = start(Config {
         parallel: 3,
         default_predict: 2,
@@ -166,7 +166,7 @@ async fn no_more_run_than_there_are_slots() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_busy_in_ollamas_words() {
+async fn a_full_queue_is_busy_with_ollamas_text() {
     let models = vec![Model::named("a"), Model::named("b")];
     let server = start(Config {
         models,
@@ -191,7 +191,7 @@ async fn a_full_queue_is_busy_in_ollamas_words() {
 }
 
 #[tokio::test]
-async fn a_hot_model_is_quick_beside_a_cold_load_and_other_cold_ones_are_not() {
+async fn a_hot_model_is_not_delayed_by_a_cold_load_and_cold_ones_are() {
     let sized = |name: &str, size| Model {
         size,
         ..Model::named(name)
@@ -216,8 +216,8 @@ async fn a_hot_model_is_quick_beside_a_cold_load_and_other_cold_ones_are_not() {
             200
         );
     }
-    let patience = timeout(Duration::from_millis(20), other.head()).await;
-    assert!(patience.is_err(), "it waits behind a load of ten minutes");
+    let waited = timeout(Duration::from_millis(20), other.head()).await;
+    assert!(waited.is_err(), "it waits behind a load of ten minutes");
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn other_options_reload_the_model_after_draining_it() {
 }
 
 #[tokio::test]
-async fn the_idle_model_with_the_shortest_stay_makes_room() {
+async fn the_idle_model_with_the_shortest_keep_alive_is_evicted() {
     let models = ["a", "b", "c"].map(Model::named).to_vec();
     let server = start(Config {
         models,
@@ -291,7 +291,7 @@ async fn the_idle_model_with_the_shortest_stay_makes_room() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_makes_room_and_what_never_fits_loads_alone() {
+async fn what_does_not_fit_evicts_others_and_what_never_fits_loads_alone() {
     let sized = |name: &str, size| Model {
         size,
         ..Model::named(name)
@@ -354,7 +354,7 @@ async fn an_idle_model_expires_and_the_last_keep_alive_counts() {
 }
 
 #[tokio::test]
-async fn a_first_requester_that_leaves_takes_the_load_with_it() {
+async fn a_load_is_aborted_when_its_first_requester_leaves() {
     let server = start(Config {
         load: Duration::from_secs(1),
         ..Config::default()
@@ -456,7 +456,7 @@ async fn reading_a_prompt_may_outlive_its_client() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_after_a_storm_of_clients_that_leave() {
+async fn nothing_is_left_after_many_clients_that_leave() {
     let server = start(Config {
         load: Duration::from_millis(5),
         parallel: 2,
@@ -484,8 +484,5 @@ async fn nothing_is_left_after_a_storm_of_clients_that_leave() {
         json!({"model": MODEL, "keep_alive": 0}),
     )
     .await;
-    assert!(
-        loaded(server.addr()).await.is_empty(),
-        "somebody still uses it"
-    );
+    assert!(loaded(server.addr()).await.is_empty(), "it is still in use");
 }

@@ -134,7 +134,7 @@ async fn generate_ends_with_its_context_unless_raw() {
 }
 
 #[tokio::test]
-async fn num_predict_cuts_an_answer_short_and_says_so() {
+async fn num_predict_truncates_an_answer_and_reports_it() {
     let server = start(Config::default()).await;
     for (asked, got, reason) in [
         (5, 5, "length"),
@@ -154,7 +154,7 @@ async fn num_predict_cuts_an_answer_short_and_says_so() {
 }
 
 #[tokio::test]
-async fn tokens_say_who_wrote_them_in_which_answer_and_in_what_order() {
+async fn tokens_name_their_server_their_answer_and_their_position() {
     let server = start(Config {
         node: "gpu-7".into(),
         default_predict: 4,

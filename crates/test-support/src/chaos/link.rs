@@ -10,19 +10,19 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Flow, Network, PATIENCE, Shared, Way};
+use super::{Flow, Network, Shared, TEST_TIMEOUT, Way};
 
 /// How a connection ended.
 enum End {
-    /// One of the two is gone; the other shall know.
+    /// One of the two is gone; the other is closed too.
     Closed,
-    /// The network did it.
+    /// The network fault reset it.
     Reset,
-    /// The reply to a request was on its way and shall not arrive.
+    /// The reply to a request must not arrive.
     Cut,
 }
 
-/// Carries bytes until one side is gone or the network ends it.
+/// Forwards bytes until one side is gone or the network ends it.
 pub(super) async fn run(
     mut client: TcpStream,
     mut resets: watch::Receiver<u64>,
@@ -63,7 +63,7 @@ pub(super) async fn run(
             // The server must not see a reset before it has read what it was sent.
             let _ = server.shutdown().await;
             let _ = timeout(
-                PATIENCE,
+                TEST_TIMEOUT,
                 tokio::io::copy(&mut server, &mut tokio::io::sink()),
             )
             .await;
@@ -83,12 +83,12 @@ async fn pump(
     shared: &Shared,
     cut_next: &AtomicBool,
 ) -> End {
-    carry(from, to, way, shared, cut_next)
+    forward(from, to, way, shared, cut_next)
         .await
         .unwrap_or(End::Closed)
 }
 
-async fn carry(
+async fn forward(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     way: Way,
@@ -102,7 +102,7 @@ async fn carry(
         let now = *network.borrow_and_update();
         let flow = now.flow(way);
         if lossy && !matches!(flow, Flow::IsLost) {
-            // A stream with a hole in it is none.
+            // A stream with a gap is useless.
             return Ok(End::Reset);
         }
         if matches!(flow, Flow::Waits) {
@@ -122,7 +122,7 @@ async fn carry(
         {
             sleep(delay).await;
         }
-        let halts = |halt: &std::sync::Arc<super::Cut>| way == Way::ToServer && halt.takes(piece);
+        let halts = |halt: &std::sync::Arc<super::Cut>| way == Way::ToServer && halt.matches(piece);
         if shared.halt.load().as_ref().is_some_and(halts) {
             shared.network.send_replace(Network::NoRequests);
         }
@@ -137,7 +137,7 @@ async fn carry(
                     .cut
                     .load()
                     .as_ref()
-                    .is_some_and(|cut| cut.takes(piece)) =>
+                    .is_some_and(|cut| cut.matches(piece)) =>
             {
                 cut_next.store(true, Ordering::SeqCst);
             }
@@ -148,7 +148,7 @@ async fn carry(
     }
 }
 
-/// What becomes of a piece, once it is decided.
+/// What happens to a piece, once it is decided.
 async fn settled(network: &mut watch::Receiver<Network>, way: Way) -> Flow {
     loop {
         let flow = network.borrow().flow(way);

@@ -1,9 +1,9 @@
-//! A TCP proxy whose network breaks on demand.
+//! A TCP proxy that injects network faults on demand.
 //!
-//! It stands between a client and one server on this machine. Breaking is an act with a result:
-//! when [`Chaos::set`] returns, the listener is already what it shall be, and no byte passes that
-//! may not. One task owns the listener; each connection is a [`link`] of its own and sees the
-//! network through a `watch`.
+//! It is between a client and one server on this machine. A fault is in effect when [`Chaos::set`]
+//! returns: the listener is already in its new state, and no byte passes that may not. One task
+//! owns the listener; each connection is a [`link`] of its own and sees the network through a
+//! `watch`.
 
 mod link;
 
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{PATIENCE, Port};
+use super::{Port, TEST_TIMEOUT};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -27,12 +27,12 @@ const BACKLOG: i32 = 1024;
 /// What the network does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Network {
-    /// Carries everything.
+    /// Forwards everything.
     #[default]
     Whole,
-    /// Carries everything so much later.
+    /// Forwards everything so much later.
     Slow(Duration),
-    /// Resets what is connected, refuses who comes.
+    /// Resets what is connected, refuses new connections.
     Refusing,
     /// Accepts and reads, and never answers. When it ends, what was connected is reset.
     Silent,
@@ -40,7 +40,7 @@ pub enum Network {
     BlackHole,
     /// Drops packets on their way to the server.
     NoRequests,
-    /// Drops packets on their way to the client: commands take effect, nobody hears of it.
+    /// Drops packets on their way to the client: commands take effect, their replies are lost.
     NoReplies,
 }
 
@@ -51,7 +51,7 @@ enum Way {
     ToClient,
 }
 
-/// What becomes of bytes that go one way.
+/// What happens to bytes that go one way.
 #[derive(Debug, Clone, Copy)]
 enum Flow {
     Passes(Duration),
@@ -88,13 +88,13 @@ struct Shared {
     /// Counts up to reset every connection that is older.
     resets: watch::Sender<u64>,
     cut: ArcSwapOption<Cut>,
-    /// At which request the network stops carrying any.
+    /// At which request the network stops forwarding requests.
     halt: ArcSwapOption<Cut>,
     accepted: AtomicUsize,
     open: AtomicUsize,
 }
 
-/// What befalls so many requests.
+/// A fault for so many requests.
 #[derive(Debug)]
 struct Cut {
     /// What the request contains.
@@ -103,8 +103,8 @@ struct Cut {
 }
 
 impl Cut {
-    /// Whether this request is one of them; true at most as often as asked for.
-    fn takes(&self, request: &[u8]) -> bool {
+    /// Whether this request is one of them; true at most as often as set.
+    fn matches(&self, request: &[u8]) -> bool {
         let found = request
             .windows(self.needle.len())
             .any(|window| window.eq_ignore_ascii_case(&self.needle));
@@ -118,11 +118,11 @@ impl Cut {
 }
 
 impl Chaos {
-    /// A whole network before the server on this port of 127.0.0.1.
+    /// A proxy without faults in front of the server on this port of 127.0.0.1.
     ///
     /// # Panics
     /// When it cannot listen.
-    pub async fn before(server: u16) -> Self {
+    pub async fn in_front_of(server: u16) -> Self {
         let port = Port::free();
         let shared = Arc::new(Shared {
             target: SocketAddr::from(([127, 0, 0, 1], server)),
@@ -135,7 +135,7 @@ impl Chaos {
         });
         let (changes, inbox) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let gate = Gate {
+        let listener_task = ListenerTask {
             addr: port.addr(),
             shared: shared.clone(),
             listener: Some(listen(port.addr()).await),
@@ -144,7 +144,7 @@ impl Chaos {
             links: TaskTracker::new(),
         };
         let tasks = TaskTracker::new();
-        tasks.spawn(gate.run(inbox));
+        tasks.spawn(listener_task.run(inbox));
         Self {
             port,
             shared,
@@ -169,14 +169,17 @@ impl Chaos {
     /// When the runtime of the test is gone.
     pub async fn set(&self, network: Network) {
         let (done, changed) = oneshot::channel();
-        self.changes.send((network, done)).await.expect("a proxy");
-        tokio::time::timeout(PATIENCE, changed)
+        self.changes
+            .send((network, done))
+            .await
+            .expect("a running proxy");
+        tokio::time::timeout(TEST_TIMEOUT, changed)
             .await
             .expect("the network changes in time")
-            .expect("a proxy");
+            .expect("a running proxy");
     }
 
-    /// Resets every connection there is; new ones are welcome.
+    /// Resets every connection there is; new ones are accepted.
     pub fn reset(&self) {
         self.shared.resets.send_modify(|resets| *resets += 1);
     }
@@ -228,18 +231,18 @@ impl Drop for Chaos {
     }
 }
 
-/// Who may come in.
-struct Gate {
+/// The task that owns the listener.
+struct ListenerTask {
     addr: SocketAddr,
     shared: Arc<Shared>,
     listener: Option<TcpListener>,
-    /// Fills the queue of those who wait to be accepted, so that the kernel drops who comes.
+    /// Fills the accept queue, so that the kernel drops new connections.
     filler: Option<TcpStream>,
     stop: CancellationToken,
     links: TaskTracker,
 }
 
-impl Gate {
+impl ListenerTask {
     async fn run(mut self, mut changes: mpsc::Receiver<(Network, oneshot::Sender<()>)>) {
         loop {
             let open = *self.shared.network.borrow() != Network::BlackHole;
@@ -257,14 +260,14 @@ impl Gate {
                     if filler == Some(from) {
                         self.filler = None;
                     } else {
-                        self.welcome(client);
+                        self.start_link(client);
                     }
                 }
             }
         }
     }
 
-    fn welcome(&self, client: TcpStream) {
+    fn start_link(&self, client: TcpStream) {
         self.shared.accepted.fetch_add(1, Ordering::SeqCst);
         self.shared.open.fetch_add(1, Ordering::SeqCst);
         let (shared, stop) = (self.shared.clone(), self.stop.clone());
@@ -282,15 +285,15 @@ impl Gate {
                 self.filler = None;
             }
             Network::BlackHole => {
-                self.admit(BACKLOG).await;
+                self.listen_with(BACKLOG).await;
                 if self.filler.is_none() {
-                    // Behind whoever waits already, while there is room for it.
+                    // Behind the connections that wait already, while there is room for it.
                     self.filler = TcpStream::connect(self.addr).await.ok();
                 }
-                // A queue for nobody that holds somebody: from now on the kernel ignores who knocks.
-                self.admit(0).await;
+                // A backlog of 0 that is exceeded: from now on the kernel ignores new connections.
+                self.listen_with(0).await;
             }
-            _ => self.admit(BACKLOG).await,
+            _ => self.listen_with(BACKLOG).await,
         }
         self.shared.network.send_replace(network);
         if network == Network::Refusing {
@@ -298,8 +301,8 @@ impl Gate {
         }
     }
 
-    /// So many may wait to be accepted.
-    async fn admit(&mut self, backlog: i32) {
+    /// So many connections may wait to be accepted.
+    async fn listen_with(&mut self, backlog: i32) {
         if self.listener.is_none() {
             self.listener = Some(listen(self.addr).await);
         }

@@ -17,8 +17,8 @@ pub struct Move<'a> {
 }
 
 impl Move<'_> {
-    /// One key goes over.
-    pub async fn carry(&self, key: &str) {
+    /// Migrates one key.
+    pub async fn migrate(&self, key: &str) {
         let port = self.new.port();
         self.old
             .run(&format!("MIGRATE 127.0.0.1 {port} {key} 0 5000"))
@@ -86,7 +86,7 @@ impl Cluster {
         cluster
     }
 
-    /// Where a client may begin.
+    /// The addresses that a client may start with.
     pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(Server::url).collect()
     }

@@ -1,8 +1,8 @@
-//! A master, its replica, and the sentinels that watch them: quick ones, which find a master dead
+//! A master, its replica, and the sentinels that watch them: quick ones, which find a master down
 //! after a second and usually promote the replica a second later.
 
 use super::{Plan, Server};
-use crate::patience::comes_true;
+use crate::waiting::becomes_true;
 
 /// Name of the watched group.
 const NAME: &str = "mymaster";
@@ -12,7 +12,7 @@ const NAME: &str = "mymaster";
 pub struct SentinelGroup {
     /// The first is the master to begin with.
     pub servers: [Server; 2],
-    /// Those who watch.
+    /// The sentinels.
     pub sentinels: Vec<Server>,
 }
 
@@ -75,10 +75,10 @@ impl SentinelGroup {
     }
 
     /// Waits until the first master has been told that it is one no longer. Until then it takes
-    /// writes that will be lost, and nobody can know.
+    /// writes that will be lost, which no client can detect.
     pub async fn demoted(&self) {
         let demoted =
-            comes_true(async || self.servers[0].info("role").await.as_deref() == Some("slave"));
+            becomes_true(async || self.servers[0].info("role").await.as_deref() == Some("slave"));
         assert!(
             demoted.await,
             "the master is never demoted\n{}",
@@ -89,7 +89,7 @@ impl SentinelGroup {
     /// Waits until the sentinels have made the other one master.
     pub async fn promoted(&self) {
         let [_, replica] = &self.servers;
-        let promoted = comes_true(async || {
+        let promoted = becomes_true(async || {
             self.master().await == replica.port()
                 && replica.info("role").await.as_deref() == Some("master")
         })
@@ -99,7 +99,7 @@ impl SentinelGroup {
 
     async fn complete(&self) {
         let others = format!("num-other-sentinels\n{}\n", self.sentinels.len() - 1);
-        let complete = comes_true(async || {
+        let complete = becomes_true(async || {
             for sentinel in &self.sentinels {
                 let Ok(facts) = sentinel
                     .ask::<Vec<String>>(&format!("SENTINEL MASTER {NAME}"))

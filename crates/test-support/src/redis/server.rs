@@ -1,8 +1,8 @@
 //! One `redis-server` process: started, broken in every way a process can be, started again.
 //!
 //! Faults take `&self`, so that a test can break a server while its users hold it. The process is
-//! known by its id alone, which is swapped out before it is reaped: nobody signals a stranger who
-//! inherited the number.
+//! known by its id alone, which is swapped out before it is reaped: no signal goes to another
+//! process with the same id.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::{Certificates, PATIENCE, Port};
+use crate::{Certificates, Port, TEST_TIMEOUT};
 
 /// What a server shall be, before it starts.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Plan {
     sentinel: bool,
 }
 
-/// A running server, or a dead one that may come back. Killed when dropped.
+/// A running server, or a killed one that may be restarted. Killed when dropped.
 #[derive(Debug)]
 pub struct Server {
     /// 0: none.
@@ -183,7 +183,7 @@ impl Server {
         }
     }
 
-    /// `SIGSTOP`: the kernel goes on accepting connections and bytes, nobody ever answers.
+    /// `SIGSTOP`: the kernel goes on accepting connections and bytes, the server never answers.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
@@ -211,7 +211,7 @@ impl Server {
         self.run("REPLICAOF 127.0.0.1 1").await;
     }
 
-    /// Follows nobody, and takes writes.
+    /// Follows no master, and takes writes.
     pub async fn become_master(&self) {
         self.run("REPLICAOF NO ONE").await;
     }
@@ -223,7 +223,7 @@ impl Server {
     pub async fn sleep(&self, length: Duration) {
         let mut stream = TcpStream::connect(self.plan.port.addr())
             .await
-            .expect("a server to put to sleep");
+            .expect("a reachable server");
         let login = self.plan.password.as_ref();
         let login = login.map_or(String::new(), |password| format!("AUTH {password}\r\n"));
         let line = format!("{login}DEBUG SLEEP {}\r\n", length.as_secs_f64());
@@ -235,14 +235,14 @@ impl Server {
 
     // === questions ===
 
-    /// Asks the server itself, whatever stands before it: `CONFIG SET maxmemory 1mb`.
+    /// Asks the server itself, without any proxy: `CONFIG SET maxmemory 1mb`.
     ///
     /// # Errors
     /// The server's error, or that of the connection.
     pub async fn ask<T: FromRedisValue>(&self, command: &str) -> RedisResult<T> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
+            .set_connection_timeout(Some(TEST_TIMEOUT))
+            .set_response_timeout(Some(TEST_TIMEOUT));
         let mut connection = Client::open(self.url())?
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
@@ -273,8 +273,8 @@ impl Server {
         value.unwrap_or(0)
     }
 
-    /// One field of `INFO`; `None` when there is none, or nobody to ask: sentinels throw everybody
-    /// out of a server whose role they change.
+    /// One field of `INFO`; `None` when there is none, or no connection: sentinels disconnect all
+    /// clients of a server whose role they change.
     pub async fn info(&self, field: &str) -> Option<String> {
         let info: String = self.ask("INFO everything").await.ok()?;
         let mut lines = info.lines();
@@ -331,7 +331,7 @@ impl Server {
     }
 
     async fn until<'a, F: Future<Output = bool>>(&'a self, holds: impl Fn(&'a Self) -> F) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         while !holds(self).await {
             let pid = Pid::from_raw(self.pid.load(Ordering::SeqCst));
             let ended = waitpid(pid, WaitOptions::NOHANG);

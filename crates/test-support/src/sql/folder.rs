@@ -1,18 +1,18 @@
-//! A server's folder, which goes away with the test: dropped, panicked or killed.
+//! A server's folder, which is removed with the test: dropped, panicked or killed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// Waits until nobody holds the other end of its input any more, which the kernel sees to. A server
-/// that is just being killed may still write something.
-const JANITOR: &str =
+/// Waits until the other end of its input is closed, which the kernel does when the test ends. A
+/// server that is just being killed may still write something.
+const CLEANUP: &str =
     r#"read _; for _ in 1 2 3 4 5 6 7 8 9; do rm -rf "$0" && break; sleep 0.1; done"#;
 
 pub struct Folder {
     path: PathBuf,
-    janitor: Child,
+    cleanup: Child,
 }
 
 impl Folder {
@@ -25,15 +25,15 @@ impl Folder {
             TempDir::with_prefix("herdsman-")
         };
         let path = dir.unwrap().keep();
-        let janitor = Command::new("sh")
-            .args(["-c", JANITOR])
+        let cleanup = Command::new("sh")
+            .args(["-c", CLEANUP])
             .arg(&path)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self { path, janitor }
+        Self { path, cleanup }
     }
 
     pub fn path(&self) -> &Path {
@@ -43,7 +43,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        drop(self.janitor.stdin.take());
-        let _ = self.janitor.wait();
+        drop(self.cleanup.stdin.take());
+        let _ = self.cleanup.wait();
     }
 }

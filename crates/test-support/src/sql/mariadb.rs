@@ -50,7 +50,7 @@ pub fn server(dir: &Path, port: u16, setup: Setup) -> Command {
     command
 }
 
-/// Lacks only the statement.
+/// Still needs the statement.
 pub fn client(dir: &Path, database: &str) -> Command {
     let mut command = Command::new("mariadb");
     command
@@ -66,7 +66,7 @@ pub fn client(dir: &Path, database: &str) -> Command {
     command
 }
 
-/// Makes whom the URLs name.
+/// Creates the user that the URLs name.
 pub fn account(user: &str, password: &str) -> String {
     format!("GRANT ALL PRIVILEGES ON *.* TO {user}@'%' IDENTIFIED BY '{password}'")
 }

@@ -1,9 +1,9 @@
-//! Real database servers for tests and benches: one that all tests of a run share ([`shared()`]), or one
-//! of a test's own, started on a free port with its own data folder and ended with the test, even when
-//! it panics or is killed.
+//! Real database servers for tests and benches: one that all tests of a run share ([`shared()`]),
+//! or one of a test's own, started on a free port with its own data folder and ended with the test,
+//! even when it panics or is killed.
 //!
 //! What a test asks the server directly (its tables, its counters) goes through the server's own
-//! client program, so that nothing of ours checks itself.
+//! client program, so that the code under test does not check itself.
 
 mod folder;
 mod mariadb;
@@ -26,7 +26,7 @@ pub use operator::{Operator, Rows};
 use process::Process;
 pub use shared::shared;
 
-/// What is in every URL; nobody may find it in a log.
+/// It is in every URL and must not be in any log.
 pub const PASSWORD: &str = "sheep-dog";
 const USER: &str = "herdsman";
 
@@ -49,12 +49,12 @@ pub struct Setup {
     pub tls: bool,
 }
 
-/// A running server. Dropped, it is gone.
+/// A running server. Ended when dropped.
 pub struct Server {
     flavor: Flavor,
     setup: Setup,
     port: u16,
-    // In this order: the folder goes when nobody writes into it any more.
+    // In this order: the folder is removed when the process has ended.
     process: Option<Process>,
     dir: Place,
 }
@@ -89,16 +89,16 @@ impl Server {
         }
         flavor.initialise(server.dir.path());
         server.begin_on_a_free_port();
-        server.admit();
+        server.create_user();
         server
     }
 
-    /// Where a program of the product finds `database`.
+    /// The URL of `database`.
     pub fn url(&self, database: &str) -> String {
         self.url_through(self.port, database)
     }
 
-    /// The same, by way of a proxy on another port.
+    /// The same, through a proxy on another port.
     pub fn url_through(&self, port: u16, database: &str) -> String {
         let scheme = match self.flavor {
             Flavor::Postgres => "postgres",
@@ -107,7 +107,7 @@ impl Server {
         format!("{scheme}://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
     }
 
-    /// The port it listens on at 127.0.0.1, the same after [`Server::resurrect`].
+    /// The port it listens on at 127.0.0.1, the same after [`Server::restart`].
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -162,7 +162,7 @@ impl Server {
     /// `kill -9`, of all its processes.
     ///
     /// # Panics
-    /// When it is shared: others work with it.
+    /// When it is shared: others use it.
     pub fn kill(&mut self) {
         assert!(matches!(self.dir, Place::Own(_)), "it is shared");
         if let Some(process) = self.process.take() {
@@ -171,8 +171,8 @@ impl Server {
     }
 
     /// The same data folder, the same port, a new process.
-    pub fn resurrect(&mut self) {
-        assert!(self.process.is_none(), "it lives");
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "it is running");
         self.process = Some(self.begin().unwrap_or_else(|log| panic!("{log}")));
     }
 
@@ -191,7 +191,7 @@ impl Server {
         self.dir.path().join("authority.pem")
     }
 
-    /// What it said so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
@@ -225,14 +225,14 @@ impl Server {
         Ok(process)
     }
 
-    /// Lets the user of the URLs in, if the server does not know it from the start.
-    fn admit(&self) {
+    /// Creates the user of the URLs, if initialising has not created it.
+    fn create_user(&self) {
         if self.flavor == Flavor::MariaDb {
             self.sql("", &mariadb::account(USER, PASSWORD));
         }
     }
 
-    /// What runs it, what it then says when it takes connections, and the signal that ends it at
+    /// Its command, what it logs when it takes connections, and the signal that ends it at
     /// once.
     fn command(&self) -> (Command, &'static str, Signal) {
         let dir = self.dir.path();
@@ -240,7 +240,7 @@ impl Server {
             Flavor::Postgres => (
                 postgres::server(dir, self.port, self.setup),
                 postgres::READY,
-                // As sudden as a kill, but it gives back the system's shared memory.
+                // Ends at once like a kill, but it releases the system's shared memory.
                 Signal::QUIT,
             ),
             Flavor::MariaDb => (
@@ -307,7 +307,7 @@ fn openssl(dir: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "openssl {arguments:?}: {said}");
 }
 
-/// Runs something that has to succeed before there is a server.
+/// Runs a command that has to succeed before the server can start.
 fn run(mut command: Command) {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! An operator with a client program, who changes rows that routers write to, in an order of his own.
+//! An operator with a client program, who changes rows that routers write to, in another order.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use super::{Flavor, Server};
 /// Rows of a table: its name, and a condition.
 pub type Rows<'a> = (&'a str, &'a str);
 
-/// What he added is one nano-USD in each row of each transaction, until he takes it back.
+/// It adds one nano-USD to each row in each transaction, until it is taken back.
 pub struct Operator<'a> {
     server: &'a Server,
     database: &'a str,
 }
 
 impl<'a> Operator<'a> {
-    /// He works so much besides that the server, when it has to choose who made room for whom, rather
-    /// takes back what a router did.
+    /// Each of its transactions writes so many other rows that the server, when it has to choose the
+    /// victim of a deadlock, rolls back the router's.
     pub fn of(server: &'a Server, database: &'a str) -> Self {
         let double = "INSERT INTO ballast SELECT n FROM ballast;".repeat(12);
         server.sql(
@@ -25,21 +25,21 @@ impl<'a> Operator<'a> {
         Self { server, database }
     }
 
-    /// Adds to these rows, one after the other, in one transaction, and thinks for a while when he has
-    /// the first. What the server takes back he does again.
-    pub fn adds(&self, rows: &[Rows<'_>], thinks: Duration) {
-        self.writes(1, rows, thinks);
+    /// Adds to these rows, one after the other, in one transaction, with a pause after the first. What
+    /// the server rolls back is done again.
+    pub fn adds(&self, rows: &[Rows<'_>], pause: Duration) {
+        self.writes(1, rows, pause);
     }
 
-    /// Takes back what he added to these with so many transactions.
+    /// Takes back what so many transactions added to these rows.
     pub fn takes_back(&self, times: i64, rows: &[Rows<'_>]) {
         self.writes(-times, rows, Duration::ZERO);
     }
 
-    fn writes(&self, nano_usd: i64, rows: &[Rows<'_>], thinks: Duration) {
-        let seconds = thinks.as_secs_f64();
-        let think = match self.server.flavor {
-            // Who looks for a deadlock first makes room. He does not.
+    fn writes(&self, nano_usd: i64, rows: &[Rows<'_>], pause: Duration) {
+        let seconds = pause.as_secs_f64();
+        let pausing = match self.server.flavor {
+            // The session that detects a deadlock first is rolled back. The operator waits longer.
             Flavor::Postgres => {
                 format!("SET LOCAL deadlock_timeout = '20s'; SELECT pg_sleep({seconds});")
             }
@@ -51,7 +51,7 @@ impl<'a> Operator<'a> {
             )
         });
         let mut updates: Vec<_> = updates.collect();
-        updates.insert(1, think);
+        updates.insert(1, pausing);
         let text = format!(
             "BEGIN; UPDATE ballast SET n = n + 1; {} COMMIT",
             updates.concat()

@@ -7,7 +7,7 @@ use super::{PASSWORD, Setup, USER, run, user};
 
 pub const READY: &str = "database system is ready to accept connections";
 
-/// "Immediate shutdown": as sudden as a kill, but it gives back the system's shared memory.
+/// "Immediate shutdown": ends at once like a kill, but it releases the system's shared memory.
 const END: &str = "QUIT";
 
 pub fn initialise(dir: &Path) {
@@ -48,7 +48,7 @@ pub fn server(dir: &Path, port: u16, setup: Setup) -> Command {
     command
 }
 
-/// Lacks only the statement.
+/// Still needs the statement.
 pub fn client(port: u16, user: &str, password: &str, database: &str) -> Command {
     let mut command = Command::new(program("psql"));
     command

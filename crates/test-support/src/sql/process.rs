@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Dropped, it is gone.
+/// Ended when dropped.
 pub struct Process {
     pid: Pid,
     end: Signal,
-    keeper: Option<JoinHandle<()>>,
+    parent_thread: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -25,9 +25,9 @@ impl Process {
         ready: &'static str,
         end: Signal,
     ) -> Option<Self> {
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         // The kernel kills the server when the thread that started it ends, so this one stays.
-        let keeper = std::thread::spawn(move || {
+        let parent_thread = std::thread::spawn(move || {
             let mut child = command
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -40,17 +40,17 @@ impl Process {
                 line.push(b'\n');
                 log.write_all(&line).unwrap();
                 if String::from_utf8_lossy(&line).contains(ready) {
-                    // Said once; later on nobody listens.
-                    let _ = tell.send(pid);
+                    // Sent once; later there is no receiver.
+                    let _ = sender.send(pid);
                 }
             }
             child.wait().unwrap();
         });
-        let pid = first(&told)?;
+        let pid = first(&receiver)?;
         Some(Self {
             pid,
             end,
-            keeper: Some(keeper),
+            parent_thread: Some(parent_thread),
         })
     }
 
@@ -101,14 +101,14 @@ impl Drop for Process {
         self.resume();
         // It may have ended already.
         let _ = kill_process(self.pid, self.end);
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
+        if let Some(parent_thread) = self.parent_thread.take() {
+            let _ = parent_thread.join();
         }
     }
 }
 
-fn first(told: &Receiver<Pid>) -> Option<Pid> {
-    told.recv().ok()
+fn first(receiver: &Receiver<Pid>) -> Option<Pid> {
+    receiver.recv().ok()
 }
 
 fn children(parent: Pid) -> Vec<Pid> {

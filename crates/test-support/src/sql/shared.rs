@@ -1,13 +1,13 @@
 //! Servers that all tests of one run share, each test with databases of its own.
 //!
-//! A run is the process that starts test programs, `cargo` or `cargo-nextest`, or a test program that
-//! was started by hand. The first test that needs a server starts it; whoever comes later, in the same
-//! process or in another of the run, finds it by the run's folder. Nobody may break or pause it: who
-//! wants that starts a [`Server`] of its own.
+//! A run is the process that starts test programs, `cargo` or `cargo-nextest`, or a test program
+//! that was started by hand. The first test that needs a server starts it; later tests, in the same
+//! process or in another of the run, find it by the run's folder. No test may break or pause it: a
+//! test that does starts a [`Server`] of its own.
 //!
-//! A keeper, a shell in a session of its own, is the server's parent. When the run is over, however
-//! it ended, the keeper ends the server and removes its files; if the keeper dies, the kernel ends
-//! the server.
+//! A supervisor, a shell in a session of its own, is the server's parent. When the run is over,
+//! however it ended, the supervisor ends the server and removes its files; if the supervisor ends,
+//! the kernel ends the server.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ use rustix::process::{Pid, getpid, getppid};
 use tokio::time::Instant;
 
 use super::{Flavor, Place, Server, Setup, user};
-use crate::{PATIENCE, Port};
+use crate::{Port, TEST_TIMEOUT};
 
 /// Run with: the run's process, the server's folder, the signal that ends the server, and its
 /// command line.
-const KEEPER: &str = r#"
+const SUPERVISOR: &str = r#"
 run=$0; folder=$1; signal=$2; shift 2
 "$@" </dev/null >"$folder/log" 2>&1 &
 server=$!
@@ -51,14 +51,14 @@ pub fn shared(flavor: Flavor) -> &'static Server {
 fn find_or_start(flavor: Flavor, run: Pid) -> Server {
     let folder = folder_of(run);
     let file = |ending: &str| folder.join(format!("{}.{ending}", flavor.account()));
-    // Given back with the file, also by a process that is killed.
+    // Released when the file is closed, also by a process that is killed.
     let lock = File::create(file("lock")).unwrap();
     lock.lock().unwrap();
     let found = fs::read_to_string(file("found")).unwrap_or_default();
     if let Some((port, dir)) = found.split_once(' ') {
         return at(flavor, port.parse().unwrap(), dir.into());
     }
-    // Whoever began before us and was killed left a folder; it is none of ours.
+    // A process that was killed while it started a server left a folder, which is not reused.
     let dir = (0..)
         .map(|n| folder.join(format!("{}-{n}", flavor.account())))
         .find(|dir| fs::create_dir(dir).is_ok())
@@ -73,13 +73,13 @@ fn find_or_start(flavor: Flavor, run: Pid) -> Server {
 fn start(flavor: Flavor, run: Pid, dir: &Path) -> Server {
     user::give(dir, flavor.account());
     flavor.initialise(dir);
-    // Nobody of ours takes it between now and when the server listens there, or later.
+    // No other test takes it between now and when the server listens there, or later.
     let port = Port::free();
     let server = at(flavor, port.number(), dir.to_owned());
     let (command, ready, end) = server.command();
-    let mut keeper = Command::new("setsid");
-    keeper
-        .args(["sh", "-c", KEEPER])
+    let mut supervisor = Command::new("setsid");
+    supervisor
+        .args(["sh", "-c", SUPERVISOR])
         .arg(run.as_raw_nonzero().to_string())
         .arg(dir)
         .arg(end.as_raw().to_string())
@@ -88,14 +88,14 @@ fn start(flavor: Flavor, run: Pid, dir: &Path) -> Server {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    begin(keeper);
-    let deadline = Instant::now() + PATIENCE;
+    begin(supervisor);
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while !server.log().contains(ready) {
         let log = server.log();
         assert!(Instant::now() < deadline, "it takes no connections: {log}");
         sleep(Duration::from_millis(5));
     }
-    server.admit();
+    server.create_user();
     server
 }
 
@@ -103,8 +103,8 @@ fn start(flavor: Flavor, run: Pid, dir: &Path) -> Server {
     clippy::zombie_processes,
     reason = "it outlives this process, and is then the child of another"
 )]
-fn begin(mut keeper: Command) {
-    keeper.spawn().unwrap();
+fn begin(mut supervisor: Command) {
+    supervisor.spawn().unwrap();
 }
 
 fn at(flavor: Flavor, port: u16, dir: PathBuf) -> Server {
@@ -166,7 +166,7 @@ mod tests {
             process.kill().unwrap();
             process.wait().unwrap();
             let address = ("127.0.0.1", first.port());
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TEST_TIMEOUT;
             while folder.exists() || TcpStream::connect(address).is_ok() {
                 assert!(Instant::now() < deadline, "{} is left", folder.display());
                 sleep(Duration::from_millis(20));

@@ -9,7 +9,7 @@ use std::process::Command;
 /// ends, however it ends, the program gets `signal`.
 pub fn command(program: impl AsRef<OsStr>, account: &str, signal: &str) -> Command {
     let mut command = Command::new("setpriv");
-    // First the identity: changing it would take the wish back.
+    // First the identity: changing it would clear the death signal.
     if let Some((user, group)) = ids(account) {
         command.args([
             "--reuid".to_owned(),
@@ -23,7 +23,7 @@ pub fn command(program: impl AsRef<OsStr>, account: &str, signal: &str) -> Comma
     command
 }
 
-/// Makes `path` the property of `account`, if we are root.
+/// Makes `account` the owner of `path`, if we are root.
 pub fn give(path: &Path, account: &str) {
     if let Some((user, group)) = ids(account) {
         chown(path, Some(user), Some(group)).unwrap();

@@ -1,24 +1,44 @@
-//! Making shares and answers of what the ledger said.
+//! Shares and answers from the reply of the ledger.
 
 use std::mem;
 use std::sync::Arc;
 
-use super::{Flight, Judge, SHORT_MS, Short, State, TIGHT_MS};
+use super::{Authority, PendingCall, SHORT_MS, Short, State, TIGHT_MS};
 use crate::access::clock::Moment;
 use crate::access::meter::{Cell, Share, Taken, What};
-use crate::access::rule::{Line, Part, Reply, Verdict, Window};
+use crate::access::rule::{MeterReport, Part, Reply, Verdict, Window};
 
 impl<R> State<R> {
-    pub(super) fn land(&mut self, now: Moment, flight: Flight<R>, reply: &Reply, judge: Judge) {
-        let Flight { call, cells, asks } = flight;
-        let knows = |at: usize| is_known(&call.lines[at], &reply.parts[at]);
+    pub(super) fn apply_reply(
+        &mut self,
+        now: Moment,
+        pending: PendingCall<R>,
+        reply: &Reply,
+        authority: Authority,
+    ) {
+        let PendingCall {
+            call,
+            cells,
+            waiting,
+        } = pending;
+        let knows = |at: usize| is_known(&call.reports[at], &reply.parts[at]);
         let mut given = vec![0_i64; cells.len()];
-        // What the ledger believes this router to have.
-        let believed = |(line, part): (&Line, &Part)| {
-            let counts = line.of == part.window;
-            part.extra + if counts { line.spent + line.held } else { 0 }
+        // What this router has according to the ledger.
+        let believed = |(report, part): (&MeterReport, &Part)| {
+            let counts = report.of == part.window;
+            part.extra
+                + if counts {
+                    report.spent + report.held
+                } else {
+                    0
+                }
         };
-        let mut believed: Vec<i64> = call.lines.iter().zip(&reply.parts).map(believed).collect();
+        let mut believed: Vec<i64> = call
+            .reports
+            .iter()
+            .zip(&reply.parts)
+            .map(believed)
+            .collect();
         for (need, verdict) in call.needs.iter().zip(&reply.verdicts) {
             if *verdict == Verdict::Given {
                 need.iter().for_each(|(at, amount)| believed[*at] += amount);
@@ -33,11 +53,19 @@ impl<R> State<R> {
             if !knows(at) {
                 part.extra = 0;
             }
-            shares.push(self.receive(cell, &call.lines[at], part, given[at], reply, now, judge));
+            shares.push(self.receive(
+                cell,
+                &call.reports[at],
+                part,
+                given[at],
+                reply,
+                now,
+                authority,
+            ));
         }
-        let decided = asks.into_iter().zip(&call.needs).zip(&reply.verdicts);
+        let decided = waiting.into_iter().zip(&call.needs).zip(&reply.verdicts);
         // From the last to the first: who has to ask again is before those who came later.
-        for ((ask, need), verdict) in decided.rev() {
+        for ((request, need), verdict) in decided.rev() {
             match *verdict {
                 Verdict::Given if need.iter().all(|(at, _)| knows(*at)) => {
                     let taken = need
@@ -46,9 +74,9 @@ impl<R> State<R> {
                             Taken::new(Arc::clone(&cells[*at]), Arc::clone(&shares[*at]), *amount)
                         })
                         .collect();
-                    self.answers.push((ask.reply, Ok(taken)));
+                    self.answers.push((request.reply, Ok(taken)));
                 }
-                Verdict::Given => self.answers.push((ask.reply, Err(Short::Unknown))),
+                Verdict::Given => self.answers.push((request.reply, Err(Short::Unknown))),
                 Verdict::Short(at) => {
                     let amount = need.iter().find(|(place, _)| *place == at);
                     cells[at].was_short(
@@ -56,37 +84,37 @@ impl<R> State<R> {
                         now.local_ms + SHORT_MS,
                     );
                     let why = Short::Of(Arc::clone(&cells[at]));
-                    self.answers.push((ask.reply, Err(why)));
+                    self.answers.push((request.reply, Err(why)));
                 }
-                // The deputy decides, or it is asked again.
-                Verdict::Young => self.asks.push_front(ask),
+                // The interim authority decides, or it is asked again.
+                Verdict::TooNew => self.waiting.push_front(request),
             }
         }
         for ((cell, share), believed) in cells.iter().zip(shares).zip(believed) {
-            self.drop_if_idle(cell, &share, believed, now, judge);
+            self.drop_if_idle(cell, &share, believed, now, authority);
         }
     }
 
     /// What became of one meter.
     #[expect(
         clippy::too_many_arguments,
-        reason = "one line of a reply, taken apart"
+        reason = "the parts of one report and its reply"
     )]
     fn receive(
         &mut self,
         cell: &Arc<Cell>,
-        line: &Line,
+        report: &MeterReport,
         part: Part,
         given: i64,
         reply: &Reply,
         now: Moment,
-        judge: Judge,
+        authority: Authority,
     ) -> Arc<Share> {
         let until = self.applied_at(part.base.1);
         let heartbeat_ms = now.local_ms + self.terms.hold_ms / 3;
         let mut due_ms = i64::MAX;
-        let tracked = self.agenda.open(cell, now.local_ms);
-        let ends_ms = end_of(cell, line, part, reply, now);
+        let tracked = self.schedule.open(cell, now.local_ms);
+        let ends_ms = end_of(cell, report, part, reply, now);
         let share = match cell.share().filter(|share| share.window() == part.window) {
             Some(share) => {
                 share.set_end(ends_ms);
@@ -99,22 +127,22 @@ impl<R> State<R> {
             share.charge(mem::take(&mut tracked.debt));
             due_ms = now.local_ms;
         }
-        if judge == Judge::Shared && part.free < 2 * self.routers * share.free() {
-            // There is little left for others, so what lies idle here is soon looked at again.
+        if authority == Authority::Shared && part.free < 2 * self.routers * share.free() {
+            // There is little left for others, so what is unused here is soon checked again.
             due_ms = due_ms.min(now.local_ms + TIGHT_MS);
         }
         if part.free < 0 {
-            // More was used than there is, or the limit was lowered: what lies idle goes back.
+            // More was used than there is, or the limit was lowered: what is unused goes back.
             share.shrink_to(0, -part.free);
         }
-        if judge == Judge::Own || (judge == Judge::Shared && !reply.young) {
+        if authority == Authority::Own || (authority == Authority::Shared && !reply.is_new) {
             tracked.left = Some((part.window, part.free));
         }
-        share.set_low(match judge {
-            Judge::Shared => tracked.target / 4,
-            Judge::Own | Judge::Deputy => 0,
+        share.set_low(match authority {
+            Authority::Shared => tracked.target / 4,
+            Authority::Own | Authority::Interim => 0,
         });
-        if judge != Judge::Deputy && tracked.is_money() && part.base.1 != tracked.base_ms {
+        if authority != Authority::Interim && tracked.is_money() && part.base.1 != tracked.base_ms {
             tracked.base_ms = part.base.1;
             if let Some(until) = until
                 && tracked.cover(&share, until) > 0
@@ -126,7 +154,7 @@ impl<R> State<R> {
         if share.total() != share.spent() {
             due_ms = due_ms.min(heartbeat_ms);
         }
-        self.agenda.hasten(cell.key(), due_ms);
+        self.schedule.bring_forward(cell.key(), due_ms);
         share
     }
 
@@ -136,24 +164,24 @@ impl<R> State<R> {
         before.map(|(_, until)| *until)
     }
 
-    /// A meter of which this router has nothing needs nobody's attention, once the ledger knows.
+    /// A meter of which this router has nothing is not tracked any more, once the ledger knows.
     fn drop_if_idle(
         &mut self,
         cell: &Arc<Cell>,
         share: &Share,
         believed: i64,
         now: Moment,
-        judge: Judge,
+        authority: Authority,
     ) {
         let idle = share.total() == 0
             && share.free() == 0
-            && self.agenda.get(cell.key()).is_some_and(|tracked| {
+            && self.schedule.get(cell.key()).is_some_and(|tracked| {
                 tracked.uncovered.is_empty() && tracked.debt == 0 && tracked.frozen.is_none()
             });
-        if idle && judge == Judge::Shared && believed != 0 {
-            self.agenda.hasten(cell.key(), now.local_ms);
+        if idle && authority == Authority::Shared && believed != 0 {
+            self.schedule.bring_forward(cell.key(), now.local_ms);
         } else if idle {
-            self.agenda.remove(cell.key());
+            self.schedule.remove(cell.key());
             cell.set_share(None);
             if !self.shared {
                 self.own.forget(cell.key());
@@ -163,13 +191,13 @@ impl<R> State<R> {
 }
 
 /// Money of which nobody knows what the database says is not to be given.
-fn is_known(line: &Line, part: &Part) -> bool {
-    !matches!(line.window, Window::Since(_)) || part.base.1 >= 0
+fn is_known(report: &MeterReport, part: &Part) -> bool {
+    !matches!(report.window, Window::Since(_)) || part.base.1 >= 0
 }
 
 /// When the window of a part is over, by the local clock.
-fn end_of(cell: &Cell, line: &Line, part: Part, reply: &Reply, now: Moment) -> i64 {
-    match (line.window, cell.what()) {
+fn end_of(cell: &Cell, report: &MeterReport, part: Part, reply: &Reply, now: Moment) -> i64 {
+    match (report.window, cell.what()) {
         (Window::Each(length), _) => now.local_ms + (part.window + length - reply.now_ms).max(0),
         (Window::Since(start), What::Money { .. }) if start == part.window => cell
             .rest_ms(now.unix_ms)

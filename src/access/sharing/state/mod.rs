@@ -4,9 +4,9 @@
 //! One call is out at a time. What comes up meanwhile waits for the next one, so that under load
 //! calls become larger and not more.
 
-mod agenda;
 mod answer;
 mod report;
+mod schedule;
 #[cfg(test)]
 mod tests;
 mod tracked;
@@ -19,19 +19,19 @@ use crate::access::clock::Moment;
 use crate::access::meter::{Cell, Taken};
 use crate::access::rule::{Call, Ledger, Reply, Terms};
 use crate::config::WhenRedisAway;
-use agenda::Agenda;
+use schedule::Schedule;
 
 /// Meters in one call: what Redis works off within a millisecond or so.
-const MOST_LINES: usize = 128;
+const MOST_REPORTS: usize = 128;
 /// Requests decided by one call.
 const MOST_NEEDS: usize = 256;
 /// After a failure the shared ledger is tried again no sooner.
 const RETRY_MS: i64 = 500;
-/// A young ledger is asked again after this.
-const YOUNG_MS: i64 = 250;
-/// What a young ledger will decide is waited for so much longer than it takes to grow up: until it is
-/// asked again, if need be after an answer that got lost.
-const GROWN_MS: i64 = 1_000;
+/// A new ledger is asked again after this.
+const NEW_LEDGER_RETRY_MS: i64 = 250;
+/// What a new ledger will decide is waited for so much longer than its minimum age: until it is asked
+/// again, if need be after an answer that got lost.
+const NEW_LEDGER_MARGIN_MS: i64 = 1_000;
 /// For how long it is remembered up to when the database had everything.
 const REMEMBERED_MS: i64 = 120_000;
 /// A share that lies idle while others may need it is looked at again after this.
@@ -48,40 +48,40 @@ pub enum Short {
     Unknown,
 }
 
-/// What the shell has to do now.
+/// What the actor has to do now.
 #[derive(Debug)]
 pub enum Next {
     /// Nothing.
-    Rest,
+    Nothing,
     /// Ask the shared ledger.
     Send(Arc<Call>),
 }
 
-struct Ask<R> {
+struct WaitingRequest<R> {
     wants: Vec<(Arc<Cell>, i64)>,
     /// By the local clock.
     since_ms: i64,
     reply: R,
 }
 
-/// A call and what its places mean.
-struct Flight<R> {
+/// A call that is out, and what its places mean.
+struct PendingCall<R> {
     call: Arc<Call>,
     cells: Vec<Arc<Cell>>,
-    asks: Vec<Ask<R>>,
+    waiting: Vec<WaitingRequest<R>>,
 }
 
 type Answer<R> = (R, Result<Vec<Taken>, Short>);
 
 /// Who decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judge {
+enum Authority {
     /// The ledger that all routers share.
     Shared,
     /// This router's own, because there is no other.
     Own,
     /// This router's own, because the other is away: within its part.
-    Deputy,
+    Interim,
 }
 
 /// See the module.
@@ -91,23 +91,23 @@ pub struct State<R> {
     policy: WhenRedisAway,
     shared: bool,
     own: Ledger,
-    agenda: Agenda,
+    schedule: Schedule,
     dirty: Vec<Arc<Cell>>,
-    asks: VecDeque<Ask<R>>,
-    flight: Option<Flight<R>>,
+    waiting: VecDeque<WaitingRequest<R>>,
+    pending: Option<PendingCall<R>>,
     answers: Vec<Answer<R>>,
-    /// Routers that share, when last heard.
+    /// Routers that share, as of the last answer.
     routers: i64,
-    /// Whether the shared ledger, old enough to give, has ever been heard. Before that nobody knows among
+    /// Whether the shared ledger, old enough to give, has ever answered. Before that it is not known among
     /// how many the limits are shared, nor what the others use of them.
-    heard: bool,
+    ever_answered: bool,
     /// The shared ledger answers, and gives nothing yet: it is no use asking it before `retry_ms`, but
     /// worth waiting for.
-    young: bool,
+    ledger_is_new: bool,
     /// The last call had no answer.
     missed: bool,
-    born_ms: Option<i64>,
-    /// When the shared ledger was last told anything, by the local clock.
+    created_ms: Option<i64>,
+    /// When the last call was sent to the shared ledger, by the local clock.
     sent_ms: Option<i64>,
     /// The shared ledger is away or gives nothing, and is asked again at this moment of the local
     /// clock.
@@ -126,16 +126,16 @@ impl<R> State<R> {
             policy,
             shared,
             own: Ledger::default(),
-            agenda: Agenda::default(),
+            schedule: Schedule::default(),
             dirty: Vec::new(),
-            asks: VecDeque::new(),
-            flight: None,
+            waiting: VecDeque::new(),
+            pending: None,
             answers: Vec::new(),
             routers: 1,
-            heard: false,
-            young: false,
+            ever_answered: false,
+            ledger_is_new: false,
             missed: false,
-            born_ms: None,
+            created_ms: None,
             sent_ms: None,
             retry_ms: None,
             ledger_ms: 0,
@@ -145,14 +145,14 @@ impl<R> State<R> {
 
     /// A request lacks these.
     pub fn ask(&mut self, now: Moment, wants: Vec<(Arc<Cell>, i64)>, reply: R) {
-        self.asks.push_back(Ask {
+        self.waiting.push_back(WaitingRequest {
             wants,
             since_ms: now.local_ms,
             reply,
         });
     }
 
-    /// This share is low or owes, or its limit has changed.
+    /// This share is low or has a debt, or its limit has changed.
     pub fn touch(&mut self, cell: Arc<Cell>) {
         self.dirty.push(cell);
     }
@@ -173,13 +173,13 @@ impl<R> State<R> {
     }
 
     /// Those do not wait any more.
-    pub fn forget_asks(&mut self, gone: impl Fn(&R) -> bool) {
-        self.asks.retain(|ask| !gone(&ask.reply));
+    pub fn forget_waiting(&mut self, gone: impl Fn(&R) -> bool) {
+        self.waiting.retain(|request| !gone(&request.reply));
     }
 
-    /// Whether requests wait until the shared ledger is grown, because nobody else may decide.
+    /// Whether requests wait until the shared ledger is old enough, because nobody else may decide.
     pub fn waits(&self) -> bool {
-        self.young && !self.may_deputise()
+        self.ledger_is_new && !self.may_decide_alone()
     }
 
     /// What has been decided since the last call.
@@ -191,46 +191,47 @@ impl<R> State<R> {
     pub fn next(&mut self, now: Moment, ledger_ms: i64) -> Next {
         self.ledger_ms = ledger_ms;
         if !self.shared {
-            while let Some(flight) = self.depart(now, Judge::Own) {
+            while let Some(pending) = self.next_call(now, Authority::Own) {
                 let reply = self
                     .own
-                    .settle(&self.own_terms(), &self.me, ledger_ms, &flight.call);
-                self.land(now, flight, &reply, Judge::Own);
+                    .settle(&self.own_terms(), &self.me, ledger_ms, &pending.call);
+                self.apply_reply(now, pending, &reply, Authority::Own);
             }
-            return Next::Rest;
+            return Next::Nothing;
         }
         if let Some(retry_ms) = self.retry_ms {
-            self.deputise(now, ledger_ms);
+            self.decide_alone(now, ledger_ms);
             if now.local_ms < retry_ms {
-                return Next::Rest;
+                return Next::Nothing;
             }
         }
-        if self.flight.is_some() {
-            return Next::Rest;
+        if self.pending.is_some() {
+            return Next::Nothing;
         }
         let quiet = self
             .sent_ms
             .is_none_or(|sent_ms| now.local_ms - sent_ms >= self.presence_ms());
-        // A young ledger decides nothing, and whoever asks puts all on the table: so nobody does before
-        // it is grown.
-        let flight = match self.young {
-            true => Some(self.flight(now, Judge::Shared, Vec::new())),
-            false => self.depart(now, Judge::Shared),
+        // A new ledger decides nothing, and a request that asks gives up the free part of its shares: so
+        // none does before it is old enough.
+        let pending = match self.ledger_is_new {
+            true => Some(self.build_call(now, Authority::Shared, Vec::new())),
+            false => self.next_call(now, Authority::Shared),
         };
-        // A router that has nothing to say says that it is there: the others have to know how many
+        // A router that has nothing to report sends an empty report: the others have to know how many
         // share, it has to know when the ledger has forgotten it, and one that is away is asked whether
         // it is back.
-        let flight = flight.or_else(|| {
-            (quiet || self.retry_ms.is_some()).then(|| self.flight(now, Judge::Shared, Vec::new()))
+        let pending = pending.or_else(|| {
+            (quiet || self.retry_ms.is_some())
+                .then(|| self.build_call(now, Authority::Shared, Vec::new()))
         });
-        match flight {
-            Some(flight) => {
-                let call = Arc::clone(&flight.call);
-                self.flight = Some(flight);
+        match pending {
+            Some(pending) => {
+                let call = Arc::clone(&pending.call);
+                self.pending = Some(pending);
                 self.sent_ms = Some(now.local_ms);
                 Next::Send(call)
             }
-            None => Next::Rest,
+            None => Next::Nothing,
         }
     }
 
@@ -239,98 +240,103 @@ impl<R> State<R> {
     pub fn sharers(&self) -> i64 {
         match (
             self.shared,
-            self.retry_ms.is_some() || self.born_ms.is_none(),
+            self.retry_ms.is_some() || self.created_ms.is_none(),
         ) {
             (true, true) => 0,
             _ => self.routers,
         }
     }
 
-    /// A router is silent no longer than this.
+    /// A router reports at least this often.
     fn presence_ms(&self) -> i64 {
         self.terms.hold_ms / 10
     }
 
     /// The shared ledger has answered.
     pub fn replied(&mut self, now: Moment, reply: &Reply) {
-        let Some(flight) = self.flight.take() else {
+        let Some(pending) = self.pending.take() else {
             return;
         };
-        let forgetful = self.born_ms.replace(reply.born_ms) != Some(reply.born_ms);
+        let forgotten = self.created_ms.replace(reply.created_ms) != Some(reply.created_ms);
         let was_away = self.retry_ms.take().is_some();
-        (self.young, self.missed) = (reply.young, false);
-        if forgetful || (was_away && !reply.young) {
+        (self.ledger_is_new, self.missed) = (reply.is_new, false);
+        if forgotten || (was_away && !reply.is_new) {
             // It knows nothing of us, or nothing new: all of it, now.
-            self.agenda.all_again();
+            self.schedule.all_again();
         }
-        if reply.young {
-            // It gives nothing yet: until then the deputy decides, by what was known before.
-            let pause_ms = if self.agenda.is_behind() { 0 } else { YOUNG_MS };
+        if reply.is_new {
+            // It gives nothing yet: until then the interim authority decides, by what was known before.
+            let pause_ms = if self.schedule.is_behind() {
+                0
+            } else {
+                NEW_LEDGER_RETRY_MS
+            };
             self.retry_ms = Some(now.local_ms + pause_ms);
             self.routers = self.routers.max(reply.routers);
         } else {
             self.routers = reply.routers.max(1);
-            self.heard = true;
+            self.ever_answered = true;
         }
-        if was_away && !reply.young {
+        if was_away && !reply.is_new {
             self.own = Ledger::default();
-            for tracked in self.agenda.each() {
+            for tracked in self.schedule.each() {
                 tracked.frozen = None;
             }
         }
-        self.land(now, flight, reply, Judge::Shared);
+        self.apply_reply(now, pending, reply, Authority::Shared);
     }
 
-    /// The shared ledger has not answered. True when that is news.
+    /// The shared ledger has not answered. True for the first failure of an outage.
     pub fn failed(&mut self, now: Moment) -> bool {
-        let news = self.retry_ms.replace(now.local_ms + RETRY_MS).is_none();
-        // Once is no news of who has just said that there is something to wait for.
-        self.young &= !mem::replace(&mut self.missed, true);
-        if let Some(flight) = self.flight.take() {
-            for ask in flight.asks.into_iter().rev() {
-                self.asks.push_front(ask);
+        let first = self.retry_ms.replace(now.local_ms + RETRY_MS).is_none();
+        // One failure may be an accident: a ledger that has just answered is still waited for.
+        self.ledger_is_new &= !mem::replace(&mut self.missed, true);
+        if let Some(pending) = self.pending.take() {
+            for request in pending.waiting.into_iter().rev() {
+                self.waiting.push_front(request);
             }
-            for cell in flight.cells {
-                self.agenda.again(cell.key());
+            for cell in pending.cells {
+                self.schedule.again(cell.key());
             }
         }
-        news
+        first
     }
 
-    /// Decides here what cannot be asked there. A router that was started meanwhile has no part: were it to
-    /// take itself for the only one, each of a fleet that is restarted would give out the whole limit.
-    /// But what a young ledger will decide soon is left to it, for as long as it takes to grow up.
-    fn deputise(&mut self, now: Moment, ledger_ms: i64) {
-        if !self.may_deputise() {
-            let patience_ms = match self.young {
-                true => self.terms.young_ms + GROWN_MS,
+    /// Decides here while the shared ledger cannot. A router that was started meanwhile has no part: were it to
+    /// assume that it is the only one, each of a fleet that is restarted would give out the whole limit.
+    /// But what a new ledger will decide soon is left to it, until it has reached its minimum age.
+    fn decide_alone(&mut self, now: Moment, ledger_ms: i64) {
+        if !self.may_decide_alone() {
+            let wait_limit_ms = match self.ledger_is_new {
+                true => self.terms.min_age_ms + NEW_LEDGER_MARGIN_MS,
                 false => 0,
             };
             // Whoever came first waits at the front.
-            let over = |ask: &mut Ask<R>| now.local_ms - ask.since_ms >= patience_ms;
-            while let Some(ask) = self.asks.pop_front_if(over) {
-                self.answers.push((ask.reply, Err(Short::Unknown)));
+            let over =
+                |request: &mut WaitingRequest<R>| now.local_ms - request.since_ms >= wait_limit_ms;
+            while let Some(request) = self.waiting.pop_front_if(over) {
+                self.answers.push((request.reply, Err(Short::Unknown)));
             }
             return;
         }
-        while !self.asks.is_empty()
-            && let Some(flight) = self.depart(now, Judge::Deputy)
+        while !self.waiting.is_empty()
+            && let Some(pending) = self.next_call(now, Authority::Interim)
         {
             let reply = self
                 .own
-                .settle(&self.own_terms(), &self.me, ledger_ms, &flight.call);
-            self.land(now, flight, &reply, Judge::Deputy);
+                .settle(&self.own_terms(), &self.me, ledger_ms, &pending.call);
+            self.apply_reply(now, pending, &reply, Authority::Interim);
         }
     }
 
-    fn may_deputise(&self) -> bool {
-        self.policy == WhenRedisAway::LocalShare && self.heard
+    fn may_decide_alone(&self) -> bool {
+        self.policy == WhenRedisAway::LocalShare && self.ever_answered
     }
 
     /// Nobody else writes into this router's own ledger, so nobody can have been forgotten.
     fn own_terms(&self) -> Terms {
         Terms {
-            young_ms: 0,
+            min_age_ms: 0,
             ..self.terms
         }
     }

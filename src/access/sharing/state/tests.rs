@@ -1,4 +1,4 @@
-//! Several routers, one ledger, and a network between them that loses what it likes.
+//! Several routers, one ledger, and a network between them that loses calls and replies.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::domain::{AccountKind, Period};
 
 const TERMS: Terms = Terms {
     hold_ms: 60_000,
-    young_ms: 0,
+    min_age_ms: 0,
     forget_ms: 600_000,
 };
 /// Any moment will do.
@@ -37,7 +37,7 @@ struct Fleet {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+enum Delivery {
     Delivered,
     CallLost,
     ReplyLost,
@@ -47,7 +47,7 @@ enum Fate {
 enum Step {
     Start(usize, i64),
     Finish(usize, i64),
-    Exchange(usize, Fate),
+    Exchange(usize, Delivery),
     Wait(i64),
 }
 
@@ -75,8 +75,8 @@ fn money() -> What {
 
 impl Router {
     /// As a request does that has taken or given back.
-    fn look(&mut self) {
-        if self.cell.should_tell() {
+    fn notify(&mut self) {
+        if self.cell.should_notify() {
             self.state.touch(Arc::clone(&self.cell));
         }
     }
@@ -125,7 +125,7 @@ impl Fleet {
                 match router.cell.take(amount, now_ms) {
                     Some(taken) => {
                         router.running.push(taken);
-                        router.look();
+                        router.notify();
                     }
                     None if router.cell.is_short(amount, now_ms) => router.refused += 1,
                     None => {
@@ -146,10 +146,10 @@ impl Fleet {
                     self.used += used;
                     self.beyond += (used - reserved).max(0);
                     taken.settle(used, now_ms);
-                    self.routers[at].look();
+                    self.routers[at].notify();
                 }
             }
-            Step::Exchange(at, fate) => self.exchange(at, fate),
+            Step::Exchange(at, delivery) => self.exchange(at, delivery),
             Step::Wait(ms) => self.now_ms += ms,
         }
         for at in 0..self.routers.len() {
@@ -171,31 +171,31 @@ impl Fleet {
         }
     }
 
-    fn exchange(&mut self, at: usize, fate: Fate) {
+    fn exchange(&mut self, at: usize, delivery: Delivery) {
         let now = self.now();
         let router = &mut self.routers[at];
         let Some(call) = router.out.take() else {
             return;
         };
-        if matches!(fate, Fate::CallLost) {
+        if matches!(delivery, Delivery::CallLost) {
             router.state.failed(now);
             return;
         }
         let reply = self
             .ledger
             .settle(&self.terms, &router.me, now.unix_ms, &call);
-        match fate {
-            Fate::Delivered => router.state.replied(now, &reply),
+        match delivery {
+            Delivery::Delivered => router.state.replied(now, &reply),
             _ => drop(router.state.failed(now)),
         }
     }
 
-    /// Delivers until nobody has anything to say.
-    fn settle_down(&mut self) {
+    /// Delivers until there is nothing to report.
+    fn deliver_all(&mut self) {
         for _ in 0..64 {
             for at in 0..self.routers.len() {
                 self.pump(at);
-                self.exchange(at, Fate::Delivered);
+                self.exchange(at, Delivery::Delivered);
                 self.pump(at);
             }
             self.now_ms += 1_000;
@@ -208,21 +208,21 @@ impl Fleet {
             self.now_ms += 50;
             for at in 0..self.routers.len() {
                 self.pump(at);
-                self.exchange(at, Fate::Delivered);
+                self.exchange(at, Delivery::Delivered);
                 self.pump(at);
             }
         }
     }
 
     /// Everyone who waits is answered, all requests end, and everything is reported.
-    fn come_to_rest(&mut self, change: i64) {
-        self.settle_down();
+    fn finish_all(&mut self, change: i64) {
+        self.deliver_all();
         for at in 0..self.routers.len() {
             while !self.routers[at].running.is_empty() {
                 self.step(Step::Finish(at, change));
             }
         }
-        self.settle_down();
+        self.deliver_all();
     }
 
     fn in_flight(&self) -> i64 {
@@ -234,7 +234,7 @@ impl Fleet {
     fn would_give(&mut self, amount: i64) -> Verdict {
         let cell = &self.routers[0].cell;
         let call = Call {
-            lines: vec![crate::access::rule::Line {
+            reports: vec![crate::access::rule::MeterReport {
                 key: Arc::clone(cell.key()),
                 limit: cell.limit(),
                 window: cell.window(self.now().unix()),
@@ -242,7 +242,7 @@ impl Fleet {
                 of: -1,
                 spent: 0,
                 held: 0,
-                wish: 0,
+                prefetch: 0,
             }],
             needs: vec![vec![(0, amount)]],
             ..Call::default()
@@ -257,15 +257,15 @@ impl Fleet {
 
 fn step() -> impl Strategy<Value = Step> {
     let router = 0..3_usize;
-    let fate = prop_oneof![
-        6 => Just(Fate::Delivered),
-        1 => Just(Fate::CallLost),
-        1 => Just(Fate::ReplyLost),
+    let delivery = prop_oneof![
+        6 => Just(Delivery::Delivered),
+        1 => Just(Delivery::CallLost),
+        1 => Just(Delivery::ReplyLost),
     ];
     prop_oneof![
         4 => (router.clone(), 1..20_i64).prop_map(|(at, amount)| Step::Start(at, amount)),
         3 => (router.clone(), -20..12_i64).prop_map(|(at, change)| Step::Finish(at, change)),
-        5 => (router, fate).prop_map(|(at, fate)| Step::Exchange(at, fate)),
+        5 => (router, delivery).prop_map(|(at, delivery)| Step::Exchange(at, delivery)),
         1 => (0..400_i64).prop_map(Step::Wait),
     ]
 }
@@ -295,7 +295,7 @@ proptest! {
         for step in steps {
             fleet.step(step);
         }
-        fleet.come_to_rest(-20);
+        fleet.finish_all(-20);
         let rest = limit - fleet.used;
         prop_assert_eq!(fleet.would_give(rest + 1), Verdict::Short(0));
         if rest > 0 {
@@ -313,26 +313,26 @@ proptest! {
             fleet.step(step);
             prop_assert!(fleet.in_flight() <= limit);
         }
-        fleet.come_to_rest(0);
+        fleet.finish_all(0);
         prop_assert_eq!(fleet.would_give(limit), Verdict::Given);
         for router in &fleet.routers {
-            prop_assert!(router.state.agenda.is_empty(), "{:?}", router.state.agenda);
+            prop_assert!(router.state.schedule.is_empty(), "{:?}", router.state.schedule);
         }
     }
 
-    /// With the ledger away from the moment it was first heard, each router has its part and not more.
+    /// With the ledger away from its first answer on, each router has its part and not more.
     #[test]
     fn without_the_ledger_each_router_has_its_part(
         steps in prop::collection::vec(step(), 0..120), limit in 3..200_i64,
     ) {
         let mut fleet = Fleet::new(3, money(), limit, WhenRedisAway::LocalShare);
         for router in &mut fleet.routers {
-            (router.state.routers, router.state.heard) = (3, true);
+            (router.state.routers, router.state.ever_answered) = (3, true);
         }
         let part = (limit + 2) / 3;
         for step in steps {
             let step = match step {
-                Step::Exchange(at, _) => Step::Exchange(at, Fate::CallLost),
+                Step::Exchange(at, _) => Step::Exchange(at, Delivery::CallLost),
                 step => step,
             };
             fleet.step(step);
@@ -354,7 +354,7 @@ fn far_from_a_limit_a_router_asks_seldom() {
         }
         for router in 0..3 {
             exchanges += usize::from(fleet.routers[router].out.is_some());
-            fleet.step(Step::Exchange(router, Fate::Delivered));
+            fleet.step(Step::Exchange(router, Delivery::Delivered));
         }
     }
     let asked: usize = fleet.routers.iter().map(|router| router.asked).sum();
@@ -367,28 +367,28 @@ fn far_from_a_limit_a_router_asks_seldom() {
 }
 
 #[test]
-fn a_wiped_ledger_is_whole_again_after_every_router_has_reported() {
+fn a_wiped_ledger_is_complete_again_after_every_router_has_reported() {
     let mut fleet = Fleet::new(3, money(), 1_000, WhenRedisAway::Refuse);
     fleet.pass(100);
     for at in 0..3 {
         fleet.step(Step::Start(at, 20));
-        fleet.step(Step::Exchange(at, Fate::Delivered));
+        fleet.step(Step::Exchange(at, Delivery::Delivered));
     }
     fleet.step(Step::Finish(0, 0));
     assert_eq!(fleet.in_flight(), 40);
     fleet.ledger = Ledger::default();
-    fleet.terms.young_ms = 2_000;
-    // It is young, so it gives nothing, and every router hears at once that it has forgotten.
+    fleet.terms.min_age_ms = 2_000;
+    // It is new, so it gives nothing, and every router learns at once that it has forgotten.
     fleet.step(Step::Wait(30_000));
     for _ in 0..4 {
         for at in 0..3 {
-            fleet.step(Step::Exchange(at, Fate::Delivered));
+            fleet.step(Step::Exchange(at, Delivery::Delivered));
         }
         fleet.step(Step::Wait(300));
     }
-    assert_eq!(fleet.would_give(1), Verdict::Young);
+    assert_eq!(fleet.would_give(1), Verdict::TooNew);
     fleet.step(Step::Wait(2_000));
-    fleet.settle_down();
+    fleet.deliver_all();
     assert_eq!(fleet.would_give(941), Verdict::Short(0));
     assert_eq!(fleet.would_give(940), Verdict::Given);
 }
@@ -396,9 +396,9 @@ fn a_wiped_ledger_is_whole_again_after_every_router_has_reported() {
 /// As routers have them.
 const REAL: Terms = crate::access::sharing::TERMS;
 
-/// Two routers that know each other, with a ledger old enough; one holds all four places and says
-/// nothing any more.
-fn a_quiet_holder() -> Fleet {
+/// Two routers that know each other, with a ledger old enough; one holds all four places and is
+/// idle.
+fn an_idle_holder() -> Fleet {
     let mut fleet = Fleet::under(REAL, 2, What::Parallel, 4, WhenRedisAway::Refuse);
     fleet.pass(6_000);
     for _ in 0..4 {
@@ -426,8 +426,8 @@ fn the_places_are_taken(fleet: &mut Fleet) {
 }
 
 #[test]
-fn what_a_quiet_router_holds_is_not_given_away_by_a_wiped_ledger() {
-    let mut fleet = a_quiet_holder();
+fn what_an_idle_router_holds_is_not_given_away_by_a_wiped_ledger() {
+    let mut fleet = an_idle_holder();
     fleet.ledger = Ledger::default();
     the_places_are_taken(&mut fleet);
 }
@@ -442,18 +442,18 @@ fn a_ledger_that_was_left_for_a_while_gives_nothing_before_it_knows_all_again() 
         let first = mem::take(&mut fleet.ledger);
         // With another ledger meanwhile, as soon as that gives anything.
         fleet.pass(away_ms);
-        while fleet.in_flight() < 4 && away_ms > REAL.young_ms {
+        while fleet.in_flight() < 4 && away_ms > REAL.min_age_ms {
             fleet.step(Step::Start(0, 1));
             fleet.pass(50);
         }
-        // Back again, and it is the other router that asks first.
+        // Back again, and it is the other router that waiting first.
         fleet.ledger = first;
         let held = fleet.in_flight();
         for _ in 0..100 {
             for _ in 0..4 {
                 fleet.step(Step::Start(1, 1));
             }
-            fleet.exchange(1, Fate::Delivered);
+            fleet.exchange(1, Delivery::Delivered);
             fleet.pass(50);
             assert!(fleet.in_flight() <= 4, "{away_ms}: {held} before");
         }
@@ -461,7 +461,7 @@ fn a_ledger_that_was_left_for_a_while_gives_nothing_before_it_knows_all_again() 
 }
 
 #[test]
-fn a_router_with_much_to_tell_is_waited_for() {
+fn a_router_with_much_to_report_is_waited_for() {
     let mut fleet = Fleet::under(REAL, 2, What::Parallel, 4, WhenRedisAway::Refuse);
     fleet.pass(6_000);
     let now = fleet.now();
@@ -488,7 +488,7 @@ fn a_router_with_much_to_tell_is_waited_for() {
         for at in 0..2 {
             fleet.pump(at);
             calls += usize::from(at == 0 && fleet.routers[0].out.is_some());
-            fleet.exchange(at, Fate::Delivered);
+            fleet.exchange(at, Delivery::Delivered);
         }
         let now = fleet.now();
         let other = &mut fleet.routers[1];
@@ -503,12 +503,12 @@ fn a_router_with_much_to_tell_is_waited_for() {
 fn what_the_database_has_is_counted_once() {
     let mut fleet = Fleet::new(1, money(), 100, WhenRedisAway::Refuse);
     fleet.step(Step::Start(0, 30));
-    fleet.step(Step::Exchange(0, Fate::Delivered));
+    fleet.step(Step::Exchange(0, Delivery::Delivered));
     fleet.step(Step::Finish(0, 0));
     fleet.step(Step::Wait(1_000));
-    fleet.step(Step::Exchange(0, Fate::Delivered));
+    fleet.step(Step::Exchange(0, Delivery::Delivered));
     fleet.step(Step::Wait(30_000));
-    fleet.step(Step::Exchange(0, Fate::Delivered));
+    fleet.step(Step::Exchange(0, Delivery::Delivered));
     // Much later the database has it; the router knows since when.
     fleet.step(Step::Wait(30_000));
     let now = fleet.now();
@@ -519,7 +519,7 @@ fn what_the_database_has_is_counted_once() {
         amount: 30,
         at_ms: now.unix_ms,
     });
-    fleet.settle_down();
+    fleet.deliver_all();
     assert_eq!(fleet.would_give(71), Verdict::Short(0));
     assert_eq!(fleet.would_give(70), Verdict::Given);
 }
@@ -533,13 +533,13 @@ fn a_budget_of_which_nobody_knows_what_is_spent_gives_nothing() {
         at_ms: -1,
     });
     fleet.step(Step::Start(0, 1));
-    fleet.step(Step::Exchange(0, Fate::Delivered));
+    fleet.step(Step::Exchange(0, Delivery::Delivered));
     fleet.step(Step::Wait(0));
     assert_eq!((fleet.in_flight(), fleet.routers[0].refused), (0, 1));
 }
 
 #[test]
-fn alone_a_router_decides_by_itself_and_keeps_nothing_nobody_wants() {
+fn alone_a_router_decides_by_itself_and_keeps_nothing_unused() {
     let mut state: State<()> = State::new(TERMS, "me".into(), WhenRedisAway::Refuse, false);
     let cell = cell(What::Requests, 3);
     let at = |ms: i64| Moment {
@@ -553,7 +553,7 @@ fn alone_a_router_decides_by_itself_and_keeps_nothing_nobody_wants() {
             continue;
         }
         state.ask(at(0), vec![(Arc::clone(&cell), 1)], ());
-        assert!(matches!(state.next(at(0), EPOCH_MS), Next::Rest));
+        assert!(matches!(state.next(at(0), EPOCH_MS), Next::Nothing));
         for ((), answer) in state.answers() {
             taken.extend(answer.into_iter().flatten());
         }
@@ -578,38 +578,38 @@ fn alone_a_router_decides_by_itself_and_keeps_nothing_nobody_wants() {
     for ms in [150_000, 180_000, 210_000, 300_000] {
         state.next(at(ms), EPOCH_MS + ms);
     }
-    assert!(state.agenda.is_empty() && state.own.is_empty());
+    assert!(state.schedule.is_empty() && state.own.is_empty());
 }
 
 #[test]
-fn a_router_that_never_heard_the_ledger_gives_nothing_and_then_its_part() {
+fn a_router_without_an_answer_of_the_ledger_gives_nothing_and_then_its_part() {
     let mut fleet = Fleet::under(REAL, 2, What::Parallel, 4, WhenRedisAway::LocalShare);
     let start_all = |fleet: &mut Fleet| {
         for at in [0, 1] {
             for _ in 0..4 {
                 fleet.step(Step::Start(at, 1));
                 fleet.pump(at);
-                fleet.exchange(at, Fate::CallLost);
+                fleet.exchange(at, Delivery::CallLost);
                 fleet.pump(at);
             }
-            fleet.now_ms += REAL.young_ms;
+            fleet.now_ms += REAL.min_age_ms;
         }
     };
     start_all(&mut fleet);
     assert_eq!(fleet.in_flight(), 0, "each of them would have given four");
     assert!(fleet.routers.iter().all(|router| router.refused > 0));
-    // Nor by a ledger that was just born, of which others may not have heard, and which goes again.
+    // Nor by a ledger that was just created, which others may not have reached, and which goes away again.
     fleet.pass(1_000);
     start_all(&mut fleet);
     assert_eq!(fleet.in_flight(), 0);
-    // Heard once, it is a deputy for its half.
+    // After one answer it decides alone about its half.
     fleet.pass(12_000);
     start_all(&mut fleet);
     assert_eq!(fleet.in_flight(), 4);
 }
 
 #[test]
-fn what_a_young_ledger_will_decide_is_waited_for_in_the_order_it_was_asked() {
+fn what_a_new_ledger_will_decide_is_waited_for_in_the_order_it_was_asked() {
     for policy in [WhenRedisAway::Refuse, WhenRedisAway::LocalShare] {
         // More than one call decides, and of the last some.
         let limit = MOST_NEEDS + 2;
@@ -617,7 +617,7 @@ fn what_a_young_ledger_will_decide_is_waited_for_in_the_order_it_was_asked() {
         let mut fleet = Fleet::under(REAL, 1, What::Requests, most, policy);
         let mut asked = 0;
         let (mut given, mut refused) = (Vec::new(), Vec::new());
-        while fleet.now_ms < REAL.young_ms + 1_000 {
+        while fleet.now_ms < REAL.min_age_ms + 1_000 {
             fleet.now_ms += 50;
             let now = fleet.now();
             let router = &mut fleet.routers[0];
@@ -631,15 +631,15 @@ fn what_a_young_ledger_will_decide_is_waited_for_in_the_order_it_was_asked() {
                 let wants = vec![(Arc::clone(&router.cell), 1)];
                 router.state.ask(now, wants, n);
             }
-            fleet.exchange(0, Fate::Delivered);
+            fleet.exchange(0, Delivery::Delivered);
             for (n, answer) in fleet.routers[0].state.answers() {
                 match answer {
                     Ok(taken) => given.push((n, taken)),
                     Err(why) => refused.push((n, matches!(why, Short::Of(_)))),
                 }
             }
-            let grown = fleet.now_ms >= REAL.young_ms;
-            assert!(grown || (given.is_empty() && refused.is_empty()));
+            let old_enough = fleet.now_ms >= REAL.min_age_ms;
+            assert!(old_enough || (given.is_empty() && refused.is_empty()));
         }
         let mut first: Vec<_> = given.iter().map(|(n, _)| *n).collect();
         first.sort_unstable();
@@ -651,7 +651,7 @@ fn what_a_young_ledger_will_decide_is_waited_for_in_the_order_it_was_asked() {
 }
 
 #[test]
-fn what_a_router_holds_stays_its_own_while_others_wait_for_a_young_ledger() {
+fn what_a_router_holds_stays_its_own_while_others_wait_for_a_new_ledger() {
     let mut fleet = Fleet::under(REAL, 1, What::Parallel, 4, WhenRedisAway::Refuse);
     fleet.pass(6_000);
     for _ in 0..4 {
@@ -679,18 +679,18 @@ fn who_has_left_is_not_given_what_somebody_else_waits_for() {
     fleet.step(Step::Start(0, 1));
     fleet.pass(1_000);
     let state = &mut fleet.routers[0].state;
-    state.forget_asks(|n| *n == 1);
-    fleet.pass(REAL.young_ms);
+    state.forget_waiting(|n| *n == 1);
+    fleet.pass(REAL.min_age_ms);
     assert_eq!((fleet.in_flight(), fleet.routers[0].refused), (1, 0));
 }
 
 #[test]
-fn a_ledger_that_stays_young_is_not_waited_for_for_ever() {
+fn a_ledger_that_stays_new_is_not_waited_for_for_ever() {
     let mut fleet = Fleet::under(REAL, 1, What::Requests, 3, WhenRedisAway::LocalShare);
     fleet.pass(1_000);
     fleet.step(Step::Start(0, 1));
-    // It is emptied again and again, and each time as young as ever.
-    let bound_ms = REAL.young_ms + GROWN_MS;
+    // It is emptied again and again, and each time as new as before.
+    let bound_ms = REAL.min_age_ms + NEW_LEDGER_MARGIN_MS;
     let mut waited_ms = 0;
     while fleet.routers[0].refused == 0 {
         fleet.ledger = Ledger::default();
@@ -703,14 +703,14 @@ fn a_ledger_that_stays_young_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn a_young_ledger_that_goes_away_is_not_waited_for() {
+fn a_new_ledger_that_goes_away_is_not_waited_for() {
     let mut fleet = Fleet::under(REAL, 1, What::Requests, 3, WhenRedisAway::LocalShare);
     fleet.pass(1_000);
     fleet.step(Step::Start(0, 1));
     let mut missed = 0;
     while fleet.routers[0].refused == 0 {
         fleet.step(Step::Wait(RETRY_MS));
-        fleet.step(Step::Exchange(0, Fate::CallLost));
+        fleet.step(Step::Exchange(0, Delivery::CallLost));
         missed += 1;
     }
     assert_eq!(missed, 2, "the first may have been an accident");

@@ -11,7 +11,7 @@ pub(super) struct Tracked {
     pub(super) cell: Arc<Cell>,
     /// How much is to be kept ready.
     pub(super) target: i64,
-    /// The next report, by the local clock. Only the [`Agenda`](super::agenda::Agenda) writes it.
+    /// The next report, by the local clock. Only the [`Schedule`](super::schedule::Schedule) writes it.
     pub(super) due_ms: i64,
     /// Used without a share, to be counted with the next one.
     pub(super) debt: i64,
@@ -19,9 +19,9 @@ pub(super) struct Tracked {
     pub(super) uncovered: VecDeque<(i64, i64)>,
     /// How much of the share's spending is in `uncovered`, or has been.
     pub(super) seen: i64,
-    /// The youngest base that has been accounted for.
+    /// The newest base that has been accounted for.
     pub(super) base_ms: i64,
-    /// The window and what was left in it when the ledger was last heard.
+    /// The window and what was left in it when the ledger last answered.
     pub(super) left: Option<(i64, i64)>,
     /// What this router may use of that window while the ledger is away.
     pub(super) frozen: Option<(i64, i64)>,
@@ -46,7 +46,7 @@ impl Tracked {
         matches!(self.cell.what(), What::Money { .. })
     }
 
-    /// Notes what has been spent since the last look.
+    /// Notes what has been spent since the last note.
     pub(super) fn note(&mut self, share: &Share, unix: i64) {
         let fresh = share.spent() - self.seen;
         if fresh != 0 && self.is_money() {
@@ -110,7 +110,7 @@ impl Tracked {
                 if at_ms < 0 {
                     return None;
                 }
-                // Rounded up, so that a limit smaller than the fleet does not shut everyone out.
+                // Rounded up, so that a limit smaller than the fleet does not refuse everyone.
                 let left = (self.cell.limit() - amount).max(0);
                 has.max((left + routers - 1) / routers)
             }

@@ -1,4 +1,4 @@
-//! What comes out of a decision, and what paces the questions.
+//! The results of a decision, and the intervals between probes.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::backend::Probe;
 pub struct Grant {
     /// The server has to load the model for this request.
     pub cold: bool,
-    /// The actor wants to hear how it goes.
+    /// The actor is told how it ends.
     pub watched: bool,
 }
 
-/// What the shell does after a decision.
+/// What the actor does after a decision.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// The report has changed: publish it.

@@ -16,12 +16,12 @@ use super::report::{Phase, Report};
 use crate::backend::{Answer, Fault, Probe};
 use crate::domain::ModelName;
 use crate::fleet::lease::Outcome;
-use crate::fleet::seat::{Seat, Taken};
+use crate::fleet::slot_pool::{SlotPool, Taken};
 use crate::protocol::RunningModel;
 use crate::upstream::Failure;
 
-/// A slow answer may be a hiccup; two in a row are silence.
-const SILENCE: u32 = 2;
+/// One slow answer may be an exception; after two in a row the server counts as down.
+const MAX_SILENT: u32 = 2;
 
 /// How often a server that loads is asked whether it has loaded: its other cold requests wait for
 /// that, and an answer that is not streamed says so only at its end.
@@ -33,28 +33,28 @@ pub(super) struct State {
     /// Whether a listed model may have to be loaded first.
     loads: bool,
     warm: HashMap<ModelName, Instant>,
-    loading: Option<Arc<Seat>>,
+    loading: Option<Arc<SlotPool>>,
     breakers: Breakers,
     silent: u32,
     misses: u32,
 }
 
 impl State {
-    /// Starts from what was known: nothing, or the last report of an actor that died.
+    /// Starts from what was known: nothing, or the last report of an actor that crashed.
     pub(super) fn new(
         mut report: Report,
         loads: bool,
-        loading: Option<Arc<Seat>>,
+        loading: Option<Arc<SlotPool>>,
         now: Instant,
     ) -> Self {
-        // The failures on record died with the predecessor.
+        // The failures on record were the predecessor's state.
         report.evidence = Arc::default();
         let warm = report
             .warm
             .iter()
             .map(|model| (model.clone(), now))
             .collect();
-        let loading = loading.filter(|seat| seat.in_flight() > 0);
+        let loading = loading.filter(|pool| pool.in_flight() > 0);
         Self {
             report,
             loads,
@@ -70,9 +70,9 @@ impl State {
         &self.report
     }
 
-    /// Serial of the seat whose model is being loaded; 0 when none is.
+    /// Serial of the pool whose model is being loaded; 0 when none is.
     pub(super) fn loading(&self) -> u64 {
-        self.loading.as_ref().map_or(0, |seat| seat.serial())
+        self.loading.as_ref().map_or(0, |pool| pool.serial())
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -82,35 +82,35 @@ impl State {
     /// Decides on a slot.
     pub(super) fn acquire(
         &mut self,
-        seat: &Arc<Seat>,
+        pool: &Arc<SlotPool>,
         now: Instant,
     ) -> (Result<(Grant, Taken), Refusal>, Effects) {
         let mut effects = Effects::default();
         if !self.is_up() {
             return (Err(Refusal::Down), effects);
         }
-        let model = seat.model();
-        let doubtful = self.breakers.is_doubtful(model);
-        let on_trial = doubtful && !self.breakers.is_open(model, now);
-        let slots = if on_trial { 1 } else { seat.slots() };
-        let Some(slot) = seat.take(slots) else {
+        let model = pool.model();
+        let suspect = self.breakers.is_suspect(model);
+        let on_trial = suspect && !self.breakers.is_open(model, now);
+        let slots = if on_trial { 1 } else { pool.slots() };
+        let Some(slot) = pool.take(slots) else {
             return (Err(Refusal::Full), effects);
         };
         let grant = |cold, watched| Ok((Grant { cold, watched }, slot));
         if self
             .loading
             .as_ref()
-            .is_some_and(|loading| loading.serial() == seat.serial())
+            .is_some_and(|loading| loading.serial() == pool.serial())
         {
             return (grant(false, true), effects);
         }
         if self.is_warm(model) {
-            return (grant(false, doubtful), effects);
+            return (grant(false, suspect), effects);
         }
         if self.loading.is_some() {
             return (Err(Refusal::Loading), effects);
         }
-        self.loading = Some(Arc::clone(seat));
+        self.loading = Some(Arc::clone(pool));
         effects.changed = true;
         effects.ask.push(Probe::Loaded);
         self.publish_warm();
@@ -121,34 +121,34 @@ impl State {
         !self.loads || self.warm.contains_key(model)
     }
 
-    /// Whether requests may take slots of this seat without asking: nothing is to be decided.
-    pub(super) fn is_open(&self, seat: &Seat) -> bool {
-        let model = seat.model();
+    /// Whether requests take the slots of this pool directly: nothing is to be decided.
+    pub(super) fn is_direct(&self, pool: &SlotPool) -> bool {
+        let model = pool.model();
         self.is_up()
             && self.is_warm(model)
-            && self.loading() != seat.serial()
-            && !self.breakers.is_doubtful(model)
+            && self.loading() != pool.serial()
+            && !self.breakers.is_suspect(model)
     }
 
     /// An answer has begun: the model is loaded and works.
-    pub(super) fn answered(&mut self, seat: &Seat, now: Instant) -> Effects {
+    pub(super) fn answered(&mut self, pool: &SlotPool, now: Instant) -> Effects {
         let mut effects = Effects::default();
         if self
             .loading
             .as_ref()
-            .is_some_and(|loading| loading.serial() == seat.serial())
+            .is_some_and(|loading| loading.serial() == pool.serial())
         {
             self.loading = None;
             effects.changed = true;
         }
-        if self.breakers.worked(seat.model()) {
-            // From one request at a time back to all its slots: whoever waits shall hear of it.
-            seat.set_failing(false);
+        if self.breakers.worked(pool.model()) {
+            // From one request at a time back to all its slots: requests that wait are told.
+            pool.set_failing(false);
             self.publish_evidence();
             effects.changed = true;
         }
         if self.loads {
-            effects.changed |= self.warm.insert(seat.model().clone(), now).is_none();
+            effects.changed |= self.warm.insert(pool.model().clone(), now).is_none();
         }
         if effects.changed {
             self.publish_warm();
@@ -158,13 +158,13 @@ impl State {
     }
 
     /// A watched or failed lease has ended.
-    pub(super) fn released(&mut self, seat: &Seat, outcome: Outcome, now: Instant) -> Effects {
+    pub(super) fn released(&mut self, pool: &SlotPool, outcome: Outcome, now: Instant) -> Effects {
         let mut effects = Effects::default();
         let was_loading = self
             .loading
             .as_ref()
-            .is_some_and(|loading| loading.serial() == seat.serial());
-        if was_loading && (seat.in_flight() == 0 || matches!(outcome, Outcome::Failed(_))) {
+            .is_some_and(|loading| loading.serial() == pool.serial());
+        if was_loading && (pool.in_flight() == 0 || matches!(outcome, Outcome::Failed(_))) {
             self.loading = None;
             self.publish_warm();
             effects.changed = true;
@@ -174,14 +174,14 @@ impl State {
         };
         match fault {
             Fault::Unreachable => self.down(now, "connection refused", &mut effects),
-            Fault::Missing => self.forget(seat.model(), &mut effects),
+            Fault::Missing => self.forget(pool.model(), &mut effects),
             // It serves what it has.
             Fault::Unsupported => {}
             Fault::Broken | Fault::Silent | Fault::Status | Fault::Busy => {
-                self.breakers.failed(seat.model(), fault, now);
+                self.breakers.failed(pool.model(), fault, now);
                 effects.changed |= self.publish_evidence();
                 effects.reconsider = true;
-                seat.set_failing(true);
+                pool.set_failing(true);
                 if matches!(fault, Fault::Broken | Fault::Silent) {
                     effects.ask.push(Probe::Alive);
                 }
@@ -216,24 +216,24 @@ impl State {
                 effects.changed = self.report.version.as_ref() != Some(&version);
                 self.report.version = Some(version);
             }
-            // Our own trouble, not the server's.
+            // The router's own failure, not the server's.
             Err(Failure::Local(_)) => {}
             Err(failure) if probe == Probe::Alive => {
                 self.silent += 1;
-                let gone = failure.is_unreachable() || self.silent >= SILENCE;
+                let gone = failure.is_unreachable() || self.silent >= MAX_SILENT;
                 if gone {
                     self.down(now, &failure.to_string(), &mut effects);
                 } else {
                     effects.ask.push(Probe::Alive);
                 }
             }
-            // Nothing can be sent there, though it is up: whoever looks shall see why.
+            // Nothing can be sent there, though it is up: the report says why.
             Err(failure) if self.lacks_models(probe) => {
                 let why: Arc<str> = failure.to_string().into();
                 effects.changed = self.report.trouble.as_ref() != Some(&why);
                 self.report.trouble = Some(why);
             }
-            // A slow catalogue is no illness: keep what was known.
+            // A slow list does not mean that the server is down: keep what was known.
             Err(_) => {}
         }
         effects
@@ -243,7 +243,7 @@ impl State {
         probe == Probe::Models && self.is_up() && self.report.models.is_none()
     }
 
-    /// The models of the seats that are to be shown as failing now.
+    /// The models of the pools that are to be shown as failing now.
     pub(super) fn is_failing(&self, model: &ModelName, now: Instant) -> bool {
         self.breakers.is_open(model, now)
     }
@@ -254,8 +254,8 @@ impl State {
     }
 
     /// Whether the model has failures on record.
-    pub(super) fn is_doubtful(&self, model: &ModelName) -> bool {
-        self.breakers.is_doubtful(model)
+    pub(super) fn is_suspect(&self, model: &ModelName) -> bool {
+        self.breakers.is_suspect(model)
     }
 
     /// When to ask next: quickly while a server is gone, so that it is back in use at once.
@@ -301,7 +301,7 @@ impl State {
         self.report.phase = Phase::Down;
         self.report.since = now;
         self.report.trouble = Some(why.into());
-        // A server that comes back comes back empty.
+        // A server that comes back has nothing loaded.
         self.report.running = Arc::default();
         self.warm.clear();
         self.loading = None;
@@ -327,7 +327,7 @@ impl State {
         effects.ask.push(Probe::Models);
     }
 
-    /// The server's word replaces what was known before it was asked, not what was learnt since.
+    /// The server's list replaces what was known before it was asked, not what was learnt since.
     fn merge_running(&mut self, running: Vec<RunningModel>, asked: Instant, now: Instant) -> bool {
         let before = self.warm.len();
         self.warm.retain(|model, since| {
@@ -337,9 +337,9 @@ impl State {
         for listed in &running {
             changed |= self.warm.insert(listed.name.clone(), now).is_none();
         }
-        let loaded = |seat: &Arc<Seat>| {
-            let listed = running.iter().find(|listed| listed.name == *seat.model());
-            seat.in_flight() == 0 || listed.is_some_and(is_loaded)
+        let loaded = |pool: &Arc<SlotPool>| {
+            let listed = running.iter().find(|listed| listed.name == *pool.model());
+            pool.in_flight() == 0 || listed.is_some_and(is_loaded)
         };
         if self.loading.as_ref().is_some_and(loaded) {
             self.loading = None;
@@ -353,12 +353,12 @@ impl State {
         true
     }
 
-    /// Says whether it is news.
+    /// Says whether it has changed.
     fn publish_evidence(&mut self) -> bool {
         let evidence = self.breakers.evidence();
-        let is_news = *self.report.evidence != *evidence;
+        let changed = *self.report.evidence != *evidence;
         self.report.evidence = evidence.into();
-        is_news
+        changed
     }
 
     fn publish_warm(&mut self) {
@@ -370,7 +370,7 @@ impl State {
             self.report.warm = warm.into();
             return;
         }
-        let loading = self.loading.as_ref().map(|seat| seat.model());
+        let loading = self.loading.as_ref().map(|pool| pool.model());
         let mut warm: Vec<_> = self.warm.keys().chain(loading).cloned().collect();
         warm.sort_unstable();
         warm.dedup();

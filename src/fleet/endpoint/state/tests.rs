@@ -1,7 +1,7 @@
 use super::*;
 
-fn seat(model: &str) -> Arc<Seat> {
-    Arc::new(Seat::new(ModelName::parse(model).unwrap(), model, 2))
+fn pool(model: &str) -> Arc<SlotPool> {
+    Arc::new(SlotPool::new(ModelName::parse(model).unwrap(), model, 2))
 }
 
 fn up(now: Instant) -> State {
@@ -10,13 +10,13 @@ fn up(now: Instant) -> State {
     state
 }
 
-fn grant(state: &mut State, seat: &Arc<Seat>) -> Result<Grant, Refusal> {
-    acquire(state, seat, Instant::now())
+fn grant(state: &mut State, pool: &Arc<SlotPool>) -> Result<Grant, Refusal> {
+    acquire(state, pool, Instant::now())
 }
 
 /// What would be granted; the slot is given back at once.
-fn acquire(state: &mut State, seat: &Arc<Seat>, now: Instant) -> Result<Grant, Refusal> {
-    state.acquire(seat, now).0.map(|(grant, _)| grant)
+fn acquire(state: &mut State, pool: &Arc<SlotPool>, now: Instant) -> Result<Grant, Refusal> {
+    state.acquire(pool, now).0.map(|(grant, _)| grant)
 }
 
 const COLD: Result<Grant, Refusal> = Ok(Grant {
@@ -33,14 +33,14 @@ const WARM: Result<Grant, Refusal> = Ok(Grant {
 });
 
 #[test]
-fn a_server_never_heard_from_gives_no_slot() {
+fn a_server_that_has_never_answered_gives_no_slot() {
     let mut state = State::new(Report::unknown(Instant::now()), true, None, Instant::now());
-    assert_eq!(grant(&mut state, &seat("a")), Err(Refusal::Down));
+    assert_eq!(grant(&mut state, &pool("a")), Err(Refusal::Down));
 }
 
 #[test]
 fn one_model_loads_at_a_time_and_others_may_join_it() {
-    let (mut state, a, b) = (up(Instant::now()), seat("a"), seat("b"));
+    let (mut state, a, b) = (up(Instant::now()), pool("a"), pool("b"));
     assert_eq!(grant(&mut state, &a), COLD);
     let _running = a.take(u32::MAX).unwrap();
     assert_eq!(grant(&mut state, &a), JOINED);
@@ -52,7 +52,7 @@ fn one_model_loads_at_a_time_and_others_may_join_it() {
 
 #[test]
 fn an_abandoned_load_makes_room_for_another() {
-    let (mut state, a, b) = (up(Instant::now()), seat("a"), seat("b"));
+    let (mut state, a, b) = (up(Instant::now()), pool("a"), pool("b"));
     assert_eq!(grant(&mut state, &a), COLD);
     let effects = state.released(&a, Outcome::Left, Instant::now());
     assert!(effects.changed);
@@ -68,8 +68,8 @@ fn running(model: &str, expires_at: &str) -> RunningModel {
 }
 
 #[test]
-fn a_load_ends_with_the_servers_word_too() {
-    let (mut state, a, b, now) = (up(Instant::now()), seat("a"), seat("b"), Instant::now());
+fn a_load_ends_when_the_server_lists_the_model_too() {
+    let (mut state, a, b, now) = (up(Instant::now()), pool("a"), pool("b"), Instant::now());
     assert_eq!(grant(&mut state, &a), COLD);
     let _running = a.take(u32::MAX).unwrap();
     let loading = Answer::Loaded(vec![running("a:latest", "0001-01-01T00:00:00Z")]);
@@ -82,7 +82,7 @@ fn a_load_ends_with_the_servers_word_too() {
 
 #[test]
 fn slots_are_counted_by_who_holds_them() {
-    let (mut state, a) = (up(Instant::now()), seat("a"));
+    let (mut state, a) = (up(Instant::now()), pool("a"));
     state.answered(&a, Instant::now());
     let (first, second) = (a.take(u32::MAX).unwrap(), a.take(u32::MAX).unwrap());
     assert_eq!(grant(&mut state, &a), Err(Refusal::Full));
@@ -92,8 +92,8 @@ fn slots_are_counted_by_who_holds_them() {
 }
 
 #[test]
-fn a_refused_connection_ejects_at_once_and_a_sign_of_life_brings_back_a_cold_server() {
-    let (mut state, a, now) = (up(Instant::now()), seat("a"), Instant::now());
+fn a_refused_connection_ejects_at_once_and_an_answer_brings_back_a_cold_server() {
+    let (mut state, a, now) = (up(Instant::now()), pool("a"), Instant::now());
     state.answered(&a, now);
     let effects = state.released(&a, Outcome::Failed(Fault::Unreachable), now);
     assert!(effects.changed && effects.ask.contains(&Probe::Alive));
@@ -107,7 +107,7 @@ fn a_refused_connection_ejects_at_once_and_a_sign_of_life_brings_back_a_cold_ser
 }
 
 #[test]
-fn silence_is_believed_the_second_time() {
+fn a_server_is_down_after_the_second_probe_without_an_answer() {
     let (mut state, now) = (up(Instant::now()), Instant::now());
     let silent = || Err(crate::upstream::Failure::Silent);
     let effects = state.probed(silent(), Probe::Alive, now, now);
@@ -117,7 +117,7 @@ fn silence_is_believed_the_second_time() {
 }
 
 #[test]
-fn a_slow_catalogue_is_no_illness() {
+fn a_slow_list_does_not_take_a_server_down() {
     let (mut state, now) = (up(Instant::now()), Instant::now());
     let listed = Answer::Models(Vec::new());
     state.probed(Ok(listed), Probe::Models, now, now);
@@ -131,7 +131,7 @@ fn a_slow_catalogue_is_no_illness() {
 #[test]
 fn a_500_counts_against_that_model_only_and_is_tried_again_one_at_a_time() {
     let now = Instant::now();
-    let (mut state, a, b) = (up(now), seat("a"), seat("b"));
+    let (mut state, a, b) = (up(now), pool("a"), pool("b"));
     state.answered(&a, now);
     state.answered(&b, now);
     let effects = state.released(&a, Outcome::Failed(Fault::Status), now);
@@ -141,7 +141,7 @@ fn a_500_counts_against_that_model_only_and_is_tried_again_one_at_a_time() {
     assert_eq!(acquire(&mut state, &b, now), WARM);
 
     let trial = acquire(&mut state, &a, again);
-    assert_eq!(trial, JOINED, "watched, so that its success is heard of");
+    assert_eq!(trial, JOINED, "watched, so that its success is reported");
     let running = a.take(u32::MAX).unwrap();
     assert_eq!(acquire(&mut state, &a, again), Err(Refusal::Full));
     state.answered(&a, again);
@@ -151,8 +151,8 @@ fn a_500_counts_against_that_model_only_and_is_tried_again_one_at_a_time() {
 }
 
 #[test]
-fn what_was_learnt_after_the_question_outlives_the_answer() {
-    let (mut state, a, asked) = (up(Instant::now()), seat("a"), Instant::now());
+fn what_was_learnt_after_the_probe_was_sent_is_kept() {
+    let (mut state, a, asked) = (up(Instant::now()), pool("a"), Instant::now());
     let later = asked + Duration::from_millis(1);
     state.answered(&a, later);
     state.probed(Ok(Answer::Loaded(Vec::new())), Probe::Loaded, asked, later);
@@ -163,9 +163,9 @@ fn what_was_learnt_after_the_question_outlives_the_answer() {
 
 #[test]
 fn a_restarted_actor_goes_on_from_the_last_report() {
-    let (mut state, a, now) = (up(Instant::now()), seat("a"), Instant::now());
+    let (mut state, a, now) = (up(Instant::now()), pool("a"), Instant::now());
     state.answered(&a, now);
-    let b = seat("b");
+    let b = pool("b");
     assert_eq!(grant(&mut state, &b), COLD);
     let running = b.take(u32::MAX).unwrap();
     let report = state.report().clone();
@@ -177,7 +177,7 @@ fn a_restarted_actor_goes_on_from_the_last_report() {
 }
 
 #[test]
-fn a_dead_server_is_asked_soon_and_then_less_often() {
+fn a_server_that_is_down_is_asked_soon_and_then_less_often() {
     let intervals = Intervals {
         alive: Duration::from_secs(2),
         loaded: Duration::from_secs(5),
@@ -196,26 +196,26 @@ fn a_dead_server_is_asked_soon_and_then_less_often() {
 }
 
 #[test]
-fn a_seat_is_open_while_nothing_is_to_be_decided_about_it() {
+fn slots_are_taken_directly_while_nothing_is_to_be_decided() {
     let now = Instant::now();
-    let (mut state, a) = (up(now), seat("a"));
-    assert!(!state.is_open(&a), "not loaded");
+    let (mut state, a) = (up(now), pool("a"));
+    assert!(!state.is_direct(&a), "not loaded");
     assert_eq!(acquire(&mut state, &a, now), COLD);
-    assert!(!state.is_open(&a), "its loader is watched");
+    assert!(!state.is_direct(&a), "the request that loads it is watched");
     state.answered(&a, now);
-    assert!(state.is_open(&a));
+    assert!(state.is_direct(&a));
     state.released(&a, Outcome::Failed(Fault::Status), now);
-    assert!(!state.is_open(&a), "on trial");
+    assert!(!state.is_direct(&a), "on trial");
     state.answered(&a, now);
-    assert!(state.is_open(&a));
+    assert!(state.is_direct(&a));
     state.released(&a, Outcome::Failed(Fault::Unreachable), now);
-    assert!(!state.is_open(&a), "down");
+    assert!(!state.is_direct(&a), "down");
 }
 
 #[test]
 fn a_failing_model_is_in_evidence_until_it_works() {
     let now = Instant::now();
-    let (mut state, a) = (up(now), seat("a"));
+    let (mut state, a) = (up(now), pool("a"));
     state.answered(&a, now);
     assert!(
         state
@@ -233,11 +233,11 @@ fn a_failing_model_is_in_evidence_until_it_works() {
 
 #[test]
 fn a_call_that_a_server_does_not_have_says_nothing_about_its_health() {
-    let (mut state, a, now) = (up(Instant::now()), seat("a"), Instant::now());
+    let (mut state, a, now) = (up(Instant::now()), pool("a"), Instant::now());
     state.answered(&a, now);
     let effects = state.released(&a, Outcome::Failed(Fault::Unsupported), now);
     assert_eq!(effects, Effects::default());
-    assert!(state.is_open(&a));
+    assert!(state.is_direct(&a));
 }
 
 #[test]
@@ -252,8 +252,8 @@ fn where_nothing_is_loaded_every_listed_model_counts_as_loaded() {
     assert!(state.probed(Ok(models), Probe::Models, now, now).changed);
     let warm: Vec<_> = state.report().warm.iter().map(ModelName::as_str).collect();
     assert_eq!(warm, ["a:latest", "b:latest"]);
-    assert_eq!(grant(&mut state, &seat("a")), WARM);
-    assert!(state.is_open(&seat("b")));
+    assert_eq!(grant(&mut state, &pool("a")), WARM);
+    assert!(state.is_direct(&pool("b")));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) struct State {
     /// Models whose holders have changed since the last view.
     touched: HashSet<ModelName>,
     catalogue_changed: bool,
-    /// A model has lost its last holder since somebody asked.
+    /// A model has lost its last holder since [`State::take_dropped`].
     dropped: bool,
 }
 
@@ -34,21 +34,21 @@ struct Member {
     server: Server,
     /// What it is listed with, by name.
     listed: HashMap<ModelName, ListedModel>,
-    /// Another server has taken over its name, and has not been heard from.
+    /// Another server has taken over its name, and has not answered yet.
     superseded: bool,
 }
 
-/// What applying a [`Desired`] asks of the shell.
+/// What the actor does after applying a [`Desired`].
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// Servers that need an actor.
     pub(super) started: Vec<EndpointId>,
-    /// For whoever asked.
+    /// For the caller.
     pub(super) applied: Applied,
 }
 
 impl State {
-    /// Goes on from the servers of a former life.
+    /// Continues with the servers of a former incarnation.
     pub(super) fn new(servers: Box<[Server]>, stale_after: Duration) -> Self {
         let mut members: Vec<_> = servers.into_iter().map(Member::new).collect();
         // Of those with one name that do not drain, the one that is wanted stands first.
@@ -87,7 +87,7 @@ impl State {
 
     /// Makes these the servers of the fleet: new ones are made, others take over their settings, and
     /// what is not wanted drains, but for one whose name another takes over: that serves until the other
-    /// has been heard from. One that drains and is wanted again goes on as it was.
+    /// has answered. One that drains and is wanted again goes on as it was.
     pub(super) fn apply(&mut self, desired: &Desired, client: &Client, now: Instant) -> Changes {
         let mut changes = Changes::default();
         let mut former = std::mem::take(&mut self.members);
@@ -224,7 +224,7 @@ impl State {
         next
     }
 
-    /// The picture as it is now.
+    /// The view as it is now.
     pub(super) fn view(&mut self) -> FleetView {
         for name in std::mem::take(&mut self.touched) {
             let tiers = self.tiers(&name);
@@ -264,7 +264,7 @@ impl State {
             let is_warm = member.server.report.warm.binary_search(name).is_ok();
             let side = if is_warm { warm } else { cold };
             side.push(Holder {
-                seat: endpoint.seat(name, &listed.spelling),
+                pool: endpoint.pool(name, &listed.spelling),
                 weight: settings.weight,
                 kind: settings.backend.kind(),
                 endpoint,
@@ -279,21 +279,21 @@ impl State {
             .collect()
     }
 
-    /// One entry per model, the newest of the servers' words, newest first as Ollama lists. An entry
+    /// One entry per model, the newest of the servers' entries, newest first as Ollama lists. An entry
     /// with a digest says more than one of a server that knows only a name.
     fn union(&self) -> Box<[ListedModel]> {
         let mut newest: HashMap<&ModelName, ((bool, Option<i64>), &ListedModel)> = HashMap::new();
         for entry in self.wanted().flat_map(|member| member.listed.values()) {
             let modified = unix_seconds(&entry.modified_at);
-            let word = ((!entry.digest.is_empty(), modified), entry);
+            let ranked = ((!entry.digest.is_empty(), modified), entry);
             newest
                 .entry(&entry.name)
                 .and_modify(|known| {
-                    if word.0 > known.0 {
-                        *known = word;
+                    if ranked.0 > known.0 {
+                        *known = ranked;
                     }
                 })
-                .or_insert(word);
+                .or_insert(ranked);
         }
         let mut entries: Vec<_> = newest.into_values().collect();
         entries.sort_by(|((_, a_at), a), ((_, b_at), b)| {

@@ -29,7 +29,7 @@ fn apply(state: &mut State, wanted: &[(&str, &str)]) -> Changes {
 }
 
 /// The server at `at` answers, and has one model.
-fn is_heard(state: &mut State, at: usize) {
+fn answers(state: &mut State, at: usize) {
     let id = state.ids()[at].clone();
     let report = Report {
         phase: Phase::Up,
@@ -58,10 +58,10 @@ const B: (&str, &str) = ("gpu", "http://b:1");
 const C: (&str, &str) = ("gpu", "http://c:1");
 
 #[test]
-fn a_server_serves_until_the_one_that_takes_over_its_name_has_been_heard_from() {
+fn a_server_serves_until_the_one_that_takes_over_its_name_has_answered() {
     let mut state = state();
     apply(&mut state, &[A]);
-    is_heard(&mut state, 0);
+    answers(&mut state, 0);
     let changes = apply(&mut state, &[B]);
     assert_eq!(
         (changes.started.len(), changes.applied.removed.len()),
@@ -78,9 +78,9 @@ fn a_server_serves_until_the_one_that_takes_over_its_name_has_been_heard_from() 
             .model(&ModelName::parse("m").unwrap())
             .is_some()
     );
-    is_heard(&mut state, 1);
-    assert_eq!(servers(&state), both, "its own word changes nothing");
-    is_heard(&mut state, 0);
+    answers(&mut state, 1);
+    assert_eq!(servers(&state), both, "its own report changes nothing");
+    answers(&mut state, 0);
     assert_eq!(servers(&state)[1], ("gpu http://a:1".to_owned(), true));
 }
 
@@ -100,33 +100,33 @@ fn what_is_not_wanted_at_all_drains_at_once_and_is_removed_once() {
 fn a_server_that_drains_says_nothing_of_the_one_that_has_its_name() {
     let mut state = state();
     apply(&mut state, &[A]);
-    is_heard(&mut state, 0);
+    answers(&mut state, 0);
     apply(&mut state, &[B]);
-    is_heard(&mut state, 0);
-    // A drains; B gives way to C, which has not been heard from.
+    answers(&mut state, 0);
+    // A drains; B is replaced by C, which has not answered.
     apply(&mut state, &[C]);
     let names: Vec<_> = servers(&state).into_iter().map(|(name, _)| name).collect();
     assert_eq!(
         names,
         ["gpu http://c:1", "gpu http://b:1", "gpu http://a:1"]
     );
-    is_heard(&mut state, 2);
+    answers(&mut state, 2);
     assert!(!servers(&state)[1].1, "B serves on");
-    is_heard(&mut state, 0);
+    answers(&mut state, 0);
     assert!(servers(&state)[1].1);
 }
 
 #[test]
-fn whoever_goes_on_from_the_view_knows_which_server_of_a_name_is_wanted() {
+fn a_restarted_registry_knows_which_server_of_a_name_is_wanted() {
     let mut state = state();
     apply(&mut state, &[A]);
-    is_heard(&mut state, 0);
+    answers(&mut state, 0);
     apply(&mut state, &[B]);
-    // Wanted again before B was heard from: the older one of the two.
+    // Wanted again before B answered: the older one of the two.
     let changes = apply(&mut state, &[A]);
     assert_eq!(changes.applied.added.len(), 1);
     let mut next = State::new(state.view().servers.clone(), Duration::from_secs(600));
-    is_heard(&mut next, 0);
+    answers(&mut next, 0);
     let drains: Vec<_> = servers(&next)
         .into_iter()
         .filter(|(_, drains)| *drains)

@@ -1,6 +1,6 @@
 //! What was spent, and how usage travels to the database.
 //!
-//! Each question is a file: the [`report`] (as JSON or [`csv`]), the [`queue`], the [`letters`] that
+//! Each subject is a file: the [`report`] (as JSON or [`csv`]), the [`queue`], the [`letters`] that
 //! could not be counted, and the [`verify`] that all of it adds up. Nothing here counts: the database
 //! sums, the pipeline knows.
 

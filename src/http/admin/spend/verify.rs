@@ -1,4 +1,4 @@
-//! Whether everything adds up. That it does not is an answer, and no error.
+//! Whether everything adds up. That it does not is a result, and no error.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::http::State;
 use crate::spend::{self, Account, Audit};
 
 /// What is on its way arrives within seconds, or does not.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Whether everything adds up.
 #[derive(JsonSchema, Serialize)]
@@ -32,7 +32,7 @@ pub(super) struct Shown {
 }
 
 pub(super) async fn show(Shared(state): Shared<State>) -> Outcome {
-    let database = spend::verify(&state.store, Some(state.spend.stats()), PATIENCE).await?;
+    let database = spend::verify(&state.store, Some(state.spend.stats()), TIMEOUT).await?;
     let problems: Vec<_> = database.problems.iter().map(ToString::to_string).collect();
     let (producer, run) = state.spend.stats().own();
     let shown = Shown {

@@ -21,19 +21,19 @@ enum Step {
     Sync {
         fails: bool,
     },
-    /// The database takes some of what was carried; the journal hears of it, or not.
+    /// The database takes some of what is in transit; the journal is told, or not.
     Commit {
         take: u8,
         reply_lost: bool,
     },
-    /// The forward actor dies: its successor attaches.
+    /// The forward actor crashes: its next incarnation attaches.
     Attach,
     /// The other thread reads a segment again.
     Load,
     /// Nothing arrives anywhere for so many seconds.
     Pass(u8),
-    /// The flush actor dies, with all it had.
-    LoseCarried,
+    /// The flush actor crashes, with all it had.
+    LoseInTransit,
     /// `kill -9`, perhaps in the middle of a write.
     Kill {
         torn: Option<u8>,
@@ -44,7 +44,7 @@ enum Step {
     Full {
         room: u8,
     },
-    Heal,
+    ClearFaults,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -57,11 +57,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Attach),
         3 => Just(Step::Load),
         2 => (0..12_u8).prop_map(Step::Pass),
-        1 => Just(Step::LoseCarried),
+        1 => Just(Step::LoseInTransit),
         1 => proptest::option::of(any::<u8>()).prop_map(|torn| Step::Kill { torn }),
         1 => any::<u8>().prop_map(|keep| Step::LosePower { keep }),
         1 => any::<u8>().prop_map(|room| Step::Full { room }),
-        2 => Just(Step::Heal),
+        2 => Just(Step::ClearFaults),
     ]
 }
 
@@ -87,7 +87,7 @@ struct World {
     disk: SimulatedDisk,
     process: Process,
     database: Database,
-    carried: Vec<Arc<SealedBatch>>,
+    in_transit: Vec<Arc<SealedBatch>>,
     next: u32,
     unanswered: Vec<(u32, Answer)>,
     /// Numbers of records that must not be lost.
@@ -102,14 +102,14 @@ impl World {
             process: Process::with_limits(&disk, durability, NARROW),
             disk,
             database: Database::default(),
-            carried: Vec::new(),
+            in_transit: Vec::new(),
             next: 0,
             unanswered: Vec::new(),
             acknowledged: BTreeSet::new(),
         }
     }
 
-    fn take(&mut self, step: &Step) {
+    fn apply(&mut self, step: &Step) {
         match *step {
             Step::Record(count) => self.record(u32::from(count)),
             Step::Seal => self.process.writer.seal(),
@@ -123,8 +123,8 @@ impl World {
                 }
             }
             Step::Pass(seconds) => self.process.pass(Duration::from_secs(seconds.into())),
-            Step::LoseCarried => {
-                self.carried.clear();
+            Step::LoseInTransit => {
+                self.in_transit.clear();
                 self.process.attach();
             }
             Step::Kill { torn } => {
@@ -144,10 +144,10 @@ impl World {
                 self.restart();
             }
             Step::Full { room } => self.disk.leave_room(room.into()),
-            Step::Heal => self.disk.heal(),
+            Step::ClearFaults => self.disk.clear_faults(),
         }
-        self.carried.extend(self.process.sealed());
-        self.hear_answers();
+        self.in_transit.extend(self.process.sealed());
+        self.collect_answers();
     }
 
     fn record(&mut self, count: u32) {
@@ -167,11 +167,11 @@ impl World {
     }
 
     fn commit(&mut self, take: u8, reply_lost: bool) {
-        if self.carried.is_empty() {
+        if self.in_transit.is_empty() {
             return;
         }
-        let from = usize::from(take) % self.carried.len();
-        let taken = self.carried.split_off(from);
+        let from = usize::from(take) % self.in_transit.len();
+        let taken = self.in_transit.split_off(from);
         for batch in &taken {
             self.database.apply(batch);
         }
@@ -181,16 +181,16 @@ impl World {
         }
     }
 
-    /// The next process. What the former had in memory is gone, what it had on its way as well.
+    /// The next process. What the former had in memory is gone, what was in transit as well.
     fn restart(&mut self) {
-        self.hear_answers();
+        self.collect_answers();
         self.unanswered.clear();
-        self.carried.clear();
-        self.disk.heal();
+        self.in_transit.clear();
+        self.disk.clear_faults();
         self.process = Process::with_limits(&self.disk, self.durability, NARROW);
     }
 
-    fn hear_answers(&mut self) {
+    fn collect_answers(&mut self) {
         let acknowledged = &mut self.acknowledged;
         self.unanswered.retain_mut(|(number, answer)| {
             match answer.try_recv() {
@@ -202,18 +202,18 @@ impl World {
         });
     }
 
-    /// All is well again, and one more process brings to an end whatever is left.
+    /// Without faults, one more process finishes whatever is left.
     fn settle(mut self) -> Self {
         self.restart();
         self.process.attach();
         loop {
             self.process.load();
-            self.carried = self.process.sealed();
-            if self.carried.is_empty() {
+            self.in_transit = self.process.sealed();
+            if self.in_transit.is_empty() {
                 return self;
             }
             self.commit(0, false);
-            self.carried.clear();
+            self.in_transit.clear();
         }
     }
 }
@@ -221,7 +221,7 @@ impl World {
 fn check(durability: Durability, steps: &[Step]) -> Result<(), TestCaseError> {
     let mut world = World::new(durability);
     for step in steps {
-        world.take(step);
+        world.apply(step);
     }
     let world = world.settle();
     for (&number, &input) in &world.database.rows {
@@ -256,7 +256,7 @@ proptest! {
     }
 
     #[test]
-    fn with_redis_nothing_acknowledged_or_let_go_is_lost_to_a_kill(
+    fn with_redis_nothing_acknowledged_or_released_is_lost_to_a_kill(
         steps in proptest::collection::vec(step(), 1..60)
     ) {
         check(Durability::Redis, &steps)?;

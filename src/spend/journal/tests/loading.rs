@@ -18,23 +18,23 @@ fn what_finds_no_room_waits_in_its_segment_and_is_read_again_in_order() {
         process.sync();
         process.load();
     }
-    let mut told = Vec::new();
-    let (tell, heard) = channel();
+    let mut reported = Vec::new();
+    let (sender, called) = channel();
     process
         .writer
-        .when_settled(Box::new(move || tell.send(()).unwrap()));
+        .when_settled(Box::new(move || sender.send(()).unwrap()));
     for _ in 0..30 {
         let sealed = process.sealed();
         assert!(sealed.len() < 8, "of {} rows", sealed.len());
-        told.extend(numbers(&sealed));
+        reported.extend(numbers(&sealed));
         assert_eq!(
-            heard.try_recv().is_ok(),
-            told.len() == 20 && !sealed.is_empty()
+            called.try_recv().is_ok(),
+            reported.len() == 20 && !sealed.is_empty()
         );
         process.forget(&ids(&sealed));
         process.load();
     }
-    assert_eq!(told, (0..20).collect::<Vec<_>>());
+    assert_eq!(reported, (0..20).collect::<Vec<_>>());
     process.writer.close();
     assert_eq!(disk.names(), []);
 }
@@ -50,7 +50,10 @@ fn a_start_after_a_long_outage_hands_out_no_more_than_there_is_room_for() {
     let mut second = Process::with_limits(&disk, Durability::Journal, NARROW);
     let at_once = second.sealed();
     assert_eq!(numbers(&at_once), [0, 1]);
-    assert_eq!((second.stats.recorded(), second.stats.owed()), (40, 40));
+    assert_eq!(
+        (second.stats.recorded(), second.stats.pending_in_journal()),
+        (40, 40)
+    );
     second.load();
     assert!(second.sealed().is_empty(), "there is no room yet");
     // Redis holds the first ones, and bounds what it holds.
@@ -74,7 +77,7 @@ fn a_segment_that_cannot_be_read_again_is_tried_when_something_has_happened() {
     process.forget(&ids(&first));
     process.load();
     assert!(process.writer.next_load().is_none(), "not over and over");
-    disk.heal();
+    disk.clear_faults();
     process.record([9]);
     process.writer.seal();
     process.load();
@@ -82,7 +85,7 @@ fn a_segment_that_cannot_be_read_again_is_tried_when_something_has_happened() {
 }
 
 #[test]
-fn what_is_damaged_while_it_waits_is_set_aside_and_said() {
+fn what_is_damaged_while_it_waits_is_set_aside_and_counted() {
     let disk = SimulatedDisk::default();
     let mut process = Process::with_limits(&disk, Durability::Journal, NARROW);
     for number in 0..4 {
@@ -104,6 +107,6 @@ fn what_is_damaged_while_it_waits_is_set_aside_and_said() {
     process.writer.close();
     let stats = &process.stats;
     let counts = (stats.recorded(), stats.committed(), stats.dead_lettered());
-    assert_eq!((counts, stats.owed()), ((4, 3, 1), 0));
+    assert_eq!((counts, stats.pending_in_journal()), ((4, 3, 1), 0));
     assert_eq!((disk.names(), disk.names_aside()), (vec![], vec![name]));
 }

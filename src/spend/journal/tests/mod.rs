@@ -1,6 +1,6 @@
 //! The journal on a disk that fails on command, driven step by step.
 
-mod drills;
+mod faults;
 mod interleavings;
 mod loading;
 mod simulated_disk;
@@ -69,7 +69,7 @@ fn numbers(batches: &[Arc<SealedBatch>]) -> Vec<i64> {
     numbers
 }
 
-/// A process: a writer, and what it has told so far.
+/// A process: a writer, and its notices so far.
 struct Process {
     writer: Writer,
     stats: Arc<SpendStats>,
@@ -100,10 +100,10 @@ impl Process {
     }
 
     fn attach(&mut self) {
-        let (tell, notices) = channel();
+        let (sender, notices) = channel();
         self.notices = notices;
         self.writer
-            .attach(Box::new(move |notice| drop(tell.send(notice))));
+            .attach(Box::new(move |notice| drop(sender.send(notice))));
     }
 
     fn record(&mut self, numbers: impl IntoIterator<Item = u32>) -> Vec<Answer> {
@@ -139,13 +139,13 @@ impl Process {
         }
     }
 
-    /// Time goes by, and the writer's thread looks at the clock.
+    /// Advances the time, and releases what is overdue.
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.writer.let_go(self.now);
+        self.writer.release_overdue(self.now);
     }
 
-    /// The batches told of since the last time.
+    /// The batches reported since the last time.
     fn sealed(&mut self) -> Vec<Arc<SealedBatch>> {
         let sealed = |notice| match notice {
             Notice::Sealed(batch) => Some(batch),

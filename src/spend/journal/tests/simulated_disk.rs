@@ -61,7 +61,7 @@ impl SimulatedDisk {
         self.files.get(&name).unwrap().bytes.clone()
     }
 
-    pub(super) fn heal(&self) {
+    pub(super) fn clear_faults(&self) {
         self.fail_read(false);
         self.leave_room(usize::MAX);
         self.fail_truncate(false);
@@ -78,7 +78,7 @@ impl SimulatedDisk {
         }
     }
 
-    /// Changes a file's bytes behind the journal's back.
+    /// Changes a file's bytes without the journal.
     pub(super) fn damage(&self, name: SegmentName, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.files.get_mut(&name).unwrap().bytes);
     }

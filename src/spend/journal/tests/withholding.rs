@@ -1,4 +1,4 @@
-//! Answers that wait until somebody beyond this machine has their records.
+//! Answers that wait until another machine has their records.
 
 use super::*;
 
@@ -21,11 +21,11 @@ fn with_redis_a_record_is_acknowledged_only_when_its_batch_is_held_or_applied() 
     assert_eq!(second[0].try_recv(), Ok(Ok(())));
     assert!(second[1].try_recv().is_err(), "it is not even sealed");
     process.writer.close();
-    assert!(second[1].try_recv().is_err(), "and nobody will say it is");
+    assert!(second[1].try_recv().is_err(), "and it never will be");
 }
 
 #[test]
-fn with_redis_nobody_waits_for_longer_than_is_bearable() {
+fn with_redis_no_answer_waits_for_longer_than_the_limit() {
     let disk = SimulatedDisk::default();
     let mut process = Process::start(&disk, Durability::Redis);
     let mut first = process.record([0]);
@@ -39,7 +39,7 @@ fn with_redis_nobody_waits_for_longer_than_is_bearable() {
     assert!(first[0].try_recv().is_err());
     process.pass(Duration::from_millis(1));
     assert_eq!(first[0].try_recv(), Ok(Ok(())));
-    // Nor does who came later: nobody has taken anything all that time.
+    // Nor does one that came later: nothing has been accepted all that time.
     assert_eq!(second[0].try_recv(), Ok(Ok(())));
     let third = process.record([2]);
     assert_eq!(process.writer.due(), Some(process.now));
@@ -48,9 +48,9 @@ fn with_redis_nobody_waits_for_longer_than_is_bearable() {
     assert_eq!(process.stats.on_disk_only(), 3);
     assert_eq!(process.writer.due(), None, "nobody waits");
 
-    // Their records are owed like any others.
+    // Their records are pending like any others.
     let stats = &process.stats;
-    assert_eq!((stats.recorded(), stats.owed()), (3, 3));
+    assert_eq!((stats.recorded(), stats.pending_in_journal()), (3, 3));
     // As soon as something arrives, it is waited for again.
     let arrived = ids(&process.sealed());
     process.writer.held(&arrived);
@@ -64,11 +64,11 @@ fn with_redis_nobody_waits_for_longer_than_is_bearable() {
     assert_eq!(answers(fourth), [Ok(())]);
     assert_eq!(process.stats.on_disk_only(), 3);
     process.forget(&arrived);
-    assert_eq!(process.stats.owed(), 0);
+    assert_eq!(process.stats.pending_in_journal(), 0);
 }
 
 #[test]
-fn without_redis_nobody_waits_for_it() {
+fn without_redis_no_answer_waits_for_it() {
     let disk = SimulatedDisk::default();
     for durability in [Durability::Journal, Durability::Fsync] {
         let mut process = Process::start(&disk, durability);

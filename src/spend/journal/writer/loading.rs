@@ -1,15 +1,15 @@
-//! What waits in its segment until there is room for it: batches to hand out, and whoever wants to
-//! know when they are.
+//! What waits in its segment until there is room for it: batches to hand out, and callbacks for
+//! when they are.
 //!
 //! One segment is read at a time, by the other thread. **One that cannot be read** is tried again
 //! when something else has happened. **One that has lost something since it was written** gives what
-//! is left; the rest is counted as set aside, with the file, which is kept for a human.
+//! is left; the rest is counted as set aside, with the file, which is kept for an operator.
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::disk::{Reading, SegmentName};
-use super::super::{Notice, ToldOfAll};
+use super::super::{Callback, Notice};
 use super::Writer;
 use crate::store::SealedBatch;
 
@@ -54,8 +54,8 @@ impl Writer {
         for batch in loaded.batches {
             self.notify(Notice::Sealed(batch));
         }
-        self.tell_of_all();
-        self.remove_spent();
+        self.call_settled();
+        self.remove_finished();
         self.publish();
     }
 
@@ -66,17 +66,17 @@ impl Writer {
         }
     }
 
-    /// Calls `told` when everything sealed so far has been handed out, for the first time at least.
-    pub(super) fn when_told_of_all(&mut self, before: u64, told: ToldOfAll) {
-        self.settling.push((before, told));
-        self.tell_of_all();
+    /// Calls `callback` when everything sealed so far has been handed out, for the first time at least.
+    pub(super) fn when_all_notified(&mut self, before: u64, callback: Callback) {
+        self.callbacks.push((before, callback));
+        self.call_settled();
     }
 
-    pub(super) fn tell_of_all(&mut self) {
+    pub(super) fn call_settled(&mut self) {
         let (ledger, producer) = (&self.ledger, self.producer);
-        let over = |(before, _): &mut (u64, ToldOfAll)| !ledger.stores_before(producer, *before);
-        for (_, told) in self.settling.extract_if(.., over) {
-            told();
+        let over = |(before, _): &mut (u64, Callback)| !ledger.stores_before(producer, *before);
+        for (_, callback) in self.callbacks.extract_if(.., over) {
+            callback();
         }
     }
 

@@ -11,8 +11,7 @@
 //!
 //! **A failed write** is taken back, so that those who were refused are not counted, and the next
 //! write starts at a clean end. A seal that cannot be written is done without: the records say
-//! themselves to which batch they belong, and a full disk must not keep the database from relieving
-//! it.
+//! themselves to which batch they belong, and a full disk must not block the flush that frees it.
 
 mod loading;
 mod segments;
@@ -36,10 +35,10 @@ use super::frame;
 use super::ledger::Ledger;
 use super::payload::{self, Record};
 use super::waiting::{Answer, Waiting};
-use super::{Limits, Listener, Notice, ToldOfAll};
+use super::{Callback, Limits, Listener, Notice};
 use crate::domain::UsageRecord;
 use crate::spend::settlement::Settlement;
-use crate::spend::stats::Kept;
+use crate::spend::stats::JournalSnapshot;
 use crate::spend::{Durability, NotRecorded, SpendStats};
 use crate::store::BatchId;
 use syncing::{Then, Unsynced};
@@ -66,8 +65,8 @@ pub(super) struct Writer {
     counts: Counts,
     /// Waits for Redis.
     waiting: Waiting,
-    /// Answers were let go, and that was said last at that moment.
-    said: Option<Instant>,
+    /// When it was last logged that answers were released.
+    warned: Option<Instant>,
     /// Waits for the disk, in the order written.
     unsynced: VecDeque<Unsynced>,
     /// A sync is under way, and covers so many of them.
@@ -76,8 +75,8 @@ pub(super) struct Writer {
     loading: bool,
     /// It could not be, and nothing has happened since.
     unreadable: bool,
-    /// Wait until what was sealed before that number has been told of.
-    settling: Vec<(u64, ToldOfAll)>,
+    /// Called when what was sealed before that number has been reported.
+    callbacks: Vec<(u64, Callback)>,
     listener: Option<Listener>,
     buffer: Vec<u8>,
     /// A write failed, and none has succeeded since.
@@ -112,12 +111,12 @@ impl Writer {
             counts: Counts::after(ledger.records().0),
             ledger,
             waiting: Waiting::new(limits.awaited),
-            said: None,
+            warned: None,
             unsynced: VecDeque::new(),
             syncing: 0,
             loading: false,
             unreadable: false,
-            settling: Vec::new(),
+            callbacks: Vec::new(),
             listener: None,
             buffer: Vec::new(),
             unwritable: false,
@@ -129,7 +128,7 @@ impl Writer {
             .stats
             .journal_limit
             .store(limits.journal_bytes, Relaxed);
-        writer.remove_spent();
+        writer.remove_finished();
         writer.publish();
         writer
     }
@@ -174,10 +173,10 @@ impl Writer {
         let began = self.open.is_empty();
         self.counts.recorded(group.len() as u64);
         for (record, _) in &*group {
-            self.notice_absurd(record);
+            self.check_plausible(record);
             self.open.add(&Record::from(record));
         }
-        // Whoever is told that it is written may look at once.
+        // Whoever is answered that it is written may look at once.
         self.publish();
         for answer in group.drain(..).filter_map(|(_, answer)| answer) {
             match (self.durability, &self.current) {
@@ -186,13 +185,13 @@ impl Writer {
                     then: Then::Acknowledge(answer),
                 }),
                 (Durability::Redis, _) => self.waiting.wait(answer, now),
-                // Whoever left does not want to know any more.
+                // The receiver may be gone.
                 _ => drop(answer.send(Ok(()))),
             }
         }
         if began {
-            let owed = self.ledger.owed();
-            self.notify(Notice::Unsealed { owed });
+            let pending = self.ledger.pending();
+            self.notify(Notice::Unsealed { pending });
         }
         let full = |c: &Current| c.length >= self.limits.segment_bytes;
         if self.current.as_ref().is_some_and(full) {
@@ -203,9 +202,9 @@ impl Writer {
         }
     }
 
-    /// Says so once in a while, since whoever makes one such claim makes many.
-    fn notice_absurd(&self, record: &UsageRecord) {
-        if payload::is_credible(record) {
+    /// Logged once in a while, since a server that reports one such value reports many.
+    fn check_plausible(&self, record: &UsageRecord) {
+        if payload::is_plausible(record) {
             return;
         }
         if self
@@ -217,7 +216,7 @@ impl Writer {
             tracing::error!(
                 endpoint = %record.endpoint, model = record.model.as_str(), nano_usd = record.charge.nano_usd,
                 input = record.tokens.input, output = record.tokens.output,
-                "nobody believes this usage; it counts as the most that is believed",
+                "implausible usage; it counts as the largest plausible amount",
             );
         }
     }
@@ -245,7 +244,7 @@ impl Writer {
         self.seq += 1;
         self.waiting.sealed(id.seq);
         let batch = Arc::new(mem::take(&mut self.open).seal(id));
-        self.ledger.owe(segment, batch, false);
+        self.ledger.add(segment, batch, false);
         self.unsynced.push_back(Unsynced {
             file,
             then: Then::HandOut(id),
@@ -272,19 +271,19 @@ impl Writer {
         // At once, and not behind the removal of files: whoever adds up looks at both.
         self.publish();
         self.load_again();
-        self.tell_of_all();
-        self.remove_spent();
+        self.call_settled();
+        self.remove_finished();
         self.publish();
     }
 
-    /// From now on notices go to `listener`; at once, those about everything still owed.
+    /// From now on notices go to `listener`; at once, those about everything still pending.
     pub(super) fn attach(&mut self, listener: Listener) {
         for batch in self.ledger.all_out() {
             listener(Notice::Sealed(batch));
         }
         if !self.open.is_empty() {
-            let owed = self.ledger.owed();
-            listener(Notice::Unsealed { owed });
+            let pending = self.ledger.pending();
+            listener(Notice::Unsealed { pending });
         }
         self.listener = Some(listener);
     }
@@ -297,7 +296,7 @@ impl Writer {
             self.synced(file.sync());
         }
         self.leave_segment();
-        self.remove_spent();
+        self.remove_finished();
         self.publish();
     }
 
@@ -308,7 +307,7 @@ impl Writer {
         why
     }
 
-    /// Says so once, not for every request of an outage.
+    /// Logged once, not for every request of an outage.
     fn unhealthy(&self, why: &NotRecorded) {
         if self.healthy() {
             tracing::error!(%why, "usage cannot be recorded");
@@ -335,16 +334,16 @@ impl Writer {
         let enough = self.limits.segment_bytes / 8;
         let room = self.room();
         self.full = self.full.filter(|wanted| room < enough.max(*wanted));
-        let (owed, found) = self.ledger.records();
+        let (pending, found) = self.ledger.records();
         let [all, own] = self
             .counts
-            .accounts(owed - found + self.open.records(), found);
+            .accounts(pending - found + self.open.records(), found);
         let open = u64::from(!self.open.is_empty());
-        self.stats.kept.store(Arc::new(Kept {
+        self.stats.snapshot.store(Arc::new(JournalSnapshot {
             all,
             producer: self.producer,
             own,
-            batches: self.ledger.owed() as u64 + open,
+            batches: self.ledger.pending() as u64 + open,
             rows: self.ledger.timed_rows() + self.open.rows(),
             oldest: self
                 .ledger

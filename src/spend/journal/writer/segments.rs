@@ -1,6 +1,6 @@
 //! The files themselves: which one is written to, when the next begins, and when one goes.
 //!
-//! **What cannot be written** is taken back by whoever keeps the file, and nothing of it is owed. **A
+//! **What cannot be written** is taken back by the code that owns the file, and nothing of it is pending. **A
 //! file that cannot be removed** stays known, and is tried again when something else has happened.
 
 use std::io;
@@ -49,7 +49,7 @@ impl Writer {
         Ok(current)
     }
 
-    /// From the first record that somebody owes on, segments are for versions that know about that.
+    /// From the first record with a charge on, segments need a version that knows charges.
     pub(super) fn raise_format(&mut self, group: &[Entry]) {
         let charged = |(record, _): &Entry| !record.charge.payers.is_empty();
         if self.format < payload::CHARGES && group.iter().any(charged) {
@@ -65,18 +65,18 @@ impl Writer {
         }
     }
 
-    pub(super) fn remove_spent(&mut self) {
-        for spent in self.ledger.spent() {
-            let removed = if spent.damaged {
-                self.disk.set_aside(spent.name)
+    pub(super) fn remove_finished(&mut self) {
+        for finished in self.ledger.finished() {
+            let removed = if finished.damaged {
+                self.disk.set_aside(finished.name)
             } else {
-                self.disk.remove(spent.name)
+                self.disk.remove(finished.name)
             };
             match removed {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(segment = %spent.name, %error, "cannot remove a journal segment");
+                    tracing::warn!(segment = %finished.name, %error, "cannot remove a journal segment");
                 }
-                _ => self.ledger.removed(spent.name),
+                _ => self.ledger.removed(finished.name),
             }
         }
     }

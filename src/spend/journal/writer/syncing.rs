@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::super::disk::Segment;
 use super::super::waiting::Answer;
-use super::super::{Notice, ToldOfAll};
+use super::super::{Callback, Notice};
 use super::{Writer, refuse};
 use crate::store::BatchId;
 
@@ -26,17 +26,17 @@ pub(super) enum Then {
     Acknowledge(Answer),
     HandOut(BatchId),
     /// All before this number.
-    Settle(u64, ToldOfAll),
+    Settle(u64, Callback),
 }
 
 impl Writer {
-    /// Calls `settled` when everything sealed so far has been handed out.
-    pub(in crate::spend::journal) fn when_settled(&mut self, told: ToldOfAll) {
+    /// Calls `callback` when everything sealed so far has been handed out.
+    pub(in crate::spend::journal) fn when_settled(&mut self, callback: Callback) {
         match self.unsynced.back() {
-            None => self.when_told_of_all(self.seq, told),
+            None => self.when_all_notified(self.seq, callback),
             Some(last) => {
                 let file = Arc::clone(&last.file);
-                let then = Then::Settle(self.seq, told);
+                let then = Then::Settle(self.seq, callback);
                 self.unsynced.push_back(Unsynced { file, then });
             }
         }
@@ -71,8 +71,8 @@ impl Writer {
                 self.seal();
                 self.leave_segment();
             }
-            // What was written to it since then has no better prospects: no later sync of that file
-            // says anything.
+            // What was written to it since then is not safe either: a later sync of that file
+            // proves nothing.
             let (same, others): (Vec<_>, Vec<_>) = mem::take(&mut self.unsynced)
                 .into_iter()
                 .partition(|waiting| Arc::ptr_eq(&waiting.file, &file));
@@ -90,7 +90,7 @@ impl Writer {
                         self.notify(Notice::Sealed(batch));
                     }
                 }
-                (Then::Settle(before, told), _) => self.when_told_of_all(before, told),
+                (Then::Settle(before, callback), _) => self.when_all_notified(before, callback),
             }
         }
     }

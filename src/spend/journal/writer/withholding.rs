@@ -1,6 +1,6 @@
-//! Answers that wait until somebody beyond this machine has their records, and how that ends: it has
-//! them, or nobody has taken anything for so long that waiting helps no one. The records are owed in
-//! both cases.
+//! Answers that wait until another machine has their records, and how that ends: it has them, or
+//! nothing has been accepted for so long that waiting is of no use. The records are pending in both
+//! cases.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -11,35 +11,39 @@ use super::Writer;
 use crate::spend::journal::waiting::tell;
 use crate::store::BatchId;
 
-/// That answers do not wait any more is said no more often.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// How often at most it is logged that answers do not wait any more.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Writer {
     pub(super) fn arrived(&mut self, id: BatchId) {
-        // Nobody waits for what former processes left.
+        // No answers wait for batches of former processes.
         let own = id.producer == self.producer;
         self.waiting.arrived(own.then_some(id.seq));
     }
 
-    /// When [`Writer::let_go`] has something to do, unless something arrives before.
+    /// When [`Writer::release_overdue`] has something to do, unless something arrives before.
     pub(in crate::spend::journal) fn due(&self) -> Option<Instant> {
         self.waiting.due()
     }
 
-    /// Lets go of answers that have waited for Redis and the database for long enough: this disk has
+    /// Releases answers that have waited for Redis and the database for long enough: this disk has
     /// their records, and what is written down is counted.
-    pub(in crate::spend::journal) fn let_go(&mut self, now: Instant) {
-        let mut gone = false;
+    pub(in crate::spend::journal) fn release_overdue(&mut self, now: Instant) {
+        let mut released = false;
         while let Some(answer) = self.waiting.overdue(now) {
-            gone = true;
-            // Before anybody knows of it: who is told finds itself counted.
+            released = true;
+            // Before the answer: whoever receives it finds the record counted.
             self.stats.on_disk_only.fetch_add(1, Relaxed);
             tell(answer);
         }
-        if gone && self.said.is_none_or(|said| now - said >= SAY_AGAIN) {
-            self.said = Some(now);
+        if released
+            && self
+                .warned
+                .is_none_or(|warned| now - warned >= WARN_INTERVAL)
+        {
+            self.warned = Some(now);
             tracing::warn!(
-                "neither Redis nor the database takes usage; answers are let go with only the journal having theirs",
+                "neither Redis nor the database accepts usage; answers end with their records only in the journal",
             );
         }
     }

@@ -1,18 +1,18 @@
-//! The choice itself: who comes next, and when it is worth moving.
+//! The choice itself: which database comes next, and when it is worth moving.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::entry::{Doubt, Entry};
+use super::entry::{Entry, Suspicion};
 use super::{Effect, State};
 use crate::circuit::CircuitState;
 use crate::database::DatabaseId;
 use crate::event::SwitchReason;
 use crate::strategy::Candidate;
 
-/// The interval of the way back becomes at most 32 times as long.
-const MOST_DOUBLINGS: u32 = 5;
+/// The fallback interval becomes at most 32 times as long.
+const MAX_DOUBLINGS: u32 = 5;
 
 impl State {
     /// After anything that may have changed the answer.
@@ -34,12 +34,12 @@ impl State {
         self.switch(next, reason, now);
     }
 
-    /// Whoever should take the commands if there were no active one.
+    /// Which database should take the commands if there were no active one.
     pub(super) fn next(&self) -> Option<DatabaseId> {
         self.next_of(|_| true)
     }
 
-    /// Whoever else is well.
+    /// Another healthy one.
     pub(super) fn next_without(&self, id: DatabaseId) -> Option<DatabaseId> {
         self.next_of(|entry| entry.database.id != id && is_closed(entry))
     }
@@ -78,7 +78,7 @@ impl State {
         candidates.into_iter().find(|candidate| candidate.id == id)
     }
 
-    /// A well one that is worth leaving the well active one for.
+    /// A healthy one that is worth leaving the healthy active one for.
     fn better(&self) -> Option<DatabaseId> {
         let active = self.get(self.active?)?.candidate(true);
         let best = self.best(|entry| {
@@ -91,7 +91,10 @@ impl State {
     pub(super) fn fallback_deadline(&self) -> Option<Instant> {
         self.policy.fallback?;
         let better = self.get(self.better()?)?;
-        better.doubt.is_none().then_some(self.no_fallback_before)
+        better
+            .suspicion
+            .is_none()
+            .then_some(self.no_fallback_before)
     }
 
     /// When it is time, asks the better one first.
@@ -101,14 +104,14 @@ impl State {
         }
         if let Some(id) = self.better()
             && let Some(entry) = self.get_mut(id)
-            && entry.doubt.is_none()
+            && entry.suspicion.is_none()
         {
-            let asking = entry.ask(Doubt::Fallback, now);
-            self.effects.push(Effect::Confirm { id, asking });
+            let mode = entry.ask(Suspicion::Fallback, now);
+            self.effects.push(Effect::Confirm { id, mode });
         }
     }
 
-    /// The better one is well.
+    /// The better one is healthy.
     pub(super) fn fall_back(&mut self, id: DatabaseId, now: Instant) {
         if self.policy.fallback.is_some()
             && now >= self.no_fallback_before
@@ -118,7 +121,7 @@ impl State {
         }
     }
 
-    /// Somebody changed what counts: a better one takes over at once, interval or not.
+    /// Weights or members changed: a better one takes over at once, interval or not.
     pub(super) fn reconsider(&mut self, now: Instant) {
         if let Some(id) = self.better() {
             self.switch(Some(id), SwitchReason::Reconfigured, now);
@@ -128,11 +131,11 @@ impl State {
     /// The interval as it is after returns that did not last.
     pub(super) fn fallback_interval(&self) -> Option<Duration> {
         let interval = self.policy.fallback?;
-        Some(interval.saturating_mul(1 << self.vain_returns.min(MOST_DOUBLINGS)))
+        Some(interval.saturating_mul(1 << self.failed_returns.min(MAX_DOUBLINGS)))
     }
 
-    /// Whether the last return was in vain: its database failed within the interval that came before it.
-    fn remember(&mut self, next: Option<DatabaseId>, reason: SwitchReason, now: Instant) {
+    /// Counts the last return as failed if its database failed within the interval that came before it.
+    fn track_return(&mut self, next: Option<DatabaseId>, reason: SwitchReason, now: Instant) {
         let lasted = self
             .returned
             .take()
@@ -140,8 +143,8 @@ impl State {
         if let (Some((_, since)), Some(interval)) = (lasted, self.fallback_interval())
             && reason == SwitchReason::Failover
         {
-            self.vain_returns = if now.duration_since(since) < interval {
-                self.vain_returns.saturating_add(1)
+            self.failed_returns = if now.duration_since(since) < interval {
+                self.failed_returns.saturating_add(1)
             } else {
                 0
             };
@@ -151,10 +154,10 @@ impl State {
         }
     }
 
-    /// However it came about, nobody falls back for one interval now.
+    /// Whatever the reason: no fallback for one interval now.
     pub(super) fn switch(&mut self, next: Option<DatabaseId>, reason: SwitchReason, now: Instant) {
         if next != self.active {
-            self.remember(next, reason, now);
+            self.track_return(next, reason, now);
         }
         if let Some(interval) = self.fallback_interval()
             && (next != self.active || reason == SwitchReason::Initial)
@@ -175,9 +178,9 @@ impl State {
         self.since = now;
         self.generation += 1;
         self.changed = true;
-        let nobody = new.is_none();
+        let none = new.is_none();
         self.effects.push(Effect::Switched { old, new, reason });
-        if nobody {
+        if none {
             self.effects.push(Effect::AllDown);
         }
     }

@@ -14,9 +14,9 @@ use crate::outcome::FailureKind;
 use crate::status::{DatabaseStatus, HealthStatus};
 use crate::strategy::Candidate;
 
-/// What one begins with.
+/// A database that is added.
 #[derive(Clone, Debug)]
-pub(crate) struct Newcomer {
+pub(crate) struct NewMember {
     pub(crate) database: Database,
     pub(crate) weight: f64,
     pub(crate) grace: Duration,
@@ -31,14 +31,14 @@ pub(super) struct Entry {
     pub(super) detectors: Vec<Box<dyn FailureDetector>>,
     pub(super) connected: bool,
     /// Added, and never connected so far.
-    pub(super) newcomer: bool,
+    pub(super) new_member: bool,
     /// It is being asked, and why.
-    pub(super) doubt: Option<Doubt>,
+    pub(super) suspicion: Option<Suspicion>,
     /// Since when: what was asked before is not the answer.
     pub(super) asked_at: Instant,
     /// How often in a row no connection could be made.
     pub(super) unconnected: u32,
-    pub(super) believed_until: Instant,
+    pub(super) confirmed_until: Instant,
     pub(super) failures: u64,
     pub(super) successes: u64,
     /// The connection whose end was counted last, after so many successes.
@@ -48,19 +48,19 @@ pub(super) struct Entry {
 
 /// How a database is asked out of turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asking {
+pub(crate) enum ConfirmMode {
     /// With little time to answer: users wait for it.
-    Quickly,
-    /// The same, over a connection of now: it may well lead to another server.
-    Anew,
-    /// With the time any command has. Who ends a connection is there, and who is not refuses the
-    /// next one at once, so nobody waits for this; and a return is in no hurry.
-    Patiently,
+    ShortTimeout,
+    /// The same, over a new connection: it may well lead to another server.
+    NewConnection,
+    /// With the time any command has. A server that closes a connection is reachable, and one that is
+    /// not refuses the next one at once, so no command waits for this; and a fallback is not urgent.
+    FullTimeout,
 }
 
 /// Why a database is asked out of turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(super) enum Suspicion {
     /// A command failed, after so many successes.
     Failed(FailureKind, u64),
     /// A caller did not wait any longer, after so many successes.
@@ -69,7 +69,7 @@ pub(super) enum Doubt {
     Fallback,
 }
 
-impl Doubt {
+impl Suspicion {
     /// Whether what was sent will not be answered any more.
     pub(super) fn is_silence(self) -> bool {
         match self {
@@ -79,22 +79,22 @@ impl Doubt {
         }
     }
 
-    pub(super) fn asking(self) -> Asking {
+    pub(super) fn mode(self) -> ConfirmMode {
         match self {
-            Self::Failed(kind, _) if kind.is_about_place() => Asking::Anew,
-            Self::Failed(FailureKind::Dropped, _) | Self::Fallback => Asking::Patiently,
-            Self::Failed(..) | Self::Waited(_) => Asking::Quickly,
+            Self::Failed(kind, _) if kind.is_wrong_server() => ConfirmMode::NewConnection,
+            Self::Failed(FailureKind::Dropped, _) | Self::Fallback => ConfirmMode::FullTimeout,
+            Self::Failed(..) | Self::Waited(_) => ConfirmMode::ShortTimeout,
         }
     }
 
-    /// The database is well and the command failed: then it is the connection, unless something
+    /// The database is healthy and the command failed: then it is the connection, unless something
     /// succeeded over it since. A cluster's connection that does not know where keys are is none the
     /// wiser for what succeeds elsewhere.
     pub(super) fn blames_connection(self, successes: u64) -> bool {
         match self {
             Self::Failed(FailureKind::Redirected, _) => true,
             Self::Failed(kind, before) => {
-                before == successes && (kind == FailureKind::Timeout || kind.is_about_place())
+                before == successes && (kind == FailureKind::Timeout || kind.is_wrong_server())
             }
             Self::Waited(before) => before == successes,
             Self::Fallback => false,
@@ -104,39 +104,39 @@ impl Doubt {
 
 impl Entry {
     /// It is asked now.
-    pub(super) fn ask(&mut self, doubt: Doubt, now: Instant) -> Asking {
-        self.doubt = Some(doubt);
+    pub(super) fn ask(&mut self, suspicion: Suspicion, now: Instant) -> ConfirmMode {
+        self.suspicion = Some(suspicion);
         self.asked_at = now;
-        doubt.asking()
+        suspicion.mode()
     }
 
     pub(super) fn new(
-        newcomer: Newcomer,
+        new_member: NewMember,
         detectors: &[Arc<dyn FailureDetector>],
         success_threshold: u32,
         now: Instant,
     ) -> Self {
-        let mut circuit = Circuit::new(now, newcomer.grace, success_threshold);
-        if newcomer.report.unhealthy.is_some() {
+        let mut circuit = Circuit::new(now, new_member.grace, success_threshold);
+        if new_member.report.unhealthy.is_some() {
             circuit.open(now);
         }
         let mut entry = Self {
-            database: newcomer.database,
-            weight: newcomer.weight,
+            database: new_member.database,
+            weight: new_member.weight,
             circuit,
             detectors: detectors.iter().map(|detector| detector.fresh()).collect(),
             connected: false,
-            newcomer: true,
-            doubt: None,
+            new_member: true,
+            suspicion: None,
             asked_at: now,
             unconnected: 0,
-            believed_until: now,
+            confirmed_until: now,
             failures: 0,
             successes: 0,
             ended: None,
             health: None,
         };
-        entry.heard(&newcomer.report, now);
+        entry.record_health(&new_member.report, now);
         entry
     }
 
@@ -148,7 +148,7 @@ impl Entry {
     }
 
     /// A connection ends once, however many commands it takes along.
-    pub(super) fn is_news(&mut self, kind: FailureKind, link: LinkId) -> bool {
+    pub(super) fn is_new_failure(&mut self, kind: FailureKind, link: LinkId) -> bool {
         let end = Some((link, self.successes));
         kind != FailureKind::Dropped || std::mem::replace(&mut self.ended, end) != end
     }
@@ -168,7 +168,7 @@ impl Entry {
         }
     }
 
-    pub(super) fn heard(&mut self, report: &Report, now: Instant) {
+    pub(super) fn record_health(&mut self, report: &Report, now: Instant) {
         self.health = Some(HealthStatus {
             at: now,
             unhealthy: report.unhealthy.clone(),

@@ -1,8 +1,8 @@
-//! What is heard of connections: that there is one, that there is none, that nothing comes over it.
+//! Reports about connections: there is one, there is none, nothing comes over it.
 
 use tokio::time::Instant;
 
-use super::entry::Doubt;
+use super::entry::Suspicion;
 use super::{Effect, State};
 use crate::circuit::{CircuitState, Episode};
 use crate::database::DatabaseId;
@@ -15,10 +15,10 @@ impl State {
         };
         entry.connected = true;
         entry.unconnected = 0;
-        let newcomer = std::mem::take(&mut entry.newcomer);
+        let new_member = std::mem::take(&mut entry.new_member);
         self.changed = true;
         self.choose(now);
-        if newcomer {
+        if new_member {
             self.reconsider(now);
         }
     }
@@ -31,16 +31,16 @@ impl State {
         let closed = entry.circuit.state() == CircuitState::Closed;
         self.changed = true;
         if closed {
-            self.doubt(
+            self.suspect(
                 id,
-                |successes| Doubt::Failed(FailureKind::Dropped, successes),
+                |successes| Suspicion::Failed(FailureKind::Dropped, successes),
                 now,
             );
         }
     }
 
     /// No connection could be made. A refusal is certain; of a first silence the packet may have been
-    /// lost, so it is asked once more over whatever connection there is, while the keeper tries again.
+    /// lost, so it is asked once more over whatever connection there is, while the connector tries again.
     pub(crate) fn connect_failed(
         &mut self,
         id: DatabaseId,
@@ -58,15 +58,15 @@ impl State {
             self.changed = true;
         }
         if first && closed && kind == FailureKind::Timeout {
-            self.doubt(id, |successes| Doubt::Failed(kind, successes), now);
+            self.suspect(id, |successes| Suspicion::Failed(kind, successes), now);
         } else {
             self.open(id, error, true, now);
         }
     }
 
     /// A caller went away before its command was answered, after more time than an answer takes. That
-    /// is no failure; but who always goes away before one could be counted would never leave a database
-    /// that has fallen silent.
+    /// is no failure; but callers that always go away before one could be counted would never leave a database
+    /// that does not answer any more.
     pub(crate) fn waited(&mut self, id: DatabaseId, episode: Episode, now: Instant) {
         let Some(entry) = self.get(id) else {
             return;
@@ -76,9 +76,9 @@ impl State {
         }
         match entry.circuit.state() {
             CircuitState::Closed => {
-                self.doubt(id, Doubt::Waited, now);
+                self.suspect(id, Suspicion::Waited, now);
             }
-            CircuitState::HalfOpen => self.effects.push(Effect::Poke(id)),
+            CircuitState::HalfOpen => self.effects.push(Effect::Wake(id)),
             CircuitState::Open => {}
         }
     }

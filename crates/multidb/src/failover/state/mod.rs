@@ -3,19 +3,19 @@
 //! Told what happened and when, it answers with [`Effect`]s. The rules, in the order they win:
 //!
 //! 1. A database is left when its circuit opens. It opens when a confirmation or a health round finds
-//!    it unwell, when no connection can be made, or when a detector has seen enough *and somebody
-//!    else could take over*: a database that answers its checks and has no alternative is kept.
+//!    it unhealthy, when no connection can be made, or when a detector has seen enough *and another
+//!    could take over*: a database that answers its checks and has no alternative is kept.
 //! 2. Who comes next is the strategy's choice among the closed ones: connected ones first, and ones
-//!    that a failback check speaks against last. With nobody closed, a half-open one, on trial.
-//! 3. From a well active one to a better: not before one fallback interval after the last change,
+//!    that a failback check objects to last. With no circuit closed, a half-open one, on trial.
+//! 3. From a healthy active one to a better: not before one fallback interval after the last change,
 //!    and only after asking the better one once more. A return that does not last doubles the interval
 //!    before the next: what the checks cannot see must not make users move for ever.
 
 mod choice;
 mod entry;
 mod links;
-mod orders;
-mod shown;
+mod queries;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +24,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use entry::Asking;
-pub(crate) use entry::Newcomer;
-use entry::{Doubt, Entry};
+pub(crate) use entry::ConfirmMode;
+pub(crate) use entry::NewMember;
+use entry::{Entry, Suspicion};
 
 use crate::circuit::{CircuitState, Episode};
 use crate::database::{Database, DatabaseId};
@@ -38,9 +38,9 @@ use crate::outcome::FailureKind;
 
 use crate::strategy::FailoverStrategy;
 
-/// How long a database that has just been found well is believed without asking again. Failures
+/// How long a database that has just been found healthy is not asked again. Failures
 /// meanwhile are counted.
-const BELIEVED: Duration = Duration::from_millis(100);
+const CONFIRMED_FOR: Duration = Duration::from_millis(100);
 
 /// The rules that can be set.
 #[derive(Debug)]
@@ -68,19 +68,19 @@ pub(crate) enum Effect {
         to: CircuitState,
         cause: Arc<str>,
     },
-    /// Nobody takes them.
+    /// None takes them.
     AllDown,
     /// Ask it, at once.
-    Confirm { id: DatabaseId, asking: Asking },
-    /// Whoever waits for the decision about it need not any longer.
+    Confirm { id: DatabaseId, mode: ConfirmMode },
+    /// The decision about it has been made: commands that wait for it go on.
     Settled(DatabaseId),
-    /// Its connection is of no use any more. `silent`: no answer will come.
+    /// Its connection is not used any more. `silent`: no answer will come.
     Abandon { id: DatabaseId, silent: bool },
     /// Ask it in turn, at once.
-    Poke(DatabaseId),
+    Wake(DatabaseId),
 }
 
-/// Who takes the commands.
+/// The database that takes the commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
     pub(crate) id: DatabaseId,
@@ -101,7 +101,7 @@ pub(crate) struct State {
     /// The last return that still lasts: to whom, when.
     returned: Option<(DatabaseId, Instant)>,
     /// Returns in a row that did not last.
-    vain_returns: u32,
+    failed_returns: u32,
     /// Since when no trusted one takes the commands; a trial that fails does not interrupt it.
     down_since: Option<Instant>,
     effects: Vec<Effect>,
@@ -119,7 +119,7 @@ impl State {
             generation: 0,
             no_fallback_before: now,
             returned: None,
-            vain_returns: 0,
+            failed_returns: 0,
             down_since: None,
             effects: Vec::new(),
             changed: true,
@@ -170,7 +170,7 @@ impl State {
                 true
             }
             CircuitState::Closed => {
-                let enough = entry.is_news(kind, link) && entry.is_enough(kind, now);
+                let enough = entry.is_new_failure(kind, link) && entry.is_enough(kind, now);
                 if (enough || kind.is_refusal()) && has_alternative {
                     let cause = if enough {
                         format!("too many failures, the last: {}", kind.as_str())
@@ -183,14 +183,14 @@ impl State {
                 if enough {
                     entry.forget();
                 }
-                self.doubt(id, |successes| Doubt::Failed(kind, successes), now)
+                self.suspect(id, |successes| Suspicion::Failed(kind, successes), now)
             }
         }
     }
 
     /// A command on trial succeeded.
     pub(crate) fn trial_succeeded(&mut self, id: DatabaseId, episode: Episode, now: Instant) {
-        self.change(id, "well on trial", |entry| {
+        self.change(id, "healthy on trial", |entry| {
             entry.circuit.trial_succeeded(episode, now)
         });
         self.choose(now);
@@ -202,41 +202,41 @@ impl State {
             return;
         };
         if report.started < entry.asked_at {
-            // Of a question before the one that is open now.
+            // The answer to an earlier confirmation than the pending one.
             return;
         }
-        let Some(doubt) = entry.doubt.take() else {
+        let Some(suspicion) = entry.suspicion.take() else {
             // Decided without it.
             return;
         };
         if let Some(why) = &report.unhealthy {
-            // Whoever waits is told by this.
-            self.open(id, why, doubt.is_silence(), now);
+            // Commands that wait go on with this.
+            self.open(id, why, suspicion.is_silence(), now);
             self.effects.push(Effect::Settled(id));
             return;
         }
-        entry.believed_until = now + BELIEVED;
-        if entry.connected && doubt.blames_connection(entry.successes) {
+        entry.confirmed_until = now + CONFIRMED_FOR;
+        if entry.connected && suspicion.blames_connection(entry.successes) {
             entry.connected = false;
-            // It may still carry answers to those who wait longer.
-            let silent = doubt.is_silence() && !matches!(doubt, Doubt::Waited(_));
+            // Answers to commands that wait longer may still come over it.
+            let silent = suspicion.is_silence() && !matches!(suspicion, Suspicion::Waited(_));
             self.effects.push(Effect::Abandon { id, silent });
             self.changed = true;
         }
         self.effects.push(Effect::Settled(id));
-        if doubt == Doubt::Fallback {
+        if suspicion == Suspicion::Fallback {
             self.fall_back(id, now);
         }
     }
 
     /// A round ended.
     pub(crate) fn health(&mut self, id: DatabaseId, report: &Report, now: Instant) {
-        let nobody_is_closed = self.nobody_is_closed();
+        let none_is_closed = self.none_is_closed();
         let last_resort = self.policy.last_resort;
         let Some(entry) = self.get_mut(id) else {
             return;
         };
-        entry.heard(report, now);
+        entry.record_health(report, now);
         let episode = entry.circuit.episode();
         let fresh = report.started >= entry.circuit.since();
         match (entry.circuit.state(), &report.unhealthy) {
@@ -244,19 +244,19 @@ impl State {
             (CircuitState::Open, Some(_)) | (CircuitState::Closed, None) => {}
             (_, Some(why)) => self.open(id, &why.clone(), false, now),
             (CircuitState::HalfOpen, None) => {
-                let closed = self.change(id, "well", |entry| {
+                let closed = self.change(id, "healthy", |entry| {
                     entry.circuit.trial_succeeded(episode, now)
                 });
                 if !closed {
-                    self.effects.push(Effect::Poke(id));
+                    self.effects.push(Effect::Wake(id));
                 }
             }
             (CircuitState::Open, None) => {
-                if last_resort && nobody_is_closed {
-                    self.change(id, "well, and nobody else is", |entry| {
+                if last_resort && none_is_closed {
+                    self.change(id, "healthy, and no other is", |entry| {
                         entry.circuit.try_early(now)
                     });
-                    self.effects.push(Effect::Poke(id));
+                    self.effects.push(Effect::Wake(id));
                 }
             }
         }
@@ -268,7 +268,7 @@ impl State {
     pub(crate) fn tick(&mut self, now: Instant) {
         for id in self.ids() {
             if self.change(id, "its grace is over", |entry| entry.circuit.tick(now)) {
-                self.effects.push(Effect::Poke(id));
+                self.effects.push(Effect::Wake(id));
             }
         }
         self.choose(now);
@@ -288,18 +288,18 @@ impl State {
     }
 
     /// Asks it, unless that is under way or has just been done. True: nothing to wait for.
-    fn doubt(&mut self, id: DatabaseId, why: impl Fn(u64) -> Doubt, now: Instant) -> bool {
+    fn suspect(&mut self, id: DatabaseId, why: impl Fn(u64) -> Suspicion, now: Instant) -> bool {
         let Some(entry) = self.get_mut(id) else {
             return true;
         };
-        if entry.doubt.is_some() {
+        if entry.suspicion.is_some() {
             return false;
         }
-        if now < entry.believed_until {
+        if now < entry.confirmed_until {
             return true;
         }
-        let asking = entry.ask(why(entry.successes), now);
-        self.effects.push(Effect::Confirm { id, asking });
+        let mode = entry.ask(why(entry.successes), now);
+        self.effects.push(Effect::Confirm { id, mode });
         false
     }
 
@@ -319,7 +319,7 @@ impl State {
         }
         let to = entry.circuit.state();
         entry.forget();
-        let decided = entry.doubt.take().is_some();
+        let decided = entry.suspicion.take().is_some();
         let database = entry.database.clone();
         if decided {
             self.effects.push(Effect::Settled(id));
@@ -348,7 +348,7 @@ impl State {
         self.entries.iter().map(|entry| entry.database.id).collect()
     }
 
-    fn nobody_is_closed(&self) -> bool {
+    fn none_is_closed(&self) -> bool {
         self.entries
             .iter()
             .all(|entry| entry.circuit.state() != CircuitState::Closed)

@@ -32,8 +32,8 @@ fn report(started: Instant, unhealthy: Option<&str>) -> Report {
     }
 }
 
-fn newcomer(id: DatabaseId, weight: f64, report: Report) -> Newcomer {
-    Newcomer {
+fn new_member(id: DatabaseId, weight: f64, report: Report) -> NewMember {
+    NewMember {
         database: Database {
             id,
             name: format!("db{id}").into(),
@@ -48,8 +48,8 @@ fn newcomer(id: DatabaseId, weight: f64, report: Report) -> Newcomer {
 fn pair() -> (State, Instant) {
     let now = Instant::now();
     let mut state = State::new(policy(), now);
-    state.add(newcomer(A, 2.0, report(now, None)), now);
-    state.add(newcomer(B, 1.0, report(now, None)), now);
+    state.add(new_member(A, 2.0, report(now, None)), now);
+    state.add(new_member(B, 1.0, report(now, None)), now);
     state.begin(now);
     state.link_up(A, now);
     state.link_up(B, now);
@@ -91,7 +91,7 @@ fn switches(effects: &[Effect]) -> Vec<SwitchReason> {
     effects.iter().filter_map(switch).collect()
 }
 
-/// A fails and is found dead.
+/// A fails and does not answer the confirmation.
 fn lose_a(state: &mut State, now: Instant) {
     assert!(!fail(state, A, FailureKind::Timeout, now));
     state.confirmed(A, &report(now, Some("silent")), now);
@@ -109,7 +109,7 @@ fn recover_a(state: &mut State, now: Instant) {
 }
 
 #[test]
-fn one_failure_is_a_suspicion_and_its_confirmation_a_verdict() {
+fn one_failure_is_a_suspicion_and_its_confirmation_decides() {
     let (mut state, now) = pair();
     assert!(!fail(&mut state, A, FailureKind::Timeout, now), "undecided");
     assert_eq!(asked(&state.take_effects()), [A]);
@@ -146,7 +146,7 @@ fn a_database_that_answers_is_kept_and_not_asked_again_for_a_moment() {
 }
 
 #[test]
-fn a_connection_that_times_out_to_a_living_database_is_replaced() {
+fn a_connection_that_times_out_to_a_healthy_database_is_replaced() {
     let (mut state, now) = pair();
     fail(&mut state, A, FailureKind::Timeout, now);
     state.take_effects();
@@ -160,7 +160,7 @@ fn a_connection_that_times_out_to_a_living_database_is_replaced() {
 
     // Not when something has succeeded over it since: then it was the command.
     state.link_up(A, now);
-    let later = now + BELIEVED;
+    let later = now + CONFIRMED_FOR;
     fail(&mut state, A, FailureKind::Timeout, later);
     state.succeeded(A, 1, later);
     state.confirmed(A, &report(later, None), later);
@@ -173,11 +173,11 @@ fn a_connection_that_times_out_to_a_living_database_is_replaced() {
 }
 
 #[test]
-fn a_read_only_answer_asks_over_a_connection_of_now() {
+fn a_read_only_answer_is_confirmed_over_a_new_connection() {
     let (mut state, now) = pair();
     fail(&mut state, A, FailureKind::ReadOnly, now);
-    let asking = Asking::Anew;
-    let confirm = Effect::Confirm { id: A, asking };
+    let mode = ConfirmMode::NewConnection;
+    let confirm = Effect::Confirm { id: A, mode };
     assert_eq!(state.take_effects(), [confirm]);
     state.confirmed(A, &report(now, Some("it is a slave")), now);
     assert_eq!(active(&state), Some(B));
@@ -241,7 +241,7 @@ fn an_answer_to_an_earlier_question_decides_nothing() {
     // Decided otherwise while it was under way, and asked again.
     state.connect_failed(A, FailureKind::Connect, "refused", now);
     state.force(A, now).expect("a member");
-    let later = now + BELIEVED;
+    let later = now + CONFIRMED_FOR;
     fail(&mut state, A, FailureKind::Timeout, later);
     state.take_effects();
     state.confirmed(A, &report(now, Some("silent")), later);
@@ -252,7 +252,7 @@ fn an_answer_to_an_earlier_question_decides_nothing() {
 }
 
 #[test]
-fn a_caller_who_went_away_is_no_failure_but_a_question() {
+fn a_caller_that_went_away_is_no_failure_but_a_suspicion() {
     let (mut state, now) = pair();
     for _ in 0..100 {
         state.waited(A, episode(&state, A), now);
@@ -273,17 +273,17 @@ fn a_caller_who_went_away_is_no_failure_but_a_question() {
     state.link_up(A, now);
 
     // Others are answered: it was the command.
-    let later = now + BELIEVED;
+    let later = now + CONFIRMED_FOR;
     state.waited(A, episode(&state, A), later);
     state.succeeded(A, 1, later);
     state.confirmed(A, &report(later, None), later);
     assert!(!state.take_effects().contains(&replaced));
 
-    // What happened before the circuit changed is no news.
+    // What happened before the circuit changed counts no more.
     let before = episode(&state, A);
-    lose_a(&mut state, later + BELIEVED);
+    lose_a(&mut state, later + CONFIRMED_FOR);
     state.take_effects();
-    state.waited(A, before, later + BELIEVED);
+    state.waited(A, before, later + CONFIRMED_FOR);
     assert_eq!(state.take_effects(), []);
 }
 
@@ -315,24 +315,24 @@ fn a_late_failure_belongs_to_the_episode_it_was_sent_in() {
     assert_eq!(
         circuit(&state, B),
         CircuitState::Closed,
-        "nor is it anybody else's"
+        "nor is it another one's"
     );
     assert!(asked(&state.take_effects()).is_empty());
 }
 
 #[test]
-fn a_detector_moves_only_where_somebody_can_take_over() {
+fn a_detector_moves_only_where_another_can_take_over() {
     let (mut state, mut now) = pair();
     let reject = |state: &mut State, now: &mut Instant| {
         for _ in 0..5 {
-            *now += BELIEVED;
+            *now += CONFIRMED_FOR;
             if !fail(
                 state,
-                active(state).expect("somebody"),
+                active(state).expect("an active one"),
                 FailureKind::TryAgain,
                 *now,
             ) {
-                let id = active(state).expect("somebody");
+                let id = active(state).expect("an active one");
                 state.confirmed(id, &report(*now, None), *now);
             }
         }
@@ -341,12 +341,12 @@ fn a_detector_moves_only_where_somebody_can_take_over() {
     assert_eq!(active(&state), Some(B), "five in a row, though it answers");
     reject(&mut state, &mut now);
     reject(&mut state, &mut now);
-    assert_eq!(active(&state), Some(B), "nobody else");
+    assert_eq!(active(&state), Some(B), "no other");
     assert_eq!(circuit(&state, B), CircuitState::Closed);
 }
 
 #[test]
-fn grace_is_honoured_while_somebody_else_serves() {
+fn grace_is_kept_while_another_serves() {
     let (mut state, now) = pair();
     lose_a(&mut state, now);
     for seconds in 1..60 {
@@ -422,13 +422,13 @@ fn the_better_one_that_fails_its_last_question_is_not_returned_to() {
     recover_a(&mut state, now + GRACE);
     let then = now + FALLBACK;
     state.tick(then);
-    state.confirmed(A, &report(then, Some("gone again")), then);
+    state.confirmed(A, &report(then, Some("down again")), then);
     assert_eq!(active(&state), Some(B));
     assert_eq!(circuit(&state, A), CircuitState::Open);
 }
 
 #[test]
-fn without_an_interval_nobody_returns() {
+fn without_an_interval_there_is_no_fallback() {
     let (mut state, now) = pair();
     state.set_fallback(Some(Duration::ZERO), now);
     lose_a(&mut state, now);
@@ -442,7 +442,7 @@ fn without_an_interval_nobody_returns() {
 }
 
 #[test]
-fn among_equals_nobody_moves_back() {
+fn among_equal_weights_there_is_no_fallback() {
     let (mut state, now) = pair();
     state.set_weight(B, 2.0, now).expect("a member");
     assert_eq!(active(&state), Some(A));
@@ -455,10 +455,10 @@ fn among_equals_nobody_moves_back() {
 }
 
 #[test]
-fn with_nobody_closed_the_first_well_one_is_tried_early() {
+fn with_no_circuit_closed_the_first_healthy_one_is_tried_early() {
     let (mut state, now) = pair();
     lose_a(&mut state, now);
-    state.health(B, &report(now, Some("gone")), now);
+    state.health(B, &report(now, Some("down")), now);
     assert_eq!(active(&state), None);
     assert!(state.is_urgent());
     assert!(state.take_effects().contains(&Effect::AllDown));
@@ -491,7 +491,7 @@ fn without_the_last_resort_grace_is_absolute() {
         },
         now,
     );
-    state.add(newcomer(A, 1.0, report(now, Some("down"))), now);
+    state.add(new_member(A, 1.0, report(now, Some("down"))), now);
     state.begin(now);
     let later = now + GRACE - Duration::from_secs(1);
     state.health(A, &report(later, None), later);
@@ -503,7 +503,7 @@ fn without_the_last_resort_grace_is_absolute() {
 #[test]
 fn one_failure_on_trial_ends_the_trial() {
     let (mut state, now) = pair();
-    state.health(B, &report(now, Some("gone")), now);
+    state.health(B, &report(now, Some("down")), now);
     lose_a(&mut state, now);
     let later = now + Duration::from_secs(1);
     state.link_up(A, later);
@@ -528,7 +528,7 @@ fn a_round_that_began_before_the_circuit_changed_says_nothing_about_it() {
 }
 
 #[test]
-fn a_failback_check_stands_in_the_way_of_a_return_and_evicts_nobody() {
+fn a_failback_check_prevents_a_return_and_does_not_evict() {
     let (mut state, now) = pair();
     let lagging = |started| Report {
         failback_refused: Some("it lags".to_owned()),
@@ -548,8 +548,8 @@ fn a_failback_check_stands_in_the_way_of_a_return_and_evicts_nobody() {
     let refused = state.set_active(A, &lagging(now + FALLBACK), now + FALLBACK);
     assert!(matches!(refused, Err(Error::Unhealthy { .. })));
 
-    state.health(B, &report(now + FALLBACK, Some("gone")), now + FALLBACK);
-    assert_eq!(active(&state), Some(A), "better than nobody");
+    state.health(B, &report(now + FALLBACK, Some("down")), now + FALLBACK);
+    assert_eq!(active(&state), Some(A), "better than none");
 }
 
 #[test]
@@ -599,14 +599,14 @@ fn the_end_of_one_connection_is_one_failure_however_many_commands_it_takes_along
 }
 
 #[test]
-fn a_refusal_is_its_own_confirmation_where_somebody_else_can_take_over() {
+fn a_refusal_needs_no_confirmation_where_another_can_take_over() {
     let (mut state, now) = pair();
     assert!(fail(&mut state, A, FailureKind::NoWrites, now), "decided");
     assert_eq!(
         (active(&state), circuit(&state, A)),
         (Some(B), CircuitState::Open)
     );
-    // Nobody is left: it is asked, and kept while it answers.
+    // No other is left: it is asked, and kept while it answers.
     assert!(!fail(&mut state, B, FailureKind::NoWrites, now));
     state.confirmed(B, &report(now, None), now);
     assert_eq!(
@@ -616,7 +616,7 @@ fn a_refusal_is_its_own_confirmation_where_somebody_else_can_take_over() {
 }
 
 #[test]
-fn a_weight_and_a_newcomer_take_effect_at_once() {
+fn a_weight_and_a_new_member_take_effect_at_once() {
     let (mut state, now) = pair();
     state.set_weight(A, 0.5, now).expect("a member");
     assert_eq!(active(&state), Some(B));
@@ -626,23 +626,25 @@ fn a_weight_and_a_newcomer_take_effect_at_once() {
     );
 
     let c = DatabaseId(3);
-    state.add(newcomer(c, 9.0, report(now, None)), now);
+    state.add(new_member(c, 9.0, report(now, None)), now);
     assert_eq!(active(&state), Some(B), "it is not connected yet");
     state.link_up(c, now);
     assert_eq!(active(&state), Some(c));
     let d = DatabaseId(4);
-    state.add(newcomer(d, 99.0, report(now, Some("down"))), now);
+    state.add(new_member(d, 99.0, report(now, Some("down"))), now);
     state.link_up(d, now);
-    assert_eq!(active(&state), Some(c), "not well");
+    assert_eq!(active(&state), Some(c), "not healthy");
 }
 
 #[test]
-fn by_hand_only_to_a_well_one_by_force_to_any() {
+fn manually_only_to_a_healthy_one_forced_to_any() {
     let (mut state, now) = pair();
-    state.set_active(B, &report(now, None), now).expect("well");
+    state
+        .set_active(B, &report(now, None), now)
+        .expect("healthy");
     assert_eq!(active(&state), Some(B));
     assert_eq!(switches(&state.take_effects()), [SwitchReason::Manual]);
-    state.health(A, &report(now, Some("gone")), now);
+    state.health(A, &report(now, Some("down")), now);
     let refused = state.set_active(A, &report(now, None), now);
     assert!(matches!(refused, Err(Error::Unhealthy { .. })), "its grace");
     assert_eq!(active(&state), Some(B));
@@ -678,8 +680,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (id(), any::<bool>()).prop_map(|(i, silent)| Step::Refuse(i, silent)),
         2 => id().prop_map(Step::Wait),
         4 => id().prop_map(Step::Up),
-        6 => (id(), any::<bool>()).prop_map(|(i, well)| Step::Confirm(i, well)),
-        6 => (id(), any::<bool>()).prop_map(|(i, well)| Step::Health(i, well)),
+        6 => (id(), any::<bool>()).prop_map(|(i, healthy)| Step::Confirm(i, healthy)),
+        6 => (id(), any::<bool>()).prop_map(|(i, healthy)| Step::Health(i, healthy)),
         1 => (id(), 0u8..4).prop_map(|(i, weight)| Step::Weight(i, weight)),
         1 => id().prop_map(Step::Force),
         1 => id().prop_map(Step::Remove),
@@ -688,14 +690,14 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: an open database never takes commands; while somebody is
-    /// closed, the active one is closed; nobody waits for a decision that will not come; within one
-    /// fallback interval nobody falls back twice; and events tell the whole story.
+    /// Whatever happens in whatever order: an open database never takes commands; while a circuit is
+    /// closed, the active one is closed; no command waits for a decision that will not come; within one
+    /// fallback interval there is one fallback at most; and the events are complete.
     #[test]
     fn the_rules_hold_in_any_order(steps in proptest::collection::vec(step(), 1..150)) {
         let (mut state, mut now) = pair();
         let stale = episode(&state, A);
-        let mut told = active(&state);
+        let mut last_active = active(&state);
         let mut fell_back: Option<Instant> = None;
         let mut waiting: Vec<DatabaseId> = Vec::new();
         let mut next = 3;
@@ -726,11 +728,11 @@ proptest! {
                     }
                 }
                 Step::Up(id) => state.link_up(DatabaseId(id), now),
-                Step::Confirm(id, well) => {
-                    state.confirmed(DatabaseId(id), &report(now, (!well).then_some("x")), now);
+                Step::Confirm(id, healthy) => {
+                    state.confirmed(DatabaseId(id), &report(now, (!healthy).then_some("x")), now);
                 }
-                Step::Health(id, well) => {
-                    state.health(DatabaseId(id), &report(now, (!well).then_some("x")), now);
+                Step::Health(id, healthy) => {
+                    state.health(DatabaseId(id), &report(now, (!healthy).then_some("x")), now);
                 }
                 Step::Weight(id, weight) => {
                     drop(state.set_weight(DatabaseId(id), f64::from(weight), now));
@@ -738,7 +740,7 @@ proptest! {
                 Step::Force(id) => drop(state.force(DatabaseId(id), now)),
                 Step::Remove(id) => drop(state.remove(DatabaseId(id), now)),
                 Step::Add if next < 5 => {
-                    state.add(newcomer(DatabaseId(next), 1.5, report(now, None)), now);
+                    state.add(new_member(DatabaseId(next), 1.5, report(now, None)), now);
                     next += 1;
                 }
                 Step::Fail(..) | Step::Add => {}
@@ -747,8 +749,8 @@ proptest! {
             for effect in state.take_effects() {
                 match effect {
                     Effect::Switched { old, new, reason } => {
-                        prop_assert_eq!(old.map(|old| old.id), told);
-                        told = new.map(|new| new.id);
+                        prop_assert_eq!(old.map(|old| old.id), last_active);
+                        last_active = new.map(|new| new.id);
                         if reason == SwitchReason::Fallback {
                             prop_assert!(fell_back.is_none_or(|then| now >= then + FALLBACK));
                             fell_back = Some(now);
@@ -758,15 +760,15 @@ proptest! {
                     _ => {}
                 }
             }
-            prop_assert_eq!(told, active(&state));
+            prop_assert_eq!(last_active, active(&state));
             let chosen = state.chosen().map(|chosen| circuit(&state, chosen.id));
             prop_assert_ne!(chosen, Some(CircuitState::Open));
-            let somebody = !state.nobody_is_closed();
-            prop_assert_eq!(chosen == Some(CircuitState::Closed), somebody);
-            prop_assert_eq!(state.down_since().is_none(), somebody);
+            let any_closed = !state.none_is_closed();
+            prop_assert_eq!(chosen == Some(CircuitState::Closed), any_closed);
+            prop_assert_eq!(state.down_since().is_none(), any_closed);
             for id in &waiting {
                 let entry = state.get(*id);
-                prop_assert!(entry.is_some_and(|entry| entry.doubt.is_some()), "{} waits for nothing", id);
+                prop_assert!(entry.is_some_and(|entry| entry.suspicion.is_some()), "{} waits for nothing", id);
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Replication lag, asked of a Redis Enterprise cluster over its REST interface.
 //!
-//! Knows where the administration of a database is (`health_check_url`) and how to be let in. It
+//! Knows where the administration of a database is (`health_check_url`) and the credentials. It
 //! finds the database by the hosts it is reached at, and asks whether it is available and not
-//! further behind than tolerated. It fails as *unhealthy*, saying what stood in the way: no address
-//! given, nobody there, not let in, not found, not unambiguous, or the server's own reason.
+//! further behind than tolerated. It fails as *unhealthy*, saying why: no address
+//! given, no server, not authorized, not found, not unambiguous, or the server's own reason.
 //!
-//! By default it only stands in the way of a return ([`failback_only`](LagAwareConfig::failback_only)):
+//! By default it only prevents a return ([`failback_only`](LagAwareConfig::failback_only)):
 //! a database that lags is better than none, and one whose *administration* is away may serve all
 //! the same.
 //!
@@ -46,8 +46,8 @@ pub struct LagAwareConfig {
     /// Root certificates (redis-py's `ca_data`) and a client certificate, as PEM; the key not
     /// encrypted. Default: the system's roots, no client certificate.
     pub tls: Option<TlsCertificates>,
-    /// Whether it only stands in the way of moving to a database. True, as in go-redis (redis-py:
-    /// it also drives traffic off the active one).
+    /// Whether it only prevents moving to a database. True, as in go-redis (redis-py:
+    /// it also takes traffic from the active one).
     pub failback_only: bool,
     /// Its own probes instead of the client's.
     pub settings: Option<ProbeSettings>,

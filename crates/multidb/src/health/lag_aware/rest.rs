@@ -19,16 +19,16 @@ use tokio::time::timeout;
 use super::{LagAwareConfig, LagAwareError, Unhealthy, basic, trust};
 
 /// The list of a cluster's databases is a few hundred bytes for each.
-const MOST: usize = 4 * 1024 * 1024;
+const MAX_BODY: usize = 4 * 1024 * 1024;
 
 pub(super) struct Rest {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     authorization: Option<HeaderValue>,
-    patience: Duration,
+    http_timeout: Duration,
 }
 
-/// Where an administration is: a scheme, a host and a port; and how one is let in there, if that stands
-/// in the address.
+/// Where an administration is: a scheme, a host and a port; and the credentials, if the
+/// address has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base {
     scheme: Scheme,
@@ -102,16 +102,16 @@ impl Rest {
         Ok(Self {
             client,
             authorization,
-            patience: config.http_timeout,
+            http_timeout: config.http_timeout,
         })
     }
 
     /// The body of a 2xx answer. Any other answer, or none in time, is unhealthy. Redirects are not
-    /// followed: nobody else is told the password.
+    /// followed: no other server gets the password.
     pub(super) async fn get(&self, base: &Base, path: &str) -> Result<Bytes, Unhealthy> {
-        timeout(self.patience, self.exchange(base, path))
+        timeout(self.http_timeout, self.exchange(base, path))
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.patience)))
+            .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.http_timeout)))
             .map_err(|error| Unhealthy(format!("{base}: {error}")))
     }
 
@@ -128,14 +128,14 @@ impl Rest {
         if let Some(authorization) = base.authorization.as_ref().or(self.authorization.as_ref()) {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        // A connection that was kept may have been closed while the question was on its way, and at
+        // A connection that was kept may have been closed while the request was in flight, and at
         // most one is kept: the second time it is a new one.
         let answer = match self.client.request(request.clone()).await {
             Ok(answer) => answer,
             Err(_) => self.client.request(request).await.map_err(causes)?,
         };
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), MOST)
+        let body = Limited::new(answer.into_body(), MAX_BODY)
             .collect()
             .await
             .map_err(|error| error.to_string())?
@@ -165,7 +165,7 @@ fn causes(error: hyper_util::client::legacy::Error) -> String {
 impl fmt::Debug for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rest")
-            .field("patience", &self.patience)
+            .field("http_timeout", &self.http_timeout)
             .finish_non_exhaustive()
     }
 }

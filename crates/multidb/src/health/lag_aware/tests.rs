@@ -92,10 +92,10 @@ impl Certificates {
     }
 }
 
-/// Who is let in.
+/// The accepted credentials.
 const LOGIN: &str = "Basic YWRtaW46c2VjcmV0";
 
-/// An administration of one database. What it is asked is told.
+/// An administration of one database. It records its requests.
 struct Admin {
     port: u16,
     asked: mpsc::UnboundedReceiver<String>,
@@ -103,7 +103,7 @@ struct Admin {
 
 /// How it behaves.
 #[derive(Clone)]
-struct Manner {
+struct Behaviour {
     /// The number of its database, reached at `redis-{uid}.example`.
     uid: u64,
     /// What it says about availability.
@@ -115,7 +115,7 @@ struct Manner {
     tls: Option<Arc<ServerConfig>>,
 }
 
-impl Default for Manner {
+impl Default for Behaviour {
     fn default() -> Self {
         Self {
             uid: 7,
@@ -127,7 +127,7 @@ impl Default for Manner {
     }
 }
 
-impl Manner {
+impl Behaviour {
     fn answer(&self, request: &Request<Incoming>) -> (StatusCode, String) {
         if request
             .headers()
@@ -155,22 +155,22 @@ impl Manner {
 }
 
 impl Admin {
-    async fn start(manner: Manner) -> Self {
+    async fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (tell, asked) = mpsc::unbounded_channel();
+        let (requests, asked) = mpsc::unbounded_channel();
         let tasks = TaskTracker::new();
         let connections = tasks.clone();
         tasks.spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (manner, tell) = (manner.clone(), tell.clone());
+                let (behaviour, requests) = (behaviour.clone(), requests.clone());
                 connections.spawn(async move {
-                    match manner.tls.clone().map(TlsAcceptor::from) {
-                        None => serve(stream, manner, tell).await,
+                    match behaviour.tls.clone().map(TlsAcceptor::from) {
+                        None => serve(stream, behaviour, requests).await,
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
-                                serve(stream, manner, tell).await;
+                                serve(stream, behaviour, requests).await;
                             }
                         }
                     }
@@ -192,13 +192,13 @@ impl Admin {
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    manner: Manner,
-    tell: mpsc::UnboundedSender<String>,
+    behaviour: Behaviour,
+    requests: mpsc::UnboundedSender<String>,
 ) {
     let answering = service_fn(|request: Request<Incoming>| {
-        tell.send(request.uri().to_string()).unwrap();
-        let (status, body) = manner.answer(&request);
-        let silent = manner.silent;
+        requests.send(request.uri().to_string()).unwrap();
+        let (status, body) = behaviour.answer(&request);
+        let silent = behaviour.silent;
         async move {
             if silent {
                 std::future::pending::<()>().await;
@@ -208,7 +208,7 @@ async fn serve(
             Ok::<_, Infallible>(answer)
         }
     });
-    // Whoever asked may have gone.
+    // The client may have gone.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), answering)
         .await;
@@ -231,7 +231,7 @@ fn hosts(uid: u64) -> Vec<String> {
 
 #[tokio::test]
 async fn a_database_that_is_not_behind_is_healthy() {
-    let mut admin = Admin::start(Manner::default()).await;
+    let mut admin = Admin::start(Behaviour::default()).await;
     let check = check(LagAwareConfig {
         lag_aware_tolerance: Duration::from_millis(150),
         ..config()
@@ -249,33 +249,33 @@ async fn a_database_that_is_not_behind_is_healthy() {
 #[tokio::test]
 async fn a_database_that_lags_is_not_and_the_servers_reason_is_told() {
     let reason = r#"{"error_code": "lag_exceeded", "description": "too far behind"}"#;
-    let admin = Admin::start(Manner {
+    let admin = Admin::start(Behaviour {
         availability: (StatusCode::SERVICE_UNAVAILABLE, reason),
-        ..Manner::default()
+        ..Behaviour::default()
     })
     .await;
-    let told = check(config()).ask(Some(&admin.url()), &hosts(7)).await;
+    let result = check(config()).ask(Some(&admin.url()), &hosts(7)).await;
     let expected = format!(
         "{}: 503 Service Unavailable lag_exceeded too far behind",
         admin.url()
     );
-    assert_eq!(told, Err(Unhealthy(expected)));
+    assert_eq!(result, Err(Unhealthy(expected)));
 }
 
 #[tokio::test]
-async fn whoever_is_not_let_in_or_finds_nothing_says_so() {
-    let admin = Admin::start(Manner::default()).await;
+async fn a_check_that_is_not_authorized_or_finds_nothing_says_so() {
+    let admin = Admin::start(Behaviour::default()).await;
     let asked = async |config, hosts: &[String]| {
-        let told = check(config).ask(Some(&admin.url()), hosts).await;
-        told.unwrap_err().0.replace(&admin.url(), "")
+        let result = check(config).ask(Some(&admin.url()), hosts).await;
+        result.unwrap_err().0.replace(&admin.url(), "")
     };
-    let stranger = LagAwareConfig::default();
-    assert_eq!(asked(stranger, &hosts(7)).await, ": 401 Unauthorized");
-    let told = asked(config(), &["x".into(), "y".into()]).await;
-    assert_eq!(told, ": no database is reached at x, y");
-    let told = asked(config(), &["127.0.0.1".into()]).await;
+    let unauthorized = LagAwareConfig::default();
+    assert_eq!(asked(unauthorized, &hosts(7)).await, ": 401 Unauthorized");
+    let result = asked(config(), &["x".into(), "y".into()]).await;
+    assert_eq!(result, ": no database is reached at x, y");
+    let result = asked(config(), &["127.0.0.1".into()]).await;
     let expected = ": several databases are reached at 127.0.0.1: [1007, 7]";
-    assert_eq!(told, expected);
+    assert_eq!(result, expected);
     let nowhere = check(config()).ask(None, &hosts(7)).await.unwrap_err();
     assert_eq!(nowhere.0, "it has no health_check_url");
 }
@@ -283,21 +283,23 @@ async fn whoever_is_not_let_in_or_finds_nothing_says_so() {
 /// The password of one administration is none of another's business.
 #[tokio::test]
 async fn a_password_in_an_address_is_for_that_address_alone() {
-    let admin = Admin::start(Manner::default()).await;
+    let admin = Admin::start(Behaviour::default()).await;
     let with = |login: &str| admin.url().replace("//", &format!("//{login}@"));
-    let stranger = check(LagAwareConfig::default());
-    let own = stranger.ask(Some(&with("admin:secret")), &hosts(7)).await;
+    let unauthorized = check(LagAwareConfig::default());
+    let own = unauthorized
+        .ask(Some(&with("admin:secret")), &hosts(7))
+        .await;
     own.unwrap();
-    let other = stranger.ask(Some(&admin.url()), &hosts(7)).await;
+    let other = unauthorized.ask(Some(&admin.url()), &hosts(7)).await;
     assert!(other.unwrap_err().0.ends_with(": 401 Unauthorized"));
     // It goes before the check's own.
-    let told = check(config())
+    let result = check(config())
         .ask(Some(&with("admin:wrong")), &hosts(7))
         .await;
-    assert!(told.unwrap_err().0.ends_with(": 401 Unauthorized"));
+    assert!(result.unwrap_err().0.ends_with(": 401 Unauthorized"));
     for url in ["ftp://admin:secret@x", "http://admin:%zz@x"] {
-        let Unhealthy(told) = stranger.ask(Some(url), &hosts(7)).await.unwrap_err();
-        assert_eq!(told, r#"health_check_url "x" is no address"#);
+        let Unhealthy(result) = unauthorized.ask(Some(url), &hosts(7)).await.unwrap_err();
+        assert_eq!(result, r#"health_check_url "x" is no address"#);
     }
     let config =
         crate::DatabaseConfig::from_url("redis://x").health_check_url(with("admin:secret"));
@@ -306,11 +308,11 @@ async fn a_password_in_an_address_is_for_that_address_alone() {
 
 #[tokio::test]
 async fn databases_that_are_checked_at_once_are_not_taken_for_one_another() {
-    let manners = (0..4).map(|uid| Manner {
+    let behaviours = (0..4).map(|uid| Behaviour {
         uid,
-        ..Manner::default()
+        ..Behaviour::default()
     });
-    let mut admins = join_all(manners.map(Admin::start)).await;
+    let mut admins = join_all(behaviours.map(Admin::start)).await;
     let check = check(config());
     for _ in 0..25 {
         let rounds = admins.iter().enumerate().map(async |(uid, admin)| {
@@ -330,9 +332,9 @@ async fn databases_that_are_checked_at_once_are_not_taken_for_one_another() {
 
 #[tokio::test]
 async fn an_administration_that_says_nothing_is_given_up_in_time() {
-    let admin = Admin::start(Manner {
+    let admin = Admin::start(Behaviour {
         silent: true,
-        ..Manner::default()
+        ..Behaviour::default()
     })
     .await;
     let check = check(LagAwareConfig {
@@ -340,9 +342,9 @@ async fn an_administration_that_says_nothing_is_given_up_in_time() {
         ..config()
     });
     let began = Instant::now();
-    let told = check.ask(Some(&admin.url()), &hosts(7)).await;
+    let result = check.ask(Some(&admin.url()), &hosts(7)).await;
     assert_eq!(
-        told.unwrap_err().0,
+        result.unwrap_err().0,
         format!("{}: no answer within 100ms", admin.url())
     );
     assert!(began.elapsed() < Duration::from_secs(2));
@@ -352,7 +354,7 @@ async fn an_administration_that_says_nothing_is_given_up_in_time() {
 async fn a_kept_connection_that_was_closed_meanwhile_is_no_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    // One answer for each connection, and no word that it was the last.
+    // One answer for each connection, and no sign that it was the last.
     TaskTracker::new().spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -372,24 +374,24 @@ async fn a_kept_connection_that_was_closed_meanwhile_is_no_failure() {
 }
 
 #[tokio::test]
-async fn an_answer_without_measure_is_not_read_to_its_end() {
-    let admin = Admin::start(Manner {
+async fn an_unbounded_answer_is_not_read_to_its_end() {
+    let admin = Admin::start(Behaviour {
         list: Some(" ".repeat(5 * 1024 * 1024)),
-        ..Manner::default()
+        ..Behaviour::default()
     })
     .await;
-    let told = check(config()).ask(Some(&admin.url()), &hosts(7)).await;
+    let result = check(config()).ask(Some(&admin.url()), &hosts(7)).await;
     assert_eq!(
-        told.unwrap_err().0,
+        result.unwrap_err().0,
         format!("{}: length limit exceeded", admin.url())
     );
 }
 
 /// Asks an administration that speaks TLS.
 async fn over_tls(server: Arc<ServerConfig>, config: LagAwareConfig) -> Result<(), Unhealthy> {
-    let admin = Admin::start(Manner {
+    let admin = Admin::start(Behaviour {
         tls: Some(server),
-        ..Manner::default()
+        ..Behaviour::default()
     })
     .await;
     // Neither scheme nor port in the address: both are the defaults.
@@ -401,20 +403,20 @@ async fn over_tls(server: Arc<ServerConfig>, config: LagAwareConfig) -> Result<(
 }
 
 #[tokio::test]
-async fn a_certificate_of_a_known_authority_is_believed_and_of_an_unknown_one_is_not() {
+async fn a_certificate_of_a_known_authority_is_trusted_and_of_an_unknown_one_is_not() {
     let certificates = Certificates::make();
-    for (tls, believed) in [(certificates.known(false), true), (None, false)] {
+    for (tls, trusted) in [(certificates.known(false), true), (None, false)] {
         let config = LagAwareConfig { tls, ..config() };
-        let told = over_tls(certificates.server(false), config).await;
-        assert_eq!(told.is_ok(), believed, "{told:?}");
-        if let Err(Unhealthy(told)) = told {
-            assert!(told.contains("UnknownIssuer"), "{told}");
+        let result = over_tls(certificates.server(false), config).await;
+        assert_eq!(result.is_ok(), trusted, "{result:?}");
+        if let Err(Unhealthy(result)) = result {
+            assert!(result.contains("UnknownIssuer"), "{result}");
         }
     }
 }
 
 #[tokio::test]
-async fn without_verification_any_certificate_is_believed() {
+async fn without_verification_any_certificate_is_trusted() {
     let config = LagAwareConfig {
         verify_tls: false,
         ..config()
@@ -429,8 +431,8 @@ async fn a_server_that_wants_a_certificate_gets_it() {
     for has_certificate in [true, false] {
         let tls = certificates.known(has_certificate);
         let config = LagAwareConfig { tls, ..config() };
-        let told = over_tls(certificates.server(true), config).await;
-        assert_eq!(told.is_ok(), has_certificate, "{told:?}");
+        let result = over_tls(certificates.server(true), config).await;
+        assert_eq!(result.is_ok(), has_certificate, "{result:?}");
     }
 }
 
@@ -455,7 +457,7 @@ fn what_cannot_be_used_is_found_when_it_is_configured() {
 }
 
 #[test]
-fn it_stands_in_the_way_of_a_return_and_drives_nobody_away_unless_told_to() {
+fn it_prevents_a_return_and_does_not_evict_unless_configured() {
     assert!(check(config()).failback_only());
     let failback_only = false;
     let full = check(LagAwareConfig {

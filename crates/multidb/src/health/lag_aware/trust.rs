@@ -1,4 +1,4 @@
-//! Whom to believe, and how to be believed.
+//! Certificates: which server's are trusted, and the client's own.
 
 use std::sync::Arc;
 
@@ -15,18 +15,18 @@ pub(super) fn client_config(config: &LagAwareConfig) -> Result<ClientConfig, Lag
     let mut tls = tls::client_config(config.tls.as_ref())
         .map_err(|error| LagAwareError::Tls(error.to_string()))?;
     if !config.verify_tls {
-        let anybody = Anybody(Arc::clone(tls.crypto_provider()));
-        tls.dangerous().set_certificate_verifier(Arc::new(anybody));
+        let no_verification = NoVerification(Arc::clone(tls.crypto_provider()));
+        tls.dangerous()
+            .set_certificate_verifier(Arc::new(no_verification));
     }
     Ok(tls)
 }
 
-/// For `verify_tls = false`: believes whoever it is to be who he says, and still insists that he
-/// has the key of the certificate he shows.
+/// For `verify_tls = false`: accepts any certificate, and still requires that the server has its key.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct NoVerification(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

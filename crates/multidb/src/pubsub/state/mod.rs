@@ -1,26 +1,26 @@
-//! Which connection is heard, which one is made ready, and what is said at the seam.
+//! Which connection delivers, which one is being prepared, and what is announced between the two.
 //!
-//! There are at most two legs. One is *heard*: what comes over it is delivered. The *next* one is
-//! being made ready on the database that is active now: connected, then subscribed to everything
-//! that was wanted, each subscription confirmed. Only then is the heard one left, and *leaving*
-//! means ending its subscriptions and waiting for the sign that this has happened, which comes after
-//! its last message; until then, what the next leg brings is held back. So a stream is all of the
-//! old leg, one announcement, all of the new leg, whatever the interleaving of moves, deaths and
-//! messages.
+//! There are at most two connections. What comes over the *current* one is delivered. The *next* one
+//! is being prepared on the database that is active now: connected, then subscribed to everything
+//! that was wanted, each subscription confirmed. Only then is the current one left, and *leaving*
+//! means ending its subscriptions and waiting for the confirmation, which comes after its last
+//! message; until then, what the next connection receives is held back. So a stream is all of the
+//! old connection, one announcement, all of the new connection, whatever the interleaving of moves,
+//! failures and messages.
 //!
-//! A leg that dies while it is heard ends the delivery with one announcement, and the leg that is
-//! heard after it begins with another. A leg that dies unheard is nobody's business. Ready legs are
-//! not given back: if the old database becomes active again while it is being left, the move is
-//! completed and the next one begins.
+//! When the current connection is lost, delivery ends with one announcement, and the connection that
+//! replaces it begins with another. The loss of a next connection is not announced. A ready
+//! connection is not discarded: if the old database becomes active again while it is being left, the
+//! move is completed and the next one begins.
 //!
-//! A wish to subscribe is *settled*, which is a promise to deliver from here on, when the heard leg
-//! has confirmed it, and the next one too if that is open. A settled wish therefore survives every
-//! move with nothing worse than an announced gap. While nobody is heard nothing is settled: who
-//! comes then waits with the others for the next leg.
+//! A request to subscribe is *settled*, which guarantees delivery from here on, when the current
+//! connection has confirmed it, and the next one too if that is open. A settled request therefore
+//! survives every move with nothing worse than an announced gap. Without a current connection nothing
+//! is settled: new requests wait with the others for the next connection.
 //!
-//! Pure: time and dice are arguments; what is to be done is left in [`State::take`].
+//! Pure: time and random numbers are arguments; what is to be done is left in [`State::take`].
 
-mod leg;
+mod conn;
 mod moves;
 #[cfg(test)]
 mod tests;
@@ -31,47 +31,47 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(super) use leg::{LegId, Token};
+pub(super) use conn::{ConnId, Token};
 
 use super::item::Gap;
 use super::topic::Topic;
 use crate::database::Database;
-use leg::Leg;
+use conn::Conn;
 
-/// The active database, as one of a succession: the same database at a later turn is another place,
-/// because publishers may have been elsewhere in between.
+/// One activation of a database: the same database activated later is another activation, because
+/// publishers may have been elsewhere in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
+struct Activation {
     database: Database,
     /// The change of the active database that made it so.
     since: u64,
 }
 
-/// What the shell shall do, in this order.
+/// What the task shall do, in this order.
 #[derive(Debug)]
-pub(super) enum Act<M> {
-    /// Connect; answered by `opened` or `died`.
-    Open { leg: LegId, database: Database },
-    /// Subscribe; answered by `answered` or `died`.
+pub(super) enum Action<M> {
+    /// Connect; answered by `opened` or `lost`.
+    Open { conn: ConnId, database: Database },
+    /// Subscribe; answered by `answered` or `lost`.
     Subscribe {
-        leg: LegId,
+        conn: ConnId,
         topic: Topic,
         token: Token,
     },
     /// Unsubscribe; not answered.
-    Unsubscribe { leg: LegId, topic: Topic },
+    Unsubscribe { conn: ConnId, topic: Topic },
     /// End its subscriptions, and pass on everything that came before the confirmation; answered by
     /// `left`, soon and in any case.
-    Leave { leg: LegId, database: Database },
+    Leave { conn: ConnId, database: Database },
     /// Drop the connection.
-    Close { leg: LegId },
-    /// Come back with `rested`.
-    Rest { after: Duration, token: Token },
-    /// To those who want it.
+    Close { conn: ConnId },
+    /// Wait; answered by `backoff_over`.
+    Backoff { after: Duration, token: Token },
+    /// To the readers that want it.
     Deliver(M),
-    /// To everyone with a settled wish.
+    /// To every reader with a settled request.
     Interrupted(Database),
-    /// To everyone with a settled wish.
+    /// To every reader with a settled request.
     Gap(Gap),
     /// From here on the topic is delivered.
     Settled(Topic),
@@ -83,9 +83,9 @@ pub(super) enum Act<M> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// The first pause before a connection is tried again, doubling.
-    pub(super) first_rest: Duration,
-    /// No pause is longer. A leg that was heard for as long as this ends a series of failures.
-    pub(super) longest_rest: Duration,
+    pub(super) first_backoff: Duration,
+    /// No pause is longer. A connection that was current for as long as this ends a series of failures.
+    pub(super) max_backoff: Duration,
     /// Messages that may be held back during a move.
     pub(super) held: usize,
 }
@@ -95,28 +95,28 @@ pub(super) struct State<M> {
     limits: Limits,
     /// What is wanted, and whether it is settled.
     wanted: HashMap<Topic, bool>,
-    goal: Option<Place>,
+    goal: Option<Activation>,
     /// Changes of the active database that are known of.
     changes: u64,
-    /// The goal before there was none, if nobody can have been active since.
-    vacated: Option<Place>,
-    heard: Option<Leg>,
+    /// The goal before there was none, if no other can have been active since.
+    previous_goal: Option<Activation>,
+    current: Option<Conn>,
     next: Option<Next<M>>,
-    /// Who was heard last. `None` before anyone was: then there is no gap to speak of.
-    from: Option<Place>,
-    heard_since: Option<Instant>,
-    silent_since: Option<Instant>,
+    /// The last current one. `None` before there was any: then there is no gap.
+    from: Option<Activation>,
+    current_since: Option<Instant>,
+    interrupted_since: Option<Instant>,
     failures: u32,
     /// The pause that is being taken before the next attempt at the goal.
-    rest: Option<Token>,
+    backoff: Option<Token>,
     counter: u64,
-    acts: VecDeque<Act<M>>,
+    actions: VecDeque<Action<M>>,
 }
 
 #[derive(Debug)]
 struct Next<M> {
-    leg: Leg,
-    /// The heard leg has been asked for its last sign.
+    conn: Conn,
+    /// The current connection has been asked to end its subscriptions.
     leaving: bool,
     held: VecDeque<M>,
     dropped: u64,
@@ -131,77 +131,77 @@ impl<M> State<M> {
             wanted: HashMap::new(),
             goal: None,
             changes: 0,
-            vacated: None,
-            heard: None,
+            previous_goal: None,
+            current: None,
             next: None,
             from: None,
-            heard_since: None,
-            silent_since: None,
+            current_since: None,
+            interrupted_since: None,
             failures: 0,
-            rest: None,
+            backoff: None,
             counter: 0,
-            acts: VecDeque::new(),
+            actions: VecDeque::new(),
         }
     }
 
     /// The next thing to do.
-    pub(super) fn take(&mut self) -> Option<Act<M>> {
-        self.acts.pop_front()
+    pub(super) fn take(&mut self) -> Option<Action<M>> {
+        self.actions.pop_front()
     }
 
-    /// Somebody wants a topic. Answered by `Settled` or `Refused`, at once if it is settled.
+    /// A topic is wanted. Answered by `Settled` or `Refused`, at once if it is settled.
     pub(super) fn want(&mut self, topic: &Topic) {
         if let Some(settled) = self.wanted.get(topic) {
             if *settled {
-                self.acts.push_back(Act::Settled(topic.clone()));
+                self.actions.push_back(Action::Settled(topic.clone()));
             }
             return;
         }
         self.wanted.insert(topic.clone(), false);
-        self.subscribe(Which::Heard, topic);
+        self.subscribe(Which::Current, topic);
         self.subscribe(Which::Next, topic);
-        self.steer();
+        self.reconcile();
     }
 
-    /// Nobody wants it any longer.
+    /// It is wanted no longer.
     pub(super) fn unwant(&mut self, topic: &Topic, now: Instant) {
         if self.wanted.remove(topic).is_none() {
             return;
         }
-        for which in [Which::Heard, Which::Next] {
-            if let Some(leg) = self.leg(which)
-                && leg.forget(topic)
+        for which in [Which::Current, Which::Next] {
+            if let Some(conn) = self.conn(which)
+                && conn.forget(topic)
             {
-                let (leg, topic) = (leg.id, topic.clone());
-                self.acts.push_back(Act::Unsubscribe { leg, topic });
+                let (conn, topic) = (conn.id, topic.clone());
+                self.actions.push_back(Action::Unsubscribe { conn, topic });
             }
         }
-        self.steer();
+        self.reconcile();
         self.advance(now);
     }
 
-    /// The answer to `Act::Subscribe`.
+    /// The answer to `Action::Subscribe`.
     pub(super) fn answered(
         &mut self,
-        leg: LegId,
+        conn: ConnId,
         topic: &Topic,
         token: Token,
         answer: Result<(), Arc<str>>,
         now: Instant,
     ) {
-        let Some(which) = self.which(leg) else {
+        let Some(which) = self.which(conn) else {
             return;
         };
         let refusal = answer.as_ref().err().cloned();
         let valid = self
-            .leg(which)
-            .is_some_and(|leg| leg.answer(topic, token, answer));
+            .conn(which)
+            .is_some_and(|conn| conn.answer(topic, token, answer));
         if !valid {
             return;
         }
         match refusal {
-            // What the next one refuses is said when it takes over: until then the other delivers.
-            Some(reason) if which == Which::Heard => self.refuse(topic, reason, now),
+            // What the next one refuses is announced when it takes over: until then the other delivers.
+            Some(reason) if which == Which::Current => self.refuse(topic, reason, now),
             _ => self.settle(topic),
         }
         self.advance(now);
@@ -209,22 +209,26 @@ impl<M> State<M> {
 
     fn refuse(&mut self, topic: &Topic, reason: Arc<str>, now: Instant) {
         self.unwant(topic, now);
-        self.acts.push_back(Act::Refused(topic.clone(), reason));
+        self.actions
+            .push_back(Action::Refused(topic.clone(), reason));
     }
 
     fn settle(&mut self, topic: &Topic) {
-        let carried = |leg: &Leg| !leg.is_open() || leg.carries(topic);
-        let settles = self.heard.as_ref().is_some_and(carried)
-            && self.next.as_ref().is_none_or(|next| carried(&next.leg));
+        let subscription = |conn: &Conn| !conn.is_open() || conn.has_confirmed(topic);
+        let settles = self.current.as_ref().is_some_and(subscription)
+            && self
+                .next
+                .as_ref()
+                .is_none_or(|next| subscription(&next.conn));
         if let Some(settled @ false) = self.wanted.get_mut(topic)
             && settles
         {
             *settled = true;
-            self.acts.push_back(Act::Settled(topic.clone()));
+            self.actions.push_back(Action::Settled(topic.clone()));
         }
     }
 
-    /// After the legs have changed.
+    /// After the connections have changed.
     fn settle_all(&mut self) {
         let open: Vec<Topic> = self
             .wanted
@@ -237,7 +241,7 @@ impl<M> State<M> {
         }
     }
 
-    /// Nobody is heard.
+    /// There is no current connection.
     fn unsettle_all(&mut self) {
         for settled in self.wanted.values_mut() {
             *settled = false;
@@ -246,19 +250,20 @@ impl<M> State<M> {
 
     fn subscribe(&mut self, which: Which, topic: &Topic) {
         let token = self.count();
-        if let Some(leg) = self.leg(which).filter(|leg| leg.is_open()) {
-            leg.ask(topic.clone(), token);
-            let (leg, topic) = (leg.id, topic.clone());
-            self.acts.push_back(Act::Subscribe { leg, topic, token });
+        if let Some(conn) = self.conn(which).filter(|conn| conn.is_open()) {
+            conn.ask(topic.clone(), token);
+            let (conn, topic) = (conn.id, topic.clone());
+            self.actions
+                .push_back(Action::Subscribe { conn, topic, token });
         }
     }
 }
 
-// === impl State: legs ===
+// === impl State: connections ===
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
-    Heard,
+    Current,
     Next,
 }
 
@@ -268,20 +273,24 @@ impl<M> State<M> {
         self.counter
     }
 
-    fn which(&self, leg: LegId) -> Option<Which> {
-        if self.heard.as_ref().is_some_and(|heard| heard.id == leg) {
-            Some(Which::Heard)
-        } else if self.next.as_ref().is_some_and(|next| next.leg.id == leg) {
+    fn which(&self, conn: ConnId) -> Option<Which> {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.id == conn)
+        {
+            Some(Which::Current)
+        } else if self.next.as_ref().is_some_and(|next| next.conn.id == conn) {
             Some(Which::Next)
         } else {
             None
         }
     }
 
-    fn leg(&mut self, which: Which) -> Option<&mut Leg> {
+    fn conn(&mut self, which: Which) -> Option<&mut Conn> {
         match which {
-            Which::Heard => self.heard.as_mut(),
-            Which::Next => self.next.as_mut().map(|next| &mut next.leg),
+            Which::Current => self.current.as_mut(),
+            Which::Next => self.next.as_mut().map(|next| &mut next.conn),
         }
     }
 }

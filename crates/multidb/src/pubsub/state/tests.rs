@@ -1,4 +1,4 @@
-//! The course against a world that does whatever it likes.
+//! The state against a world in which anything may happen in any order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::database::DatabaseId;
 use crate::pubsub::item::GapCause;
 use crate::pubsub::topic::TopicKind;
 
-/// A message: the leg it came over, and its number on that leg.
-type Sent = (LegId, u64);
+/// A message: the connection it came over, and its number on that connection.
+type Sent = (ConnId, u64);
 
 const LIMITS: Limits = Limits {
-    first_rest: Duration::from_millis(50),
-    longest_rest: Duration::from_secs(2),
+    first_backoff: Duration::from_millis(50),
+    max_backoff: Duration::from_secs(2),
     held: 4,
 };
 
@@ -55,9 +55,9 @@ struct World {
     state: State<Sent>,
     now: Instant,
     changes: u64,
-    connections: BTreeMap<LegId, Connection>,
-    leaving: BTreeSet<LegId>,
-    rests: VecDeque<Token>,
+    connections: BTreeMap<ConnId, Connection>,
+    leaving: BTreeSet<ConnId>,
+    backoffs: VecDeque<Token>,
     seen: Vec<Seen>,
 }
 
@@ -69,14 +69,14 @@ impl World {
             changes: 0,
             connections: BTreeMap::new(),
             leaving: BTreeSet::new(),
-            rests: VecDeque::new(),
+            backoffs: VecDeque::new(),
             seen: Vec::new(),
         }
     }
 
     fn go(&mut self, goal: Option<u64>) {
         self.changes += 1;
-        self.state.goes(goal.map(database), self.changes);
+        self.state.set_goal(goal.map(database), self.changes);
         self.act();
     }
 
@@ -90,154 +90,154 @@ impl World {
         self.act();
     }
 
-    fn open(&mut self, leg: LegId) {
-        let connection = self.connections.get_mut(&leg).unwrap();
+    fn open(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(&conn).unwrap();
         if !std::mem::replace(&mut connection.open, true) {
-            assert!(self.state.opened(leg, self.now));
+            assert!(self.state.opened(conn, self.now));
             self.act();
         }
     }
 
-    /// Answers the oldest request of a leg.
-    fn answer(&mut self, leg: LegId, granted: bool) {
-        let asked = self.connections.get_mut(&leg).unwrap().asked.pop_front();
+    /// Answers the oldest request of a connection.
+    fn answer(&mut self, conn: ConnId, granted: bool) {
+        let asked = self.connections.get_mut(&conn).unwrap().asked.pop_front();
         if let Some((topic, token)) = asked {
             let answer = granted.then_some(()).ok_or_else(|| Arc::from("NOPERM"));
-            self.state.answered(leg, &topic, token, answer, self.now);
+            self.state.answered(conn, &topic, token, answer, self.now);
             self.act();
         }
     }
 
-    fn answer_all(&mut self, leg: LegId) {
+    fn answer_all(&mut self, conn: ConnId) {
         while self
             .connections
-            .get(&leg)
-            .is_some_and(|leg| !leg.asked.is_empty())
+            .get(&conn)
+            .is_some_and(|conn| !conn.asked.is_empty())
         {
-            self.answer(leg, true);
+            self.answer(conn, true);
         }
     }
 
-    fn send(&mut self, leg: LegId) {
-        let connection = self.connections.get_mut(&leg).unwrap();
+    fn send(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(&conn).unwrap();
         if connection.open {
-            let message = (leg, connection.sent);
+            let message = (conn, connection.sent);
             connection.sent += 1;
-            self.state.hear(leg, message, self.now);
+            self.state.received(conn, message, self.now);
             self.act();
         }
     }
 
-    fn leave(&mut self, leg: LegId) {
-        if self.leaving.remove(&leg) {
-            self.state.left(leg, self.now);
+    fn leave(&mut self, conn: ConnId) {
+        if self.leaving.remove(&conn) {
+            self.state.left(conn, self.now);
             self.act();
         }
     }
 
-    fn die(&mut self, leg: LegId) {
-        self.state.died(leg, self.now, 0.5);
+    fn lose(&mut self, conn: ConnId) {
+        self.state.lost(conn, self.now, 0.5);
         self.act();
     }
 
-    fn rest(&mut self) {
-        if let Some(token) = self.rests.pop_front() {
-            self.state.rested(token);
+    fn end_backoff(&mut self) {
+        if let Some(token) = self.backoffs.pop_front() {
+            self.state.backoff_over(token);
             self.act();
         }
     }
 
-    /// Does what the course asks, and holds it to its promises.
+    /// Carries out the actions, and checks the invariants.
     fn act(&mut self) {
         while let Some(act) = self.state.take() {
             match act {
-                Act::Open { leg, .. } => {
+                Action::Open { conn, .. } => {
                     assert!(self.connections.len() < 2, "a third connection");
-                    self.connections.insert(leg, Connection::default());
+                    self.connections.insert(conn, Connection::default());
                 }
-                Act::Subscribe { leg, topic, token } => {
-                    let connection = self.connections.get_mut(&leg).unwrap();
+                Action::Subscribe { conn, topic, token } => {
+                    let connection = self.connections.get_mut(&conn).unwrap();
                     assert!(connection.open);
                     connection.asked.push_back((topic, token));
                 }
-                Act::Unsubscribe { leg, .. } => assert!(self.connections[&leg].open),
-                Act::Leave { leg, .. } => {
-                    assert!(self.connections.contains_key(&leg));
-                    self.leaving.insert(leg);
+                Action::Unsubscribe { conn, .. } => assert!(self.connections[&conn].open),
+                Action::Leave { conn, .. } => {
+                    assert!(self.connections.contains_key(&conn));
+                    self.leaving.insert(conn);
                 }
-                Act::Close { leg } => {
-                    assert!(self.connections.remove(&leg).is_some(), "closed twice");
-                    self.leaving.remove(&leg);
+                Action::Close { conn } => {
+                    assert!(self.connections.remove(&conn).is_some(), "closed twice");
+                    self.leaving.remove(&conn);
                 }
-                Act::Rest { token, .. } => self.rests.push_back(token),
-                Act::Deliver(message) => self.seen.push(Seen::Message(message)),
-                Act::Interrupted(_) => self.seen.push(Seen::Interrupted),
-                Act::Gap(gap) => self
+                Action::Backoff { token, .. } => self.backoffs.push_back(token),
+                Action::Deliver(message) => self.seen.push(Seen::Message(message)),
+                Action::Interrupted(_) => self.seen.push(Seen::Interrupted),
+                Action::Gap(gap) => self
                     .seen
                     .push(Seen::Gap(gap.cause, gap.silence, gap.dropped)),
-                Act::Settled(topic) => self.seen.push(Seen::Settled(topic)),
-                Act::Refused(topic, _) => self.seen.push(Seen::Refused(topic)),
+                Action::Settled(topic) => self.seen.push(Seen::Settled(topic)),
+                Action::Refused(topic, _) => self.seen.push(Seen::Refused(topic)),
             }
         }
-        self.hold_to_promises();
+        self.check_invariants();
     }
 
-    fn hold_to_promises(&self) {
-        let legs: BTreeSet<LegId> = self
+    fn check_invariants(&self) {
+        let conns: BTreeSet<ConnId> = self
             .state
-            .heard
+            .current
             .iter()
-            .chain(self.state.next.iter().map(|next| &next.leg))
-            .map(|leg| leg.id)
+            .chain(self.state.next.iter().map(|next| &next.conn))
+            .map(|conn| conn.id)
             .collect();
-        let open: BTreeSet<LegId> = self.connections.keys().copied().collect();
-        assert_eq!(legs, open, "a connection nobody knows");
+        let open: BTreeSet<ConnId> = self.connections.keys().copied().collect();
+        assert_eq!(conns, open, "an unknown connection");
         for (topic, settled) in &self.state.wanted {
             if *settled {
-                let heard = self
+                let current = self
                     .state
-                    .heard
+                    .current
                     .as_ref()
-                    .expect("settled, and nobody is heard");
-                assert!(heard.carries(topic), "settled, and not delivered");
+                    .expect("settled, and no current connection");
+                assert!(current.has_confirmed(topic), "settled, and not delivered");
             }
         }
         if let Some(next) = &self.state.next {
             assert!(next.held.len() <= LIMITS.held);
             if next.leaving {
-                assert!(next.leg.is_ready() && self.state.heard.is_some());
+                assert!(next.conn.is_ready() && self.state.current.is_some());
             }
         }
         if self.state.wanted.is_empty() {
-            assert!(open.is_empty(), "connected, and nobody listens");
+            assert!(open.is_empty(), "connected, and nothing is wanted");
         }
     }
 
-    fn heard(&self) -> Option<LegId> {
-        self.state.heard.as_ref().map(|leg| leg.id)
+    fn current(&self) -> Option<ConnId> {
+        self.state.current.as_ref().map(|conn| conn.id)
     }
 
-    fn next(&self) -> Option<LegId> {
-        self.state.next.as_ref().map(|next| next.leg.id)
+    fn next(&self) -> Option<ConnId> {
+        self.state.next.as_ref().map(|next| next.conn.id)
     }
 
     /// Listens to database 1 for topic 1.
-    fn listening() -> (Self, LegId) {
+    fn listening() -> (Self, ConnId) {
         let mut world = Self::new();
         world.go(Some(1));
         world.want(1);
-        let leg = world.next().unwrap();
-        world.open(leg);
-        world.answer(leg, true);
-        assert_eq!(world.heard(), Some(leg));
+        let conn = world.next().unwrap();
+        world.open(conn);
+        world.answer(conn, true);
+        assert_eq!(world.current(), Some(conn));
         assert_eq!(world.seen, [Seen::Settled(topic(1))]);
         world.seen.clear();
-        (world, leg)
+        (world, conn)
     }
 }
 
 #[test]
-fn nobody_connects_until_somebody_wants_something() {
+fn no_connection_is_made_before_a_topic_is_wanted() {
     let mut world = World::new();
     world.go(Some(1));
     assert!(world.connections.is_empty());
@@ -266,11 +266,11 @@ fn the_new_database_is_subscribed_and_confirmed_before_the_old_is_left() {
     world.answer(new, true);
     assert!(world.leaving.contains(&old));
     world.leave(old);
-    assert_eq!(world.heard(), Some(new));
+    assert_eq!(world.current(), Some(new));
 }
 
 #[test]
-fn what_the_new_one_brings_waits_until_the_old_one_has_said_everything() {
+fn messages_of_the_new_one_are_held_until_the_old_one_is_unsubscribed() {
     let (mut world, old) = World::listening();
     world.go(Some(2));
     let new = world.next().unwrap();
@@ -296,7 +296,7 @@ fn what_the_new_one_brings_waits_until_the_old_one_has_said_everything() {
 }
 
 #[test]
-fn an_old_one_that_never_finishes_is_not_waited_for_when_the_room_is_full() {
+fn an_old_one_that_never_finishes_is_not_waited_for_when_the_buffer_is_full() {
     let (mut world, old) = World::listening();
     world.go(Some(2));
     let new = world.next().unwrap();
@@ -312,11 +312,11 @@ fn an_old_one_that_never_finishes_is_not_waited_for_when_the_room_is_full() {
 }
 
 #[test]
-fn a_death_is_announced_when_it_happens_and_again_when_it_is_over() {
+fn a_lost_connection_is_announced_at_once_and_again_when_it_is_replaced() {
     let (mut world, old) = World::listening();
     world.now += Duration::from_secs(10);
     world.send(old);
-    world.die(old);
+    world.lose(old);
     assert_eq!(world.seen, [Seen::Message((old, 0)), Seen::Interrupted]);
     world.seen.clear();
     world.now += Duration::from_secs(3);
@@ -337,14 +337,14 @@ fn a_database_that_keeps_breaking_is_tried_with_longer_and_longer_pauses() {
     let mut state = State::<Sent>::new(LIMITS);
     let now = Instant::now();
     state.want(&topic(1));
-    state.goes(Some(database(1)), 1);
+    state.set_goal(Some(database(1)), 1);
     let mut pauses = Vec::new();
     while pauses.len() < 8 {
         match state.take().unwrap() {
-            Act::Open { leg, .. } => state.died(leg, now, 0.0),
-            Act::Rest { after, token } => {
+            Action::Open { conn, .. } => state.lost(conn, now, 0.0),
+            Action::Backoff { after, token } => {
                 pauses.push(after.as_millis());
-                state.rested(token);
+                state.backoff_over(token);
             }
             _ => {}
         }
@@ -357,18 +357,18 @@ fn another_database_is_not_made_to_wait_for_the_failures_of_the_first() {
     let mut world = World::new();
     world.want(1);
     world.go(Some(1));
-    world.die(world.next().unwrap());
-    assert_eq!(world.next(), None, "it rests");
+    world.lose(world.next().unwrap());
+    assert_eq!(world.next(), None, "it backoffs");
     world.go(Some(2));
     assert!(world.next().is_some());
 }
 
 #[test]
-fn a_dead_old_database_is_not_asked_for_a_farewell() {
+fn a_lost_old_connection_is_not_unsubscribed() {
     let (mut world, old) = World::listening();
     world.go(Some(2));
     let new = world.next().unwrap();
-    world.die(old);
+    world.lose(old);
     world.now += Duration::from_millis(30);
     world.open(new);
     world.answer(new, true);
@@ -379,39 +379,39 @@ fn a_dead_old_database_is_not_asked_for_a_farewell() {
 }
 
 #[test]
-fn a_move_away_and_back_that_nobody_saw_is_still_a_gap() {
-    let (mut world, leg) = World::listening();
+fn a_move_away_and_back_that_was_not_seen_is_still_a_gap() {
+    let (mut world, conn) = World::listening();
     world.changes += 1;
     world.go(Some(1));
     assert_eq!(world.seen, [Seen::Gap(GapCause::Moved, Duration::ZERO, 0)]);
     assert_eq!(
-        world.heard(),
-        Some(leg),
+        world.current(),
+        Some(conn),
         "the connection is as good as before"
     );
 }
 
 #[test]
-fn a_pause_in_which_nobody_was_active_is_no_gap() {
-    let (mut world, leg) = World::listening();
+fn a_pause_without_an_active_database_is_no_gap() {
+    let (mut world, conn) = World::listening();
     world.go(None);
     world.go(Some(1));
-    world.send(leg);
-    assert_eq!(world.seen, [Seen::Message((leg, 0))]);
+    world.send(conn);
+    assert_eq!(world.seen, [Seen::Message((conn, 0))]);
     world.go(None);
     world.changes += 1;
     world.go(Some(1));
     let gap = Seen::Gap(GapCause::Moved, Duration::ZERO, 0);
-    assert_eq!(world.seen[1..], [gap], "somebody may have been active");
+    assert_eq!(world.seen[1..], [gap], "another may have been active");
 }
 
 #[test]
-fn without_an_active_database_the_last_one_is_heard_on() {
-    let (mut world, leg) = World::listening();
+fn without_an_active_database_the_last_one_is_still_delivered() {
+    let (mut world, conn) = World::listening();
     world.go(None);
-    world.send(leg);
-    assert_eq!(world.seen, [Seen::Message((leg, 0))]);
-    world.die(leg);
+    world.send(conn);
+    assert_eq!(world.seen, [Seen::Message((conn, 0))]);
+    world.lose(conn);
     assert_eq!(world.next(), None);
     world.go(Some(2));
     assert!(world.next().is_some());
@@ -436,7 +436,7 @@ fn what_the_new_database_does_not_allow_ends_when_it_takes_over_and_not_before()
 }
 
 #[test]
-fn a_wish_during_a_move_is_granted_when_both_have_confirmed_it() {
+fn a_request_during_a_move_is_granted_when_both_have_confirmed_it() {
     let (mut world, old) = World::listening();
     world.go(Some(2));
     let new = world.next().unwrap();
@@ -449,19 +449,19 @@ fn a_wish_during_a_move_is_granted_when_both_have_confirmed_it() {
 }
 
 #[test]
-fn a_wish_does_not_wait_for_a_new_one_that_died() {
+fn a_request_does_not_wait_for_a_new_connection_that_was_lost() {
     let (mut world, old) = World::listening();
     world.go(Some(2));
     let new = world.next().unwrap();
     world.open(new);
     world.want(2);
     world.answer(old, true);
-    world.die(new);
+    world.lose(new);
     assert_eq!(world.seen, [Seen::Settled(topic(2))]);
 }
 
 #[test]
-fn a_move_does_not_wait_for_a_wish_that_was_given_up() {
+fn a_move_does_not_wait_for_a_request_that_was_given_up() {
     let (mut world, old) = World::listening();
     world.want(2);
     world.go(Some(2));
@@ -474,25 +474,25 @@ fn a_move_does_not_wait_for_a_wish_that_was_given_up() {
 }
 
 #[test]
-fn a_late_answer_to_an_earlier_wish_means_nothing() {
-    let (mut world, leg) = World::listening();
+fn a_late_answer_to_an_earlier_request_is_ignored() {
+    let (mut world, conn) = World::listening();
     world.want(2);
     world.unwant(2);
     world.want(2);
-    world.answer(leg, true);
+    world.answer(conn, true);
     assert_eq!(
         world.seen,
         [],
         "that confirmed the subscription that was ended since"
     );
-    world.answer(leg, true);
+    world.answer(conn, true);
     assert_eq!(world.seen, [Seen::Settled(topic(2))]);
 }
 
 #[test]
-fn who_comes_while_nobody_is_heard_waits() {
-    let (mut world, leg) = World::listening();
-    world.die(leg);
+fn a_request_waits_while_no_connection_delivers() {
+    let (mut world, conn) = World::listening();
+    world.lose(conn);
     world.seen.clear();
     world.want(1);
     assert_eq!(world.seen, []);
@@ -508,8 +508,8 @@ enum Step {
     Answer(bool, bool),
     Send(bool),
     Leave,
-    Die(bool),
-    Rest,
+    Lose(bool),
+    Backoff,
     Wait(u64),
 }
 
@@ -523,23 +523,27 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (any::<bool>(), prop::bool::weighted(0.9)).prop_map(|(a, b)| Step::Answer(a, b)),
         8 => any::<bool>().prop_map(Step::Send),
         2 => Just(Step::Leave),
-        1 => any::<bool>().prop_map(Step::Die),
-        2 => Just(Step::Rest),
+        1 => any::<bool>().prop_map(Step::Lose),
+        2 => Just(Step::Backoff),
         1 => (0_u64..3000).prop_map(Step::Wait),
     ]
 }
 
 impl World {
     /// One of the two connections there may be.
-    fn either(&self, last: bool) -> Option<LegId> {
-        let mut legs = self.connections.keys().copied();
-        if last { legs.next_back() } else { legs.next() }
+    fn either(&self, last: bool) -> Option<ConnId> {
+        let mut conns = self.connections.keys().copied();
+        if last {
+            conns.next_back()
+        } else {
+            conns.next()
+        }
     }
 
     fn take_step(&mut self, step: &Step) {
-        let on = |world: &mut Self, last: bool, what: &dyn Fn(&mut Self, LegId)| {
-            if let Some(leg) = world.either(last) {
-                what(world, leg);
+        let on = |world: &mut Self, last: bool, what: &dyn Fn(&mut Self, ConnId)| {
+            if let Some(conn) = world.either(last) {
+                what(world, conn);
             }
         };
         match *step {
@@ -549,16 +553,16 @@ impl World {
             Step::Unwant(number) => self.unwant(number),
             Step::Open(last) => on(self, last, &Self::open),
             Step::Answer(last, granted) => {
-                on(self, last, &|world, leg| world.answer(leg, granted));
+                on(self, last, &|world, conn| world.answer(conn, granted));
             }
             Step::Send(last) => on(self, last, &Self::send),
             Step::Leave => {
-                if let Some(leg) = self.leaving.first().copied() {
-                    self.leave(leg);
+                if let Some(conn) = self.leaving.first().copied() {
+                    self.leave(conn);
                 }
             }
-            Step::Die(last) => on(self, last, &Self::die),
-            Step::Rest => self.rest(),
+            Step::Lose(last) => on(self, last, &Self::lose),
+            Step::Backoff => self.end_backoff(),
             Step::Wait(millis) => self.now += Duration::from_millis(millis),
         }
     }
@@ -567,36 +571,39 @@ impl World {
     fn settle(&mut self) {
         self.go(Some(1));
         for _ in 0..100 {
-            self.rest();
-            for leg in self.connections.keys().copied().collect::<Vec<_>>() {
-                if self.connections.contains_key(&leg) {
-                    self.open(leg);
+            self.end_backoff();
+            for conn in self.connections.keys().copied().collect::<Vec<_>>() {
+                if self.connections.contains_key(&conn) {
+                    self.open(conn);
                 }
-                self.answer_all(leg);
-                self.leave(leg);
+                self.answer_all(conn);
+                self.leave(conn);
             }
         }
     }
 }
 
-/// A stream is whole: all of one leg, a gap, all of the next.
+/// A stream is whole: all of one connection, a gap, all of the next.
 fn check_order(seen: &[Seen]) -> Result<(), TestCaseError> {
     let mut last: Option<Sent> = None;
     let mut left = BTreeSet::new();
-    let (mut gap, mut deaf, mut dropped) = (false, false, 0);
+    let (mut gap, mut interrupted, mut dropped) = (false, false, 0);
     for item in seen {
         match item {
-            Seen::Message((leg, number)) => {
-                prop_assert!(!deaf, "a message between an interruption and its gap");
-                prop_assert!(!left.contains(leg), "the old one after the new one");
+            Seen::Message((conn, number)) => {
+                prop_assert!(
+                    !interrupted,
+                    "a message between an interruption and its gap"
+                );
+                prop_assert!(!left.contains(conn), "the old one after the new one");
                 let expected = match last {
-                    Some((before, last)) if before == *leg => last + 1,
+                    Some((before, last)) if before == *conn => last + 1,
                     Some((before, _)) => {
-                        prop_assert!(gap, "a new leg without a gap");
+                        prop_assert!(gap, "a new connection without a gap");
                         left.insert(before);
                         0
                     }
-                    // What came before the first promise was promised to nobody.
+                    // What came before anything was settled was guaranteed to no reader.
                     None => *number,
                 };
                 prop_assert!(
@@ -606,14 +613,14 @@ fn check_order(seen: &[Seen]) -> Result<(), TestCaseError> {
                     dropped
                 );
                 dropped -= number - expected;
-                (last, gap) = (Some((*leg, *number)), false);
+                (last, gap) = (Some((*conn, *number)), false);
             }
-            Seen::Gap(_, _, lost) => (gap, deaf, dropped) = (true, false, dropped + lost),
+            Seen::Gap(_, _, lost) => (gap, interrupted, dropped) = (true, false, dropped + lost),
             Seen::Interrupted => {
-                prop_assert!(!deaf, "interrupted twice");
-                deaf = true;
+                prop_assert!(!interrupted, "interrupted twice");
+                interrupted = true;
             }
-            Seen::Settled(_) => prop_assert!(!deaf, "a promise while nobody is heard"),
+            Seen::Settled(_) => prop_assert!(!interrupted, "settled without a current connection"),
             Seen::Refused(_) => {}
         }
     }
@@ -639,15 +646,15 @@ proptest! {
         check_order(&world.seen)?;
         world.settle();
         check_order(&world.seen)?;
-        let heard = world.state.heard.as_ref().expect("somebody is heard in the end");
-        prop_assert_eq!(heard.place.database.id, DatabaseId(1));
+        let current = world.state.current.as_ref().expect("a current connection in the end");
+        prop_assert_eq!(current.activation.database.id, DatabaseId(1));
         prop_assert!(world.state.next.is_none());
         prop_assert!(world.state.wanted.values().all(|settled| *settled));
     }
 
-    /// Everybody comes and goes, and may be refused.
+    /// Topics are wanted and unwanted, and may be refused.
     #[test]
-    fn no_connection_is_leaked_and_no_promise_is_broken(
+    fn no_connection_is_leaked_and_no_settled_topic_is_lost(
         steps in prop::collection::vec(step(), 0..150),
     ) {
         let mut world = World::new();

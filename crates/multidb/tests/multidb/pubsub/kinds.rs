@@ -5,7 +5,7 @@ use std::time::Duration;
 use herdsman_multidb::{DatabaseConfig, GapCause, Item, MultiDb, MultiDbConfig, SubscribeError};
 use tokio::time::timeout;
 
-use super::{calm, gap, hears, hears_again, interrupted, next, publish};
+use super::{calm, interrupted, next, next_gap, publish, receives, receives_again};
 use crate::support::quick;
 use herdsman_test_support::redis::{Cluster, SentinelGroup, Server};
 
@@ -27,16 +27,16 @@ async fn spublish(cluster: &Cluster, channel: &str, payload: &str) {
         if node
             .ask::<u64>(&publish)
             .await
-            .is_ok_and(|heard| heard == 1)
+            .is_ok_and(|received| received == 1)
         {
             return;
         }
     }
-    panic!("nobody heard {payload} at {channel}");
+    panic!("no subscriber of {payload} at {channel}");
 }
 
 #[tokio::test]
-async fn of_a_cluster_every_nodes_messages_are_heard() {
+async fn of_a_cluster_every_nodes_messages_are_received() {
     let cluster = Cluster::start(3).await;
     let db = over_cluster(&cluster, calm).await;
     let mut listener = db.pubsub();
@@ -46,7 +46,7 @@ async fn of_a_cluster_every_nodes_messages_are_heard() {
         // the last one may still come.
         loop {
             publish(node, "news", payload).await;
-            let heard = async {
+            let received = async {
                 loop {
                     let item = listener.recv().await.unwrap();
                     if item.message().unwrap().payload() == Ok(payload) {
@@ -54,7 +54,7 @@ async fn of_a_cluster_every_nodes_messages_are_heard() {
                     }
                 }
             };
-            if timeout(MOMENT, heard).await.is_ok() {
+            if timeout(MOMENT, received).await.is_ok() {
                 break;
             }
         }
@@ -63,7 +63,7 @@ async fn of_a_cluster_every_nodes_messages_are_heard() {
 }
 
 #[tokio::test]
-async fn shard_channels_are_heard_wherever_their_slots_are() {
+async fn shard_channels_are_received_wherever_their_slots_are() {
     let cluster = Cluster::start(3).await;
     let db = over_cluster(&cluster, calm).await;
     let mut listener = db.pubsub();
@@ -71,11 +71,11 @@ async fn shard_channels_are_heard_wherever_their_slots_are() {
     listener.ssubscribe(&channels).await.unwrap();
     for channel in channels {
         spublish(&cluster, channel, channel).await;
-        hears(&mut listener, channel).await;
+        receives(&mut listener, channel).await;
     }
     listener.sunsubscribe("orders:1").await.unwrap();
     spublish(&cluster, "orders:2", "on").await;
-    hears(&mut listener, "on").await;
+    receives(&mut listener, "on").await;
     db.close().await;
 }
 
@@ -94,14 +94,14 @@ async fn a_shard_channel_whose_slot_moves_is_followed_and_the_gap_announced() {
     let receives = usize::from(slot < 8192);
     let to: String = cluster.nodes[receives].ask("CLUSTER MYID").await.unwrap();
     for node in [receives, 1 - receives] {
-        let order = format!("CLUSTER SETSLOT {slot} NODE {to}");
-        cluster.nodes[node].run(&order).await;
+        let command = format!("CLUSTER SETSLOT {slot} NODE {to}");
+        cluster.nodes[node].run(&command).await;
     }
     interrupted(&mut listener).await;
-    let seam = gap(&mut listener).await;
-    assert_eq!(seam.cause, GapCause::Reconnected);
+    let gap = next_gap(&mut listener).await;
+    assert_eq!(gap.cause, GapCause::Reconnected);
     spublish(&cluster, "orders", "there").await;
-    hears_again(&mut listener, "there").await;
+    receives_again(&mut listener, "there").await;
     db.close().await;
 }
 
@@ -121,11 +121,11 @@ async fn a_shard_channel_ends_where_there_are_no_shards() {
     listener.ssubscribe("orders").await.unwrap();
     let single = db.status().databases[1].database.id;
     db.force_active_database(single).await.unwrap();
-    gap(&mut listener).await;
+    next_gap(&mut listener).await;
     let item = next(&mut listener).await;
     assert!(matches!(item, Item::Refused { .. }), "{item:?}");
     publish(&server, "news", "still").await;
-    hears(&mut listener, "still").await;
+    receives(&mut listener, "still").await;
     let again = listener.ssubscribe("orders").await;
     assert!(
         matches!(again, Err(SubscribeError::Refused { .. })),
@@ -135,7 +135,7 @@ async fn a_shard_channel_ends_where_there_are_no_shards() {
 }
 
 #[tokio::test]
-async fn a_lost_node_of_a_cluster_is_noticed_by_who_hears_its_shard_channels() {
+async fn a_lost_node_of_a_cluster_is_noticed_by_subscribers_of_its_shard_channels() {
     let cluster = Cluster::start(2).await;
     let db = over_cluster(&cluster, |config| config).await;
     let mut listener = db.pubsub();
@@ -149,26 +149,26 @@ async fn a_lost_node_of_a_cluster_is_noticed_by_who_hears_its_shard_channels() {
     interrupted(&mut listener).await;
     owner.restart().await;
     cluster.serves().await;
-    gap(&mut listener).await;
+    next_gap(&mut listener).await;
     spublish(&cluster, "orders", "back").await;
-    hears_again(&mut listener, "back").await;
+    receives_again(&mut listener, "back").await;
     db.close().await;
 }
 
 #[tokio::test]
-async fn of_a_sentinel_group_whoever_is_master_is_heard() {
+async fn of_a_sentinel_group_the_current_master_is_subscribed() {
     let group = SentinelGroup::start(3).await;
     let config = DatabaseConfig::sentinel(group.urls(), group.name());
     let db = MultiDb::connect(quick([config])).await.unwrap();
     let mut listener = db.pubsub();
     listener.subscribe("news").await.unwrap();
     publish(&group.servers[0], "news", "1").await;
-    hears(&mut listener, "1").await;
+    receives(&mut listener, "1").await;
     group.servers[0].kill();
     interrupted(&mut listener).await;
     group.promoted().await;
-    gap(&mut listener).await;
+    next_gap(&mut listener).await;
     publish(&group.servers[1], "news", "2").await;
-    hears_again(&mut listener, "2").await;
+    receives_again(&mut listener, "2").await;
     db.close().await;
 }

@@ -1,5 +1,5 @@
-//! Subscriptions over real Redis: whoever listens hears everything of one database, then of the next,
-//! and is told about every seam.
+//! Subscriptions over real Redis: a subscriber receives everything of one database, then of the next,
+//! and an announcement of every gap.
 
 mod kinds;
 mod moves;
@@ -15,35 +15,35 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use herdsman_test_support::PATIENCE;
+use herdsman_test_support::TEST_TIMEOUT;
 use herdsman_test_support::redis::Server;
 
-/// Nobody finds anything out, however slow the machine: for what happens by order.
+/// Nothing is detected, however slow the machine: for switches that the test makes itself.
 fn calm(config: MultiDbConfig) -> MultiDbConfig {
     config
-        .response_timeout(PATIENCE)
-        .connect_timeout(PATIENCE)
-        .health_check_timeout(PATIENCE)
+        .response_timeout(TEST_TIMEOUT)
+        .connect_timeout(TEST_TIMEOUT)
+        .health_check_timeout(TEST_TIMEOUT)
         .health_check_interval(Duration::from_secs(3600))
 }
 
 /// The next item.
 async fn next(listener: &mut PubSub) -> Item {
-    timeout(PATIENCE, listener.recv())
+    timeout(TEST_TIMEOUT, listener.recv())
         .await
         .expect("an item")
         .expect("a stream that goes on")
 }
 
 /// The next item is this message.
-async fn hears(listener: &mut PubSub, payload: &str) {
+async fn receives(listener: &mut PubSub, payload: &str) {
     let item = next(listener).await;
     let message = item.message().unwrap_or_else(|| panic!("{item:?}"));
     assert_eq!(message.payload(), Ok(payload));
 }
 
 /// The next item is a gap.
-async fn gap(listener: &mut PubSub) -> Gap {
+async fn next_gap(listener: &mut PubSub) -> Gap {
     match next(listener).await {
         Item::Gap(gap) => gap,
         item => panic!("{item:?}"),
@@ -63,7 +63,7 @@ async fn interrupted(listener: &mut PubSub) {
 }
 
 /// The next message is this one, whatever was announced before it.
-async fn hears_again(listener: &mut PubSub, payload: &str) {
+async fn receives_again(listener: &mut PubSub, payload: &str) {
     loop {
         let item = next(listener).await;
         if let Some(message) = item.message() {
@@ -74,7 +74,7 @@ async fn hears_again(listener: &mut PubSub, payload: &str) {
     }
 }
 
-/// Publishes, and says how many heard it.
+/// Publishes, and returns how many received it.
 async fn publish(server: &Server, channel: &str, payload: &str) -> u64 {
     let publish = format!("PUBLISH {channel} {payload}");
     server.ask(&publish).await.expect("a published message")
@@ -102,8 +102,8 @@ impl Flood {
         tasks.spawn(async move {
             let client = Client::open(url).expect("an address");
             let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(PATIENCE))
-                .set_response_timeout(Some(PATIENCE));
+                .set_connection_timeout(Some(TEST_TIMEOUT))
+                .set_response_timeout(Some(TEST_TIMEOUT));
             let connection = client.get_multiplexed_async_connection_with_config(&config);
             let mut connection = connection.await.expect("a connection");
             while !stopped.is_cancelled() {

@@ -1,8 +1,8 @@
-//! What may happen to a database.
+//! Faults of a database.
 
 use std::time::Duration;
 
-use super::Stand;
+use super::ProxiedServer;
 use herdsman_test_support::Network;
 
 /// One way a database stops serving.
@@ -10,13 +10,13 @@ use herdsman_test_support::Network;
 pub enum Fault {
     /// `kill -9`.
     Kill,
-    /// `SIGSTOP`: the kernel accepts, nobody answers.
+    /// `SIGSTOP`: the kernel accepts, the process does not answer.
     Stop,
     /// Packets are dropped both ways.
     BlackHole,
     /// Packets are dropped on their way back.
     NoReplies,
-    /// Connections are accepted, bytes vanish.
+    /// Connections are accepted, bytes are lost.
     Silent,
     /// Connections are reset and refused.
     Refuse,
@@ -38,28 +38,28 @@ impl Fault {
         Self::Sleep,
     ];
 
-    /// Happens now.
-    pub async fn strike(self, stand: &Stand) {
+    /// Begins now.
+    pub async fn inject(self, proxied: &ProxiedServer) {
         match self {
-            Self::Kill => stand.server.kill(),
-            Self::Stop => stand.server.pause(),
-            Self::BlackHole => stand.network.set(Network::BlackHole).await,
-            Self::NoReplies => stand.network.set(Network::NoReplies).await,
-            Self::Silent => stand.network.set(Network::Silent).await,
-            Self::Refuse => stand.network.set(Network::Refusing).await,
-            Self::ReadOnly => stand.server.become_replica().await,
-            Self::Sleep => stand.server.sleep(Duration::from_secs(4)).await,
+            Self::Kill => proxied.server.kill(),
+            Self::Stop => proxied.server.pause(),
+            Self::BlackHole => proxied.network.set(Network::BlackHole).await,
+            Self::NoReplies => proxied.network.set(Network::NoReplies).await,
+            Self::Silent => proxied.network.set(Network::Silent).await,
+            Self::Refuse => proxied.network.set(Network::Refusing).await,
+            Self::ReadOnly => proxied.server.become_replica().await,
+            Self::Sleep => proxied.server.sleep(Duration::from_secs(4)).await,
         }
     }
 
     /// Is over, and the database serves again when this returns.
-    pub async fn heal(self, stand: &Stand) {
+    pub async fn clear(self, proxied: &ProxiedServer) {
         match self {
-            Self::Kill => stand.server.restart().await,
-            Self::Stop => stand.server.resume(),
-            Self::ReadOnly => stand.server.become_master().await,
-            Self::Sleep => stand.server.run("PING").await,
-            _ => stand.network.set(Network::Whole).await,
+            Self::Kill => proxied.server.restart().await,
+            Self::Stop => proxied.server.resume(),
+            Self::ReadOnly => proxied.server.become_master().await,
+            Self::Sleep => proxied.server.run("PING").await,
+            _ => proxied.network.set(Network::Whole).await,
         }
     }
 }

@@ -1,23 +1,23 @@
-//! A stage for every scenario: databases behind networks that break, one client over them, and a
-//! crowd of users whose every command is accounted for.
+//! A fixture for every scenario: databases behind networks that break, one client over them, and a
+//! workload of users whose every command is accounted for.
 
-mod crowd;
 mod fault;
-mod stage;
+mod fixture;
 mod storm;
 mod tally;
+mod workload;
 
-pub use crowd::Crowd;
 pub use fault::Fault;
-pub use stage::{Stage, Stand, quick};
+pub use fixture::{Fixture, ProxiedServer, quick};
 pub use storm::storm;
 pub use tally::Tally;
+pub use workload::Workload;
 
 use herdsman_multidb::{Event, SwitchReason};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
-use herdsman_test_support::PATIENCE;
+use herdsman_test_support::TEST_TIMEOUT;
 
 /// A change of the active database: from, to (by name), why.
 pub type Change = (Option<String>, Option<String>, SwitchReason);
@@ -31,7 +31,7 @@ pub fn changes(events: &mut Receiver<Event>) -> Vec<Change> {
 
 /// Waits for the next change of the active database.
 pub async fn next_change(events: &mut Receiver<Event>) -> Change {
-    timeout(PATIENCE, async {
+    timeout(TEST_TIMEOUT, async {
         loop {
             let event = events.recv().await.expect("events go on");
             if let Some(change) = change(&event) {
@@ -45,7 +45,7 @@ pub async fn next_change(events: &mut Receiver<Event>) -> Change {
 
 /// Waits for the first event that `wanted` makes something of.
 pub async fn next_event<T>(events: &mut Receiver<Event>, wanted: impl Fn(Event) -> Option<T>) -> T {
-    timeout(PATIENCE, async {
+    timeout(TEST_TIMEOUT, async {
         loop {
             let event = events.recv().await.expect("events go on");
             if let Some(found) = wanted(event) {

@@ -1,13 +1,13 @@
-//! What users were told, beside what the databases hold.
+//! The answers users got, compared with what the databases hold.
 
 use herdsman_multidb::Error;
 use redis::RedisError;
 
 use herdsman_test_support::redis::Server;
 
-/// What one user was told.
+/// The answers of one user.
 #[derive(Debug)]
-pub struct Account {
+pub struct UserCounts {
     pub key: String,
     pub acknowledged: u64,
     pub failures: Vec<Failure>,
@@ -19,13 +19,13 @@ pub struct Failure {
     pub error: RedisError,
 }
 
-/// What all of them were told.
+/// The answers of all users.
 #[derive(Debug)]
 pub struct Tally {
-    pub accounts: Vec<Account>,
+    pub users: Vec<UserCounts>,
 }
 
-impl Account {
+impl UserCounts {
     pub fn new(key: String) -> Self {
         Self {
             key,
@@ -55,7 +55,7 @@ impl Account {
 }
 
 impl Failure {
-    /// Whether the user was told that nobody knows. Everything else says: it had no effect.
+    /// Whether its outcome is unknown. Every other error means that it had no effect.
     pub fn is_unknown(&self) -> bool {
         Error::of(&self.error).is_some_and(|error| !error.was_not_sent())
     }
@@ -71,18 +71,18 @@ impl Failure {
 
 impl Tally {
     pub fn failures(&self) -> impl Iterator<Item = &Failure> {
-        self.accounts.iter().flat_map(|account| &account.failures)
+        self.users.iter().flat_map(|counts| &counts.failures)
     }
 
-    /// No user was told of more than so many failures.
+    /// No user got more than so many failures.
     pub fn at_most_each(&self, most: usize) {
-        for account in &self.accounts {
-            let failures = &account.failures;
-            assert!(failures.len() <= most, "{}: {failures:#?}", account.key);
+        for counts in &self.users {
+            let failures = &counts.failures;
+            assert!(failures.len() <= most, "{}: {failures:#?}", counts.key);
         }
     }
 
-    /// Whatever failed says honestly that its outcome is unknown: it was in flight.
+    /// Every failure says that its outcome is unknown: it was in flight.
     pub fn only_in_flight(&self) {
         for failure in self.failures() {
             assert!(failure.is_unknown(), "{failure:#?}");
@@ -93,9 +93,9 @@ impl Tally {
     /// unknown, each at most once.
     pub async fn check(&self, servers: &[&Server]) {
         let keys: Vec<_> = self
-            .accounts
+            .users
             .iter()
-            .map(|account| account.key.as_str())
+            .map(|counts| counts.key.as_str())
             .collect();
         let question = format!("MGET {}", keys.join(" "));
         let mut found = vec![0_u64; keys.len()];
@@ -105,8 +105,8 @@ impl Tally {
                 *sum += count.unwrap_or(0);
             }
         }
-        for (account, found) in self.accounts.iter().zip(found) {
-            account.check(found);
+        for (counts, found) in self.users.iter().zip(found) {
+            counts.check(found);
         }
     }
 }

@@ -1,0 +1,174 @@
+//! The slots of one model on one server, counted by those who hold them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::domain::ModelName;
+
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// The slots of one (server, model) pair: made when the server first lists the model, kept as long as the
+/// endpoint, so that a restarted actor finds the true count.
+///
+/// While the model is loaded and works there is nothing to decide about a slot but whether one is
+/// left: the endpoint's actor has then made the pool *direct*, and requests take slots themselves. Whatever
+/// must be decided once (a load, a trial after failures) goes through the actor.
+#[derive(Debug)]
+pub struct SlotPool {
+    serial: u64,
+    model: ModelName,
+    /// The name in the server's own spelling.
+    spelling: ArcSwap<String>,
+    slots: AtomicU32,
+    taken: AtomicU32,
+    /// Of those, the ones without a first byte yet.
+    waiting: AtomicU32,
+    direct: AtomicBool,
+    failing: AtomicBool,
+    used: AtomicBool,
+}
+
+impl SlotPool {
+    pub(super) fn new(model: ModelName, spelling: &str, slots: u32) -> Self {
+        Self {
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+            model,
+            spelling: ArcSwap::from_pointee(spelling.to_owned()),
+            slots: AtomicU32::new(slots),
+            taken: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            direct: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+            used: AtomicBool::new(false),
+        }
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &ModelName {
+        &self.model
+    }
+
+    /// The model as the server spells it.
+    #[must_use]
+    pub fn spelling(&self) -> Arc<String> {
+        self.spelling.load_full()
+    }
+
+    /// The server spells it like this now. Set by the registry alone.
+    pub(super) fn set_spelling(&self, spelling: &str) {
+        if **self.spelling.load() != *spelling {
+            self.spelling.store(Arc::new(spelling.to_owned()));
+        }
+    }
+
+    /// How many requests may run at once.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.slots.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many may run at once; those that run already go on. Set by the registry alone.
+    pub(super) fn set_slots(&self, slots: u32) {
+        self.slots.store(slots, Ordering::Relaxed);
+    }
+
+    /// How many run now.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// How many of those still wait for the first byte of their answer.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests take slots directly, without a message to the actor. Set by the endpoint's actor alone.
+    pub(super) fn set_direct(&self, direct: bool) {
+        self.direct.store(direct, Ordering::Relaxed);
+    }
+
+    /// A slot, if slots are taken directly and one is left.
+    pub(super) fn take_directly(self: &Arc<Self>) -> Option<Taken> {
+        if self.direct.load(Ordering::Relaxed) {
+            self.take(self.slots())
+        } else {
+            None
+        }
+    }
+
+    /// A slot, if fewer than `limit` are taken.
+    pub(super) fn take(self: &Arc<Self>, limit: u32) -> Option<Taken> {
+        let one_more = |taken| (taken < limit).then_some(taken + 1);
+        self.taken
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more)
+            .ok()?;
+        if !self.was_used() {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Some(Taken {
+            pool: Arc::clone(self),
+            waits: true,
+        })
+    }
+
+    /// True while requests for this model fail on this server.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// Never zero, unique in the process.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// True once a request has run here: worth showing, even at zero.
+    #[must_use]
+    pub fn was_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// One slot of a pool; dropping it gives it back.
+#[derive(Debug)]
+pub struct Taken {
+    pool: Arc<SlotPool>,
+    waits: bool,
+}
+
+impl Taken {
+    /// Whose slot it is.
+    pub(super) fn pool(&self) -> &Arc<SlotPool> {
+        &self.pool
+    }
+
+    /// The first byte of the answer is there.
+    pub(super) fn first_byte(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.pool.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.first_byte();
+        self.pool.taken.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// How many clones of `token` there are.
+pub(super) fn count(token: &Arc<()>) -> u32 {
+    u32::try_from(Arc::strong_count(token).saturating_sub(1)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,26 @@
+//! A request that was admitted and got no answer.
+
+use super::Gateway;
+use crate::access::Reservation;
+use crate::clock;
+use crate::domain::{ModelName, TokenCounts, UsageRecord};
+
+impl Gateway {
+    /// Records it for its payers: no tokens, no money, one failed request. No
+    /// server answered it, so none is named; nothing waits for the record.
+    pub(super) fn record_failed(&self, mut reservation: Reservation, model: ModelName) {
+        if !reservation.has_payers() {
+            return;
+        }
+        let at = clock::unix_seconds();
+        drop(self.spend.record(UsageRecord {
+            endpoint: "".into(),
+            model,
+            at,
+            tokens: TokenCounts::ZERO,
+            estimated: false,
+            charge: reservation.charge(TokenCounts::ZERO, 0, at),
+            failed: true,
+        }));
+    }
+}
