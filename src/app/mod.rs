@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -102,10 +104,12 @@ impl fmt::Debug for Source {
 impl App {
     /// Builds and starts everything; returns when requests are served.
     ///
+    /// Boxed: what it awaits is compiled with this library, and not once more with each caller.
+    ///
     /// # Errors
     /// [`Error`] when something cannot be started.
-    pub async fn start(config: Config) -> Result<Self, Error> {
-        build::build(config).await
+    pub fn start(config: Config) -> BoxFuture<'static, Result<Self, Error>> {
+        build::build(config).boxed()
     }
 
     /// Where it listens.

@@ -29,6 +29,8 @@ mod tests;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 use account::Kind;
 use failure::Failure;
@@ -81,11 +83,16 @@ enum Command {
 
 impl Cli {
     /// Runs the command. Every failure has been printed on stderr when this returns.
-    pub async fn run(self, environment: Environment) -> ExitCode {
-        match self.dispatch(environment).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => failure.report(),
+    ///
+    /// Boxed: what it awaits is compiled with this library, and not once more with the program.
+    pub fn run(self, environment: Environment) -> BoxFuture<'static, ExitCode> {
+        async {
+            match self.dispatch(environment).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => failure.report(),
+            }
         }
+        .boxed()
     }
 
     async fn dispatch(self, env: Environment) -> Result<(), Failure> {
