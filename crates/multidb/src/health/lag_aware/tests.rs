@@ -297,7 +297,7 @@ async fn a_password_in_an_address_is_for_that_address_alone() {
         .ask(Some(&with("admin:wrong")), &hosts(7))
         .await;
     assert!(result.unwrap_err().0.ends_with(": 401 Unauthorized"));
-    for url in ["ftp://admin:secret@x", "http://admin:%zz@x"] {
+    for url in ["ftp://admin:secret@x", "http://admin:%FF@x"] {
         let Unhealthy(result) = unauthorized.ask(Some(url), &hosts(7)).await.unwrap_err();
         assert_eq!(result, r#"health_check_url "x" is no address"#);
     }
