@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failure;
-use super::interrupt::interrupted;
+use super::interrupt::Interrupt;
 use super::output::Output;
 use crate::app::App;
 use crate::config::{Config, Endpoint, InvalidUrl};
@@ -33,6 +33,7 @@ struct Folder(PathBuf);
 
 impl Arguments {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        let interrupt = Interrupt::listen()?;
         let folder = Folder::create().map_err(Failure::to("make a temporary folder"))?;
         let mut simulators = Vec::new();
         for config in servers() {
@@ -54,7 +55,7 @@ impl Arguments {
             .tell(&json!({ "url": url, "endpoints": endpoints }), || {
                 Ok(summary(&url, &simulators))
             })?;
-        interrupted().await?;
+        interrupt.arrived().await;
         app.shutdown().await;
         for server in simulators {
             server.stop().await;

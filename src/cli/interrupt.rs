@@ -1,15 +1,29 @@
 //! Waiting for an interrupt.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 
-/// Returns at ctrl-c or `SIGTERM`.
-pub(super) async fn interrupted() -> Result<(), Failure> {
-    let mut terminate =
-        signal(SignalKind::terminate()).map_err(Failure::to("listen for signals"))?;
-    tokio::select! {
-        outcome = tokio::signal::ctrl_c() => outcome.map_err(Failure::to("listen for signals")),
-        _ = terminate.recv() => Ok(()),
+/// Ctrl-C and `SIGTERM`, from now on: whoever is told that a program runs may stop it at once.
+pub(super) struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupt {
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::to("listen for signals"));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// Returns when one has arrived.
+    pub(super) async fn arrived(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failure;
-use super::interrupt::interrupted;
+use super::interrupt::Interrupt;
 use super::output::Output;
 use herdsman_simulator::{Config, Model, Simulator};
 
@@ -60,6 +60,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        let interrupt = Interrupt::listen()?;
         let output = self.output;
         let models = self.models.join(", ");
         let simulator = Simulator::start(self.config())
@@ -70,7 +71,7 @@ impl Arguments {
         output.tell(&json!({ "url": url, "control": control }), || {
             Ok(format!("{url} has {models}\n{control} controls it"))
         })?;
-        interrupted().await?;
+        interrupt.arrived().await;
         simulator.stop().await;
         Ok(())
     }
