@@ -103,7 +103,8 @@ impl Observed {
     /// `now` and `unix` are the same moment on two clocks.
     pub(super) fn new(endpoint: &Endpoint, report: &Report, now: Instant, unix: i64) -> Self {
         let settings = endpoint.settings();
-        let held: Vec<Held> = endpoint.pools().iter().filter_map(held).collect();
+        let mut held: Vec<Held> = endpoint.pools().iter().filter_map(held).collect();
+        held.sort_unstable_by(|a, b| a.model.cmp(&b.model));
         let at = |instant| unix_at(instant, now, unix);
         Self {
             id: endpoint.id().clone(),

@@ -18,6 +18,7 @@ mod kill;
 mod leaving;
 mod lists;
 mod llama_server;
+mod observed;
 mod redis;
 mod reload;
 mod serving;

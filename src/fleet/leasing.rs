@@ -1,0 +1,209 @@
+//! How a request obtains a slot: at once where one is free, else through its model's queue.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Fleet;
+use super::endpoint::{Endpoint, Phase};
+use super::lease::Lease;
+use super::queue::{Arrival, NotEntered, Queue};
+use super::view::{FleetView, Holder, ModelView, Server};
+use crate::domain::ModelName;
+use crate::protocol::Api;
+use crate::routing::{self, Candidate as _, NoCandidate};
+
+/// What a request needs of the fleet. The same value is used for every try of one request.
+#[derive(Clone, Debug)]
+pub struct LeaseRequest {
+    /// The model.
+    pub model: ModelName,
+    /// The API: only servers whose kind has it are considered.
+    pub api: Api,
+    /// Its arrival number, from [`Fleet::arrive`].
+    pub arrival: Arrival,
+    /// How long it waits in the queue.
+    pub deadline: Instant,
+    /// The client's own choice of servers, by name; empty for any.
+    pub only: Vec<Box<str>>,
+    /// Servers that have failed it already, by generation.
+    pub tried: Vec<u64>,
+}
+
+/// Why the fleet does not serve a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// No server has, or lately had, the model.
+    UnknownModel,
+    /// Servers have it, none of those allowed is up.
+    Unreachable,
+    /// Servers have it, but none whose kind has the API.
+    Unsupported,
+    /// Too many requests wait for it already.
+    QueueFull,
+    /// It has waited until its deadline.
+    TooLate,
+}
+
+/// A slot, and how it was obtained.
+#[derive(Debug)]
+pub struct Leased {
+    /// The slot.
+    pub lease: Lease,
+    /// True when the request had to wait in the queue for it.
+    pub waited: bool,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// A slot for a request, as soon as it is next.
+    ///
+    /// # Errors
+    /// [`Denied`], the reason why there will be none.
+    pub async fn lease(&self, request: &LeaseRequest) -> Result<Leased, Denied> {
+        // Nearly always no request waits.
+        let queue = match self.queues.anyone_waits() {
+            true => self.queues.get(&request.model),
+            false => None,
+        };
+        if queue.as_ref().is_none_or(|queue| queue.is_empty())
+            && let Some(lease) = self.try_lease(request).await?
+        {
+            return Ok(Leased {
+                lease,
+                waited: false,
+            });
+        }
+        // Boxed, because most requests do not wait, and its size would be part of each.
+        Box::pin(self.wait(request, queue)).await
+    }
+
+    async fn wait(
+        &self,
+        request: &LeaseRequest,
+        queue: Option<Arc<Queue>>,
+    ) -> Result<Leased, Denied> {
+        let constrained = !request.only.is_empty() || !request.tried.is_empty();
+        let mut known = queue.or_else(|| self.queues.get(&request.model));
+        let entry = loop {
+            let queue = match known.take() {
+                Some(queue) => queue,
+                None => self.open_queue(request).await?,
+            };
+            match queue.enter(request.arrival, constrained, self.queue_limit) {
+                Ok(entry) => break entry,
+                Err(NotEntered::Full) => return Err(Denied::QueueFull),
+                Err(NotEntered::Closed) => {}
+            }
+        };
+        let late = |_| Denied::TooLate;
+        let mut permit = timeout_at(request.deadline, entry.permit())
+            .await
+            .map_err(late)?;
+        loop {
+            if let Some(lease) = self.try_lease(request).await? {
+                return Ok(Leased {
+                    lease,
+                    waited: true,
+                });
+            }
+            permit = timeout_at(request.deadline, entry.again(permit))
+                .await
+                .map_err(late)?;
+        }
+    }
+
+    /// A server that has the model, for a request that takes no slot.
+    ///
+    /// # Errors
+    /// [`Denied`] when no server has it or none is up.
+    pub fn pick(&self, request: &LeaseRequest) -> Result<Arc<Endpoint>, Denied> {
+        let view = self.view.load();
+        let model = view.model(&request.model).ok_or_else(|| unknown(&view))?;
+        model
+            .tiers
+            .iter()
+            .enumerate()
+            .flat_map(|(at, tier)| {
+                let holders = tier.warm.iter().chain(&tier.cold);
+                holders.map(move |holder| (at, holder))
+            })
+            .filter(|(_, holder)| holder.is_up() && request.allows(holder))
+            .min_by_key(|(tier, holder)| (*tier, holder.total_in_flight()))
+            .map(|(_, holder)| Arc::clone(&holder.endpoint))
+            .ok_or_else(|| request.unreachable(model))
+    }
+
+    async fn open_queue(&self, request: &LeaseRequest) -> Result<Arc<Queue>, Denied> {
+        loop {
+            let mut version = self.version();
+            version.mark_unchanged();
+            if let Some(queue) = self.registry.open_queue(&request.model).await {
+                return Ok(queue);
+            }
+            // The registry is being restarted; its first act is a new view.
+            let changed = timeout_at(request.deadline, version.changed()).await;
+            changed
+                .map_err(|_| Denied::TooLate)?
+                .map_err(|_| Denied::Unreachable)?;
+        }
+    }
+
+    /// One try: `None` when servers are there but none has room.
+    async fn try_lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, Denied> {
+        let view = self.view.load_full();
+        let model = view.model(&request.model).ok_or_else(|| unknown(&view))?;
+        let allowed = |holder: &Holder| request.allows(holder);
+        let rank = match routing::rank(&model.tiers, allowed, fastrand::usize(..)) {
+            Ok(rank) => rank,
+            Err(NoCandidate::Busy) => return Ok(None),
+            Err(NoCandidate::Unreachable) => return Err(request.unreachable(model)),
+        };
+        for choice in rank.iter() {
+            let holder = choice.candidate;
+            if let Ok(lease) = holder.endpoint.acquire(&holder.pool, &self.queues).await {
+                return Ok(Some(lease));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A model that no server lists is unknown only if a server is up, and all have sent their lists.
+fn unknown(view: &FleetView) -> Denied {
+    let starting =
+        |server: &Server| server.report.phase == Phase::Starting && !server.endpoint.is_draining();
+    if view.up().next().is_some() && !view.servers.iter().any(starting) {
+        Denied::UnknownModel
+    } else {
+        Denied::Unreachable
+    }
+}
+
+// === impl LeaseRequest ===
+
+impl LeaseRequest {
+    fn allows(&self, holder: &Holder) -> bool {
+        let endpoint = &holder.endpoint;
+        let named =
+            self.only.is_empty() || self.only.iter().any(|name| **name == **endpoint.name());
+        named && self.is_served_by(holder) && !self.tried.contains(&endpoint.id().generation)
+    }
+
+    fn is_served_by(&self, holder: &Holder) -> bool {
+        holder.kind.serves(self.api)
+    }
+
+    /// Why no holder of the model can be asked.
+    fn unreachable(&self, model: &ModelView) -> Denied {
+        let mut holders = model
+            .tiers
+            .iter()
+            .flat_map(|tier| tier.warm.iter().chain(&tier.cold));
+        match holders.any(|holder| self.is_served_by(holder)) {
+            true => Denied::Unreachable,
+            false => Denied::Unsupported,
+        }
+    }
+}
