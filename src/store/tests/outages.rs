@@ -11,7 +11,7 @@ use super::*;
 
 const BOTH: [Flavor; 2] = [Flavor::Postgres, Flavor::MariaDb];
 
-/// A server of its own, since it is going to be hurt.
+/// A server of its own, since it is going to be stopped.
 async fn own(flavor: Flavor) -> (Server, Store) {
     let server = Server::start(flavor);
     server.create("own");
@@ -43,7 +43,7 @@ async fn a_server_that_was_killed_is_found_again_without_a_restart() {
             let away = store.token_counts().await.unwrap_err();
             assert!(matches!(away, Error::Unavailable(_)), "{away:?}");
         }
-        server.resurrect();
+        server.restart();
         let two = Arc::new(charge(producer, 2, "k", 10));
         assert_eq!(
             apply(&store, &[one, two]).await.unwrap(),
@@ -57,7 +57,7 @@ async fn a_server_that_was_killed_is_found_again_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_says_nothing_is_waited_for_only_so_long() {
+async fn a_server_that_does_not_answer_is_waited_for_only_so_long() {
     for flavor in BOTH {
         let (server, store) = own(flavor).await;
         let one = Arc::new(charge(Uuid::now_v7(), 1, "k", 1));
@@ -79,16 +79,16 @@ async fn a_server_that_says_nothing_is_waited_for_only_so_long() {
 async fn whichever_way_a_commit_is_lost_it_is_repeated_and_counts_once() {
     for flavor in BOTH {
         let (server, direct) = own(flavor).await;
-        let proxy = Proxy::before(server.port()).await;
+        let proxy = Proxy::start(server.port()).await;
         let url = server.url_through(proxy.port, "own");
         let store = Store::open(&url, std::path::Path::new("")).await.unwrap();
         let producer = Uuid::now_v7();
-        for (seq, mood, arrived) in [(1, Mood::EatsTheCommit, 0), (2, Mood::EatsItsAnswer, 1)] {
+        for (seq, mode, arrived) in [(1, Mode::DropCommit, 0), (2, Mode::DropCommitAnswer, 1)] {
             let batches = [Arc::new(charge(producer, seq, "k", 1))];
-            proxy.turn(mood);
+            proxy.set_mode(mode);
             let unknown = apply(&store, &batches).await.unwrap_err();
             assert!(matches!(unknown, Error::Unavailable(_)), "{unknown:?}");
-            proxy.turn(Mood::Honest);
+            proxy.set_mode(Mode::Forward);
             assert_eq!(
                 direct.applied(&[batches[0].id]).await.unwrap().len(),
                 arrived
@@ -100,12 +100,29 @@ async fn whichever_way_a_commit_is_lost_it_is_repeated_and_counts_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_lost_inside_a_migration_is_an_outage_and_the_migration_is_run_again() {
+    for flavor in BOTH {
+        let (server, direct) = own(flavor).await;
+        direct.revert_all().await.unwrap();
+        let proxy = Proxy::start(server.port()).await;
+        let url = server.url_through(proxy.port, "own");
+        let store = Store::open(&url, std::path::Path::new("")).await.unwrap();
+        proxy.set_mode(Mode::DropCommit);
+        let lost = store.migrate().await.unwrap_err();
+        assert!(matches!(lost, Error::Unavailable(_)), "{lost:?}");
+        proxy.set_mode(Mode::Forward);
+        assert!(!store.migrate().await.unwrap().is_empty());
+        assert!(direct.pending_migrations().await.unwrap().is_empty());
+    }
+}
+
 /// A router is stopped in the middle of a transaction and goes on when others have taken over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_left_open_holds_up_nobody_for_long_and_commits_nothing() {
     for flavor in BOTH {
         let (server, direct) = own(flavor).await;
-        let proxy = Proxy::before(server.port()).await;
+        let proxy = Proxy::start(server.port()).await;
         let url = server.url_through(proxy.port, "own");
         let stalled = Store::open(&url, std::path::Path::new("")).await.unwrap();
         let (old, new) = (fence(1), fence(2));
@@ -116,7 +133,7 @@ async fn a_transaction_left_open_holds_up_nobody_for_long_and_commits_nothing() 
         };
         let batches = [Arc::new(charge(Uuid::now_v7(), 1, "k", 1))];
 
-        proxy.turn(Mood::HoldsTheCommit);
+        proxy.set_mode(Mode::HoldCommit);
         let (late, ahead) = tokio::join!(stalled.apply(flush(&old, &batches)), async {
             proxy.holds().await;
             let began = Instant::now();
@@ -126,7 +143,7 @@ async fn a_transaction_left_open_holds_up_nobody_for_long_and_commits_nothing() 
                 "{:?}",
                 began.elapsed()
             );
-            proxy.turn(Mood::Honest);
+            proxy.set_mode(Mode::Forward);
             ahead
         });
         assert_eq!(ahead.unwrap().fresh, 1);
@@ -147,29 +164,29 @@ fn fence(epoch: u64) -> Fence {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
-    Honest,
+enum Mode {
+    Forward,
     /// Closes instead of passing it on.
-    EatsTheCommit,
+    DropCommit,
     /// Passes it on, and closes when the answer comes.
-    EatsItsAnswer,
-    /// Keeps it until the mood changes.
-    HoldsTheCommit,
+    DropCommitAnswer,
+    /// Holds it until the mode changes.
+    HoldCommit,
 }
 
 /// Between a router and its database.
 struct Proxy {
     port: u16,
-    mood: watch::Sender<Mood>,
+    mode: watch::Sender<Mode>,
     holding: watch::Receiver<bool>,
     _open: tokio_util::sync::DropGuard,
 }
 
 impl Proxy {
-    async fn before(server: u16) -> Self {
+    async fn start(server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (mood, moods) = watch::channel(Mood::Honest);
+        let (mode, modes) = watch::channel(Mode::Forward);
         let (hold, holding) = watch::channel(false);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -180,20 +197,20 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
                     continue;
                 };
-                let relayed = relay(client, server, moods.clone(), hold.clone());
+                let relayed = relay(client, server, modes.clone(), hold.clone());
                 connections.spawn(stopped.clone().run_until_cancelled_owned(relayed));
             }
         }));
         Self {
             port,
-            mood,
+            mode,
             holding,
             _open: stop.drop_guard(),
         }
     }
 
-    fn turn(&self, mood: Mood) {
-        self.mood.send_replace(mood);
+    fn set_mode(&self, mode: Mode) {
+        self.mode.send_replace(mode);
     }
 
     async fn holds(&self) {
@@ -204,11 +221,11 @@ impl Proxy {
 async fn relay(
     mut client: TcpStream,
     mut server: TcpStream,
-    mut moods: watch::Receiver<Mood>,
+    mut modes: watch::Receiver<Mode>,
     hold: watch::Sender<bool>,
 ) {
     let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
-    let mut eats_answer = false;
+    let mut drop_answer = false;
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
@@ -218,14 +235,14 @@ async fn relay(
                 if piece.windows(7).any(|word| word.starts_with(b"COMMIT") && word[6] != b'T')
                     || piece.ends_with(b"COMMIT")
                 {
-                    let mood = *moods.borrow();
-                    match mood {
-                        Mood::Honest => {}
-                        Mood::EatsTheCommit => return,
-                        Mood::EatsItsAnswer => eats_answer = true,
-                        Mood::HoldsTheCommit => {
+                    let mode = *modes.borrow();
+                    match mode {
+                        Mode::Forward => {}
+                        Mode::DropCommit => return,
+                        Mode::DropCommitAnswer => drop_answer = true,
+                        Mode::HoldCommit => {
                             hold.send_replace(true);
-                            moods.wait_for(|mood| *mood == Mood::Honest).await.unwrap();
+                            modes.wait_for(|mode| *mode == Mode::Forward).await.unwrap();
                         }
                     }
                 }
@@ -233,7 +250,7 @@ async fn relay(
             }
             read = server.read(&mut from_server) => {
                 let Ok(read @ 1..) = read else { return };
-                if eats_answer || client.write_all(&from_server[..read]).await.is_err() { return }
+                if drop_answer || client.write_all(&from_server[..read]).await.is_err() { return }
             }
         }
     }
