@@ -64,8 +64,8 @@ endif
 # Of the binary `it`: what needs third-party programs.
 CLIENTS := clients:: llama_server::
 
-# Of the binary `it`: what kills routers or needs several.
-SEVERAL := access_shared:: kill:: storm::
+# Of the binary `it`: what kills routers, needs several, or loads the machine.
+SEVERAL := access_shared:: chaos:: kill:: storm::
 
 test: tools ## unit, integration and documentation tests, but for those below
 	$(RUN) --lib --bins $(addprefix --test ,architecture cli it sql allocations simulator) -- \

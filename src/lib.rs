@@ -7,7 +7,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 0 | [`domain`] |
-//! | 1 | [`clock`], [`config`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
+//! | 1 | [`clock`], [`config`], [`faults`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
 //! | 2 | [`backend`], [`upstream`], [`store`] |
 //! | 3 | [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
@@ -27,6 +27,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod domain;
+pub mod faults;
 pub mod fleet;
 pub mod gateway;
 pub mod http;

@@ -26,12 +26,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &[]),
     ("config", &["domain"]),
+    ("faults", &["domain"]),
     ("metrics", &["domain"]),
     ("protocol", &["domain"]),
     ("routing", &["domain"]),
     ("supervision", &["domain"]),
-    ("backend", &["domain", "protocol"]),
-    ("upstream", &["domain", "config", "protocol", "metrics"]),
+    ("backend", &["domain", "faults", "protocol"]),
+    (
+        "upstream",
+        &["domain", "config", "faults", "protocol", "metrics"],
+    ),
     ("store", &["clock", "domain", "config"]),
     ("cluster", &["domain", "config", "supervision"]),
     (
@@ -41,6 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "domain",
             "backend",
             "config",
+            "faults",
             "metrics",
             "protocol",
             "routing",
@@ -75,8 +80,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "clock", "access", "backend", "domain", "config", "metrics", "protocol", "routing",
-            "fleet", "usage", "spend", "upstream",
+            "clock", "access", "backend", "domain", "config", "faults", "metrics", "protocol",
+            "routing", "fleet", "usage", "spend", "upstream",
         ],
     ),
     (

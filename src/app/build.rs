@@ -101,6 +101,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         attempts: config.routing.attempts,
         queue_timeout: config.routing.queue_timeout,
         first_byte_timeout: config.routing.first_byte_timeout,
+        answer_timeout: config.routing.answer_timeout,
         idle_timeout: config.routing.idle_timeout,
     };
     let gateway = Gateway::new(

@@ -2,7 +2,7 @@
 //!
 //! A [`Backend`] is owned by its endpoint and used after a request has its lease: how the server is
 //! probed ([`Probe`], [`Plan`]), what is sent for a request ([`ClientRequest`], [`Outgoing`]), how the answer is
-//! read ([`Backend::reader`]), what an error status means ([`Backend::verdict`]), and whether the
+//! read ([`Backend::reader`]), what an error status means ([`Backend::verdict`], [`Backend::fault`]), and whether the
 //! server notices that its client has left. All of it is pure: bytes in, values out.
 //!
 //! It must not know slots, other servers or clients. It fails by value: an answer of a probe that
@@ -24,10 +24,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
-pub use fault::{Fault, Verdict};
+pub use fault::{ErrorAnswer, Verdict};
 pub use probe::{Answer, Plan, Probe, ProbeRequest, Unusable};
 pub use request::{ClientRequest, Outgoing};
 
+use crate::faults::Fault;
 use crate::protocol::{Api, Tail};
 use openai::OpenAi;
 
@@ -138,13 +139,22 @@ impl Backend {
         }
     }
 
-    /// What a status means for the request and for the server.
+    /// What a status means for the request.
     #[must_use]
     pub fn verdict(&self, status: StatusCode) -> Verdict {
         match self {
             Self::Ollama => ollama::verdict(status),
             Self::OpenAi(_) => openai::verdict(status),
         }
+    }
+
+    /// What an answer that is not passed on says of its server.
+    #[must_use]
+    pub fn fault(&self, answer: &ErrorAnswer<'_>) -> Fault {
+        fault::common(answer).unwrap_or_else(|| match self {
+            Self::Ollama => ollama::fault(answer),
+            Self::OpenAi(_) => openai::fault(answer),
+        })
     }
 }
 

@@ -9,8 +9,9 @@ use http::{Method, StatusCode};
 
 use super::probe::{ALIVE_TIMEOUT, LIST_TIMEOUT};
 use super::{
-    Answer, ClientRequest, Fault, Outgoing, Probe, ProbeRequest, Unusable, Verdict, spliced,
+    Answer, ClientRequest, ErrorAnswer, Outgoing, Probe, ProbeRequest, Unusable, Verdict, spliced,
 };
+use crate::faults::Fault;
 use crate::protocol::{AskUsage, Version, parse_ps, parse_tags};
 
 pub(super) fn probe_request(probe: Probe) -> ProbeRequest {
@@ -78,13 +79,40 @@ pub(super) fn request(request: &ClientRequest) -> Outgoing<'_> {
     }
 }
 
-/// The statuses that another server may not answer with. Not 400: the request itself is wrong.
+/// Another server may do better, but for what is wrong with the request itself.
 pub(super) fn verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
-        404 => Verdict::Failover(Fault::Missing),
-        429 | 503 => Verdict::Failover(Fault::Busy),
         // 499 is Ollama's own, when a load was aborted; not our client, which is still here.
-        499..=599 => Verdict::Failover(Fault::Status),
+        300..=399 | 401..=404 | 407 | 429 | 499..=599 => Verdict::Failover,
         _ => Verdict::Pass,
     }
+}
+
+pub(super) fn fault(answer: &ErrorAnswer<'_>) -> Fault {
+    match answer.status.as_u16() {
+        404 if is_missing(answer.body) => Fault::Missing,
+        // A release without the path.
+        404 if answer.body.starts_with(b"404 page not found") => Fault::Unsupported,
+        404 => Fault::Rejected(404),
+        _ => Fault::Status,
+    }
+}
+
+/// Ollama's own words, in either dialect: `model 'm' not found`. Any other 404 is of something before it.
+fn is_missing(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        error: Said,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Text(String),
+        Object { message: String },
+    }
+    let Ok(Body { error }) = serde_json::from_slice(body) else {
+        return false;
+    };
+    let (Said::Text(text) | Said::Object { message: text }) = error;
+    text.contains("model") && text.contains("not found")
 }

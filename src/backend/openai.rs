@@ -15,8 +15,10 @@ use http::{HeaderName, Method, StatusCode};
 
 use super::probe::{ALIVE_TIMEOUT, LIST_TIMEOUT};
 use super::{
-    Answer, ClientRequest, Fault, Outgoing, Plan, Probe, ProbeRequest, Unusable, Verdict, spliced,
+    Answer, ClientRequest, ErrorAnswer, Outgoing, Plan, Probe, ProbeRequest, Unusable, Verdict,
+    spliced,
 };
+use crate::faults::Fault;
 use crate::protocol::{Api, AskUsage, ListedModel, Splice, listed_by_id, parse_openai_models};
 
 /// Connections are looked at every half of this, so none is idle for five seconds.
@@ -131,14 +133,18 @@ pub(super) fn request<'a>(request: &'a ClientRequest, spelling: &str) -> Outgoin
 }
 
 /// As for Ollama, but that such a server also says with a status that it does not have the API, for
-/// this model or at all (404, 405, 501), that it refuses the router's key, or that it has
-/// moved. Whether a model is gone is read from the list.
+/// this model or at all (404, 405, 501).
 pub(super) fn verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
-        300..=399 | 401..=403 | 407 => Verdict::Failover(Fault::Status),
-        404 | 405 | 501 => Verdict::Failover(Fault::Unsupported),
-        429 | 503 => Verdict::Failover(Fault::Busy),
-        500..=599 => Verdict::Failover(Fault::Status),
+        300..=399 | 401..=405 | 407 | 429 | 500..=599 => Verdict::Failover,
         _ => Verdict::Pass,
+    }
+}
+
+/// Whether a model is gone is read from the list.
+pub(super) fn fault(answer: &ErrorAnswer<'_>) -> Fault {
+    match answer.status.as_u16() {
+        404 | 405 | 501 => Fault::Unsupported,
+        _ => Fault::Status,
     }
 }

@@ -215,24 +215,87 @@ fn what_is_not_streamed_and_spelt_as_the_server_spells_it_is_not_even_copied() {
     assert!(!sent.hides_usage);
 }
 
+/// What each status is taken for, with this body.
+fn meaning(backend: &Backend, status: u16, body: &str) -> String {
+    let status = StatusCode::from_u16(status).unwrap();
+    let answer = ErrorAnswer {
+        status,
+        retry_after: None,
+        body: body.as_bytes(),
+    };
+    match backend.verdict(status) {
+        Verdict::Pass => "pass".to_owned(),
+        Verdict::Failover => backend.fault(&answer).name().to_owned(),
+    }
+}
+
 #[test]
 fn statuses_mean_what_each_kind_means_by_them() {
-    use Fault::{Busy, Missing, Status, Unsupported};
-    let verdicts = |backend: &Backend| {
-        let codes = [200, 302, 400, 401, 404, 413, 422, 429, 499, 500, 501, 503];
-        codes.map(
-            |code| match backend.verdict(StatusCode::from_u16(code).unwrap()) {
-                Verdict::Pass => None,
-                Verdict::Failover(fault) => Some(fault),
-            },
-        )
-    };
-    #[rustfmt::skip]
-    let ollama = [None, None, None, None, Some(Missing), None, None, Some(Busy), Some(Status), Some(Status), Some(Status), Some(Busy)];
-    assert_eq!(verdicts(&Backend::Ollama), ollama);
-    #[rustfmt::skip]
-    let other = [None, Some(Status), None, Some(Status), Some(Unsupported), None, None, Some(Busy), None, Some(Status), Some(Unsupported), Some(Busy)];
-    assert_eq!(verdicts(&openai()), other);
+    let codes = [
+        200, 302, 400, 401, 402, 403, 404, 405, 407, 413, 422, 429, 499, 500, 501, 502, 503, 504,
+    ];
+    let rows = codes.map(|code| {
+        let [ollama, openai] = [&Backend::Ollama, &openai()].map(|kind| meaning(kind, code, "x"));
+        format!("{code} {ollama} {openai}")
+    });
+    insta::assert_snapshot!(rows.join("\n"), @r"
+    200 pass pass
+    302 rejected rejected
+    400 pass pass
+    401 rejected rejected
+    402 rejected rejected
+    403 rejected rejected
+    404 rejected unsupported
+    405 pass unsupported
+    407 rejected rejected
+    413 pass pass
+    422 pass pass
+    429 busy busy
+    499 status pass
+    500 status status
+    501 status unsupported
+    502 status status
+    503 busy busy
+    504 status status
+    ");
+}
+
+#[test]
+fn a_404_is_of_the_model_only_in_ollamas_own_words() {
+    let meant = |body: &str| meaning(&Backend::Ollama, 404, body);
+    for missing in [
+        r#"{"error":"model 'm' not found"}"#,
+        r#"{"error":"model \"m\" not found, try pulling it first"}"#,
+        r#"{"error":{"message":"model 'm' not found","type":"not_found_error"}}"#,
+    ] {
+        assert_eq!(meant(missing), "missing", "{missing}");
+    }
+    assert_eq!(meant("404 page not found"), "unsupported");
+    for other in [
+        "",
+        "<html><h1>404 Not Found</h1></html>",
+        r#"{"detail":"Not Found"}"#,
+        r#"{"error":"no such route"}"#,
+        "default backend - 404",
+    ] {
+        assert_eq!(meant(other), "rejected", "{other}");
+    }
+}
+
+#[test]
+fn a_load_that_failed_is_told_from_a_request_that_did() {
+    for failed in [
+        r#"{"error":"model requires more system memory (9.1 GiB) than is available (4.2 GiB)"}"#,
+        r#"{"error":"llama runner process has terminated: exit status 2"}"#,
+        r#"{"error":"model failed to load, this may be due to resource limitations"}"#,
+        r#"{"error":"timed out waiting for llama runner to start - progress 0.00"}"#,
+        r#"{"error":{"message":"CUDA error: Out of memory"}}"#,
+    ] {
+        assert_eq!(meaning(&Backend::Ollama, 500, failed), "load", "{failed}");
+        assert_eq!(meaning(&openai(), 500, failed), "load", "{failed}");
+    }
+    let template = r#"{"error":"template: :1: unexpected EOF"}"#;
+    assert_eq!(meaning(&Backend::Ollama, 500, template), "status");
 }
 
 #[test]

@@ -29,10 +29,14 @@ pub struct Routing {
     /// For the TCP and TLS handshake with a server.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
-    /// From the request's last byte to the answer's first. Cold loads are slow, so it is long.
+    /// From the request's last byte to the first of an answer that is streamed. Cold loads are slow, so it
+    /// is long.
     #[serde(with = "duration")]
     pub first_byte_timeout: Duration,
-    /// Longest silence inside an answer.
+    /// In its place for an answer that is not streamed: it begins when it is complete.
+    #[serde(with = "duration")]
+    pub answer_timeout: Duration,
+    /// Longest silence inside an answer: a tool call is sent when it is complete.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
 }
@@ -53,7 +57,8 @@ impl Default for Routing {
             attempts: 3,
             connect_timeout: Duration::from_secs(2),
             first_byte_timeout: Duration::from_secs(10 * 60),
-            idle_timeout: Duration::from_secs(2 * 60),
+            answer_timeout: Duration::from_secs(30 * 60),
+            idle_timeout: Duration::from_secs(15 * 60),
         }
     }
 }

@@ -218,6 +218,7 @@ fn intervals(config: &Config, faults: &mut Faults) {
     for (key, duration) in [
         ("routing.connect_timeout", routing.connect_timeout),
         ("routing.first_byte_timeout", routing.first_byte_timeout),
+        ("routing.answer_timeout", routing.answer_timeout),
         ("routing.idle_timeout", routing.idle_timeout),
         ("fleet.probe_interval", fleet.probe_interval),
         ("fleet.loaded_interval", fleet.loaded_interval),

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use tokio::time::Instant;
+
 use super::endpoint::Endpoint;
 use super::queue::Queues;
 use super::slot_pool::{SlotPool, Taken};
-use crate::backend::Fault;
+use crate::faults::Fault;
 
 /// What became of the request that held a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +33,23 @@ pub struct Lease {
     pool: Arc<SlotPool>,
     slot: Option<(Taken, Arc<()>)>,
     queues: Arc<Queues>,
-    /// The actor is told how this one ends: it loads the model, or is a trial after failures.
-    watched: bool,
-    cold: bool,
+    grant: Grant,
+    since: Instant,
+    answered: bool,
     outcome: Outcome,
+}
+
+/// How a slot was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Grant {
+    /// The server has to load the model for this request.
+    pub(super) cold: bool,
+    /// The server is loading the model already.
+    pub(super) loading: bool,
+    /// It is the one request that tests whether the model works again.
+    pub(super) trial: bool,
+    /// The actor is told when the answer begins and how it ends.
+    pub(super) watched: bool,
 }
 
 impl Lease {
@@ -42,8 +57,7 @@ impl Lease {
         endpoint: Arc<Endpoint>,
         slot: Taken,
         queues: Arc<Queues>,
-        cold: bool,
-        watched: bool,
+        grant: Grant,
     ) -> Self {
         let pool = Arc::clone(slot.pool());
         let slot = Some((slot, endpoint.take()));
@@ -52,8 +66,9 @@ impl Lease {
             pool,
             slot,
             queues,
-            watched,
-            cold,
+            grant,
+            since: Instant::now(),
+            answered: false,
             outcome: Outcome::Left,
         }
     }
@@ -73,7 +88,7 @@ impl Lease {
     /// True when the server has to load the model for this request.
     #[must_use]
     pub fn is_cold(&self) -> bool {
-        self.cold
+        self.grant.cold
     }
 
     /// The answer has begun: the model is loaded and works.
@@ -81,8 +96,39 @@ impl Lease {
         if let Some((slot, _)) = &mut self.slot {
             slot.first_byte();
         }
-        if std::mem::take(&mut self.watched) {
-            self.endpoint.answered(&self.pool);
+        if std::mem::replace(&mut self.answered, true) {
+            return;
+        }
+        let waited = self.since.elapsed();
+        self.pool.first_bytes().came(waited, self.loads());
+        if self.grant.watched {
+            let loaded = self.grant.cold.then_some(waited);
+            self.endpoint.answered(&self.pool, loaded);
+        }
+    }
+
+    /// A piece of the answer has come.
+    pub fn delivered(&self) {
+        if self.pool.takes_delivery() {
+            self.endpoint.delivered(&self.pool);
+        }
+    }
+
+    fn loads(&self) -> bool {
+        self.grant.cold || self.grant.loading
+    }
+
+    /// What is to be learnt from its end. A client that leaves much later than first bytes usually
+    /// come is evidence, with others, or at once of a trial.
+    fn ended_as(&self) -> Outcome {
+        if self.answered || self.outcome != Outcome::Left {
+            return self.outcome;
+        }
+        let first_bytes = self.pool.first_bytes();
+        let late = first_bytes.is_late(self.since.elapsed(), self.loads());
+        match late && (self.grant.trial || first_bytes.left_late()) {
+            true => Outcome::Failed(Fault::Abandoned),
+            false => Outcome::Left,
         }
     }
 
@@ -94,9 +140,12 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        let outcome = self.ended_as();
         drop(self.slot.take());
-        if self.watched || matches!(self.outcome, Outcome::Failed(_)) {
-            self.endpoint.released(&self.pool, self.outcome);
+        let untold = self.grant.watched && !self.answered;
+        if untold || matches!(outcome, Outcome::Failed(_)) {
+            let trial = self.grant.trial && !self.answered;
+            self.endpoint.released(&self.pool, outcome, trial);
         }
         // Pairs with the fence of a request that joins a queue: either it sees the free slot, or
         // this sees the queue. Likewise with that of a server that begins to drain.

@@ -9,6 +9,7 @@
 
 mod desired;
 mod endpoint;
+mod first_bytes;
 mod gauges;
 mod lease;
 mod leasing;
@@ -34,7 +35,7 @@ pub use lease::{Lease, Outcome};
 pub use leasing::{Denied, LeaseRequest, Leased};
 pub use observed::{FailingModel, Held, Observed, Shown};
 pub use queue::Arrival;
-pub use slot_pool::SlotPool;
+pub use slot_pool::{SlotPool, Suspicion};
 pub use view::{FleetView, ModelView, Server};
 
 use crate::backend::Probe;
@@ -103,6 +104,7 @@ impl Fleet {
             client,
             queues: Arc::clone(&queues),
             handle: registry.clone(),
+            loads: Arc::default(),
         };
         let child = Child::new::<registry::Registry>("fleet/registry", registry.mailbox(), setup);
         let supervisor = Supervisor::start(RESTARTS, tracker, vec![child]).await?;

@@ -11,10 +11,11 @@ use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use super::desired::EndpointId;
-use super::endpoint::{Endpoint, Evidence, Phase, Report};
+use super::endpoint::{Endpoint, Phase, Report};
 use super::slot_pool::SlotPool;
-use crate::backend::{Fault, Kind};
+use crate::backend::Kind;
 use crate::domain::ModelName;
+use crate::faults::{Failing, Fault};
 use crate::protocol::{ListedModel, RunningModel, Version};
 
 /// One server, as it is now.
@@ -153,7 +154,7 @@ fn held(pool: &Arc<SlotPool>) -> Option<Held> {
     })
 }
 
-fn failing(evidence: &Evidence, at: &impl Fn(Instant) -> i64) -> FailingModel {
+fn failing(evidence: &Failing, at: &impl Fn(Instant) -> i64) -> FailingModel {
     FailingModel {
         model: evidence.model.clone(),
         fault: evidence.fault,

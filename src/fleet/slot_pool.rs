@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::first_bytes::FirstBytes;
 use crate::domain::ModelName;
 
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
@@ -27,8 +28,19 @@ pub struct SlotPool {
     waiting: AtomicU32,
     direct: AtomicBool,
     failing: AtomicBool,
+    /// Its pause after failures is over: a stream that delivers would close its breaker.
+    half_open: AtomicBool,
+    /// Requests that it has failed, of which it is not known yet whether the fault is theirs.
+    suspicions: AtomicU32,
     used: AtomicBool,
+    first_bytes: FirstBytes,
 }
+
+/// A request has failed on this pool, and other servers are being tried: until it is known whose fault it
+/// is, servers without such a failure are preferred.
+#[derive(Debug)]
+#[must_use]
+pub struct Suspicion(Arc<SlotPool>);
 
 impl SlotPool {
     pub(super) fn new(model: ModelName, spelling: &str, slots: u32) -> Self {
@@ -41,7 +53,10 @@ impl SlotPool {
             waiting: AtomicU32::new(0),
             direct: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            half_open: AtomicBool::new(false),
+            suspicions: AtomicU32::new(0),
             used: AtomicBool::new(false),
+            first_bytes: FirstBytes::default(),
         }
     }
 
@@ -120,7 +135,28 @@ impl SlotPool {
     /// True while requests for this model fail on this server.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+        self.failing.load(Ordering::Relaxed) || self.suspicions.load(Ordering::Relaxed) > 0
+    }
+
+    /// A request has failed here.
+    pub fn suspect(self: &Arc<Self>) -> Suspicion {
+        self.suspicions.fetch_add(1, Ordering::Relaxed);
+        Suspicion(Arc::clone(self))
+    }
+
+    /// Whether a stream that delivers is news to the endpoint's actor: true once, until it is so again.
+    pub(super) fn takes_delivery(&self) -> bool {
+        self.half_open.load(Ordering::Relaxed) && self.half_open.swap(false, Ordering::Relaxed)
+    }
+
+    /// Set by the endpoint's actor alone.
+    pub(super) fn set_half_open(&self, half_open: bool) {
+        self.half_open.store(half_open, Ordering::Relaxed);
+    }
+
+    /// When first bytes come here.
+    pub(super) fn first_bytes(&self) -> &FirstBytes {
+        &self.first_bytes
     }
 
     pub(super) fn set_failing(&self, failing: bool) {
@@ -165,6 +201,22 @@ impl Drop for Taken {
     fn drop(&mut self) {
         self.first_byte();
         self.pool.taken.fetch_sub(1, Ordering::Release);
+    }
+}
+
+// === impl Suspicion ===
+
+impl Suspicion {
+    /// Where it failed.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<SlotPool> {
+        &self.0
+    }
+}
+
+impl Drop for Suspicion {
+    fn drop(&mut self) {
+        self.0.suspicions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,13 +1,12 @@
 //! One try on one server, up to the first byte of its answer.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::Response;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -15,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::relay::Reading;
 use super::respond::format_of;
+use super::server_error::ServerError;
 use super::{Error, Gateway};
-use crate::backend::{Backend, ClientRequest, Fault, Outgoing, Verdict};
+use crate::backend::{Backend, ClientRequest, Outgoing, Verdict};
+use crate::faults::Fault;
 use crate::fleet::{Endpoint, Lease, Outcome, Settings, SlotPool};
 use crate::protocol::{Format, Tail};
 use crate::upstream::{AnswerBody, Failure};
 use crate::usage::Usage;
 
-/// An error body of a server's is kept up to this size, to be passed on if no other server helps.
-const KEPT: usize = 64 << 10;
 /// An answer that is not streamed is read whole up to about this size before it is passed on.
 const KEPT_WHOLE: usize = 256 << 10;
 
@@ -57,23 +56,19 @@ pub(super) enum Stopped {
 /// How a try went.
 pub(super) type Try = Result<Began, Stopped>;
 
-/// What a server answered that failed a request.
-#[derive(Debug)]
-pub enum ServerError {
-    /// An answer with an error status.
-    Answer(StatusCode, Option<http::HeaderValue>, Bytes),
-    /// No answer.
-    Nothing(Failure),
-}
-
 impl Gateway {
     pub(super) async fn attempt(&self, slot: &Slot, request: &ClientRequest) -> Try {
-        let deadline = Instant::now() + self.rules.first_byte_timeout;
+        let limit = if request.streamed {
+            self.rules.first_byte_timeout
+        } else {
+            self.rules.answer_timeout
+        };
+        let deadline = Instant::now() + limit;
         let ejected = slot.ejected();
         tokio::select! {
             biased;
             began = timeout_at(deadline, self.begin(slot, request)) => {
-                began.unwrap_or(Err(Stopped::Over(Error::Silent)))
+                began.unwrap_or_else(|_| Err(Stopped::by(Failure::Silent)))
             }
             () = ejected.cancelled() => Err(Stopped::by(Failure::Ejected)),
             () = self.cutting.cancelled() => Err(Stopped::Over(Error::Closing)),
@@ -94,10 +89,14 @@ impl Gateway {
         let answer = self.client.infer(&remote, *api, headers, body).await;
         let answer = answer.map_err(Stopped::by)?;
         match backend.verdict(answer.status()) {
-            Verdict::Failover(fault) => Err(Stopped::Failover {
-                fault,
-                server_error: Box::pin(ServerError::read(answer)).await,
-            }),
+            Verdict::Failover => {
+                let server_error = Box::pin(ServerError::read(answer)).await;
+                let fault = server_error.fault(backend);
+                Err(Stopped::Failover {
+                    fault,
+                    server_error: server_error.presentable(fault),
+                })
+            }
             Verdict::Pass => {
                 let idle = self.rules.idle_timeout;
                 first_byte(backend, &outgoing, answer, idle).await
@@ -160,11 +159,6 @@ async fn gathered(
 }
 
 const HALF: &str = "half an answer";
-
-/// Statuses that are about the router's key, and not about the client's, which the server never saw.
-fn is_between_servers(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 401..=403 | 407)
-}
 
 /// Whether the end of the body says that it is whole. Without a length or chunks the end of the
 /// connection is all there is, and a server that crashes ends it too.
@@ -239,6 +233,13 @@ impl Slot {
         self.lease.is_some() && self.settings.backend.completes_without_client(streamed)
     }
 
+    /// A piece of the answer has come.
+    pub(super) fn delivered(&self) {
+        if let Some(lease) = &self.lease {
+            lease.delivered();
+        }
+    }
+
     /// The answer has begun.
     pub(super) fn first_byte(&mut self) {
         if let Some(lease) = &mut self.lease {
@@ -270,83 +271,12 @@ impl Drop for Slot {
 
 impl Stopped {
     fn by(failure: Failure) -> Self {
-        if let Failure::Local(what) = failure {
-            return Self::Over(Error::Exhaustion(what));
-        }
-        let fault = match failure {
-            Failure::Refused(_) | Failure::ConnectTimeout => Fault::Unreachable,
-            Failure::Silent => Fault::Silent,
-            _ => Fault::Broken,
-        };
-        Self::Failover {
-            fault,
-            server_error: ServerError::Nothing(failure),
-        }
-    }
-}
-
-// === impl ServerError ===
-
-impl ServerError {
-    async fn read(answer: Response<AnswerBody>) -> Self {
-        let (head, body) = answer.into_parts();
-        if is_between_servers(head.status) {
-            let refused = format!(
-                "the server refuses the router's key: status {}",
-                head.status
-            );
-            return Self::Nothing(Failure::Unusable(refused));
-        }
-        let kind = head.headers.get(http::header::CONTENT_TYPE).cloned();
-        let body = http_body_util::Limited::new(body, KEPT).collect().await;
-        let body = body
-            .map(http_body_util::Collected::to_bytes)
-            .unwrap_or_default();
-        Self::Answer(head.status, kind, body)
-    }
-
-    pub(super) fn status(&self) -> StatusCode {
-        match self {
-            Self::Answer(status, ..) => *status,
-            Self::Nothing(_) => StatusCode::BAD_GATEWAY,
-        }
-    }
-
-    /// The server's own answer, to be passed on unchanged.
-    #[must_use]
-    pub fn answer(&self) -> Option<(StatusCode, Option<&http::HeaderValue>, &Bytes)> {
-        match self {
-            Self::Answer(status, kind, body) if !body.is_empty() => {
-                Some((*status, kind.as_ref(), body))
-            }
-            _ => None,
-        }
-    }
-
-    /// The value of the metric's label.
-    pub(super) fn label(&self) -> &'static str {
-        match self {
-            Self::Answer(StatusCode::NOT_FOUND, ..) => "not_found",
-            Self::Answer(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, ..) => {
-                "busy"
-            }
-            Self::Answer(..) => "status",
-            Self::Nothing(failure) => failure.label(),
-        }
-    }
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Answer(status, _, body) => {
-                write!(
-                    f,
-                    "status {status}: {}",
-                    String::from_utf8_lossy(&body[..body.len().min(200)])
-                )
-            }
-            Self::Nothing(failure) => failure.fmt(f),
+        match failure.fault() {
+            None => Self::Over(Error::Exhaustion(failure.to_string())),
+            Some(fault) => Self::Failover {
+                fault,
+                server_error: ServerError::Nothing(failure),
+            },
         }
     }
 }

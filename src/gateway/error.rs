@@ -3,10 +3,9 @@
 use http::StatusCode;
 use thiserror::Error;
 
-use super::attempt::ServerError;
+use super::server_error::ServerError;
 use crate::access::Refused;
-use crate::backend::Fault;
-use crate::fleet::{Denied, Outcome};
+use crate::fleet::Denied;
 use crate::protocol::{Api, BadRequest};
 
 /// Why a request has no answer of its own.
@@ -30,9 +29,6 @@ pub enum Error {
     /// Every server that could be tried failed before its first byte; the last one's error.
     #[error("{0}")]
     Exhausted(Box<ServerError>),
-    /// A server took the request and did not answer within `first_byte_timeout`.
-    #[error("the server did not begin its answer in time")]
-    Silent,
     /// The router has run out of file descriptors or ports.
     #[error("server busy, please try again.  the router has no resources to connect: {0}")]
     Exhaustion(String),
@@ -84,24 +80,18 @@ impl Error {
             | Self::Closing
             | Self::JournalDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Exhausted(server_error) => server_error.status(),
-            Self::Silent => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
     /// When to try again, in seconds, where that can help.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
-        if let Self::Refused(refused) = self {
-            return refused.retry_after();
-        }
-        (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
-    }
-
-    /// What it says about the server that was being tried.
-    pub(super) fn outcome(&self) -> Outcome {
-        match self {
-            Self::Silent => Outcome::Failed(Fault::Silent),
-            _ => Outcome::Left,
-        }
+        let said = match self {
+            Self::Refused(refused) => return refused.retry_after(),
+            Self::Exhausted(server_error) => server_error.retry_after(),
+            _ => None,
+        };
+        let busy = (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        said.or(busy)
     }
 }

@@ -21,6 +21,7 @@ use http::header::HeaderValue;
 use http_body_util::BodyExt;
 
 use super::attempt::{Began, Slot, Stopped, Try};
+use super::blame::Blame;
 use super::meters::Meter;
 use super::relay::Completion;
 use super::{Answer, Gateway, Relay, respond};
@@ -91,8 +92,14 @@ impl Exchange {
                 answer.left();
                 while let Some(Ok(_)) = answer.frame().await {}
             }
-            Err(Stopped::Failover { fault, .. }) => self.slot.end(Outcome::Failed(fault)),
-            Err(Stopped::Over(error)) => self.slot.end(error.outcome()),
+            // With no client there is no other server to compare with.
+            Err(Stopped::Failover {
+                fault,
+                server_error,
+            }) => {
+                Blame::default().failed(self.slot, fault, &server_error);
+            }
+            Err(Stopped::Over(_)) => self.slot.end(Outcome::Left),
         }
     }
 }

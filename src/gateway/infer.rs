@@ -7,14 +7,17 @@ use http::header::HeaderValue;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::attempt::{ServerError, Slot, Stopped};
+use super::attempt::{Slot, Stopped};
+use super::blame::{Blame, Next};
 use super::exchange::Exchange;
 use super::meters::Meter;
 use super::relay::BYTES_PER_TOKEN;
+use super::server_error::ServerError;
 use super::{Answer, Error, Gateway, Inbound};
 use crate::access::{self, Caller, Reservation};
-use crate::backend::{ClientRequest, Fault, Probe};
+use crate::backend::{ClientRequest, Probe};
 use crate::domain::ModelName;
+use crate::faults::Fault;
 use crate::fleet::{Denied, LeaseRequest, Outcome};
 use crate::protocol::{Api, peek};
 
@@ -162,6 +165,7 @@ impl Gateway {
     ) -> Result<Response<Answer>, Error> {
         let api = prepared.request.api;
         let mut last: Option<ServerError> = None;
+        let mut blame = Blame::default();
         for attempt in 1..=self.rules.attempts {
             let slot = match self.slot(&mut prepared.lease_request, api, meter).await {
                 Ok(slot) => slot,
@@ -187,7 +191,10 @@ impl Gateway {
             };
             let (tried, exchange) = exchange.attempt().await;
             let stopped = match tried {
-                Ok(began) => return Ok(exchange.answer(began, &prepared.id, attempt)),
+                Ok(began) => {
+                    blame.confirm();
+                    return Ok(exchange.answer(began, &prepared.id, attempt));
+                }
                 Err(stopped) => stopped,
             };
             let slot = exchange.give_back(meter, reservation);
@@ -205,15 +212,19 @@ impl Gateway {
                         .lease_request
                         .tried
                         .push(slot.endpoint().id().generation);
-                    slot.end(Outcome::Failed(fault));
-                    last = Some(server_error);
+                    let next = blame.failed(slot, fault, &server_error);
+                    last = Some(server_error.or_answer(last.take()));
+                    if next == Next::Nothing {
+                        break;
+                    }
                 }
                 Stopped::Over(error) => {
-                    slot.end(error.outcome());
+                    slot.end(Outcome::Left);
                     return Err(error);
                 }
             }
         }
+        blame.conclude();
         let unreachable = || Error::Denied(Denied::Unreachable, prepared.request.model.clone());
         Err(last.map_or_else(unreachable, |server_error| {
             Error::Exhausted(Box::new(server_error))

@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 
-use super::attempt::ServerError;
+use super::server_error::ServerError;
 use crate::domain::TokenCounts;
 use crate::fleet::{Endpoint, FleetView, Leased, SlotPool};
 use crate::metrics::{

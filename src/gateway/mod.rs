@@ -14,6 +14,7 @@
 
 mod answer;
 mod attempt;
+mod blame;
 mod error;
 mod exchange;
 mod failed;
@@ -23,6 +24,7 @@ mod journal;
 mod meters;
 mod relay;
 mod respond;
+mod server_error;
 
 use std::fmt;
 use std::sync::Arc;
@@ -53,8 +55,10 @@ pub struct Rules {
     pub attempts: u32,
     /// How long a request may wait in the queue.
     pub queue_timeout: Duration,
-    /// How long a server may take to begin its answer.
+    /// How long a server may take to begin an answer that is streamed.
     pub first_byte_timeout: Duration,
+    /// How long it may take for one that is not.
+    pub answer_timeout: Duration,
     /// How long a server may send nothing inside its answer.
     pub idle_timeout: Duration,
 }

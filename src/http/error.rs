@@ -66,15 +66,17 @@ impl IntoResponse for Refusal {
         let (status, text) = match self.cause {
             // A server's own error, in its own dialect, which is the client's.
             Cause::Gateway(gateway::Error::Exhausted(said)) if said.answer().is_some() => {
-                let Some((status, kind, body)) = said.answer() else {
+                let Some(answer) = said.answer() else {
                     return StatusCode::BAD_GATEWAY.into_response();
                 };
                 let json = HeaderValue::from_static(CONTENT_TYPE_JSON);
-                headers.insert(CONTENT_TYPE, kind.cloned().unwrap_or(json));
-                if status == StatusCode::SERVICE_UNAVAILABLE {
-                    headers.insert(RETRY_AFTER, HeaderValue::from(1));
+                let kind = answer.content_type.clone();
+                headers.insert(CONTENT_TYPE, kind.unwrap_or(json));
+                let busy = (answer.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+                if let Some(seconds) = answer.retry_after.or(busy) {
+                    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
                 }
-                return (status, headers, body.clone()).into_response();
+                return (answer.status, headers, answer.body.clone()).into_response();
             }
             Cause::Gateway(gateway::Error::Refused(refused)) => {
                 return denied(self.dialect, &refused, headers);

@@ -5,12 +5,17 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::faults::Fault;
+
 /// Why one try on one server got no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
     /// Nothing listens there, or the host cannot be reached.
     #[error("connection refused: {0}")]
     Refused(String),
+    /// No connection: its name does not resolve, or TLS is not agreed on.
+    #[error("no connection: {0}")]
+    NotConnected(String),
     /// No connection within `connect_timeout`.
     #[error("connecting took too long")]
     ConnectTimeout,
@@ -36,10 +41,26 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// True when the server never got the request: it cannot be connected to.
+    /// True when there was a connection.
     #[must_use]
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::ConnectTimeout)
+    pub fn was_connected(&self) -> bool {
+        !matches!(
+            self,
+            Self::Refused(_) | Self::NotConnected(_) | Self::ConnectTimeout
+        )
+    }
+
+    /// What it says of the server. `None` when it says nothing: the failure is the router's own.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Local(_) => None,
+            Self::Refused(_) => Some(Fault::Refused),
+            Self::NotConnected(_) | Self::ConnectTimeout => Some(Fault::NotConnected),
+            Self::Silent => Some(Fault::Silent),
+            Self::Ejected => Some(Fault::Ejected),
+            Self::Closed(_) | Self::Unusable(_) | Self::Garbled(_) => Some(Fault::Broken),
+        }
     }
 
     /// A short word for logs and labels.
@@ -47,6 +68,7 @@ impl Failure {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
+            Self::NotConnected(_) => "not_connected",
             Self::ConnectTimeout => "connect_timeout",
             Self::Closed(_) => "closed",
             Self::Silent => "silent",
@@ -62,7 +84,8 @@ impl Failure {
         match io_error(error) {
             Some(cause) if cause.kind() == io::ErrorKind::TimedOut => Self::ConnectTimeout,
             Some(cause) if is_local(cause) => Self::Local(cause.to_string()),
-            _ => Self::Refused(root_cause(error)),
+            Some(cause) if is_refused(cause) => Self::Refused(root_cause(error)),
+            _ => Self::NotConnected(root_cause(error)),
         }
     }
 
@@ -86,6 +109,17 @@ fn causes<'a>(
 
 fn io_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
     causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())
+}
+
+/// The host itself says, or a router on the way, that nothing is there.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
 }
 
 /// Out of files, of ports, of memory for sockets: `EMFILE`, `ENFILE`, `EADDRNOTAVAIL`, `ENOBUFS`.

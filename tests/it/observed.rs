@@ -49,11 +49,11 @@ fn names(entries: &Value) -> Value {
 async fn a_server_is_reported_with_its_models_its_slots_and_what_fails_on_it() {
     let plan = Plan::servers(1).server(0, |server| server.models.push(Model::named("bad")));
     let router = plan.start().await;
-    router.servers[0].fault(Fault::InternalError.on("bad"));
+    router.servers[0].fault(Fault::Reset { after: 0 }.on("bad"));
     router.servers[0].fault(Fault::Stall { after: 1 }.on("llama3.2"));
     let message = json!({"role": "user", "content": "hi"});
     let asked = |model: &str| json!({"model": model, "messages": [message], "stream": true});
-    assert_eq!(router.post("/api/chat", &asked("bad")).await.status, 500);
+    assert_eq!(router.post("/api/chat", &asked("bad")).await.status, 502);
     let mut stream = router.stream("/api/chat", &asked("llama3.2")).await;
     stream.piece().await.unwrap();
     eventually("what is loaded and what fails is known", || {
@@ -67,7 +67,7 @@ async fn a_server_is_reported_with_its_models_its_slots_and_what_fails_on_it() {
         "evidence": [
           {
             "failures": 1,
-            "fault": "status",
+            "fault": "broken",
             "model": "bad:latest",
             "until": "[until]"
           }

@@ -31,6 +31,7 @@ async fn after_aborts_faults_and_kills_nothing_is_left_over() {
         .set("routing.slots=4")
         .set("routing.idle_timeout=500ms")
         .set("routing.first_byte_timeout=2s")
+        .set("routing.answer_timeout=2s")
         .start()
         .await;
     for model in MODELS {

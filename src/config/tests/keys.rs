@@ -48,6 +48,10 @@ const KEYS: &[(&str, Effect)] = &[
         "routing.first_byte_timeout",
         Acts("app", "routing.first_byte_timeout"),
     ),
+    (
+        "routing.answer_timeout",
+        Acts("app", "routing.answer_timeout"),
+    ),
     ("routing.idle_timeout", Acts("app", "routing.idle_timeout")),
     ("fleet.probe_interval", Acts("app", "fleet.probe_interval")),
     (

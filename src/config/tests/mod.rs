@@ -63,7 +63,7 @@ fn later_layers_win() {
     assert_eq!(config.routing.attempts, 2);
     assert_eq!(config.routing.queue_limit, 9);
     assert_eq!(config.routing.queue_timeout, Duration::from_secs(3));
-    assert_eq!(config.routing.idle_timeout, Duration::from_secs(120));
+    assert_eq!(config.routing.idle_timeout, Duration::from_secs(900));
 }
 
 #[test]

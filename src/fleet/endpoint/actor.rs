@@ -10,6 +10,7 @@ use super::probe;
 use super::state::{Effects, Intervals, State};
 use super::{Endpoint, Refusal};
 use crate::backend::{Answer, Probe};
+use crate::fleet::first_bytes::FirstBytes;
 use crate::fleet::lease::Lease;
 use crate::fleet::queue::Queues;
 use crate::fleet::registry;
@@ -28,6 +29,8 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) client: Client,
     pub(in crate::fleet) registry: registry::Handle,
     pub(in crate::fleet) queues: Arc<Queues>,
+    /// How long loads take, over all servers.
+    pub(in crate::fleet) loads: Arc<FirstBytes>,
 }
 
 /// Its timers.
@@ -37,6 +40,8 @@ pub(in crate::fleet) enum Timer {
     Probe(Probe),
     /// Some model may have been failing for long enough to be tried again.
     Reconsider,
+    /// Look at the load that is running.
+    Load,
     /// Close connections that have been idle for too long.
     Sweep,
 }
@@ -65,8 +70,9 @@ impl Actor for EndpointActor {
         let state = State::new(report, loads, loading, context.now());
         for pool in pools {
             pool.set_failing(false);
+            pool.set_half_open(false);
         }
-        endpoint.set_up(state.is_up());
+        endpoint.set_up(state.takes_requests());
         endpoint.set_loading(state.loading());
         let mut actor = Self {
             setup,
@@ -81,6 +87,7 @@ impl Actor for EndpointActor {
         }
         // What a crashed predecessor did not pass on: slots may be free.
         actor.setup.queues.freed();
+        actor.arm_load(context);
         actor.sweep(context);
         actor.freed();
         // What a predecessor, of this actor or of the registry, may not have passed on.
@@ -91,15 +98,33 @@ impl Actor for EndpointActor {
     fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         match message {
             Message::Acquire { pool, reply } => self.acquire(&pool, reply, context),
-            Message::Answered { pool } => {
+            Message::Answered { pool, loaded } => {
+                if let Some(loaded) = loaded {
+                    self.setup.loads.came(loaded, true);
+                }
                 let effects = self.state.answered(&pool, context.now());
-                self.apply(effects, context);
-                self.update_direct(&pool);
+                self.learnt(effects, &pool, context);
             }
-            Message::Released { pool, outcome } => {
-                let effects = self.state.released(&pool, outcome, context.now());
-                self.apply(effects, context);
-                self.update_direct(&pool);
+            Message::Delivered { pool } => {
+                let effects = self.state.delivered(&pool, context.now());
+                self.learnt(effects, &pool, context);
+            }
+            Message::Released {
+                pool,
+                outcome,
+                trial,
+            } => {
+                let effects = self.state.released(&pool, outcome, trial, context.now());
+                self.learnt(effects, &pool, context);
+                if trial {
+                    // The next trial may begin.
+                    self.setup.queues.freed();
+                }
+            }
+            Message::Failed { pool, fault } => {
+                let mut effects = Effects::default();
+                self.state.failed(&pool, fault, context.now(), &mut effects);
+                self.learnt(effects, &pool, context);
             }
             Message::Recheck(probe) => self.recheck(probe, context),
             Message::Probed {
@@ -131,6 +156,7 @@ impl Actor for EndpointActor {
         match timer {
             Timer::Probe(probe) => self.ask(probe, context),
             Timer::Reconsider => self.reconsider(context),
+            Timer::Load => self.look_at_load(context),
             Timer::Sweep => self.sweep(context),
         }
     }
@@ -150,18 +176,52 @@ impl EndpointActor {
             drop(reply.send(Err(Refusal::Draining)));
             return;
         }
-        let (decision, effects) = self.state.acquire(pool, context.now());
+        let usual = self.setup.loads.usual_load();
+        let (decision, effects) = self.state.acquire(pool, usual, context.now());
         let lease = decision.map(|(grant, slot)| {
             let (endpoint, queues) = (
                 Arc::clone(&self.setup.endpoint),
                 Arc::clone(&self.setup.queues),
             );
-            Lease::new(endpoint, slot, queues, grant.cold, grant.watched)
+            Lease::new(endpoint, slot, queues, grant)
         });
         self.apply(effects, context);
         self.update_direct(pool);
         // If the client has left, the lease drops here and its slot is free again.
         drop(reply.send(lease));
+    }
+
+    /// Something was learnt from a request of this pool.
+    fn learnt(&mut self, effects: Effects, pool: &SlotPool, context: &mut Context<Self>) {
+        self.apply(effects, context);
+        self.update_failing(pool, context.now());
+        self.update_direct(pool);
+    }
+
+    fn look_at_load(&mut self, context: &mut Context<Self>) {
+        let endpoint = &self.setup.endpoint;
+        let pools = endpoint.pools();
+        let loading = pools
+            .iter()
+            .find(|pool| pool.serial() == self.state.loading());
+        let of_load = loading.map_or(0, |pool| pool.in_flight());
+        let others_run = endpoint.total_in_flight() > of_load;
+        let effects = self.state.look_at_load(others_run, context.now());
+        self.apply(effects, context);
+        self.arm_load(context);
+    }
+
+    fn arm_load(&self, context: &mut Context<Self>) {
+        let now = context.now();
+        match self.state.next_look(now) {
+            Some(at) => context.arm(Timer::Load, at.saturating_duration_since(now)),
+            None => context.disarm(Timer::Load),
+        }
+    }
+
+    fn update_failing(&self, pool: &SlotPool, now: Instant) {
+        pool.set_failing(self.state.is_failing(pool.model(), now));
+        pool.set_half_open(self.state.is_half_open(pool.model(), now));
     }
 
     /// Requests take the slots of a direct pool without a message; of a draining server none may.
@@ -209,9 +269,7 @@ impl EndpointActor {
     fn reconsider(&mut self, context: &mut Context<Self>) {
         let now = context.now();
         for pool in self.setup.endpoint.pools() {
-            if self.state.is_suspect(pool.model()) {
-                pool.set_failing(self.state.is_failing(pool.model(), now));
-            }
+            self.update_failing(&pool, now);
         }
         self.arm(context);
         self.setup.queues.freed();
@@ -221,17 +279,25 @@ impl EndpointActor {
         if effects.changed {
             let endpoint = &self.setup.endpoint;
             let report = self.state.report();
-            if endpoint.is_up() != self.state.is_up() {
+            let up = self.state.takes_requests();
+            if endpoint.is_up() != up {
                 match &report.trouble {
+                    _ if up => tracing::info!(endpoint = %endpoint.name(), "endpoint up"),
                     Some(why) => tracing::warn!(endpoint = %endpoint.name(), %why, "endpoint down"),
-                    None => tracing::info!(endpoint = %endpoint.name(), "endpoint up"),
+                    None => {
+                        tracing::info!(endpoint = %endpoint.name(), "connection refused: no new requests until a probe is answered")
+                    }
                 }
-                endpoint.set_up(self.state.is_up());
+                endpoint.set_up(up);
+            }
+            if effects.eject {
+                endpoint.eject();
             }
             endpoint.set_loading(self.state.loading());
             // Before the view says that a model is loaded: who reads that shall find its pool direct.
             self.update_pools();
             self.report();
+            self.arm_load(context);
         }
         for probe in effects.ask {
             // What is being asked already will be answered; a second request adds load only.

@@ -1,11 +1,13 @@
 //! The messages of an endpoint's actor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Refusal;
 use crate::backend::{Answer, Probe};
+use crate::faults::Fault;
 use crate::fleet::lease::{Lease, Outcome};
 use crate::fleet::slot_pool::SlotPool;
 use crate::supervision::Reply;
@@ -25,6 +27,13 @@ pub enum Message {
     Answered {
         /// The pool of its slot.
         pool: Arc<SlotPool>,
+        /// How long that took with a load before it, if it made the server load the model.
+        loaded: Option<Duration>,
+    },
+    /// From the lease of a running stream: it delivers, while the model is half-open.
+    Delivered {
+        /// The pool of its slot.
+        pool: Arc<SlotPool>,
     },
     /// From a watched or failed lease: its slot is free again.
     Released {
@@ -32,6 +41,15 @@ pub enum Message {
         pool: Arc<SlotPool>,
         /// How it ended.
         outcome: Outcome,
+        /// It was a trial, and had no answer.
+        trial: bool,
+    },
+    /// From a request: the server failed it, as another server's answer has shown.
+    Failed {
+        /// The pool that its slot was of.
+        pool: Arc<SlotPool>,
+        /// How.
+        fault: Fault,
     },
     /// What is known may be out of date: ask this, unless it was asked just now.
     Recheck(Probe),

@@ -12,7 +12,6 @@
 //! that was waiting for the actor's reply sees its reply channel close and asks again.
 
 mod actor;
-mod breaker;
 mod message;
 mod probe;
 mod report;
@@ -30,15 +29,16 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use actor::{EndpointActor, Setup};
 use message::Message;
-pub use report::{Evidence, Phase, Report};
+pub use report::{Phase, Report};
 pub use state::Intervals;
 
 use super::desired::{EndpointId, Settings, Spec};
-use super::lease::{Lease, Outcome};
+use super::lease::{Grant, Lease, Outcome};
 use super::queue::Queues;
 use super::slot_pool::{SlotPool, count};
 use crate::backend::Probe;
 use crate::domain::ModelName;
+use crate::faults::Fault;
 use crate::supervision::Mailbox;
 use crate::upstream::{Client, Connections, Remote};
 
@@ -167,7 +167,7 @@ impl Endpoint {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// True while it answers.
+    /// True while it answers and gets new requests.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
@@ -219,7 +219,7 @@ impl Endpoint {
     ) -> Result<Lease, Refusal> {
         if let Some(slot) = pool.take_directly() {
             let (endpoint, queues) = (Arc::clone(self), Arc::clone(queues));
-            let lease = Lease::new(endpoint, slot, queues, false, false);
+            let lease = Lease::new(endpoint, slot, queues, Grant::default());
             // Pairs with the fence of a server that begins to drain: either that finds this lease,
             // or this finds it draining. A server is removed when its last lease has ended.
             fence(Ordering::SeqCst);
@@ -253,16 +253,32 @@ impl Endpoint {
         self.report.load_full()
     }
 
-    pub(super) fn answered(&self, pool: &Arc<SlotPool>) {
+    pub(super) fn answered(&self, pool: &Arc<SlotPool>, loaded: Option<Duration>) {
         self.tell(Message::Answered {
+            pool: Arc::clone(pool),
+            loaded,
+        });
+    }
+
+    pub(super) fn delivered(&self, pool: &Arc<SlotPool>) {
+        self.tell(Message::Delivered {
             pool: Arc::clone(pool),
         });
     }
 
-    pub(super) fn released(&self, pool: &Arc<SlotPool>, outcome: Outcome) {
+    pub(super) fn released(&self, pool: &Arc<SlotPool>, outcome: Outcome, trial: bool) {
         self.tell(Message::Released {
             pool: Arc::clone(pool),
             outcome,
+            trial,
+        });
+    }
+
+    /// The server failed a request whose lease has ended, as another server's answer has shown.
+    pub fn failed(&self, pool: &Arc<SlotPool>, fault: Fault) {
+        self.tell(Message::Failed {
+            pool: Arc::clone(pool),
+            fault,
         });
     }
 
@@ -331,16 +347,15 @@ impl Endpoint {
     }
 
     fn set_up(&self, up: bool) {
-        if up == self.is_up() {
-            return;
-        }
-        if up {
+        if up && self.alive.load().is_cancelled() {
             self.alive.store(Arc::new(CancellationToken::new()));
         }
         self.up.store(up, Ordering::Relaxed);
-        if !up {
-            self.alive.load().cancel();
-        }
+    }
+
+    /// Requests that wait here for a first byte move to other servers.
+    fn eject(&self) {
+        self.alive.load().cancel();
     }
 
     fn set_loading(&self, serial: u64) {

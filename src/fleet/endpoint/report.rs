@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::backend::Fault;
 use crate::domain::ModelName;
+use crate::faults::Failing;
 use crate::protocol::{ListedModel, RunningModel, Version};
 
 /// Whether a server answers.
@@ -37,20 +37,7 @@ pub struct Report {
     /// Why it does not answer, or why its models are not known, for people.
     pub trouble: Option<Arc<str>>,
     /// Which of its models have failed, and not worked since.
-    pub evidence: Arc<[Evidence]>,
-}
-
-/// One model's failures on one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// The model.
-    pub model: ModelName,
-    /// How it failed last.
-    pub fault: Fault,
-    /// Failures that each extended the pause.
-    pub failures: u32,
-    /// Until when the model is avoided here.
-    pub until: Instant,
+    pub evidence: Arc<[Failing]>,
 }
 
 impl Report {

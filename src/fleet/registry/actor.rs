@@ -14,6 +14,7 @@ use crate::domain::ModelName;
 use crate::fleet::RESTARTS;
 use crate::fleet::desired::{Applied, Desired, EndpointId};
 use crate::fleet::endpoint::{self, EndpointActor, Intervals};
+use crate::fleet::first_bytes::FirstBytes;
 use crate::fleet::queue::{Queue, QueueActor, Queues};
 use crate::fleet::view::FleetView;
 use crate::supervision::{Actor, Child, ChildGuard, Context, Supervisor};
@@ -30,6 +31,8 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) client: Client,
     pub(in crate::fleet) queues: Arc<Queues>,
     pub(in crate::fleet) handle: Handle,
+    /// How long loads take, over all servers.
+    pub(in crate::fleet) loads: Arc<FirstBytes>,
 }
 
 /// Its one timer: the models of a server that is down may have to disappear.
@@ -146,6 +149,7 @@ impl Registry {
             client: self.setup.client.clone(),
             registry: self.setup.handle.clone(),
             queues: Arc::clone(&self.setup.queues),
+            loads: Arc::clone(&self.setup.loads),
         };
         let name = format!("fleet/endpoint {id}");
         let child = Child::new::<EndpointActor>(name, server.endpoint.mailbox(), setup);

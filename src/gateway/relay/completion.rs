@@ -9,9 +9,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
 use crate::access::Reservation;
-use crate::backend::Fault;
 use crate::clock;
 use crate::domain::{TokenCounts, UsageRecord};
+use crate::faults::Fault;
 use crate::fleet::Outcome;
 use crate::gateway::Gateway;
 use crate::gateway::attempt::Slot;
@@ -94,6 +94,13 @@ impl Completion {
         slot.first_byte();
         if let Some(pool) = slot.pool() {
             self.meter.first_byte(slot.endpoint(), pool);
+        }
+    }
+
+    /// A piece of the answer has come.
+    pub(super) fn delivered(&self) {
+        if let Some(slot) = &self.slot {
+            slot.delivered();
         }
     }
 

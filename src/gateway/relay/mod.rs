@@ -26,7 +26,7 @@ use completion::End;
 pub(super) use completion::{BYTES_PER_TOKEN, Completion};
 use waits::{Waits, Woken};
 
-use crate::backend::Fault;
+use crate::faults::Fault;
 use crate::protocol::{Api, Format, Tail, UsageFilter, stream_end};
 use crate::spend::Recorded;
 use crate::upstream::AnswerBody;
@@ -249,7 +249,10 @@ impl Relay {
             Poll::Ready(frame) => {
                 self.waits.over();
                 Poll::Ready(match frame {
-                    Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+                    Some(Ok(frame)) => {
+                        self.completion.delivered();
+                        Ok(Some(frame.into_data().unwrap_or_default()))
+                    }
                     Some(Err(_)) => self.broken(Fault::Broken, BROKEN).map(|()| None),
                     None => self.ended().map(|()| None),
                 })

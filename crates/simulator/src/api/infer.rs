@@ -205,6 +205,14 @@ pub async fn fail_before_first(
             ongoing.leak();
             return Ok(());
         }
+        Some(Fault::Answer {
+            status,
+            headers,
+            body,
+        }) => {
+            ongoing.fail();
+            return Err(Problem::verbatim(*status, headers, body));
+        }
         _ => return Ok(()),
     };
     ongoing.fail();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::answer::Family;
@@ -16,6 +16,8 @@ use super::reply::json_as;
 pub struct Problem {
     status: StatusCode,
     text: Cow<'static, str>,
+    /// With these headers the text is the whole body.
+    verbatim: Option<Vec<(String, String)>>,
 }
 
 impl Problem {
@@ -23,6 +25,16 @@ impl Problem {
         Self {
             status,
             text: text.into(),
+            verbatim: None,
+        }
+    }
+
+    /// Nothing of a dialect's.
+    pub fn verbatim(status: u16, headers: &[(String, String)], body: &str) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            text: body.to_owned().into(),
+            verbatim: Some(headers.to_vec()),
         }
     }
 
@@ -48,6 +60,9 @@ impl Problem {
 
     /// In the format of the path that was asked.
     pub fn respond(&self, family: Family) -> Response<Body> {
+        if let Some(headers) = &self.verbatim {
+            return self.as_it_is(headers);
+        }
         match family {
             Family::Ollama => json_as(self.status, &Ollama { error: &self.text }),
             Family::OpenAi => {
@@ -83,6 +98,21 @@ impl Problem {
                 )
             }
         }
+    }
+}
+
+impl Problem {
+    fn as_it_is(&self, headers: &[(String, String)]) -> Response<Body> {
+        let mut response = Response::new(Body::whole(self.text.as_bytes().to_vec()));
+        *response.status_mut() = self.status;
+        for (name, value) in headers {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(name), HeaderValue::try_from(value))
+            {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
     }
 }
 

@@ -99,6 +99,16 @@ pub enum Fault {
     },
     /// The answer is whole, but its slot is never given back.
     LeakSlot,
+    /// This answer in place of the first token, as something before the server might give it.
+    Answer {
+        /// Its status.
+        status: u16,
+        /// Its headers.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        /// Its body.
+        body: String,
+    },
 }
 
 /// At which stage of a request a fault takes effect.
@@ -173,7 +183,8 @@ impl Fault {
             | Self::HalfLine { .. }
             | Self::HugeLine { .. }
             | Self::Trickle { .. }
-            | Self::LeakSlot => Stage::Answer,
+            | Self::LeakSlot
+            | Self::Answer { .. } => Stage::Answer,
         }
     }
 }

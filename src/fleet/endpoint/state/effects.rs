@@ -4,15 +4,6 @@ use std::time::Duration;
 
 use crate::backend::Probe;
 
-/// A slot is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// The server has to load the model for this request.
-    pub cold: bool,
-    /// The actor is told how it ends.
-    pub watched: bool,
-}
-
 /// What the actor does after a decision.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Effects {
@@ -22,6 +13,8 @@ pub struct Effects {
     pub ask: Vec<Probe>,
     /// A model fails: look at it again when its pause is over.
     pub reconsider: bool,
+    /// Requests that wait for a first byte move to other servers.
+    pub eject: bool,
 }
 
 /// How often a server is asked.

@@ -1,0 +1,186 @@
+//! What a probe's answer changes, and when the next one is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Effects, Intervals, State};
+use crate::backend::{Answer, Probe};
+use crate::domain::ModelName;
+use crate::fleet::endpoint::report::Phase;
+use crate::fleet::slot_pool::SlotPool;
+use crate::protocol::RunningModel;
+use crate::upstream::Failure;
+
+/// One slow answer may be an exception; after two in a row the server counts as down.
+const MAX_SILENT: u32 = 2;
+
+/// How often a server that loads is asked whether it has loaded: its other cold requests wait for
+/// that, and an answer that is not streamed says so only at its end.
+const LOAD_WATCH: Duration = Duration::from_millis(250);
+
+impl State {
+    /// A probe's answer.
+    pub(in crate::fleet::endpoint) fn probed(
+        &mut self,
+        answer: Result<Answer, Failure>,
+        probe: Probe,
+        asked: Instant,
+        now: Instant,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        match answer {
+            Ok(Answer::Alive) => self.alive(now, &mut effects),
+            Ok(Answer::Models(models)) => {
+                effects.changed = true;
+                self.report.models = Some(models.into());
+                self.no_list = None;
+                self.publish_trouble();
+                self.publish_warm();
+            }
+            Ok(Answer::Loaded(running)) => {
+                effects.changed = self.merge_running(running, asked, now);
+            }
+            Ok(Answer::Version(version)) => {
+                effects.changed = self.report.version.as_ref() != Some(&version);
+                self.report.version = Some(version);
+            }
+            // The router's own failure, not the server's.
+            Err(Failure::Local(_)) => {}
+            Err(failure) if probe == Probe::Alive => {
+                self.silent += 1;
+                self.was_connected |= failure.was_connected();
+                let refused = matches!(failure, Failure::Refused(_));
+                if refused || self.silent >= MAX_SILENT {
+                    // A connection that cannot be made says nothing about those that are open.
+                    effects.eject = refused || self.was_connected;
+                    self.down(now, &failure.to_string(), &mut effects);
+                } else {
+                    effects.ask.push(Probe::Alive);
+                }
+            }
+            // Nothing can be sent there, though it is up: the report says why.
+            Err(failure) if self.lacks_models(probe) => {
+                self.no_list = Some(failure.to_string().into());
+                effects.changed = self.publish_trouble();
+            }
+            // A slow list does not mean that the server is down: keep what was known.
+            Err(_) => {}
+        }
+        effects
+    }
+
+    fn lacks_models(&self, probe: Probe) -> bool {
+        probe == Probe::Models && self.is_up() && self.report.models.is_none()
+    }
+
+    /// When to ask next: quickly while a server is gone, so that it is back in use at once.
+    pub(in crate::fleet::endpoint) fn next(
+        &self,
+        probe: Probe,
+        intervals: &Intervals,
+    ) -> Option<Duration> {
+        match probe {
+            Probe::Alive if self.is_up() => Some(intervals.alive),
+            Probe::Alive => {
+                let quick = Duration::from_millis(100).saturating_mul(1 << self.misses.min(10));
+                Some(quick.min(intervals.alive))
+            }
+            Probe::Loaded if self.loading.is_some() => Some(LOAD_WATCH.min(intervals.loaded)),
+            Probe::Loaded => self.is_up().then_some(intervals.loaded),
+            Probe::Models => self.is_up().then_some(if self.report.models.is_some() {
+                intervals.models
+            } else {
+                intervals.alive
+            }),
+            Probe::Version => {
+                (self.is_up() && self.report.version.is_none()).then_some(intervals.alive)
+            }
+        }
+    }
+
+    fn alive(&mut self, now: Instant, effects: &mut Effects) {
+        self.silent = 0;
+        self.was_connected = false;
+        self.misses = 0;
+        effects.changed |= std::mem::take(&mut self.suspended);
+        if !self.is_up() {
+            self.report.phase = Phase::Up;
+            self.report.since = now;
+            self.publish_trouble();
+            effects.changed = true;
+            effects
+                .ask
+                .extend([Probe::Models, Probe::Loaded, Probe::Version]);
+        }
+    }
+
+    fn down(&mut self, now: Instant, why: &str, effects: &mut Effects) {
+        self.misses = self.misses.saturating_add(1);
+        self.suspended = false;
+        effects.changed |= effects.eject;
+        if self.report.phase == Phase::Down {
+            return;
+        }
+        self.report.phase = Phase::Down;
+        self.report.since = now;
+        self.report.trouble = Some(why.into());
+        // A server that comes back has nothing loaded.
+        self.report.running = Arc::default();
+        self.warm.clear();
+        self.loading = None;
+        self.overdue.clear();
+        self.publish_warm();
+        effects.changed = true;
+        effects.ask.push(Probe::Alive);
+    }
+
+    /// The server does not have what it listed.
+    pub(super) fn forget(&mut self, model: &ModelName, effects: &mut Effects) {
+        if let Some(models) = &self.report.models {
+            self.report.models = Some(
+                models
+                    .iter()
+                    .filter(|listed| listed.name != *model)
+                    .cloned()
+                    .collect(),
+            );
+        }
+        self.warm.remove(model);
+        self.publish_warm();
+        effects.changed = true;
+        effects.ask.push(Probe::Models);
+    }
+
+    /// The server's list replaces what was known before it was asked, not what was learnt since.
+    fn merge_running(&mut self, running: Vec<RunningModel>, asked: Instant, now: Instant) -> bool {
+        let before = self.warm.len();
+        self.warm.retain(|model, since| {
+            *since > asked || running.iter().any(|listed| listed.name == *model)
+        });
+        let mut changed = self.warm.len() != before;
+        for listed in &running {
+            changed |= self.warm.insert(listed.name.clone(), now).is_none();
+        }
+        let loaded = |pool: &Arc<SlotPool>| {
+            let listed = running.iter().find(|listed| listed.name == *pool.model());
+            pool.in_flight() == 0 || listed.is_some_and(is_loaded)
+        };
+        if self.loading.as_ref().is_some_and(|load| loaded(&load.pool)) {
+            self.loading = None;
+            changed = true;
+        }
+        if changed {
+            self.publish_warm();
+        }
+        self.report.running = running.into();
+        // The raw entries carry expiry times, which move with every request.
+        true
+    }
+}
+
+/// Older releases list a model while it loads, with no time of expiry yet.
+fn is_loaded(listed: &RunningModel) -> bool {
+    !listed.expires_at.is_empty() && !listed.expires_at.starts_with("0001-")
+}

@@ -1,0 +1,151 @@
+//! What a server answered, or did not, that failed a request.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+
+use crate::backend::{Backend, ErrorAnswer};
+use crate::faults::{Fault, Fingerprint};
+use crate::upstream::{AnswerBody, Failure};
+
+/// An error body is kept up to this size, to be passed on if no other server helps.
+const KEPT: usize = 64 << 10;
+
+/// Why one server failed a request.
+#[derive(Debug)]
+pub enum ServerError {
+    /// An answer with an error status.
+    Answer(ErrorBody),
+    /// No answer, or one that is not the client's.
+    Nothing(Failure),
+}
+
+/// An answer with an error status.
+#[derive(Debug)]
+pub struct ErrorBody {
+    /// Its status.
+    pub status: StatusCode,
+    /// What its body is.
+    pub content_type: Option<HeaderValue>,
+    /// When to come again, in seconds.
+    pub retry_after: Option<u32>,
+    /// As much of its body as is kept.
+    pub body: Bytes,
+}
+
+impl ServerError {
+    pub(super) async fn read(answer: Response<AnswerBody>) -> Self {
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, KEPT).collect().await;
+        let body = body
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
+        Self::Answer(ErrorBody {
+            status: head.status,
+            content_type: head.headers.get(CONTENT_TYPE).cloned(),
+            retry_after: head.headers.get(RETRY_AFTER).and_then(seconds),
+            body,
+        })
+    }
+
+    /// What it says of a server of this kind.
+    pub(super) fn fault(&self, backend: &Backend) -> Fault {
+        match self {
+            Self::Answer(answer) => backend.fault(&ErrorAnswer {
+                status: answer.status,
+                retry_after: answer.retry_after.map(|s| Duration::from_secs(s.into())),
+                body: &answer.body,
+            }),
+            Self::Nothing(failure) => failure.fault().unwrap_or(Fault::Broken),
+        }
+    }
+
+    /// Without what a client must not see: a refusal between servers is none of its business, and may
+    /// name a login of another system.
+    pub(super) fn presentable(self, fault: Fault) -> Self {
+        match fault {
+            Fault::Rejected(_) => Self::Nothing(Failure::Unusable(format!("the server {fault}"))),
+            _ => self,
+        }
+    }
+
+    /// For the comparison with what other servers answer; `None` when it is about the server in any case.
+    pub(super) fn fingerprint(&self, fault: Fault) -> Option<Fingerprint> {
+        match (self, fault) {
+            (Self::Answer(answer), Fault::Status) => {
+                Fingerprint::of(answer.status.as_u16(), &answer.body)
+            }
+            _ => None,
+        }
+    }
+
+    /// This one, or the former one, if only that was an answer: it says more to a client.
+    pub(super) fn or_answer(self, former: Option<Self>) -> Self {
+        match (self, former) {
+            (Self::Nothing(_), Some(answer @ Self::Answer(_))) => answer,
+            (this, _) => this,
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Answer(answer) => answer.status,
+            Self::Nothing(Failure::Silent) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Nothing(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The server's own answer, to be passed on unchanged.
+    #[must_use]
+    pub fn answer(&self) -> Option<&ErrorBody> {
+        match self {
+            Self::Answer(answer) if !answer.body.is_empty() => Some(answer),
+            _ => None,
+        }
+    }
+
+    pub(super) fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Answer(answer) => answer.retry_after,
+            Self::Nothing(_) => None,
+        }
+    }
+
+    /// The value of the metric's label.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Answer(answer) => match answer.status {
+                StatusCode::NOT_FOUND => "not_found",
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => "busy",
+                _ => "status",
+            },
+            Self::Nothing(failure) => failure.label(),
+        }
+    }
+}
+
+/// Seconds; a date is rare, and its clock is another one.
+fn seconds(value: &HeaderValue) -> Option<u32> {
+    value.to_str().ok()?.trim().parse().ok()
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(answer) => {
+                let shown = &answer.body[..answer.body.len().min(200)];
+                write!(
+                    f,
+                    "status {}: {}",
+                    answer.status,
+                    String::from_utf8_lossy(shown)
+                )
+            }
+            Self::Nothing(failure) => failure.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Random faults on the servers while the fleet changes: no request is lost that a server could have served.
+//!
+//! `HERDSMAN_SEED=n` repeats a run; without it each run has another one.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use herdsman::backend::Backend;
+use herdsman::fleet::{Desired, Settings, Spec};
+use herdsman::upstream::Target;
+use herdsman_simulator::{Fault, Model, Simulator};
+use serde_json::json;
+
+use crate::support::{Footprint, Plan, TestRouter, eventually};
+
+const REQUESTS: u64 = 10_000;
+const CLIENTS: usize = 48;
+const SERVERS: usize = 4;
+/// One for each server: a fault that is about a model is on one server for each model at a time.
+const MODELS: [&str; SERVERS] = ["llama3.2", "qwen3:8b", "phi4", "gemma3"];
+/// The last server has no faults and is never removed: whatever the others do, it can serve.
+const SOUND: usize = SERVERS - 1;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_under_random_faults_and_changes_are_all_served() {
+    Plan::servers(1).start().await.finish().await;
+    let before = Footprint::now();
+    #[expect(clippy::disallowed_methods, reason = "the seed of a test")]
+    let seed = std::env::var("HERDSMAN_SEED").ok();
+    let seed = seed.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("HERDSMAN_SEED={seed}");
+    let router = Plan::servers(SERVERS)
+        .each(|server| {
+            server.models = MODELS.map(Model::named).to_vec();
+            server.parallel = 8;
+            server.default_predict = 4;
+            server.decode_interval = Duration::from_millis(1);
+            server.load = Duration::from_millis(10);
+        })
+        .set("routing.slots=8")
+        .set("routing.attempts=4")
+        .set("routing.first_byte_timeout=1s")
+        .set("routing.answer_timeout=1s")
+        .start()
+        .await;
+
+    let mut random = fastrand::Rng::with_seed(seed);
+    let requests: Vec<_> = (0..REQUESTS).map(|i| (i, random.u64(..))).collect();
+    let answers = iter(requests)
+        .map(|(i, seed)| request(&router, i, fastrand::Rng::with_seed(seed)))
+        .buffer_unordered(CLIENTS);
+    let whole = answers.filter(|whole| std::future::ready(*whole)).count();
+    let whole = i64::try_from(whole.await).unwrap();
+
+    for server in &router.servers {
+        server.clear_faults();
+    }
+    router.at_rest().await;
+    let all: Vec<_> = (0..SERVERS).collect();
+    change(&router, &all, &mut random).await;
+    eventually("all servers are back", || {
+        router.app.fleet().view().up().count() == SERVERS
+    })
+    .await;
+    let (input, output) = router.counted().await;
+    let requests = i64::try_from(REQUESTS).unwrap();
+    assert!(requests - whole < requests / 20, "{whole} were whole");
+    assert!(input >= whole, "{input}");
+    assert!(
+        (4 * whole..=4 * requests).contains(&output),
+        "{output} of {whole}"
+    );
+    assert_eq!(router.app.spend().stats().pending(), 0);
+    let usage = router.get("/api/usage").await.json();
+    for (endpoint, models) in usage["usage_counts"].as_object().unwrap() {
+        for (model, running) in models.as_object().unwrap() {
+            assert_eq!(running, 0, "{endpoint} {model}");
+        }
+    }
+    router.finish().await;
+    before.is_restored().await;
+}
+
+/// One request, sometimes with a fault or a change of the fleet before it. Says whether its answer was whole.
+async fn request(router: &TestRouter, i: u64, mut random: fastrand::Rng) -> bool {
+    if i.is_multiple_of(17) {
+        let at = random.usize(..SOUND);
+        inject(&router.servers[at], at, &mut random);
+    }
+    if i % 400 == 200 {
+        let at = random.usize(..SOUND);
+        router.servers[at].restart(Duration::from_millis(30)).await;
+    }
+    if i % 60 == 30 {
+        let mut wanted: Vec<_> = (0..SOUND).filter(|_| random.u8(..) < 200).collect();
+        wanted.push(SOUND);
+        change(router, &wanted, &mut random).await;
+    }
+    if i % 1_000 == 500 {
+        router.app.fleet().kill_registry();
+    }
+    let model = MODELS[random.usize(..MODELS.len())];
+    let streamed = random.bool();
+    let messages = json!([{"role": "user", "content": "x"}]);
+    let body = json!({"model": model, "stream": streamed, "messages": messages});
+    let path = ["/api/chat", "/v1/chat/completions"][random.usize(..2)];
+    let answer = router.post(path, &body).await;
+    let text = answer.text();
+    assert_eq!(answer.status, 200, "request {i}: {text}");
+    assert!(!answer.broken, "request {i}: {text}");
+    // A server that goes away takes the streams along that have begun. Nothing else is lost.
+    if streamed && text.contains("the connection to the server broke inside its answer") {
+        return false;
+    }
+    let end = match (path, streamed) {
+        ("/api/chat", _) => r#""done":true"#,
+        (_, true) => "[DONE]",
+        (_, false) => r#""usage":{"#,
+    };
+    assert!(
+        text.contains(end) && !text.contains(r#""error""#),
+        "request {i}: {text}"
+    );
+    true
+}
+
+/// One fault before the first byte. Only the first server lets requests wait in vain: two of
+/// these would cost a request the two tries that it has for them.
+fn inject(server: &Simulator, at: usize, random: &mut fastrand::Rng) {
+    let own = MODELS[at];
+    let says = |status, headers: &[(&str, &str)], body: &str| Fault::Answer {
+        status,
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        body: body.to_owned(),
+    };
+    let count = random.u64(1..4);
+    match random.u8(..11) {
+        0 => server.fault(Fault::ResetOnAccept.next(count)),
+        1 => server.fault(Fault::Busy.next(count)),
+        2 => server.fault(says(429, &[("retry-after", "1")], "later").next(count)),
+        3 => server.fault(Fault::StaleCatalogue.next(1)),
+        4 => server.fault(Fault::LoadFailure.next(1)),
+        5 => server.fault(Fault::InternalError.on(own).next(count)),
+        6 => server.fault(Fault::OutOfMemory.on(own).next(1)),
+        7 => server.fault(says(401, &[("www-authenticate", "Basic")], "no").next(count)),
+        8 => server.fault(says(404, &[], "<html>nothing here</html>").next(count)),
+        9 => server.fault(Fault::Reset { after: 0 }.next(1)),
+        _ if at == 0 => server.fault(Fault::Stall { after: 0 }.next(1)),
+        _ => server.fault(says(502, &[], "bad gateway").next(count)),
+    }
+}
+
+/// These servers, with settings of their own.
+async fn change(router: &TestRouter, wanted: &[usize], random: &mut fastrand::Rng) {
+    let specs = wanted.iter().map(|at| {
+        let server = &router.servers[*at];
+        let base = server.url().parse().unwrap();
+        Spec {
+            name: format!("gpu-{at}").into(),
+            url: server.url().into(),
+            settings: Settings {
+                target: std::sync::Arc::new(Target::new(&base, "").unwrap()),
+                backend: Backend::Ollama,
+                weight: f64::from(random.u32(1..5)),
+                priority: random.i32(0..2),
+                slots: random.u32(2..9),
+            },
+        }
+    });
+    let desired = Desired::new(specs.collect()).unwrap();
+    router.app.fleet().apply(&desired).await;
+}
