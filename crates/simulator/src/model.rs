@@ -33,6 +33,10 @@ pub struct Model {
     pub predict: Option<usize>,
     /// Last change, in Unix seconds.
     pub modified: i64,
+    /// Whether it computes vectors; a real model that only chats does not.
+    pub embeds: bool,
+    /// What `/api/show` says of its licence.
+    pub license: String,
 }
 
 impl Default for Model {
@@ -51,6 +55,8 @@ impl Default for Model {
             parallel: None,
             predict: None,
             modified: 1_755_766_800,
+            embeds: true,
+            license: String::new(),
         }
     }
 }
@@ -76,6 +82,19 @@ impl Model {
             context_length: 2048,
             capabilities: vec!["embedding".to_owned()],
             ..Self::named(name)
+        }
+    }
+
+    /// The tiny model that the recorded calls were made with: it chats, and nothing else.
+    pub(super) fn tiny() -> Self {
+        Self {
+            size: 510_904,
+            parameter_size: "125K".to_owned(),
+            quantization: "unknown".to_owned(),
+            context_length: 2048,
+            capabilities: vec!["completion".to_owned()],
+            embeds: false,
+            ..Self::default()
         }
     }
 

@@ -57,6 +57,20 @@ impl ModelName {
     pub fn as_str(&self) -> &str {
         &self.canonical
     }
+
+    /// With everything that is understood: `registry.ollama.ai/library/llama3.2:latest`.
+    pub fn full(&self) -> String {
+        match self.canonical.matches('/').count() {
+            0 => format!("{REGISTRY}/{LIBRARY}/{self}"),
+            1 => format!("{REGISTRY}/{self}"),
+            _ => self.canonical.clone(),
+        }
+    }
+
+    /// Whether only Ollama's cloud has it.
+    pub fn is_cloud(&self) -> bool {
+        self.canonical.ends_with(":cloud") || self.canonical.ends_with("-cloud")
+    }
 }
 
 impl fmt::Display for ModelName {

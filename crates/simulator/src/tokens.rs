@@ -23,6 +23,15 @@ pub fn prompt_tokens<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
         .fold(1, |sum, part| sum + FRAMING + text_tokens(part))
 }
 
+/// What Ollama's chat template adds to the tiny model's prompts, in bytes that are a token each.
+const TINY_TEMPLATE: u64 = 18;
+
+/// The most tokens that a prompt can be: a request that must not be truncated is measured by it.
+pub fn most_tokens<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let bytes = parts.into_iter().map(|part| part.len() as u64);
+    TINY_TEMPLATE + bytes.sum::<u64>()
+}
+
 /// The tokens of one text without any framing: one for every four bytes begun.
 #[must_use]
 pub fn text_tokens(text: &str) -> u64 {

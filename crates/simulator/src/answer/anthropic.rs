@@ -149,8 +149,8 @@ fn event(out: &mut BytesMut, name: &str) {
 fn stop_reason(script: &Script) -> &'static [u8] {
     match (script.reason, &script.tool) {
         (Reason::Length, _) => b"max_tokens",
-        (Reason::Stop, Some(_)) => b"tool_use",
-        (Reason::Stop, None) => b"end_turn",
+        (Reason::Stop | Reason::Load, Some(_)) => b"tool_use",
+        (Reason::Stop | Reason::Load, None) => b"end_turn",
     }
 }
 

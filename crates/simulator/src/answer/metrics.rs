@@ -30,6 +30,16 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Of an answer that computed nothing.
+    pub const NOTHING: Self = Self {
+        total: 0,
+        load: 0,
+        prompt_tokens: 0,
+        prompt: 0,
+        eval_tokens: 0,
+        eval: 0,
+    };
+
     /// Of an answer whose last token came at `ended`.
     pub fn of(times: &Times, ended: Instant, prompt_tokens: u64, eval_tokens: u64) -> Self {
         let load = span(times.begun, times.obtained);

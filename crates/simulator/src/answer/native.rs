@@ -52,7 +52,7 @@ pub fn ending(script: &Script, wall: i128, metrics: &Metrics) -> VecDeque<Bytes>
         Dialect::Chat => out.put_slice(br#""message":{"role":"assistant","content":""}"#),
         _ => out.put_slice(br#""response":"""#),
     }
-    tail(script, &mut out, metrics, true);
+    tail(script, &mut out, metrics, true, 0);
     out.put_u8(b'\n');
     frames.push_back(out.freeze());
     frames
@@ -83,7 +83,7 @@ pub fn whole(
         tool_calls(script, out);
         out.put_u8(b'}');
     }
-    tail(script, out, metrics, done);
+    tail(script, out, metrics, done, written);
 }
 
 pub fn error(text: &str) -> Bytes {
@@ -102,7 +102,8 @@ fn head(script: &Script, out: &mut BytesMut, wall: i128) {
     out.put_u8(b',');
 }
 
-fn tail(script: &Script, out: &mut BytesMut, metrics: &Metrics, done: bool) {
+/// `told` tokens have their probabilities here; those of a stream's have had them before.
+fn tail(script: &Script, out: &mut BytesMut, metrics: &Metrics, done: bool, told: usize) {
     if !done {
         out.put_slice(br#","done":false}"#);
         return;
@@ -110,7 +111,12 @@ fn tail(script: &Script, out: &mut BytesMut, metrics: &Metrics, done: bool) {
     out.put_slice(match script.reason {
         Reason::Stop => br#","done":true,"done_reason":"stop""#,
         Reason::Length => br#","done":true,"done_reason":"length""#,
+        Reason::Load => br#","done":true,"done_reason":"load""#,
     });
+    if script.logprobs.is_some() && told > 0 {
+        out.put_slice(br#","logprobs":"#);
+        script.probabilities(out, told);
+    }
     if script.dialect == Dialect::Generate && script.context {
         context(out, metrics.prompt_tokens + metrics.eval_tokens);
     }

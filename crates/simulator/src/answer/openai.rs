@@ -15,11 +15,14 @@ const NO_MODEL: &[u8] = br#""""#;
 
 pub fn chat_token(script: &Script, out: &mut BytesMut, index: usize) {
     chat_head(script, out, &script.model);
-    if script.is_thought(index) {
-        out.put_slice(br#"[{"index":0,"delta":{"role":"assistant","content":"","reasoning":""#);
-    } else {
-        out.put_slice(br#"[{"index":0,"delta":{"role":"assistant","content":""#);
+    out.put_slice(br#"[{"index":0,"delta":{"#);
+    if index == 0 {
+        out.put_slice(br#""role":"assistant","#);
     }
+    out.put_slice(match script.is_thought(index) {
+        true => br#""content":"","reasoning":""#,
+        false => br#""content":""#,
+    });
     script.token(out, index);
     out.put_slice(b"\"},\"finish_reason\":null}]}\n\n");
 }
@@ -29,13 +32,13 @@ pub fn chat_ending(script: &Script, metrics: &Metrics) -> VecDeque<Bytes> {
     let mut out = BytesMut::with_capacity(768);
     if script.tool.is_some() {
         chat_head(script, &mut out, &script.model);
-        out.put_slice(br#"[{"index":0,"delta":{"role":"assistant","content":"""#);
+        out.put_slice(br#"[{"index":0,"delta":{"content":"""#);
         tool_calls(script, &mut out);
         out.put_slice(b"},\"finish_reason\":null}]}\n\n");
         frames.push_back(out.split().freeze());
     }
     chat_head(script, &mut out, &script.model);
-    out.put_slice(br#"[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":""#);
+    out.put_slice(br#"[{"index":0,"delta":{},"finish_reason":""#);
     out.put_slice(finish(script));
     out.put_slice(b"\"}]}\n\n");
     frames.push_back(out.split().freeze());
@@ -53,8 +56,7 @@ pub fn chat_ending(script: &Script, metrics: &Metrics) -> VecDeque<Bytes> {
 pub fn lost_chat_error(script: &Script) -> Bytes {
     let mut out = BytesMut::with_capacity(256);
     chat_head(script, &mut out, NO_MODEL);
-    let delta = br#"[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
-    out.put_slice(delta);
+    out.put_slice(br#"[{"index":0,"delta":{},"finish_reason":null}]}"#);
     out.put_slice(b"\n\n");
     out.freeze()
 }
@@ -80,6 +82,11 @@ pub fn chat_whole(
     tool_calls(script, out);
     out.put_slice(br#"},"finish_reason":"#);
     finish_or_null(script, out, done);
+    if script.logprobs.is_some() {
+        out.put_slice(br#","logprobs":{"content":"#);
+        script.probabilities(out, written);
+        out.put_u8(b'}');
+    }
     out.put_slice(b"}]");
     usage_of(out, metrics, done);
     out.put_slice(b"}\n");
@@ -91,6 +98,7 @@ pub fn text_token(script: &Script, out: &mut BytesMut, index: usize) {
     script.token(out, index);
     out.put_slice(br#"","index":0,"finish_reason":null}]"#);
     text_tail(out, &script.model);
+    no_usage_yet(script, out);
     out.put_slice(b"}\n\n");
 }
 
@@ -102,6 +110,7 @@ pub fn text_ending(script: &Script, metrics: &Metrics) -> VecDeque<Bytes> {
     out.put_slice(finish(script));
     out.put_slice(br#""}]"#);
     text_tail(&mut out, &script.model);
+    no_usage_yet(script, &mut out);
     out.put_slice(b"}\n\n");
     frames.push_back(out.split().freeze());
     if script.usage {
@@ -174,11 +183,19 @@ fn text_tail(out: &mut BytesMut, model: &[u8]) {
     out.put_slice(br#","system_fingerprint":"fp_ollama""#);
 }
 
+/// Where usage is asked for, every event has some, and that of all but the last is zero.
+fn no_usage_yet(script: &Script, out: &mut BytesMut) {
+    if script.usage {
+        usage(out, &Metrics::NOTHING);
+    }
+}
+
 fn finish(script: &Script) -> &'static [u8] {
     match (script.reason, &script.tool) {
         (Reason::Length, _) => b"length",
         (Reason::Stop, Some(_)) => b"tool_calls",
         (Reason::Stop, None) => b"stop",
+        (Reason::Load, _) => b"load",
     }
 }
 
@@ -194,12 +211,7 @@ fn finish_or_null(script: &Script, out: &mut BytesMut, done: bool) {
 
 /// The usage of an answer that is not streamed: always there, zero for one without its end.
 fn usage_of(out: &mut BytesMut, metrics: &Metrics, done: bool) {
-    let nothing = Metrics {
-        prompt_tokens: 0,
-        eval_tokens: 0,
-        ..*metrics
-    };
-    usage(out, if done { metrics } else { &nothing });
+    usage(out, if done { metrics } else { &Metrics::NOTHING });
 }
 
 fn usage(out: &mut BytesMut, metrics: &Metrics) {

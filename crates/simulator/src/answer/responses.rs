@@ -86,24 +86,49 @@ fn response(script: &Script, out: &mut BytesMut, done: Option<(&Metrics, usize)>
     number(out, script.request);
     out.put_slice(br#"","object":"response","created_at":"#);
     number(out, script.created.unsigned_abs());
+    out.put_slice(br#","completed_at":"#);
+    match done {
+        Some(_) => number(out, script.created.unsigned_abs()),
+        None => out.put_slice(b"null"),
+    }
     out.put_slice(match done {
-        Some(_) => br#","status":"completed","model":"#,
-        None => br#","status":"in_progress","model":"#,
+        Some(_) => br#","status":"completed","incomplete_details":null,"model":"#,
+        None => br#","status":"in_progress","incomplete_details":null,"model":"#,
     });
     out.put_slice(&script.model);
+    out.put_slice(br#","previous_response_id":null,"instructions":"#);
+    out.put_slice(script.instructions.as_deref().unwrap_or(b"null"));
     out.put_slice(br#","output":["#);
-    if let Some((metrics, written)) = done {
+    if let Some((_, written)) = done {
         item(script, out, Some(written));
-        out.put_slice(br#"],"store":false,"usage":{"input_tokens":"#);
-        number(out, metrics.prompt_tokens);
-        out.put_slice(br#","output_tokens":"#);
-        number(out, metrics.eval_tokens);
-        out.put_slice(br#","total_tokens":"#);
-        number(out, metrics.prompt_tokens + metrics.eval_tokens);
-        out.put_slice(b"}}");
-    } else {
-        out.put_slice(br#"],"store":false,"usage":null}"#);
     }
+    out.put_slice(br#"],"error":null,"tools":[],"tool_choice":"auto","truncation":"disabled","#);
+    out.put_slice(br#""parallel_tool_calls":true,"text":{"format":{"type":"text"}},"top_p":1,"#);
+    out.put_slice(br#""presence_penalty":0,"frequency_penalty":0,"top_logprobs":0,"#);
+    out.put_slice(br#""temperature":1,"reasoning":null,"usage":"#);
+    match done {
+        Some((metrics, _)) => usage(out, metrics),
+        None => out.put_slice(b"null"),
+    }
+    out.put_slice(br#","max_output_tokens":"#);
+    match script.limit {
+        Some(limit) => number(out, limit),
+        None => out.put_slice(b"null"),
+    }
+    out.put_slice(br#","max_tool_calls":null,"store":false,"background":false,"#);
+    out.put_slice(br#""service_tier":"default","metadata":{},"safety_identifier":null,"#);
+    out.put_slice(br#""prompt_cache_key":null}"#);
+}
+
+fn usage(out: &mut BytesMut, metrics: &Metrics) {
+    out.put_slice(br#"{"input_tokens":"#);
+    number(out, metrics.prompt_tokens);
+    out.put_slice(br#","output_tokens":"#);
+    number(out, metrics.eval_tokens);
+    out.put_slice(br#","total_tokens":"#);
+    number(out, metrics.prompt_tokens + metrics.eval_tokens);
+    out.put_slice(br#","input_tokens_details":{"cached_tokens":0},"#);
+    out.put_slice(br#""output_tokens_details":{"reasoning_tokens":0}}"#);
 }
 
 fn item(script: &Script, out: &mut BytesMut, written: Option<usize>) {
@@ -122,7 +147,7 @@ fn item(script: &Script, out: &mut BytesMut, written: Option<usize>) {
 fn part(script: &Script, out: &mut BytesMut, written: usize) {
     out.put_slice(br#"{"type":"output_text","text":""#);
     script.tokens(out, 0..written);
-    out.put_slice(br#"","annotations":[]}"#);
+    out.put_slice(br#"","annotations":[],"logprobs":[]}"#);
 }
 
 /// Where a piece of text belongs.

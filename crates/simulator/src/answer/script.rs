@@ -34,6 +34,8 @@ pub enum Family {
 pub enum Reason {
     Stop,
     Length,
+    /// Nothing was asked.
+    Load,
 }
 
 /// See the module. Byte fields are JSON already.
@@ -62,6 +64,11 @@ pub struct Script {
     pub reason: Reason,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
+    /// How many alternatives of each token are told, where the tokens' probabilities are.
+    pub logprobs: Option<usize>,
+    /// What `/v1/responses` repeats of the request: its instructions, quoted, and its limit.
+    pub instructions: Option<Vec<u8>>,
+    pub limit: Option<u64>,
 }
 
 impl Dialect {
@@ -108,6 +115,36 @@ impl Script {
         for index in range {
             self.token(out, index);
         }
+    }
+
+    /// The probabilities of the tokens that were written, as a JSON array; the numbers are made up.
+    pub fn probabilities(&self, out: &mut BytesMut, written: usize) {
+        let Some(top) = self.logprobs else {
+            return;
+        };
+        let one = |out: &mut BytesMut, index: usize| {
+            out.put_slice(br#"{"token":""#);
+            self.token(out, index);
+            out.put_slice(br#"","logprob":-0.5,"bytes":[32]"#);
+        };
+        out.put_u8(b'[');
+        for index in 0..written {
+            if index > 0 {
+                out.put_u8(b',');
+            }
+            one(out, index);
+            for other in 0..top {
+                out.put_slice(if other == 0 {
+                    br#","top_logprobs":["#
+                } else {
+                    b","
+                });
+                one(out, index);
+                out.put_u8(b'}');
+            }
+            out.put_slice(if top > 0 { b"]}" } else { b"}" });
+        }
+        out.put_u8(b']');
     }
 
     /// Whether a token is thinking, not text.

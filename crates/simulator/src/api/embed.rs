@@ -37,6 +37,28 @@ pub enum Shape {
     OpenAi,
 }
 
+const INVALID_INPUT: &str = "invalid input type";
+
+impl Shape {
+    fn request_type(self) -> &'static str {
+        match self {
+            Self::Embed => "api.EmbedRequest",
+            Self::Embeddings => "api.EmbeddingRequest",
+            Self::OpenAi => "openai.EmbedRequest",
+        }
+    }
+
+    /// The model computes no vectors; the words are the engine's.
+    fn unable(self) -> Problem {
+        let status = match self {
+            Self::Embeddings => http::StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Embed | Self::OpenAi => http::StatusCode::NOT_IMPLEMENTED,
+        };
+        let text = "This server does not support embeddings. Start it with `--embeddings`";
+        Problem::new(status, text)
+    }
+}
+
 go_object! {
     struct Request {
         model: String = "model",
@@ -50,7 +72,11 @@ go_object! {
 
 /// A text or texts.
 #[derive(Clone, Debug, Default)]
-struct Input(Vec<String>);
+struct Input {
+    texts: Vec<String>,
+    /// It was one text, and empty.
+    is_empty_text: bool,
+}
 
 /// Answers any path that embeds.
 pub async fn embed(node: &Arc<Node>, shape: Shape, body: Incoming) -> Response<Body> {
@@ -61,7 +87,7 @@ pub async fn embed(node: &Arc<Node>, shape: Shape, body: Incoming) -> Response<B
     let answer = async {
         let begun = Instant::now();
         let body = read(body).await?;
-        vectors(node, shape, parse(&body)?, begun).await
+        vectors(node, shape, parse(&body, shape.request_type())?, begun).await
     };
     answer
         .await
@@ -93,8 +119,16 @@ async fn vectors(
             .filter(|text| !text.is_empty())
             .into_iter()
             .collect(),
-        _ => request.input.0,
+        Shape::Embed => request.input.texts,
+        Shape::OpenAi if request.input.is_empty_text => vec![String::new()],
+        Shape::OpenAi if request.input.texts.is_empty() => {
+            return Err(Problem::bad_request("invalid input"));
+        }
+        Shape::OpenAi => request.input.texts,
     };
+    if !inputs.is_empty() && !entry.model.embeds {
+        return Err(shape.unable());
+    }
     let length = request
         .dimensions
         .unwrap_or(usize::MAX)
@@ -268,12 +302,27 @@ impl<'de> Deserialize<'de> for Input {
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Input, E> {
-                Ok(Input(
-                    Some(text.to_owned())
-                        .filter(|text| !text.is_empty())
-                        .into_iter()
-                        .collect(),
-                ))
+                let text = Some(text.to_owned()).filter(|text| !text.is_empty());
+                Ok(Input {
+                    is_empty_text: text.is_none(),
+                    texts: text.into_iter().collect(),
+                })
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Input, E> {
+                Err(E::custom(INVALID_INPUT))
+            }
+
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Input, E> {
+                Err(E::custom(INVALID_INPUT))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Input, E> {
+                Err(E::custom(INVALID_INPUT))
+            }
+
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Input, E> {
+                Err(E::custom(INVALID_INPUT))
             }
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Input, A::Error> {
@@ -281,7 +330,10 @@ impl<'de> Deserialize<'de> for Input {
                 while let Some(text) = items.next_element()? {
                     texts.push(text);
                 }
-                Ok(Input(texts))
+                Ok(Input {
+                    texts,
+                    is_empty_text: false,
+                })
             }
         }
         deserializer.deserialize_any(Reader)

@@ -13,11 +13,13 @@ use crate::answer::{Cut, Dialect, Metrics, Ongoing, Pace, Reason, Script, Stream
 use crate::catalogue::Entry;
 use crate::fault::{Fault, Stage};
 use crate::go;
+use crate::name::ModelName;
 use crate::node::Node;
 use crate::scheduler::{KeepAlive, Want};
 use crate::tokens::prompt_tokens;
 use crate::wire::Body;
 
+use super::check::{check, fits, no_cloud};
 use super::deliver::{Whole, deliver, refuse};
 use super::model_request::ModelRequest;
 use super::problem::Problem;
@@ -41,17 +43,29 @@ async fn generate(
     request: ModelRequest,
     begun: Instant,
 ) -> Result<Response<Body>, Problem> {
-    if dialect == Dialect::Chat && request.model.trim().is_empty() {
-        return Err(Problem::bad_request("model is required"));
+    // Chats are all one handler, which looks at the name first.
+    if !matches!(dialect, Dialect::Generate | Dialect::OpenAiText) {
+        if request.model.trim().is_empty() {
+            return Err(Problem::bad_request("model is required"));
+        }
+        if ModelName::parse(&request.model).is_err() {
+            return Err(Problem::bad_request("invalid model name"));
+        }
+    }
+    if let Some(refused) = no_cloud(&request.model, "remote model is unavailable") {
+        return Ok(refused);
     }
     let entry = find(node, &request.model).ok_or_else(|| Problem::no_model(&request.model))?;
     node.apply_arrival_faults(Some(&entry.name)).await;
     check(dialect, &request, &entry)?;
     if request.empty && request.keep_alive == Some(KeepAlive(0)) {
         node.scheduler.unload(&entry.name).await;
-        return Ok(no_text(node, dialect, &request.model, "unload"));
+        return Ok(no_text(node, dialect, &request, &entry, "unload"));
     }
     let signature = request.signature(&entry.model, node.config.context);
+    if request.whole_prompt {
+        fits(&request, signature.num_ctx)?;
+    }
     let want = Want {
         signature,
         keep_alive: request.keep_alive,
@@ -60,7 +74,7 @@ async fn generate(
     if request.empty {
         refuse(node, &entry)?;
         let lease = node.scheduler.lease(want).await.map_err(Problem::from)?;
-        let response = no_text(node, dialect, &request.model, "load");
+        let response = no_text(node, dialect, &request, &entry, "load");
         drop(lease);
         return Ok(response);
     }
@@ -144,30 +158,6 @@ pub fn find(node: &Node, spelling: &str) -> Option<Arc<Entry>> {
     (!stale).then_some(entry)
 }
 
-fn check(dialect: Dialect, request: &ModelRequest, entry: &Entry) -> Result<(), Problem> {
-    let model = &request.model;
-    if !entry.model.can("completion") && !request.empty {
-        let what = match dialect {
-            Dialect::Generate | Dialect::OpenAiText => "generate",
-            _ => "chat",
-        };
-        return Err(Problem::bad_request(format!(
-            "{model:?} does not support {what}"
-        )));
-    }
-    if request.think && !entry.model.can("thinking") {
-        return Err(Problem::bad_request(format!(
-            "{model:?} does not support thinking"
-        )));
-    }
-    if request.offers_tools && !entry.model.can("tools") {
-        return Err(Problem::bad_request(format!(
-            "{model} does not support tools"
-        )));
-    }
-    Ok(())
-}
-
 /// Takes the time of reading a prompt, less what the runner has read before.
 pub async fn read_prompt(node: &Node, ongoing: &mut Ongoing, parts: &[String], tokens: u64) {
     let speed = node.config.prefill_tokens_per_second;
@@ -219,6 +209,11 @@ pub async fn fail_before_first(
     Err(Problem::internal(text))
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates"
+)]
 fn script(
     node: &Node,
     dialect: Dialect,
@@ -260,11 +255,34 @@ fn script(
             Reason::Stop
         },
         prompt_tokens,
+        logprobs: request.logprobs.map(|top| top as usize),
+        instructions: request.instructions.as_ref().map(|text| {
+            let mut quoted = Vec::with_capacity(text.len() + 2);
+            go::quote(&mut quoted, text);
+            quoted
+        }),
+        limit: request.options.num_predict.map(|limit| limit as u64),
     }
 }
 
 /// The single object that answers a load or an unload, also when a stream was asked for.
-fn no_text(node: &Node, dialect: Dialect, model: &str, reason: &str) -> Response<Body> {
+fn no_text(
+    node: &Node,
+    dialect: Dialect,
+    request: &ModelRequest,
+    entry: &Arc<Entry>,
+    reason: &str,
+) -> Response<Body> {
+    if !matches!(dialect, Dialect::Chat | Dialect::Generate) {
+        let empty = Script {
+            tokens: 0,
+            reason: Reason::Load,
+            ..script(node, dialect, request, entry.clone(), 0, 0)
+        };
+        let body = empty.whole(0, &Metrics::NOTHING, 0, true);
+        return respond(StatusCode::OK, dialect.whole_type(), Body::whole(body));
+    }
+    let model = &request.model;
     let mut moment = Vec::with_capacity(30);
     go::rfc3339_nano(&mut moment, node.clock.wall(Instant::now()));
     let created_at = String::from_utf8_lossy(&moment);

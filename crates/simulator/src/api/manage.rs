@@ -9,14 +9,16 @@ use hyper::body::Incoming;
 use crate::Model;
 use crate::answer::Family;
 use crate::go::go_object;
+use crate::model::hex_sha256;
 use crate::name::ModelName;
 use crate::node::Node;
 use crate::wire::Body;
 
 use super::blobs::canonical;
 use super::infer::find;
+use super::loose::License;
 use super::problem::Problem;
-use super::progress::report;
+use super::progress::{Progress, Stopped, report};
 use super::reply::{empty, parse, read};
 
 go_object! {
@@ -36,6 +38,10 @@ go_object! {
         from: String = "from",
         files: BTreeMap<String, String> = "files",
         adapters: BTreeMap<String, String> = "adapters",
+        system: String = "system",
+        template: String = "template",
+        license: License = "license",
+        parameters: BTreeMap<String, serde_json::Value> = "parameters",
         stream: Option<bool> = "stream",
     }
 }
@@ -43,7 +49,7 @@ go_object! {
 pub async fn copy(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     answer(async {
         let body = read(body).await?;
-        let asked: Copy = parse(&body)?;
+        let asked: Copy = parse(&body, "api.CopyRequest")?;
         for (what, name) in [
             ("source", &asked.source),
             ("destination", &asked.destination),
@@ -70,7 +76,10 @@ pub async fn copy(node: &Arc<Node>, body: Incoming) -> Response<Body> {
 pub async fn delete(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     answer(async {
         let body = read(body).await?;
-        let asked: Delete = parse(&body)?;
+        let asked: Delete = parse(&body, "api.DeleteRequest")?;
+        if asked.model.is_empty() {
+            return Err(Problem::bad_request("model is required"));
+        }
         let name = ModelName::parse(&asked.model)
             .map_err(|_| Problem::bad_request(format!("name {:?} is invalid", asked.model)))?;
         if find(node, &asked.model).is_none() {
@@ -86,23 +95,25 @@ pub async fn delete(node: &Arc<Node>, body: Incoming) -> Response<Body> {
 pub async fn create(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     answer(async {
         let body = read(body).await?;
-        let asked: Create = parse(&body)?;
+        let asked: Create = parse(&body, "api.CreateRequest")?;
         let name = ModelName::parse(&asked.model)
             .map_err(|_| Problem::bad_request("invalid model name"))?;
         let model = basis(node, &asked)?;
-        let digests: Vec<_> = asked
-            .files
-            .values()
-            .chain(asked.adapters.values())
-            .cloned()
-            .collect();
         let fault = node.faults.take(crate::fault::Stage::Answer, Some(&name));
         let worker = node.clone();
         let stream = asked.stream.unwrap_or(true);
         Ok(report(node, stream, fault, |mut progress| async move {
-            for digest in &digests {
+            match asked.from.is_empty() {
+                true => convert(&worker, &mut progress, &asked).await?,
+                false => {
+                    let base = format!("using existing layer sha256:{}", model.digest);
+                    progress.status(&base).await?;
+                }
+            }
+            for layer in asked.new_layers() {
+                let digest = hex_sha256(layer.as_bytes());
                 progress
-                    .status(&format!("using existing layer {digest}"))
+                    .status(&format!("creating new layer sha256:{digest}"))
                     .await?;
             }
             progress.status("writing manifest").await?;
@@ -110,6 +121,7 @@ pub async fn create(node: &Arc<Node>, body: Incoming) -> Response<Body> {
                 name: asked.model,
                 digest: String::new(),
                 modified: worker.clock.unix(),
+                license: asked.license.0,
                 ..model
             });
             progress.status("success").await
@@ -119,29 +131,59 @@ pub async fn create(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     .await
 }
 
+/// Reads the files. One that was not uploaded is found missing then, in the words of the system.
+async fn convert(node: &Node, progress: &mut Progress, asked: &Create) -> Result<(), Stopped> {
+    progress.status("parsing GGUF").await?;
+    for digest in asked.files.values().chain(asked.adapters.values()) {
+        let known = canonical(digest).filter(|digest| node.blob_store.blobs.contains_key(digest));
+        if known.is_none() {
+            let file = digest.replace(':', "-");
+            let missing = format!("open /models/blobs/{file}: no such file or directory");
+            progress.fail(&missing).await;
+            return Err(Stopped);
+        }
+    }
+    progress.status("verifying conversion").await?;
+    for digest in asked.files.values() {
+        progress
+            .status(&format!("creating new layer {digest}"))
+            .await?;
+    }
+    Ok(())
+}
+
+impl Create {
+    /// What the new model has beside its weights, each a layer.
+    fn new_layers(&self) -> Vec<String> {
+        let parameters = match self.parameters.is_empty() {
+            true => String::new(),
+            false => format!("{:?}", self.parameters),
+        };
+        let layers = [&self.template, &self.system, &self.license.0, &parameters];
+        let some = layers.into_iter().filter(|layer| !layer.is_empty());
+        some.cloned().collect()
+    }
+}
+
 /// The model that the new one is made of.
 fn basis(node: &Node, asked: &Create) -> Result<Model, Problem> {
     if !asked.from.is_empty() {
         let entry = find(node, &asked.from).ok_or_else(|| Problem::no_model(&asked.from))?;
-        return Ok(entry.model.clone());
+        return Ok(Model {
+            digest: entry.digest.clone(),
+            ..entry.model.clone()
+        });
     }
     if asked.files.is_empty() {
         return Err(Problem::bad_request(
             "neither 'from' or 'files' was specified",
         ));
     }
-    let known = |digest: &String| {
-        canonical(digest).is_some_and(|digest| node.blob_store.blobs.contains_key(&digest))
-    };
-    match asked
-        .files
-        .values()
-        .chain(asked.adapters.values())
-        .find(|digest| !known(digest))
-    {
-        Some(digest) => Err(Problem::bad_request(format!("blob {digest:?} not found"))),
-        None => Ok(Model::default()),
+    let outside = |file: &String| file.starts_with('/') || file.split('/').any(|part| part == "..");
+    if asked.files.keys().chain(asked.adapters.keys()).any(outside) {
+        return Err(Problem::bad_request("file path must be relative"));
     }
+    Ok(Model::tiny())
 }
 
 async fn answer(work: impl Future<Output = Result<Response<Body>, Problem>>) -> Response<Body> {

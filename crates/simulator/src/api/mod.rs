@@ -3,7 +3,10 @@
 //! Texts, statuses, key order and content types are Ollama's. What is asked of a model is decided
 //! here; how an answer is made lies in `answer`, when it may begin in `scheduler`.
 
+mod account;
+mod audio;
 mod blobs;
+mod check;
 mod control;
 mod deliver;
 mod embed;
@@ -17,6 +20,7 @@ mod openai_models;
 mod problem;
 mod progress;
 mod pull;
+mod redirect;
 mod reply;
 mod routes;
 

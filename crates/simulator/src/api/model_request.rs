@@ -1,13 +1,14 @@
 //! What a request asks for, in any dialect.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::Model;
 use crate::answer::Dialect;
 use crate::go::go_object;
 use crate::scheduler::{KeepAlive, Signature};
 
-use super::loose::{Content, Input, PartedMessage, Think};
+use super::loose::{Content, Image, Input, PartedMessage, Think};
 use super::problem::Problem;
 use super::reply::parse;
 
@@ -32,6 +33,16 @@ pub struct ModelRequest {
     pub offers_tools: bool,
     pub usage: bool,
     pub raw: bool,
+    /// `format`, as it came.
+    pub format: Option<Value>,
+    /// How many alternatives of each token, where the answer has them.
+    pub logprobs: Option<f64>,
+    pub has_images: bool,
+    pub has_suffix: bool,
+    /// A prompt that is too long is refused.
+    pub whole_prompt: bool,
+    /// `instructions` of `/v1/responses`.
+    pub instructions: Option<String>,
 }
 
 go_object! {
@@ -58,11 +69,19 @@ go_object! {
         keep_alive: Option<KeepAlive> = "keep_alive",
         think: Option<Think> = "think",
         shift: Option<bool> = "shift",
+        format: Option<Value> = "format",
+        logprobs: bool = "logprobs",
+        top_logprobs: f64 = "top_logprobs",
+        truncate: Option<bool> = "truncate",
     }
 }
 
 go_object! {
-    struct Message { role: String = "role", content: String = "content", }
+    struct Message {
+        role: String = "role",
+        content: String = "content",
+        images: Vec<Image> = "images",
+    }
 }
 
 go_object! {
@@ -71,6 +90,13 @@ go_object! {
         prompt: String = "prompt",
         suffix: String = "suffix",
         system: String = "system",
+        template: String = "template",
+        context: Vec<f64> = "context",
+        images: Vec<Image> = "images",
+        format: Option<Value> = "format",
+        logprobs: bool = "logprobs",
+        top_logprobs: f64 = "top_logprobs",
+        truncate: Option<bool> = "truncate",
         raw: bool = "raw",
         options: Options = "options",
         stream: Option<bool> = "stream",
@@ -92,6 +118,9 @@ go_object! {
         stream_options: StreamOptions = "stream_options",
         limit: Option<f64> = "max_tokens" | "max_output_tokens",
         newer_limit: Option<f64> = "max_completion_tokens",
+        reasoning_effort: String = "reasoning_effort",
+        logprobs: bool = "logprobs",
+        top_logprobs: f64 = "top_logprobs",
     }
 }
 
@@ -122,12 +151,14 @@ impl ModelRequest {
     /// Reads a body.
     pub fn read(dialect: Dialect, body: &Bytes) -> Result<Self, Problem> {
         match dialect {
-            Dialect::Chat => parse(body).map(Self::chat),
-            Dialect::Generate => parse(body).map(Self::generate),
-            Dialect::OpenAiText => parse(body).map(Self::completion),
-            Dialect::OpenAiChat | Dialect::Messages | Dialect::Responses => {
-                Self::modern(dialect, parse(body)?)
+            Dialect::Chat => parse(body, "api.ChatRequest").map(Self::chat),
+            Dialect::Generate => Self::generate(parse(body, "api.GenerateRequest")?),
+            Dialect::OpenAiText => parse(body, "openai.CompletionRequest").map(Self::completion),
+            Dialect::OpenAiChat => {
+                Self::modern(dialect, parse(body, "openai.ChatCompletionRequest")?)
             }
+            Dialect::Messages => Self::modern(dialect, parse(body, "anthropic.MessagesRequest")?),
+            Dialect::Responses => Self::modern(dialect, parse(body, "openai.ResponsesRequest")?),
         }
     }
 
@@ -167,6 +198,13 @@ impl ModelRequest {
             .is_some_and(|message| message.role == "tool");
         Self {
             model: body.model,
+            format: body.format,
+            logprobs: body.logprobs.then_some(body.top_logprobs),
+            whole_prompt: body.truncate == Some(false),
+            has_images: body
+                .messages
+                .iter()
+                .any(|message| !message.images.is_empty()),
             empty: body.messages.is_empty(),
             parts: body
                 .messages
@@ -184,9 +222,20 @@ impl ModelRequest {
         }
     }
 
-    fn generate(body: Generate) -> Self {
-        Self {
+    fn generate(body: Generate) -> Result<Self, Problem> {
+        let adds = !(body.template.is_empty() && body.system.is_empty() && body.context.is_empty());
+        if body.raw && adds {
+            return Err(Problem::bad_request(
+                "raw mode does not support template, system, or context",
+            ));
+        }
+        Ok(Self {
             model: body.model,
+            format: body.format,
+            logprobs: body.logprobs.then_some(body.top_logprobs),
+            whole_prompt: body.truncate == Some(false),
+            has_images: !body.images.is_empty(),
+            has_suffix: !body.suffix.is_empty(),
             empty: body.prompt.is_empty(),
             parts: parts(body.system, body.prompt, body.suffix),
             stream: body.stream.unwrap_or(true),
@@ -196,12 +245,14 @@ impl ModelRequest {
             think: body.think.is_some_and(|think| think.0),
             raw: body.raw,
             ..Self::default()
-        }
+        })
     }
 
     fn completion(body: Completion) -> Self {
         Self {
             model: body.model,
+            empty: body.prompt.is_empty(),
+            has_suffix: !body.suffix.is_empty(),
             parts: parts(String::new(), body.prompt, body.suffix),
             stream: body.stream,
             usage: body.stream_options.include_usage,
@@ -220,22 +271,36 @@ impl ModelRequest {
                 "max_tokens is required and must be positive",
             ));
         }
-        if messages.is_empty() {
+        // Without input, a model is only loaded.
+        if messages.is_empty() && dialect != Dialect::Responses {
             return Err(Problem::bad_request(match dialect {
                 Dialect::Messages => "messages is required",
-                Dialect::Responses => "input is required",
                 _ => "[] is too short - 'messages'",
             }));
         }
+        let images = messages
+            .iter()
+            .filter_map(|message| message.content.image.as_ref());
+        if images.clone().any(|url| !url.starts_with("data:")) {
+            return Err(Problem::bad_request(
+                "image URLs are not currently supported, please use base64 encoded data instead",
+            ));
+        }
+        let has_images = images.count() > 0;
         let answered = messages
             .last()
             .is_some_and(|message| message.role == "tool");
-        let system = Some(body.system.0).filter(|system| !system.is_empty());
+        let system = Some(body.system.text).filter(|system| !system.is_empty());
         Ok(Self {
             model: body.model,
+            empty: messages.is_empty(),
+            instructions: system.clone(),
+            has_images,
+            think: !matches!(body.reasoning_effort.as_str(), "" | "none"),
+            logprobs: body.logprobs.then_some(body.top_logprobs),
             parts: system
                 .into_iter()
-                .chain(messages.into_iter().map(|message| message.content.0))
+                .chain(messages.into_iter().map(|message| message.content.text))
                 .collect(),
             stream: body.stream,
             usage: body.stream_options.include_usage,

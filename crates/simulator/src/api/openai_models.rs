@@ -10,6 +10,7 @@ use crate::node::Node;
 use crate::wire::Body;
 
 use super::infer::find;
+use super::inspect::with_tag;
 use super::problem::Problem;
 use super::reply::json;
 
@@ -32,7 +33,7 @@ pub async fn list(node: &Node) -> Response<Body> {
 pub fn one(node: &Node, spelling: &str) -> Response<Body> {
     match find(node, spelling) {
         Some(entry) => json(&Model::of(&entry, spelling)),
-        None => Problem::no_model(spelling).respond(Family::OpenAi),
+        None => Problem::no_model(&with_tag(spelling)).respond(Family::OpenAi),
     }
 }
 

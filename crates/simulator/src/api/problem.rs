@@ -54,10 +54,6 @@ impl Problem {
         )
     }
 
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     /// In the format of the path that was asked.
     pub fn respond(&self, family: Family) -> Response<Body> {
         if let Some(headers) = &self.verbatim {
@@ -94,6 +90,7 @@ impl Problem {
                     &Anthropic {
                         kind: "error",
                         error,
+                        request_id: "req_0",
                     },
                 )
             }
@@ -160,6 +157,7 @@ struct Anthropic<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     error: AnthropicError<'a>,
+    request_id: &'static str,
 }
 
 #[derive(Serialize)]

@@ -42,6 +42,7 @@ pub struct BlobStore {
 go_object! {
     struct Request {
         model: String = "model" | "name",
+        insecure: bool = "insecure",
         stream: Option<bool> = "stream",
     }
 }
@@ -64,13 +65,17 @@ fn is_zero(value: &u64) -> bool {
 pub async fn pull(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     let (request, name) = match named(body).await {
         Ok(named) => named,
-        Err(problem) => return problem.respond(Family::Ollama),
+        Err((problem, _)) => return problem.respond(Family::Ollama),
     };
     let fault = node.faults.take(Stage::Answer, Some(&name));
     let worker = node.clone();
     let stream = request.stream.unwrap_or(true);
     report(node, stream, fault, |mut progress| async move {
         progress.status("pulling manifest").await?;
+        if let Some(refused) = refused(&request, &name) {
+            progress.fail(&refused).await;
+            return Err(Stopped);
+        }
         let Some(model) = offered(&worker, &request.model, &name) else {
             progress
                 .fail("pull model manifest: file does not exist")
@@ -107,7 +112,10 @@ pub async fn pull(node: &Arc<Node>, body: Incoming) -> Response<Body> {
 pub async fn push(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     let (request, name) = match named(body).await {
         Ok(named) => named,
-        Err(problem) => return problem.respond(Family::Ollama),
+        Err((_, true)) => {
+            return Problem::bad_request("model is required").respond(Family::Ollama);
+        }
+        Err((problem, false)) => return problem.respond(Family::Ollama),
     };
     let entry = find(node, &request.model);
     let fault = node.faults.take(Stage::Answer, Some(&name));
@@ -118,9 +126,10 @@ pub async fn push(node: &Arc<Node>, body: Incoming) -> Response<Body> {
         |mut progress| async move {
             progress.status("retrieving manifest").await?;
             let Some(entry) = entry else {
-                progress
-                    .fail(Problem::no_model(&request.model).text())
-                    .await;
+                progress.status("couldn't retrieve manifest").await?;
+                let file = name.full().replace(':', "/");
+                let missing = format!("open /models/manifests/{file}: no such file or directory");
+                progress.fail(&missing).await;
                 return Err(Stopped);
             };
             let line = Layer {
@@ -137,12 +146,29 @@ pub async fn push(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     .await
 }
 
-async fn named(body: Incoming) -> Result<(Request, ModelName), Problem> {
-    let body = read(body).await?;
-    let request: Request = parse(&body)?;
-    let name = ModelName::parse(&request.model);
-    let name = name.map_err(|_| Problem::bad_request("invalid model name"))?;
-    Ok((request, name))
+/// What is asked for, and its name; with a problem, whether the name is only missing.
+async fn named(body: Incoming) -> Result<(Request, ModelName), (Problem, bool)> {
+    let body = read(body).await.map_err(|problem| (problem, false))?;
+    let request: Request = parse(&body, "api.PullRequest").map_err(|problem| (problem, false))?;
+    match ModelName::parse(&request.model) {
+        Ok(name) => Ok((request, name)),
+        Err(_) => Err((
+            Problem::bad_request("invalid model name"),
+            request.model.is_empty(),
+        )),
+    }
+}
+
+/// There are no other registries: one with a port refuses the connection.
+fn refused(request: &Request, name: &ModelName) -> Option<String> {
+    let (host, path) = name.as_str().split_once('/')?;
+    let (path, tag) = path.rsplit_once(':')?;
+    host.rsplit_once(':')?.1.parse::<u16>().ok()?;
+    let scheme = if request.insecure { "http" } else { "https" };
+    Some(format!(
+        "pull model manifest: Get \"{scheme}://{host}/v2/{path}/manifests/{tag}\": dial tcp {host}: \
+         connect: connection refused"
+    ))
 }
 
 /// What the registry has under this name.

@@ -84,10 +84,21 @@ pub async fn read(mut body: Incoming) -> Result<Bytes, Problem> {
     })
 }
 
-/// The object in a body.
-pub fn parse<'de, T: serde::Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
+/// The object in a body; `name` is what Go calls its type.
+pub fn parse<T: serde::de::DeserializeOwned>(body: &[u8], name: &str) -> Result<T, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::bad_request("missing request body"));
     }
-    go::read(body).map_err(|error| Problem::bad_request(error.to_string()))
+    go::read(body, name).map_err(|error| match error.path.strip_prefix("options.") {
+        // They are read last, by code that checks each for itself.
+        Some(option) => Problem::internal(format!(
+            "option {option:?} must be of type {}",
+            match error.wanted.as_str() {
+                "int" => "integer",
+                "bool" => "boolean",
+                other => other,
+            }
+        )),
+        None => Problem::bad_request(error.text),
+    })
 }

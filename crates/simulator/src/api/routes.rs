@@ -13,8 +13,9 @@ use crate::node::Node;
 use crate::wire::{Abort, Body};
 
 use super::guard::{Verdict, check};
-use super::reply::text;
-use super::{blobs, control, embed, infer, inspect, manage, openai_models, pull};
+use super::redirect;
+use super::reply::{empty, text};
+use super::{account, audio, blobs, control, embed, infer, inspect, manage, openai_models, pull};
 
 /// Answers one request of the main port.
 pub async fn handle(node: Arc<Node>, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
@@ -26,6 +27,9 @@ pub async fn handle(node: Arc<Node>, request: Request<Incoming>) -> Result<Respo
         return Err(Abort::Reset);
     }
     node.apply_arrival_faults(None).await;
+    if node.faults.take(Stage::Guard, None).is_some() {
+        return Ok(empty(StatusCode::FORBIDDEN));
+    }
     let origin = match check(&node, request.method(), request.headers()) {
         Verdict::Stop(response) => return Ok(response),
         Verdict::Pass(origin) => origin,
@@ -47,6 +51,9 @@ async fn route(node: Arc<Node>, request: Request<Incoming>) -> Response<Body> {
     const LOOK: &[Method] = &[Method::GET, Method::HEAD];
     const GET: &[Method] = &[Method::GET];
 
+    if let Some(redirected) = redirect::to_clean(method, path) {
+        return redirected;
+    }
     let dialect = match path {
         "/api/chat" => Some(Dialect::Chat),
         "/api/generate" => Some(Dialect::Generate),
@@ -79,10 +86,16 @@ async fn route(node: Arc<Node>, request: Request<Incoming>) -> Response<Body> {
         "/api/create" if is(POST) => manage::create(&node, body).await,
         "/api/copy" if is(POST) => manage::copy(&node, body).await,
         "/api/delete" if is(&[Method::DELETE]) => manage::delete(&node, body).await,
+        "/v1/audio/transcriptions" if is(POST) => {
+            audio::transcribe(&node, &parts.headers, body).await
+        }
         "/" | "/api/version" | "/api/status" | "/api/tags" | "/api/ps" | "/api/show"
         | "/v1/models" | "/api/embed" | "/api/embeddings" | "/v1/embeddings" | "/api/pull"
         | "/api/push" | "/api/create" | "/api/copy" | "/api/delete" => not_allowed(),
-        _ => nested(&node, method, path, body).await,
+        _ => match account::answer(method, path) {
+            Some(answer) => answer,
+            None => nested(&node, method, path, body).await,
+        },
     }
 }
 
@@ -90,7 +103,7 @@ async fn route(node: Arc<Node>, request: Request<Incoming>) -> Response<Body> {
 async fn nested(node: &Arc<Node>, method: &Method, path: &str, body: Incoming) -> Response<Body> {
     let last = |prefix: &str| {
         path.strip_prefix(prefix)
-            .filter(|rest| !rest.is_empty() && !rest.contains('/'))
+            .filter(|rest| !rest.is_empty() && !rest.replace("%2F", "/").contains('/'))
     };
     if let Some(digest) = last("/api/blobs/") {
         return match *method {

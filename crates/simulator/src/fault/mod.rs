@@ -32,6 +32,9 @@ pub enum Fault {
         #[serde(with = "text")]
         delay: Duration,
     },
+    /// 403 and nothing else, whatever is asked: what a request gets under a host name that the server does
+    /// not know.
+    Forbid,
     /// `/api/ps` answers late by this much.
     StallPs {
         /// How late.
@@ -120,6 +123,8 @@ pub enum Stage {
     Accept,
     /// A request was read.
     Arrival,
+    /// Its headers are checked.
+    Guard,
     /// `/api/ps` was asked.
     Ps,
     /// A list of models was asked.
@@ -168,6 +173,7 @@ impl Fault {
             Self::Refuse => Stage::Listen,
             Self::ResetOnAccept => Stage::Accept,
             Self::Silent | Self::SlowHeaders { .. } => Stage::Arrival,
+            Self::Forbid => Stage::Guard,
             Self::StallPs { .. } => Stage::Ps,
             Self::StallTags { .. } => Stage::Tags,
             Self::StaleCatalogue => Stage::Lookup,

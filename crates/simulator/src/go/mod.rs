@@ -7,11 +7,14 @@
 
 mod duration;
 mod json;
+mod mend;
+mod mismatch;
 mod object;
 mod time;
 
 pub use duration::parse_duration;
 pub use json::{escape, quote, to_vec};
+pub use mismatch::in_field;
 pub(super) use object::go_object;
 pub use object::{Keys, read};
 pub use time::rfc3339_nano;

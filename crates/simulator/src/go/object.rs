@@ -4,14 +4,20 @@
 //!
 //! serde's derive does none of these, hence [`go_object!`].
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
 
-/// Reads one value from the start of `body`.
+use super::mend::mend;
+use super::mismatch::Unreadable;
+
+/// Reads one value from the start of `body`; `name` is what Go calls its type (`api.ChatRequest`).
 ///
 /// # Errors
-/// The text is no JSON, or no such object.
-pub fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_json::Result<T> {
-    T::deserialize(&mut serde_json::Deserializer::from_slice(body))
+/// The text is no JSON, or no such object, in Go's words.
+pub fn read<T: DeserializeOwned>(body: &[u8], name: &str) -> Result<T, Unreadable> {
+    let value = |body: &[u8]| T::deserialize(&mut serde_json::Deserializer::from_slice(body));
+    value(body)
+        .or_else(|error| mend(body).map_or(Err(error), |mended| value(&mended)))
+        .map_err(|error| Unreadable::of(&error.to_string(), name))
 }
 
 /// The keys an object may have.
@@ -71,7 +77,9 @@ macro_rules! go_object {
                         while let Some(key) = map.next_key_seed(KEYS)? {
                             match key.0 {
                                 $(Some($key $(| $other)?) => {
-                                    if let Some(value) = map.next_value::<Option<$type>>()? {
+                                    let value = map.next_value::<Option<$type>>();
+                                    let value = value.map_err(|error| $crate::go::in_field(&error, $key))?;
+                                    if let Some(value) = value {
                                         object.$field = value;
                                     }
                                 })*
@@ -104,6 +112,7 @@ mod tests {
     fn the_last_key_wins_in_any_case_and_null_changes_nothing() {
         let thing: Thing = read(
             br#"{"name":"a","SIZE":1,"other":[{}],"Model":"b","size":2,"size":null,"flag":false} tail"#,
+            "api.Thing",
         )
         .unwrap();
         assert_eq!(
@@ -114,8 +123,17 @@ mod tests {
 
     #[test]
     fn another_type_is_an_error() {
-        assert!(read::<Thing>(br#"{"name":1}"#).is_err());
-        assert!(read::<Thing>(b"[]").is_err());
-        assert!(read::<Thing>(b"{").is_err());
+        let error = |body: &[u8]| read::<Thing>(body, "api.Thing").unwrap_err().text;
+        let field = "json: cannot unmarshal number into Go struct field Thing.name of type string";
+        assert_eq!(error(br#"{"name":1}"#), field);
+        let value = "json: cannot unmarshal array into Go value of type api.Thing";
+        assert_eq!(error(b"[]"), value);
+        assert_eq!(error(b"{"), "unexpected EOF");
+    }
+
+    #[test]
+    fn text_that_is_no_unicode_is_replaced() {
+        let thing: Thing = read(b"{\"name\":\"caf\xe9 \\ud83d\"}", "api.Thing").unwrap();
+        assert_eq!(thing.name, "caf\u{fffd} \u{fffd}");
     }
 }

@@ -61,10 +61,15 @@ fn expect(report: &Value) {
         report["abort"],
         json!({"first": "#0 <&>", "again": "#0 <&>"})
     );
-    for call in ["unknown_chat", "unknown_stream", "unknown_show"] {
+    for (call, model) in [
+        ("unknown_chat", "no-such-model"),
+        ("unknown_stream", "no-such-model"),
+        ("unknown_show", "no-such-model:latest"),
+    ] {
+        let error = format!("model '{model}' not found");
         assert_eq!(
             report[call],
-            json!({"status": 404, "error": "model 'no-such-model' not found"}),
+            json!({"status": 404, "error": error}),
             "{call}"
         );
     }

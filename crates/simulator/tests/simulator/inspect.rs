@@ -21,7 +21,7 @@ async fn version_and_status_are_reported() {
     let answer = call(server.addr(), "GET", "/api/status", "").await;
     assert_eq!(
         answer.body(),
-        r#"{"cloud":{"disabled":false,"source":"none"}}"#
+        r#"{"cloud":{"disabled":true,"source":"env"}}"#
     );
 }
 

@@ -187,11 +187,16 @@ async fn blobs_are_checked_and_models_created_of_them() {
         400
     );
     let create = json!({"model": "made", "files": {"a.gguf": digest}});
-    assert_eq!(
-        post(server.addr(), "/api/create", create.clone())
-            .await
-            .status,
-        400
+    // That it is missing is found when it is read, and said in the words of the system.
+    let missing = post(server.addr(), "/api/create", create.clone()).await;
+    assert_eq!(missing.status, 200);
+    let error = missing.lines()[1]["error"].clone();
+    assert!(
+        error
+            .as_str()
+            .unwrap()
+            .ends_with("no such file or directory"),
+        "{error}"
     );
     let wrong = call(server.addr(), "POST", &path, "other").await;
     assert_eq!(wrong.status, 400);
@@ -212,7 +217,8 @@ async fn blobs_are_checked_and_models_created_of_them() {
     );
     assert_eq!(call(server.addr(), "HEAD", &path, "").await.status, 200);
     let lines = post(server.addr(), "/api/create", create).await.lines();
-    assert_eq!(lines[0]["status"], format!("using existing layer {digest}"));
+    assert_eq!(lines[0]["status"], "parsing GGUF");
+    assert_eq!(lines[2]["status"], format!("creating new layer {digest}"));
     assert_eq!(lines.last().unwrap()["status"], "success");
     assert_eq!(
         post(server.addr(), "/api/show", json!({"model": "made"}))

@@ -305,7 +305,7 @@ async fn bad_requests_get_ollamas_status_and_text() {
             "/api/show",
             r#"{"model":"no"}"#,
             404,
-            r#"{"error":"model 'no' not found"}"#,
+            r#"{"error":"model 'no:latest' not found"}"#,
         ),
         ("/api/show", r"{}", 400, r#"{"error":"model is required"}"#),
         (
