@@ -30,10 +30,14 @@ pub(super) fn probe_request(probe: Probe) -> ProbeRequest {
 
 pub(super) fn read(probe: Probe, status: StatusCode, body: &[u8]) -> Result<Answer, Unusable> {
     if probe == Probe::Alive {
-        // Any answer shows that it runs, but one with a server error does not show that it works.
-        return match status.is_server_error() {
-            true => Err(Unusable::status(status)),
-            false => Ok(Answer::Alive),
+        // Any answer shows that it runs, but one with a server error does not show that it works, and one
+        // that refuses us shows that it will not work for us: Ollama answers 403 to a name it does not know.
+        return match status.as_u16() {
+            500..=599 => Err(Unusable::status(status)),
+            401..=403 | 407 => Err(Unusable(format!(
+                "it refuses this router, or the name it is asked under: status {status}"
+            ))),
+            _ => Ok(Answer::Alive),
         };
     }
     if status != StatusCode::OK {

@@ -135,6 +135,10 @@ fn a_server_that_loads_or_refuses_the_key_is_not_up() {
             .is_ok()
     );
     let ollama = |status| Backend::Ollama.read(Probe::Alive, status, b"").is_ok();
+    assert!(!ollama(StatusCode::FORBIDDEN), "it does not know the name");
+    assert!(
+        !ollama(StatusCode::UNAUTHORIZED) && !ollama(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+    );
     assert!(ollama(StatusCode::NOT_FOUND) && !ollama(StatusCode::BAD_GATEWAY));
 }
 

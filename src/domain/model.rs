@@ -87,6 +87,12 @@ impl ModelName {
         &self.0
     }
 
+    /// Whether only Ollama's cloud has it, by its tag.
+    #[must_use]
+    pub fn is_cloud(&self) -> bool {
+        self.0.ends_with(":cloud") || self.0.ends_with("-cloud")
+    }
+
     /// The canonical text, shared.
     #[must_use]
     pub fn shared(&self) -> Arc<str> {

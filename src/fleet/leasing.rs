@@ -114,7 +114,8 @@ impl Fleet {
         }
     }
 
-    /// A server that has the model, for a request that takes no slot.
+    /// The server whose entry stands for the model in the fleet's lists, for a request that takes no slot:
+    /// of a tag with several digests it always answers alike, while that server answers.
     ///
     /// # Errors
     /// [`Denied`] when no server has it or none is up.
@@ -124,15 +125,27 @@ impl Fleet {
         model
             .tiers
             .iter()
-            .enumerate()
-            .flat_map(|(at, tier)| {
-                let holders = tier.warm.iter().chain(&tier.cold);
-                holders.map(move |holder| (at, holder))
-            })
-            .filter(|(_, holder)| holder.is_up() && request.allows(holder))
-            .min_by_key(|(tier, holder)| (*tier, holder.total_in_flight()))
-            .map(|(_, holder)| Arc::clone(&holder.endpoint))
+            .flat_map(|tier| tier.warm.iter().chain(&tier.cold))
+            .filter(|holder| holder.is_up() && request.allows(holder))
+            .max_by(|a, b| a.precedence.cmp(&b.precedence))
+            .map(|holder| Arc::clone(&holder.endpoint))
             .ok_or_else(|| request.unreachable(model))
+    }
+
+    /// The servers that have the model in memory, or load it, of those the request allows.
+    #[must_use]
+    pub fn loaded_on(&self, request: &LeaseRequest) -> Vec<Arc<Endpoint>> {
+        let view = self.view.load();
+        let Some(model) = view.model(&request.model) else {
+            return Vec::new();
+        };
+        model
+            .tiers
+            .iter()
+            .flat_map(|tier| tier.warm.iter())
+            .filter(|holder| holder.is_up() && request.allows(holder))
+            .map(|holder| Arc::clone(&holder.endpoint))
+            .collect()
     }
 
     async fn open_queue(&self, request: &LeaseRequest) -> Result<Arc<Queue>, Denied> {

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
@@ -38,7 +39,6 @@ pub use queue::Arrival;
 pub use slot_pool::{SlotPool, Suspicion};
 pub use view::{FleetView, ModelView, Server};
 
-use crate::backend::Probe;
 use crate::clock;
 use crate::domain::ModelName;
 use crate::supervision::{Backoff, Child, RestartPolicy, StartError, Supervisor};
@@ -52,6 +52,12 @@ const RESTARTS: RestartPolicy = RestartPolicy {
     within: Duration::from_secs(30),
     backoff: Backoff::new(Duration::from_millis(2), Duration::from_secs(1)),
 };
+
+/// How long a request for a model that no server lists waits for their lists.
+const RELISTED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a list of what is loaded waits for a server that has loaded or unloaded something just now.
+const SETTLED_WITHIN: Duration = Duration::from_millis(500);
 
 /// How the fleet is run.
 #[derive(Clone, Copy, Debug)]
@@ -180,11 +186,33 @@ impl Fleet {
         self.arrivals.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks every server that answers for its catalogue: a request named a model that no server lists.
-    pub fn refresh_catalogues(&self) {
-        for server in self.view.load().up() {
-            server.endpoint.refresh(Probe::Models);
-        }
+    /// Asks every server that answers for its models, since no server lists this one: it may be new.
+    /// Servers are asked once for all who ask meanwhile, and at most once a second. Returns when it is
+    /// listed, when all have answered, or after a second.
+    pub async fn relist(&self, model: &ModelName) {
+        let view = self.view();
+        let asked = async {
+            join_all(view.up().map(|server| server.endpoint.relist())).await;
+            self.registry.settle().await;
+        };
+        let mut version = self.version();
+        let listed = version.wait_for(|_| self.view.load().model(model).is_some());
+        let either = async {
+            tokio::select! {
+                () = asked => {}
+                _ = listed => {}
+            }
+        };
+        let _ = timeout(RELISTED_WITHIN, either).await;
+    }
+
+    /// The fleet as it is now, what is loaded included: if a server has loaded or unloaded something for a
+    /// request of this router and was not asked since, this waits for it, though not for long.
+    pub async fn settled_view(&self) -> Arc<FleetView> {
+        let mut version = self.version();
+        let settled = version.wait_for(|_| self.view.load().is_settled());
+        let _ = timeout(SETTLED_WITHIN, settled).await;
+        self.view()
     }
 
     /// How many requests wait, per model that ever had a queue.

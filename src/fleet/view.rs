@@ -1,5 +1,6 @@
 //! The fleet as everyone sees it: immutable, replaced whole.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -52,6 +53,17 @@ pub struct Holder {
     pub(super) pool: Arc<SlotPool>,
     pub(super) weight: f64,
     pub(super) kind: Kind,
+    pub(super) precedence: Precedence,
+}
+
+/// Which of several servers' entries of one model stands for all of them: the greatest. One with a
+/// digest says more than one of a server that knows only a name, a newer one more than an older.
+/// Among equals the name of the server decides, so that every router answers alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Precedence {
+    has_digest: bool,
+    modified: Option<i64>,
+    server: Reverse<Arc<str>>,
 }
 
 /// The union of what the servers list, and its renderings, made once when first asked for.
@@ -100,15 +112,15 @@ impl FleetView {
             .clone()
     }
 
-    /// `/v1/models/:id`, if the fleet has it.
+    /// `/v1/models/:id`, if the fleet has it; `id` is the client's spelling.
     #[must_use]
-    pub fn openai_model(&self, model: &ModelName) -> Option<Bytes> {
+    pub fn openai_model(&self, model: &ModelName, id: &str) -> Option<Bytes> {
         let entry = self
             .catalogue
             .entries
             .iter()
             .find(|entry| entry.name == *model)?;
-        Some(protocol::render_openai_model(entry))
+        Some(protocol::render_openai_model(entry, id))
     }
 
     /// `/api/ps` of the whole fleet: one entry per server and model.
@@ -143,12 +155,27 @@ impl FleetView {
             .map(move |server| Observed::new(&server.endpoint, &server.report, now, unix))
     }
 
-    /// The oldest Ollama that serves: what every server can do.
+    /// The oldest Ollama that serves: what every server can do. While none serves, the oldest of those
+    /// that did: a version that exists nowhere would be none.
     #[must_use]
     pub fn version(&self) -> Option<&Version> {
+        let serving = oldest(self.up());
+        serving.or_else(|| oldest(self.servers.iter()))
+    }
+
+    /// True when a server is an Ollama, and so has a version.
+    #[must_use]
+    pub fn has_ollama(&self) -> bool {
+        let mut servers = self.servers.iter();
+        servers.any(|server| server.endpoint.settings().backend.kind() == Kind::Ollama)
+    }
+
+    /// True when every server that answers has said what it has loaded since it last loaded or unloaded
+    /// something for this router.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
         self.up()
-            .filter_map(|server| server.report.version.as_ref())
-            .min_by(|a, b| a.cmp_release(b))
+            .all(|server| server.report.loaded_as_of >= server.endpoint.changes())
     }
 
     /// True when a server follows other rules for names than Ollama's.
@@ -173,6 +200,12 @@ impl FleetView {
     }
 }
 
+fn oldest<'a>(servers: impl Iterator<Item = &'a Server>) -> Option<&'a Version> {
+    servers
+        .filter_map(|server| server.report.version.as_ref())
+        .min_by(|a, b| a.cmp_release(b))
+}
+
 // === impl Catalogue ===
 
 impl Catalogue {
@@ -181,6 +214,22 @@ impl Catalogue {
             entries,
             ..Self::default()
         }
+    }
+}
+
+// === impl Precedence ===
+
+impl Precedence {
+    pub(super) fn of(entry: &ListedModel, server: &Arc<str>) -> Self {
+        Self {
+            has_digest: !entry.digest.is_empty(),
+            modified: protocol::unix_seconds(&entry.modified_at),
+            server: Reverse(Arc::clone(server)),
+        }
+    }
+
+    pub(super) fn modified(&self) -> Option<i64> {
+        self.modified
     }
 }
 

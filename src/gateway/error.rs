@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::server_error::ServerError;
 use crate::access::Refused;
 use crate::fleet::Denied;
-use crate::protocol::{Api, BadRequest};
+use crate::protocol::{Api, BadRequest, with_tag};
 
 /// Why a request has no answer of its own.
 #[derive(Debug, Error)]
@@ -23,6 +23,9 @@ pub enum Error {
     /// No server has it. The API, because Ollama's messages differ; the model as the client spelt it.
     #[error("{}", unknown(*.0, .1))]
     UnknownModel(Api, String),
+    /// Only Ollama's cloud has it.
+    #[error("ollama cloud is disabled: {}", no_cloud(*.0))]
+    NoCloud(Api),
     /// The fleet does not serve it now; the model as the client spelt it.
     #[error("{}", denied(*.0, .1))]
     Denied(Denied, String),
@@ -48,7 +51,15 @@ fn unknown(api: Api, model: &str) -> String {
         Api::OllamaEmbed | Api::OllamaEmbeddings | Api::OpenAiEmbeddings => {
             format!("model \"{model}\" not found, try pulling it first")
         }
+        Api::OllamaShow => format!("model '{}' not found", with_tag(model)),
         _ => format!("model '{model}' not found"),
+    }
+}
+
+const fn no_cloud(api: Api) -> &'static str {
+    match api {
+        Api::OllamaShow => "remote model details are unavailable",
+        _ => "remote model is unavailable",
     }
 }
 
@@ -70,6 +81,7 @@ impl Error {
         match self {
             Self::BadRequest(error) => error.status(),
             Self::Refused(refused) => refused.status(),
+            Self::NoCloud(_) => StatusCode::FORBIDDEN,
             Self::InvalidModelName | Self::Denied(Denied::Unsupported, _) => {
                 StatusCode::BAD_REQUEST
             }

@@ -19,7 +19,7 @@ use crate::backend::{ClientRequest, Probe};
 use crate::domain::ModelName;
 use crate::faults::Fault;
 use crate::fleet::{Denied, LeaseRequest, Outcome};
-use crate::protocol::{Api, peek};
+use crate::protocol::{peek, settle};
 
 /// What is known of a request before a server is chosen.
 struct Prepared {
@@ -27,6 +27,10 @@ struct Prepared {
     lease_request: LeaseRequest,
     id: HeaderValue,
     prompt_bytes: usize,
+    /// It takes a slot.
+    computes: bool,
+    /// The model is to leave the memory of every server.
+    unloads: bool,
     caller: Caller,
     /// The end user that the client names.
     user: Option<String>,
@@ -79,7 +83,7 @@ impl Gateway {
         prepared: Prepared,
         meter: &mut Meter,
     ) -> Result<Response<Answer>, Error> {
-        let computes = prepared.request.api.takes_slot();
+        let computes = prepared.computes;
         let model = prepared.lease_request.model.clone();
         let admission = prepared.admission();
         let reservation = tokio::select! {
@@ -108,10 +112,19 @@ impl Gateway {
         if !self.is_open() {
             return Err(Error::Closing);
         }
-        let peeked = peek(api, &body)?;
+        let settled;
+        let (body, peeked) = match peek(api, &body) {
+            Ok(peeked) => (&body, peeked),
+            Err(refused) if refused.can_be_settled() => {
+                settled = settle(&body);
+                (&settled, peek(api, &settled)?)
+            }
+            Err(refused) => return Err(refused.into()),
+        };
         let model = self.model(&peeked.model)?;
         let tags = access::tags(&tags)?;
-        if api.takes_slot() && !self.journal.admits(&self.spend, Instant::now()) {
+        let computes = api.takes_slot() && !peeked.unloads;
+        if computes && !self.journal.admits(&self.spend, Instant::now()) {
             return Err(Error::JournalDown);
         }
         let lease_request = LeaseRequest {
@@ -136,6 +149,8 @@ impl Gateway {
             lease_request,
             id,
             prompt_bytes: peeked.prompt_bytes,
+            computes,
+            unloads: peeked.unloads,
             caller,
             user: peeked.user.map(std::borrow::Cow::into_owned),
             tags,
@@ -163,11 +178,19 @@ impl Gateway {
         meter: &mut Meter,
         reservation: &mut Option<Reservation>,
     ) -> Result<Response<Answer>, Error> {
-        let api = prepared.request.api;
         let mut last: Option<ServerError> = None;
         let mut blame = Blame::default();
+        if prepared.unloads {
+            Box::pin(self.unload_elsewhere(&prepared.request, &mut prepared.lease_request)).await?;
+        }
         for attempt in 1..=self.rules.attempts {
-            let slot = match self.slot(&mut prepared.lease_request, api, meter).await {
+            let mut slot = self.slot(&mut prepared, meter).await;
+            if attempt == 1 && matches!(slot, Err(NoSlot::Denied(Denied::UnknownModel))) {
+                // Perhaps it was pulled on a server a moment ago.
+                Box::pin(self.relist(&prepared.lease_request.model)).await;
+                slot = self.slot(&mut prepared, meter).await;
+            }
+            let slot = match slot {
                 Ok(slot) => slot,
                 Err(NoSlot::Closing) => return Err(Error::Closing),
                 // No server is left to try: the last one's error is the answer.
@@ -177,7 +200,7 @@ impl Gateway {
                     break;
                 }
                 Err(NoSlot::Denied(denied)) => {
-                    return Err(self.denied(denied, &prepared.request));
+                    return Err(self.denied(denied, &prepared));
                 }
             };
             meter.sent();
@@ -193,6 +216,12 @@ impl Gateway {
             let stopped = match tried {
                 Ok(began) => {
                     blame.confirm();
+                    if prepared.unloads && began.head.status.is_success() {
+                        exchange
+                            .slot
+                            .endpoint()
+                            .unloaded(&prepared.lease_request.model);
+                    }
                     return Ok(exchange.answer(began, &prepared.id, attempt));
                 }
                 Err(stopped) => stopped,
@@ -233,13 +262,9 @@ impl Gateway {
 
     /// A server to send to: with a slot, or, for requests that need none, without. The time a request has
     /// lost on servers that failed it does not shorten its time in the queue.
-    async fn slot(
-        &self,
-        lease_request: &mut LeaseRequest,
-        api: Api,
-        meter: &mut Meter,
-    ) -> Result<Slot, NoSlot> {
-        if !api.takes_slot() {
+    async fn slot(&self, prepared: &mut Prepared, meter: &mut Meter) -> Result<Slot, NoSlot> {
+        let lease_request = &mut prepared.lease_request;
+        if !prepared.computes {
             let picked = self.fleet.pick(lease_request).map_err(NoSlot::Denied)?;
             return Ok(Slot::none(picked, &self.usage));
         }
@@ -254,14 +279,26 @@ impl Gateway {
         Ok(Slot::leased(leased.lease, &self.usage))
     }
 
-    fn denied(&self, denied: Denied, request: &ClientRequest) -> Error {
-        let named = request.model.clone();
-        if denied != Denied::UnknownModel {
-            return Error::Denied(denied, named);
+    /// Models of Ollama's cloud are on no server, and asking for one again does not change that.
+    fn is_cloud(&self, model: &ModelName) -> bool {
+        model.is_cloud() && self.fleet.view().has_ollama()
+    }
+
+    async fn relist(&self, model: &ModelName) {
+        if !self.is_cloud(model) {
+            self.fleet.relist(model).await;
         }
-        // Perhaps it was pulled on a server a moment ago: probe, for the next request.
-        self.fleet.refresh_catalogues();
-        Error::UnknownModel(request.api, named)
+    }
+
+    fn denied(&self, denied: Denied, prepared: &Prepared) -> Error {
+        let named = prepared.request.model.clone();
+        match denied {
+            Denied::UnknownModel if self.is_cloud(&prepared.lease_request.model) => {
+                Error::NoCloud(prepared.request.api)
+            }
+            Denied::UnknownModel => Error::UnknownModel(prepared.request.api, named),
+            denied => Error::Denied(denied, named),
+        }
     }
 
     fn failed_over(
@@ -290,7 +327,7 @@ impl Prepared {
             model: &self.lease_request.model,
             input: bytes.div_ceil(BYTES_PER_TOKEN),
             max_output: self.max_output,
-            computes: self.request.api.takes_slot(),
+            computes: self.computes,
             user: self.user.as_deref(),
             tags: &self.tags,
         }

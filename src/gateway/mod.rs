@@ -25,6 +25,7 @@ mod meters;
 mod relay;
 mod respond;
 mod server_error;
+mod unload;
 
 use std::fmt;
 use std::sync::Arc;

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
+
+use super::decode::Coding;
 
 /// A client may pause for this long inside its body.
 const GAP: Duration = Duration::from_secs(30);
@@ -26,9 +28,12 @@ pub(super) enum BodyError {
     /// The client stopped sending.
     #[error("request body ended early")]
     Cut,
-    /// Compressed: the model's name could not be read.
-    #[error("request bodies with a content encoding are not taken")]
+    /// Encoded in a way that is not read here: the model's name could not be found.
+    #[error("of content encodings only gzip and zstd are taken, one at a time")]
     Encoded,
+    /// Not what its content encoding says.
+    #[error("request body cannot be decoded")]
+    Garbled,
 }
 
 impl BodyError {
@@ -36,27 +41,35 @@ impl BodyError {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Cut => StatusCode::BAD_REQUEST,
+            Self::Cut | Self::Garbled => StatusCode::BAD_REQUEST,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         }
     }
 }
 
-/// Reads the body of a request with these headers.
+/// Reads the body of a request with these headers, which lose its encoding as it does.
 pub(super) async fn read<B>(
-    headers: &HeaderMap,
-    mut body: B,
+    headers: &mut HeaderMap,
+    body: B,
     limit: u64,
 ) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    if headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding != "identity")
-    {
-        return Err(BodyError::Encoded);
+    match Coding::take(headers)? {
+        None => sent(body, limit).await,
+        // Boxed: seldom there, so its size is not part of every request.
+        Some(coding) => {
+            Box::pin(async move { coding.decode(sent(body, limit).await?, limit).await }).await
+        }
     }
+}
+
+/// The body as it was sent.
+async fn sent<B>(mut body: B, limit: u64) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let announced = body.size_hint().exact();
     if announced.is_some_and(|announced| announced > limit) {
         return Err(BodyError::TooLarge(limit));

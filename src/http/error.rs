@@ -26,7 +26,11 @@ enum Cause {
 impl Refusal {
     pub(super) fn gateway(dialect: Dialect, error: gateway::Error, id: HeaderValue) -> Self {
         Self {
-            dialect,
+            dialect: match error {
+                // Ollama refuses it before it looks at the path.
+                gateway::Error::NoCloud(_) => Dialect::Ollama,
+                _ => dialect,
+            },
             cause: Cause::Gateway(error),
             id: Some(id),
         }

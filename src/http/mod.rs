@@ -12,6 +12,7 @@
 mod admin;
 mod body;
 mod credentials;
+mod decode;
 mod error;
 mod front;
 mod ollama;

@@ -28,10 +28,10 @@ pub use api::{Api, Dialect, Format};
 pub use catalogue::{
     BadCatalogue, ListedModel, Listing, RunningModel, listed_by_id, parse_openai_models, parse_ps,
     parse_tags, render_openai_model, render_openai_models, render_ps, render_ps_details,
-    render_tags,
+    render_tags, with_tag,
 };
 pub use error_body::{CONTENT_TYPE_JSON, error_body, quota_body, stream_end};
-pub use peek::{AskUsage, BadRequest, Peek, Splice, peek, splice};
+pub use peek::{AskUsage, BadRequest, Peek, Splice, peek, settle, splice};
 pub use tail::{Tail, TailEvent};
 pub use timestamp::unix_seconds;
 pub use usage_filter::UsageFilter;

@@ -27,7 +27,7 @@ async fn raw(router: &TestRouter, bytes: &[u8]) -> String {
 #[tokio::test]
 async fn a_body_that_is_no_request_gets_400_in_its_dialect() {
     let router = Plan::servers(1).start().await;
-    let bodies: [&[u8]; 12] = [
+    let bodies: [&[u8]; 9] = [
         b"",
         b"not json",
         b"[]",
@@ -35,10 +35,7 @@ async fn a_body_that_is_no_request_gets_400_in_its_dialect() {
         b"{\"messages\":[]}",
         b"{\"model\":\"\"}",
         b"{\"model\":7}",
-        b"{\"model\":\"llama3.2\"} x",
-        b"{\"model\":\"llama3.2\",\"messages\":[\"\xff\xfe\"]}",
-        b"{\"model\":\"llama3.2\",\"model\":\"other\"}",
-        b"{\"model\":\"llama3.2\",\"MODEL\":\"other\"}",
+        b"{\"model\":\"\xff\xfe\"}",
         b"{\"model\":\"no/such/name/at/all\"}",
     ];
     for body in bodies {
@@ -165,17 +162,6 @@ async fn too_many_or_too_long_headers_get_431_and_slow_ones_lose_their_connectio
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     // Never finished; the router ends it, and the test waits for that event.
     raw(&router, b"GET / HTTP/1.1\r\nhost: local").await;
-    router.finish().await;
-}
-
-#[tokio::test]
-async fn a_compressed_body_is_refused_since_its_model_cannot_be_read() {
-    let router = Plan::servers(1).start().await;
-    let request = http::Request::post(format!("{}/v1/chat/completions", router.url()))
-        .header("content-encoding", "zstd")
-        .body("xyz".into())
-        .unwrap();
-    assert_eq!(router.request(request).await.whole().await.status, 415);
     router.finish().await;
 }
 

@@ -151,3 +151,114 @@ async fn the_version_is_the_oldest_in_the_fleet() {
     }
     router.finish().await;
 }
+
+#[tokio::test]
+async fn the_version_is_never_one_that_no_server_has() {
+    let router = Plan::servers(2)
+        .server(0, |server| server.version = "0.12.10".to_owned())
+        .server(1, |server| server.version = "0.12.6".to_owned())
+        .start()
+        .await;
+    let is = async |version: &str| {
+        let deadline = Instant::now() + crate::support::TEST_TIMEOUT;
+        while router.get("/api/version").await.json() != json!({ "version": version }) {
+            assert!(Instant::now() < deadline, "never {version}");
+        }
+    };
+    is("0.12.6").await;
+    // Only those that answer count; when none does, what was known last.
+    router.servers[1].fault(Fault::Refuse);
+    is("0.12.10").await;
+    router.servers[0].fault(Fault::Refuse);
+    eventually("both are down", || {
+        let view = router.app.fleet().view();
+        view.up().next().is_none()
+    })
+    .await;
+    is("0.12.6").await;
+    for server in &router.servers {
+        server.clear_faults();
+    }
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn before_any_server_has_answered_there_is_no_version() {
+    let router = Plan::servers(1)
+        .endpoint(0, |endpoint| {
+            endpoint.url = "http://127.0.0.1:9".parse().unwrap()
+        })
+        .start()
+        .await;
+    let answer = router.get("/api/version").await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.json()["error"].is_string());
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn one_tag_with_two_digests_is_reported_and_shown_always_alike() {
+    let digest = |digit: &str| digit.repeat(64);
+    let router = Plan::servers(3)
+        .each(|server| server.models[0].digest = digest("a"))
+        .server(1, |server| {
+            server.models[0].digest = digest("b");
+            server.models[0].modified += 60;
+            server.models[0].license = "newer".to_owned();
+        })
+        .each(|server| server.models.push(Model::named("qwen3")))
+        .start()
+        .await;
+    let health = router.get("/health").await.json();
+    assert_eq!(
+        health["digests"],
+        json!({"llama3.2:latest": {digest("a"): ["gpu-0", "gpu-2"], digest("b"): ["gpu-1"]}})
+    );
+    // The one that the list shows, however busy the servers are.
+    let tags = router.get("/api/tags").await.json();
+    let listed = tags["models"].as_array().unwrap().iter();
+    let listed: Vec<_> = listed
+        .filter(|model| model["name"] == "llama3.2:latest")
+        .collect();
+    assert_eq!(listed[0]["digest"], digest("b"));
+    for _ in 0..20 {
+        let show = router
+            .post("/api/show", &json!({"model": "llama3.2"}))
+            .await;
+        assert_eq!(show.json()["license"], "newer", "{}", show.text());
+        assert_eq!(show.header("x-herdsman-endpoint"), "gpu-1");
+    }
+    router.servers[1].set_models(&[Model {
+        digest: digest("a"),
+        ..Model::named("llama3.2")
+    }]);
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_router_is_not_ok() {
+    let router = Plan::servers(2).start().await;
+    router.servers[0].fault(Fault::Forbid);
+    eventually("it is not used", || {
+        !router.app.fleet().view().servers[0].endpoint.is_up()
+    })
+    .await;
+    let health = router.get("/health").await.json();
+    let server = &health["endpoints"]["gpu-0"];
+    assert_eq!(server["status"], "error", "{health}");
+    assert!(
+        server["detail"].as_str().unwrap().contains("403"),
+        "{health}"
+    );
+    let chat = json!({"model": "llama3.2", "messages": []});
+    for _ in 0..4 {
+        let answer = router.post("/api/chat", &chat).await;
+        assert_eq!(answer.header("x-herdsman-endpoint"), "gpu-1");
+    }
+    router.servers[0].clear_faults();
+    eventually("it is used again", || {
+        router.app.fleet().view().servers[0].endpoint.is_up()
+    })
+    .await;
+    router.finish().await;
+}

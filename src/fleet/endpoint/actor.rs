@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::message::Message;
 use super::probe;
+use super::relisting::Relisting;
 use super::state::{Effects, Intervals, State};
 use super::{Endpoint, Refusal};
 use crate::backend::{Answer, Probe};
@@ -53,6 +54,9 @@ pub(in crate::fleet) struct EndpointActor {
     asking: [Option<u64>; Probe::ALL.len()],
     asked: [Option<Instant>; Probe::ALL.len()],
     requests: u64,
+    /// How many changes there were when the server was last asked what it has loaded.
+    as_of: u64,
+    relisting: Relisting,
 }
 
 impl Actor for EndpointActor {
@@ -80,6 +84,8 @@ impl Actor for EndpointActor {
             asking: Default::default(),
             asked: Default::default(),
             requests: 0,
+            as_of: 0,
+            relisting: Relisting::default(),
         };
         actor.update_pools();
         for probe in Probe::ALL {
@@ -104,6 +110,15 @@ impl Actor for EndpointActor {
                 }
                 let effects = self.state.answered(&pool, context.now());
                 self.learnt(effects, &pool, context);
+            }
+            Message::Unloaded(model) => {
+                let effects = self.state.unloaded(&model);
+                self.apply(effects, context);
+            }
+            Message::Relist(reply) => {
+                self.recheck(Probe::Models, context);
+                let is_asked = self.asking[Probe::Models as usize].is_some();
+                self.relisting.wait(reply, is_asked);
             }
             Message::Delivered { pool } => {
                 let effects = self.state.delivered(&pool, context.now());
@@ -258,11 +273,18 @@ impl EndpointActor {
         if let Err(failure) = &answer {
             tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
         }
-        let effects = self.state.probed(answer, probe, asked, context.now());
+        let mut effects = self.state.probed(answer, probe, asked, context.now());
+        if probe == Probe::Loaded {
+            // Also when it says nothing: then nobody is to wait for it.
+            effects.changed |= self.state.settled(self.as_of);
+        }
         let next = self.state.next(probe, &self.setup.intervals);
         self.apply(effects, context);
         if let Some(pause) = next {
             schedule(probe, pause, context);
+        }
+        if probe == Probe::Models {
+            self.relisting.listed();
         }
     }
 
@@ -311,6 +333,10 @@ impl EndpointActor {
         if effects.reconsider {
             self.arm(context);
         }
+        if self.setup.endpoint.changes() > self.as_of {
+            // Something was loaded or unloaded since the server was asked.
+            self.ask(Probe::Loaded, context);
+        }
     }
 
     fn report(&self) {
@@ -348,6 +374,9 @@ impl EndpointActor {
         self.requests += 1;
         self.asking[probe as usize] = Some(number);
         self.asked[probe as usize] = Some(asked);
+        if probe == Probe::Loaded {
+            self.as_of = endpoint.changes();
+        }
         let client = self.setup.client.clone();
         context.spawn(async move {
             let answer = probe::send(&client, &endpoint, probe, plan).await;

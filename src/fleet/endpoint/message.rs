@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Refusal;
 use crate::backend::{Answer, Probe};
+use crate::domain::ModelName;
 use crate::faults::Fault;
 use crate::fleet::lease::{Lease, Outcome};
 use crate::fleet::slot_pool::SlotPool;
@@ -51,6 +52,11 @@ pub enum Message {
         /// How.
         fault: Fault,
     },
+    /// From a request: it has unloaded this model.
+    Unloaded(ModelName),
+    /// From a request for a model that no server lists: ask for the models, unless that was done just now,
+    /// and answer when they are known.
+    Relist(Reply<()>),
     /// What is known may be out of date: ask this, unless it was asked just now.
     Recheck(Probe),
     /// From the probe's task: the answer.

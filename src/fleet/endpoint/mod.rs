@@ -14,6 +14,7 @@
 mod actor;
 mod message;
 mod probe;
+mod relisting;
 mod report;
 mod state;
 
@@ -57,6 +58,8 @@ pub struct Endpoint {
     draining: AtomicBool,
     /// Serial of the pool whose model is being loaded; 0 when none is.
     loading: AtomicU64,
+    /// How often it has loaded or unloaded something for a request of this router.
+    changes: AtomicU64,
     taken: Arc<()>,
     pools: DashMap<ModelName, Arc<SlotPool>>,
     alive: ArcSwap<CancellationToken>,
@@ -95,6 +98,7 @@ impl Endpoint {
             up: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             loading: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             taken: Arc::new(()),
             pools: DashMap::new(),
             alive: ArcSwap::from_pointee(CancellationToken::new()),
@@ -253,7 +257,34 @@ impl Endpoint {
         self.report.load_full()
     }
 
+    /// A request of this router has unloaded the model there.
+    pub fn unloaded(&self, model: &ModelName) {
+        self.changed();
+        self.tell(Message::Unloaded(model.clone()));
+    }
+
+    /// How often it has loaded or unloaded something for a request of this router; counted before the
+    /// client can know of it.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    fn changed(&self) {
+        if self.settings.load().backend.loads_models() {
+            self.changes.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Returns when the server has been asked for its models, now or just now.
+    pub(super) async fn relist(&self) {
+        self.mailbox.call(Message::Relist).await;
+    }
+
+    /// An answer has begun; the model was `loaded` for it in so long.
     pub(super) fn answered(&self, pool: &Arc<SlotPool>, loaded: Option<Duration>) {
+        if loaded.is_some() || self.loading() == pool.serial() {
+            self.changed();
+        }
         self.tell(Message::Answered {
             pool: Arc::clone(pool),
             loaded,

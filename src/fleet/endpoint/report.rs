@@ -30,6 +30,8 @@ pub struct Report {
     pub models: Option<Arc<[ListedModel]>>,
     /// What it had loaded when asked last, as it said it.
     pub running: Arc<[RunningModel]>,
+    /// How many of the [changes](super::Endpoint::changes) to what is loaded `running` shows.
+    pub loaded_as_of: u64,
     /// Models that are loaded, or being loaded, by its lists or by its answers.
     pub warm: Arc<[ModelName]>,
     /// Which version it is, if servers of its kind report it.
@@ -59,6 +61,7 @@ impl Report {
             since: now,
             models: None,
             running: Arc::default(),
+            loaded_as_of: 0,
             warm: Arc::default(),
             version: None,
             trouble: None,

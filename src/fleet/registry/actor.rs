@@ -91,6 +91,12 @@ impl Actor for Registry {
             }
             Message::Drained(id) => self.drained(&id, context),
             Message::Publish => self.publish(context),
+            Message::Settle(reply) => {
+                if self.publishing {
+                    self.publish(context);
+                }
+                let _ = reply.send(());
+            }
             Message::OpenQueue { model, reply } => drop(reply.send(self.open_queue(&model))),
         }
     }

@@ -29,6 +29,8 @@ pub enum Message {
     Drained(EndpointId),
     /// From itself, behind the reports already queued: make a new view.
     Publish,
+    /// From a request that has waited for reports: answered when the view shows those that came before.
+    Settle(Reply<()>),
     /// From a request that is the first to wait for a model.
     OpenQueue {
         /// The model.

@@ -72,6 +72,12 @@ impl Handle {
             .await
     }
 
+    /// Returns when the view shows every report that was sent before.
+    pub(super) async fn settle(&self) {
+        // Without a reply the registry is being restarted, and begins with a view of all reports.
+        self.mailbox.call(Message::Settle).await;
+    }
+
     /// Kills the actor, and with it all it supervises, as a panic would. For fault injection.
     pub(super) fn kill_actor(&self) {
         self.mailbox.kill();

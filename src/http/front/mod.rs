@@ -11,6 +11,7 @@
 
 mod host;
 mod origins;
+mod path;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -125,6 +126,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     type Future = Answer;
 
     fn call(&self, mut request: Request<Incoming>) -> Answer {
+        path::clean(request.uri_mut());
         // Only the admin API needs the address, and it costs an allocation.
         if request.uri().path().starts_with("/admin/")
             && let Some(peer) = self.peer

@@ -23,7 +23,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     let mut meter = state.gateway.arrived(api);
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let id = request_id::of(&head.headers);
     let caller = match state.gateway.identify(credentials::of(&head.headers)) {
         Ok(caller) => caller,
@@ -32,7 +32,7 @@ where
             return Refusal::gateway(api.dialect(), error, id).into_response();
         }
     };
-    let body = match body::read(&head.headers, body, state.limits.max_body).await {
+    let body = match body::read(&mut head.headers, body, state.limits.max_body).await {
         Ok(body) => body,
         Err(error) => {
             meter.refused(error.status().as_u16());

@@ -1,10 +1,15 @@
-//! What the fleet has and runs, from its caches: never waits for a server.
+//! What the fleet has and runs, from its caches. Only `/api/ps` waits for a server, and only for one that
+//! has loaded or unloaded a model for a request of this router and has not been asked since.
 
 use axum::extract::State as Shared;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
+use crate::http::error::Refusal;
 use crate::http::{State, json, plain};
+
+/// The Ollama whose API is served before servers that are none.
+const LEVEL: &str = "0.12.6";
 
 /// Ollama's clients look for exactly this text.
 pub(super) async fn root() -> Response {
@@ -14,13 +19,17 @@ pub(super) async fn root() -> Response {
 /// The oldest version in the fleet: what every server can do.
 pub(super) async fn version(Shared(state): Shared<State>) -> Response {
     let view = state.gateway.fleet().view();
-    let version = view
-        .version()
-        .map_or_else(|| "0.0.0".to_owned(), ToString::to_string);
-    json(
-        StatusCode::OK,
-        serde_json::json!({ "version": version }).to_string(),
-    )
+    match view.version() {
+        Some(version) => json(
+            StatusCode::OK,
+            serde_json::json!({ "version": version.to_string() }).to_string(),
+        ),
+        None if view.has_ollama() => {
+            let text = "no server has said its version yet, please try again.";
+            Refusal::ollama(StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+        None => json(StatusCode::OK, format!(r#"{{"version":"{LEVEL}"}}"#)),
+    }
 }
 
 /// Cloud models belong to the identity of one server, so a fleet does not offer them.
@@ -36,5 +45,29 @@ pub(super) async fn tags(Shared(state): Shared<State>) -> Response {
 }
 
 pub(super) async fn ps(Shared(state): Shared<State>) -> Response {
-    json(StatusCode::OK, state.gateway.fleet().view().running())
+    let view = state.gateway.fleet().settled_view().await;
+    json(StatusCode::OK, view.running())
+}
+
+/// Ollama's list of loaded models has no `HEAD`.
+pub(super) async fn no_head() -> Response {
+    StatusCode::METHOD_NOT_ALLOWED.into_response()
+}
+
+/// Accounts belong to one server each, so a fleet has none.
+pub(super) async fn me() -> Response {
+    Refusal::ollama(StatusCode::SERVICE_UNAVAILABLE, "account unavailable").into_response()
+}
+
+pub(super) async fn web_search() -> Response {
+    no_cloud("web search is unavailable")
+}
+
+pub(super) async fn web_fetch() -> Response {
+    no_cloud("web fetch is unavailable")
+}
+
+fn no_cloud(what: &str) -> Response {
+    let text = format!("ollama cloud is disabled: {what}");
+    Refusal::ollama(StatusCode::FORBIDDEN, text).into_response()
 }

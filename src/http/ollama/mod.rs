@@ -4,7 +4,7 @@ mod inference;
 mod lists;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 pub(super) use inference::{answer, elsewhere};
 
@@ -17,7 +17,10 @@ pub(super) fn routes() -> Router<State> {
         .route("/api/version", get(lists::version))
         .route("/api/status", get(lists::status))
         .route("/api/tags", get(lists::tags))
-        .route("/api/ps", get(lists::ps));
+        .route("/api/ps", get(lists::ps).head(lists::no_head))
+        .route("/api/me", post(lists::me))
+        .route("/api/experimental/web_search", post(lists::web_search))
+        .route("/api/experimental/web_fetch", post(lists::web_fetch));
     Api::ALL
         .into_iter()
         .filter(|api| api.dialect() == Dialect::Ollama)

@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::error::Refusal;
 use super::{State, json, ollama};
 use crate::domain::ModelName;
-use crate::protocol::{Api, Dialect};
+use crate::protocol::{Api, Dialect, with_tag};
 
 pub(super) fn routes() -> Router<State> {
     let router = Router::new()
@@ -27,16 +27,21 @@ async fn models(Shared(state): Shared<State>) -> Response {
     json(StatusCode::OK, state.gateway.fleet().view().openai_models())
 }
 
-/// Unlike Ollama's own, this finds names with a namespace too.
+/// Unlike Ollama's own, this finds names with a namespace too. One that no server lists may be new on
+/// one: they are asked before the answer is no.
 async fn model(Shared(state): Shared<State>, Path(named): Path<String>) -> Response {
-    let view = state.gateway.fleet().view();
-    let known = ModelName::parse_any(&named)
-        .ok()
-        .and_then(|model| view.openai_model(&model));
+    let fleet = state.gateway.fleet();
+    let name = ModelName::parse_any(&named).ok();
+    let find = || fleet.view().openai_model(name.as_ref()?, &named);
+    let mut known = find();
+    if let (None, Some(name)) = (&known, &name) {
+        fleet.relist(name).await;
+        known = find();
+    }
     match known {
         Some(body) => json(StatusCode::OK, body),
         None => {
-            let text = format!("model '{named}' not found");
+            let text = format!("model '{}' not found", with_tag(&named));
             Refusal::openai(StatusCode::NOT_FOUND, text).into_response()
         }
     }

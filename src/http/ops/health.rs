@@ -18,6 +18,9 @@ use crate::http::{State, json};
 struct FleetHealth<'a> {
     status: &'static str,
     endpoints: BTreeMap<&'a str, Health<'a>>,
+    /// Models that are not the same on all servers that list them: the servers of each digest.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    digests: BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a str>>>,
 }
 
 #[derive(Serialize)]
@@ -57,6 +60,7 @@ pub(super) async fn fleet(Shared(state): Shared<State>) -> Response {
     let fleet = FleetHealth {
         status: if serves { "ok" } else { "error" },
         endpoints: endpoints.collect(),
+        digests: different_digests(&observed),
     };
     let status = if serves {
         StatusCode::OK
@@ -64,6 +68,26 @@ pub(super) async fn fleet(Shared(state): Shared<State>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     json(status, serde_json::to_vec(&fleet).unwrap_or_default())
+}
+
+/// Requests are routed by tag, so one tag with two digests is two models under one name.
+fn different_digests(observed: &[Observed]) -> BTreeMap<&str, BTreeMap<&str, Vec<&str>>> {
+    let mut models: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+    let wanted = observed
+        .iter()
+        .filter(|server| server.phase != Shown::Draining);
+    for server in wanted {
+        let listed = server.models.iter().flat_map(|models| models.iter());
+        for model in listed.filter(|model| !model.digest.is_empty()) {
+            let digests = models.entry(model.name.as_str()).or_default();
+            digests
+                .entry(&model.digest)
+                .or_default()
+                .push(&server.id.name);
+        }
+    }
+    models.retain(|_, digests| digests.len() > 1);
+    models
 }
 
 fn health(server: &Observed) -> Health<'_> {

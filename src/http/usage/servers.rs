@@ -44,10 +44,8 @@ pub(super) async fn config(Shared(state): Shared<State>) -> Response {
 }
 
 pub(super) async fn ps_details(Shared(state): Shared<State>) -> Response {
-    json(
-        StatusCode::OK,
-        state.gateway.fleet().view().running_details(),
-    )
+    let view = state.gateway.fleet().settled_view().await;
+    json(StatusCode::OK, view.running_details())
 }
 
 fn endpoint(server: &Observed) -> Endpoint<'_> {

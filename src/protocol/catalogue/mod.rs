@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 pub use openai::{listed_by_id, parse_openai_models};
 pub use read::{BadCatalogue, parse_ps, parse_tags};
 pub use render::{
-    render_openai_model, render_openai_models, render_ps, render_ps_details, render_tags,
+    render_openai_model, render_openai_models, render_ps, render_ps_details, render_tags, with_tag,
 };
 
 use crate::domain::ModelName;

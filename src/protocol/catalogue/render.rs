@@ -1,5 +1,6 @@
 //! Writing the fleet's lists from the entries its members gave.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -38,23 +39,35 @@ pub fn render_ps_details<'a>(
 /// `/v1/models`. Never null, unlike Ollama's own, with which clients have failed.
 #[must_use]
 pub fn render_openai_models<'a>(models: impl IntoIterator<Item = &'a ListedModel>) -> Bytes {
-    between(r#"{"object":"list","data":["#, models, openai_model)
+    between(r#"{"object":"list","data":["#, models, |out, model| {
+        openai_model(out, model, &model.spelling);
+    })
 }
 
-/// `/v1/models/:id`
+/// `/v1/models/:id`, with the id as the client spelt it.
 #[must_use]
-pub fn render_openai_model(model: &ListedModel) -> Bytes {
+pub fn render_openai_model(model: &ListedModel, id: &str) -> Bytes {
     let mut out = String::new();
-    openai_model(&mut out, model);
+    openai_model(&mut out, model, id);
     out.into()
 }
 
-fn openai_model(out: &mut String, model: &ListedModel) {
+/// The name as Ollama writes that of an unknown model where it does not repeat what the client wrote.
+#[must_use]
+pub fn with_tag(model: &str) -> Cow<'_, str> {
+    let last = model.rsplit('/').next().unwrap_or(model);
+    match last.contains(':') {
+        true => Cow::Borrowed(model),
+        false => Cow::Owned(format!("{model}:latest")),
+    }
+}
+
+fn openai_model(out: &mut String, model: &ListedModel, id: &str) {
     // Writing to a `String` cannot fail.
     let _ = write!(
         out,
         r#"{{"id":{},"object":"model","created":{},"owned_by":{}}}"#,
-        quote(&model.spelling),
+        quote(id),
         unix_seconds(&model.modified_at).unwrap_or(0),
         quote(namespace(model.name.as_str())),
     );

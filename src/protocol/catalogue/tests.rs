@@ -159,7 +159,7 @@ fn details_name_the_endpoint_first() {
 fn openai_sees_models_owned_by_their_namespace() {
     let tags = parse_tags(TAGS.as_bytes()).unwrap();
     insta::assert_snapshot!(text(&render_openai_models(&tags.models)), @r#"{"object":"list","data":[{"id":"Llama3.2:3b","object":"model","created":1787302800,"owned_by":"library"},{"id":"hf.co/Org/Model-GGUF:Q4_K_M","object":"model","created":0,"owned_by":"org"},{"id":"me/mine","object":"model","created":0,"owned_by":"me"}]}"#);
-    insta::assert_snapshot!(text(&render_openai_model(&tags.models[0])), @r#"{"id":"Llama3.2:3b","object":"model","created":1787302800,"owned_by":"library"}"#);
+    insta::assert_snapshot!(text(&render_openai_model(&tags.models[0], "Llama3.2:3b")), @r#"{"id":"Llama3.2:3b","object":"model","created":1787302800,"owned_by":"library"}"#);
 }
 
 proptest! {

@@ -36,17 +36,14 @@ impl AskUsage {
         if options == "null" {
             return Ok(splice(range_in(body, options), r#"{"include_usage":true}"#));
         }
-        let (mut asked, mut repeated, mut empty) = (None, false, true);
+        let (mut asked, mut empty) = (None, true);
         let read = walk::entries(options, |key, value| {
             empty = false;
             if is_key(key, "include_usage") {
-                repeated |= asked.is_some();
+                // Of several the last counts.
                 asked = Some(value.get());
             }
         });
-        if repeated {
-            return Err(BadRequest::Repeated("include_usage"));
-        }
         let inside = range_in(body, options).start + 1;
         Ok(match asked {
             _ if read.is_err() => Self::Unasked, // no object: the server refuses it with its own message

@@ -12,10 +12,13 @@ pub enum BadRequest {
     /// Nothing, or only white space.
     #[error("missing request body")]
     MissingBody,
-    /// The body is not text.
+    /// The body is not text. As Ollama reads it all the same, it is [settled](super::settle()) first.
     #[error("invalid UTF-8 in request body at byte {0}")]
     NotUtf8(usize),
-    /// The body is not JSON, or goes on behind its end. Says what and at which line and column.
+    /// The body ends inside its value.
+    #[error("unexpected EOF")]
+    Truncated,
+    /// The body is not JSON. Says what and at which line and column.
     #[error("invalid JSON in request body: {0}")]
     NotJson(String),
     /// Nested deeper than Go's decoder follows.
@@ -43,8 +46,9 @@ pub enum BadRequest {
         /// What it should be.
         wanted: &'static str,
     },
-    /// A key that decides the route stands there twice, in whatever case: the router might follow
-    /// one and the server the other, and then slots and spend are counted for the wrong model.
+    /// A key that decides the route has two values, in whatever case: the router might follow
+    /// one and the server the other, and then slots and spend are counted for the wrong model. So the
+    /// body is [settled](super::settle()) first.
     #[error("\"{0}\" must not be given twice")]
     Repeated(&'static str),
     /// No model, or an empty one.
@@ -53,6 +57,19 @@ pub enum BadRequest {
 }
 
 impl BadRequest {
+    pub(super) fn not_json(error: &serde_json::Error) -> Self {
+        match error.is_eof() {
+            true => Self::Truncated,
+            false => Self::NotJson(error.to_string()),
+        }
+    }
+
+    /// Whether Ollama takes such a body all the same.
+    #[must_use]
+    pub const fn can_be_settled(&self) -> bool {
+        matches!(self, Self::NotUtf8(_) | Self::Repeated(_))
+    }
+
     /// The status to answer with: 400, whichever it is.
     #[must_use]
     pub const fn status(&self) -> StatusCode {

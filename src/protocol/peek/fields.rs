@@ -26,13 +26,14 @@ pub(super) enum Field {
     MaxTokens,
     MaxCompletionTokens,
     N,
+    KeepAlive,
 }
 
-const FIELDS: usize = 15;
+const FIELDS: usize = 16;
 const LONGEST: usize = "max_completion_tokens".len();
 
 impl Field {
-    fn of(key: &[u8]) -> Option<Self> {
+    pub(super) fn of(key: &[u8]) -> Option<Self> {
         let mut folded = [0; LONGEST];
         Some(match fold(key, &mut folded)? {
             b"model" => Self::Model,
@@ -50,12 +51,18 @@ impl Field {
             b"max_tokens" => Self::MaxTokens,
             b"max_completion_tokens" => Self::MaxCompletionTokens,
             b"n" => Self::N,
+            b"keep_alive" => Self::KeepAlive,
             _ => return None,
         })
     }
 
+    /// Go reads `null` into it as nothing at all, where it reads it into others as their absence.
+    const fn keeps_its_value_over_null(self) -> bool {
+        matches!(self, Self::Model | Self::Name)
+    }
+
     /// The keys on which router and server must agree.
-    const fn must_not_repeat(self) -> Option<&'static str> {
+    pub(super) const fn must_agree(self) -> Option<&'static str> {
         match self {
             Self::Model => Some("model"),
             Self::Name => Some("name"),
@@ -92,6 +99,7 @@ fn fold<'b>(mut key: &[u8], folded: &'b mut [u8; LONGEST]) -> Option<&'b [u8]> {
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     values: [Option<&'a RawValue>; FIELDS],
+    /// Given again, with another value.
     repeated: [bool; FIELDS],
 }
 
@@ -105,8 +113,12 @@ impl<'a> Fields<'a> {
         walk::entries(json, |key, value| {
             if let Some(field) = Field::of(key) {
                 let slot = &mut fields.values[field as usize];
-                fields.repeated[field as usize] |= slot.is_some();
-                *slot = Some(value);
+                let other = slot.is_some_and(|former| former.get() != value.get());
+                fields.repeated[field as usize] |= other;
+                let kept = other && value.get() == "null" && field.keeps_its_value_over_null();
+                if !kept {
+                    *slot = Some(value);
+                }
             }
         })?;
         Ok(fields)
@@ -122,9 +134,9 @@ impl<'a> Fields<'a> {
         self.values[field as usize].map(RawValue::get)
     }
 
-    /// Refuses a repeated field on which router and server must agree.
+    /// Refuses a field with two values on which router and server must agree.
     pub(super) fn once(&self, field: Field) -> Result<(), BadRequest> {
-        match field.must_not_repeat() {
+        match field.must_agree() {
             Some(key) if self.repeated[field as usize] => Err(BadRequest::Repeated(key)),
             _ => Ok(()),
         }

@@ -2,8 +2,9 @@
 //!
 //! The body goes to the server as it came, so nothing is built from it: the top-level object is
 //! walked once, and a handful of values are looked at as raw text. The rules of reading are the
-//! server's (Go's `encoding/json`): keys in any case, `null` like nothing. Where router and server
-//! could still read differently, which is a key given twice, the request is refused.
+//! server's (Go's `encoding/json`): keys in any case, `null` like nothing, what follows the value is not
+//! looked at. Where servers could still read differently, which is a key given twice or bytes that are no
+//! text, [`settle()`] makes of the body one that all read alike, as Ollama reads it.
 //!
 //! Knows nothing of routing. Fails with a [`BadRequest`], which is the client's fault always.
 
@@ -13,18 +14,21 @@ mod depth;
 mod fields;
 mod length;
 mod prompt;
+mod settle;
 mod splice;
 #[cfg(test)]
 mod tests;
+mod unload;
 mod walk;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde::de::IgnoredAny;
+use serde::de::{Deserialize as _, IgnoredAny};
 
 pub use ask_usage::AskUsage;
 pub use bad_request::BadRequest;
+pub use settle::settle;
 pub use splice::{Splice, splice};
 
 use super::api::{Api, Dialect};
@@ -45,6 +49,8 @@ pub struct Peek<'a> {
     pub prompt_bytes: usize,
     /// The most tokens the answer may have, if the client says so.
     pub max_output: Option<u64>,
+    /// Nothing is to be computed: the model is to leave the memory (Ollama's `keep_alive: 0`).
+    pub unloads: bool,
     /// The end user, where the client names one (OpenAI's `user`).
     pub user: Option<Cow<'a, str>>,
 }
@@ -64,7 +70,7 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
     if first != b'{' {
         return Err(not_an_object(api, body, first));
     }
-    let fields = Fields::read(body).map_err(|error| BadRequest::NotJson(error.to_string()))?;
+    let fields = Fields::read(body).map_err(|error| BadRequest::not_json(&error))?;
     let (model, json) = model(api, &fields)?;
     let model_at = splice::range_in(body, json);
     let stream = stream(api, &fields)?;
@@ -79,6 +85,7 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
         usage,
         prompt_bytes: prompt::bytes(api, &fields),
         max_output: length::max_output(api, &fields),
+        unloads: unload::asks(api, &fields),
         user: fields.get(Field::User).and_then(|json| text(json).ok()?),
     })
 }
@@ -104,7 +111,7 @@ fn named<'a>(
     let Some(json) = fields.get(field) else {
         return Ok(None);
     };
-    let text = text(json).map_err(|error| BadRequest::NotJson(error.to_string()))?;
+    let text = text(json).map_err(|error| BadRequest::not_json(&error))?;
     match text {
         Some(text) => Ok(Some((text, json)).filter(|(text, _)| !text.is_empty())),
         None => Err(wrong_type(api, json, key, "string")),
@@ -148,8 +155,8 @@ fn wrong_type(api: Api, json: &str, key: &'static str, wanted: &'static str) -> 
 }
 
 fn not_an_object(api: Api, body: &str, first: u8) -> BadRequest {
-    match serde_json::from_str::<IgnoredAny>(body) {
-        Err(error) => BadRequest::NotJson(error.to_string()),
+    match IgnoredAny::deserialize(&mut serde_json::Deserializer::from_str(body)) {
+        Err(error) => BadRequest::not_json(&error),
         Ok(_) if first == b'n' => BadRequest::ModelRequired, // `null` is an object without keys
         Ok(_) => BadRequest::NotAnObject {
             found: kind(first),

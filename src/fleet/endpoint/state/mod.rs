@@ -1,5 +1,6 @@
 //! What an endpoint's actor decides: pure, time is an argument.
 
+mod changes;
 mod effects;
 mod loading;
 mod probes;

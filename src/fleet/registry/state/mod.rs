@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use crate::domain::ModelName;
 use crate::fleet::desired::{Applied, Desired, EndpointId, Spec};
 use crate::fleet::endpoint::{Endpoint, Phase, Report};
-use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Models, Server};
-use crate::protocol::{ListedModel, unix_seconds};
+use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Models, Precedence, Server};
+use crate::protocol::ListedModel;
 use crate::routing::Tier;
 use crate::upstream::Client;
 
@@ -267,6 +267,7 @@ impl State {
                 pool: endpoint.pool(name, &listed.spelling),
                 weight: settings.weight,
                 kind: settings.backend.kind(),
+                precedence: Precedence::of(listed, endpoint.name()),
                 endpoint,
             });
         }
@@ -279,25 +280,26 @@ impl State {
             .collect()
     }
 
-    /// One entry per model, the newest of the servers' entries, newest first as Ollama lists. An entry
-    /// with a digest says more than one of a server that knows only a name.
+    /// One entry per model, that of highest precedence, newest first as Ollama lists.
     fn union(&self) -> Box<[ListedModel]> {
-        let mut newest: HashMap<&ModelName, ((bool, Option<i64>), &ListedModel)> = HashMap::new();
-        for entry in self.wanted().flat_map(|member| member.listed.values()) {
-            let modified = unix_seconds(&entry.modified_at);
-            let ranked = ((!entry.digest.is_empty(), modified), entry);
-            newest
-                .entry(&entry.name)
-                .and_modify(|known| {
-                    if ranked.0 > known.0 {
-                        *known = ranked;
-                    }
-                })
-                .or_insert(ranked);
+        let mut newest: HashMap<&ModelName, (Precedence, &ListedModel)> = HashMap::new();
+        for member in self.wanted() {
+            for entry in member.listed.values() {
+                let ranked = (Precedence::of(entry, member.endpoint().name()), entry);
+                newest
+                    .entry(&entry.name)
+                    .and_modify(|known| {
+                        if ranked.0 > known.0 {
+                            *known = ranked.clone();
+                        }
+                    })
+                    .or_insert(ranked);
+            }
         }
         let mut entries: Vec<_> = newest.into_values().collect();
-        entries.sort_by(|((_, a_at), a), ((_, b_at), b)| {
-            b_at.cmp(a_at).then_with(|| a.name.cmp(&b.name))
+        entries.sort_by(|(a_first, a), (b_first, b)| {
+            let newer = b_first.modified().cmp(&a_first.modified());
+            newer.then_with(|| a.name.cmp(&b.name))
         });
         entries
             .into_iter()

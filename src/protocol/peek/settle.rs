@@ -1,0 +1,75 @@
+//! A body that every reader reads alike.
+//!
+//! Go takes bytes that are no UTF-8 (each becomes U+FFFD), and of a key that is given twice the last value,
+//! in whatever case it is spelt. Servers written in other languages refuse the one, and see two keys in
+//! the other. What is sent is what Ollama would have read. Seldom needed, so it may cost a copy.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::fields::{Field, Fields};
+use super::splice::{Splice, range_in, splice};
+use super::walk;
+
+/// The body as Ollama reads it: text, and one value under each key that decides the route. What is no
+/// JSON object stays as it is.
+#[must_use]
+pub fn settle(body: &Bytes) -> Bytes {
+    let text = String::from_utf8_lossy(body);
+    let Ok(fields) = Fields::read(&text) else {
+        return owned(body, text);
+    };
+    let mut splices = Vec::new();
+    let walked = walk::entries(&text, |key, value| {
+        let field = Field::of(key).filter(|field| field.must_agree().is_some());
+        let settled = field.and_then(|field| fields.raw(field));
+        if let Some(settled) = settled.filter(|settled| *settled != value.get()) {
+            let at = range_in(&text, value.get());
+            splices.push(Splice::new(at, settled.to_owned()));
+        }
+    });
+    if walked.is_err() || splices.is_empty() {
+        return owned(body, text);
+    }
+    let text = owned(body, text.clone());
+    splice(&text, &splices)
+}
+
+fn owned(body: &Bytes, text: Cow<'_, str>) -> Bytes {
+    match text {
+        Cow::Borrowed(_) => body.clone(),
+        Cow::Owned(text) => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(body: &[u8]) -> String {
+        String::from_utf8(settle(&Bytes::copy_from_slice(body)).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn of_a_key_that_decides_the_route_the_last_value_stands_everywhere() {
+        let body = br#"{"model":"a","x":1,"x":2,"MODEL":"b","stream":true,"stream":false}"#;
+        let same = r#"{"model":"b","x":1,"x":2,"MODEL":"b","stream":false,"stream":false}"#;
+        assert_eq!(settled(body), same);
+        // `null` says nothing about a text, and switches off what can be absent.
+        let body = br#"{"model":"a","model":null,"stream":false,"stream":null}"#;
+        let same = r#"{"model":"a","model":"a","stream":null,"stream":null}"#;
+        assert_eq!(settled(body), same);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced_and_all_else_is_kept() {
+        assert_eq!(
+            settled(b"{\"a\":\"caf\xe9\"} x"),
+            "{\"a\":\"caf\u{fffd}\"} x"
+        );
+        let body = br#"{"model":"a","prompt":"cut in an emoji \ud83d"} x"#;
+        assert_eq!(settled(body).as_bytes(), body);
+        assert_eq!(settled(b"[\xff"), "[\u{fffd}");
+    }
+}
