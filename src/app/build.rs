@@ -14,7 +14,7 @@ use crate::config::{Config, Durability, Kind};
 use crate::domain::{ModelName, Price};
 use crate::fleet::{Desired, Fleet, Gauges, Intervals, Rules, Settings, Spec};
 use crate::gateway::{self, Gateway, Meters};
-use crate::http::{self, Admin, Front, Limits, Origins, State};
+use crate::http::{self, Admin, Front, Hosts, Limits, Origins, Patience, State};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
 use crate::spend::{self, Spend};
 use crate::store::{self, Store};
@@ -132,8 +132,17 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     };
     let listen = config.server.listen;
     let origins = Origins::new(&config.server.cors_origins);
-    let front = Front::new(state, origins, listen.ip().is_loopback());
-    let server = http::serve(listen, front, config.routing.idle_timeout)
+    let hosts = Hosts::new(
+        &config.server.hosts,
+        &config.server.cors_origins,
+        listen.ip().is_loopback(),
+    );
+    let front = Front::new(state, origins, hosts);
+    let patience = Patience {
+        idle: config.server.idle,
+        reader: config.server.reader_timeout,
+    };
+    let server = http::serve(listen, front, patience)
         .await
         .map_err(|error| Error::Listen(listen, error))?;
     Ok(App {
@@ -145,6 +154,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         admin,
         redis,
         grace: config.server.grace,
+        lead_in: config.server.lead_in,
         tracker,
         _lock: lock,
     })

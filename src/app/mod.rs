@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 pub use error::Error;
@@ -53,6 +53,7 @@ pub struct App {
     admin: Admin,
     redis: Option<MultiDb>,
     grace: Duration,
+    lead_in: Duration,
     tracker: TaskTracker,
     _lock: DirLock,
 }
@@ -76,18 +77,25 @@ pub async fn run(config: Config, source: Source) -> Result<(), Error> {
     let mut reload = reload::Reload::new(config.clone(), source);
     let app = App::start(config).await?;
     tracing::info!(address = %app.addr(), "listening");
-    loop {
+    let announced = loop {
         tokio::select! {
             event = signals.next() => match event {
-                Event::Stop => break,
+                Event::Terminate => break true,
+                Event::Interrupt => break false,
                 Event::Reload => reload.now(&app).await,
             },
             () = reload.changed() => reload.now(&app).await,
         }
-    }
+    };
     tracing::info!("stopping; a second signal stops at once");
+    let stopped = async move {
+        if announced {
+            app.lead_in().await;
+        }
+        app.shutdown().await;
+    };
     tokio::select! {
-        () = app.shutdown() => {}
+        () = stopped => {}
         () = signals.stop() => tracing::warn!("stopped at once; the journal keeps the pending records"),
     }
     Ok(())
@@ -136,11 +144,20 @@ impl App {
         self.server.connections().saturating_sub(1)
     }
 
+    /// Says that it is not ready, and goes on serving until whoever asks that has sent clients elsewhere.
+    pub async fn lead_in(&self) {
+        self.gateway.announce_close();
+        if !self.lead_in.is_zero() {
+            tracing::info!(lead_in = ?self.lead_in, "not ready any more; work is still taken");
+            sleep(self.lead_in).await;
+        }
+    }
+
     /// Stops in the order in which nothing is lost.
     pub async fn shutdown(self) {
-        // 1. Not ready: new and queued requests are refused with an error.
+        // 1. Not ready: new requests are refused with an error.
         self.gateway.close();
-        // 2. Open streams finish, until the grace is over; then each gets its error.
+        // 2. Open streams and requests that wait finish, until the grace is over; then each gets its error.
         let deadline = Instant::now() + self.grace;
         if timeout_at(deadline, self.gateway.idle()).await.is_err() {
             tracing::warn!(

@@ -7,8 +7,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// SIGTERM or SIGINT.
-    Stop,
+    /// SIGTERM: from whoever runs the service, who sends clients elsewhere.
+    Terminate,
+    /// SIGINT: Ctrl-C, from a person who waits.
+    Interrupt,
     /// SIGHUP.
     Reload,
 }
@@ -32,14 +34,14 @@ impl Signals {
     /// What comes next.
     pub(super) async fn next(&mut self) -> Event {
         tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
+            _ = self.terminate.recv() => Event::Terminate,
+            _ = self.interrupt.recv() => Event::Interrupt,
             _ = self.hangup.recv() => Event::Reload,
         }
     }
 
     /// The next SIGTERM or SIGINT.
     pub(super) async fn stop(&mut self) {
-        while self.next().await != Event::Stop {}
+        while self.next().await == Event::Reload {}
     }
 }

@@ -20,8 +20,19 @@ pub struct Server {
     /// How long open streams may finish at shutdown; zero ends them at once.
     #[serde(with = "duration")]
     pub grace: Duration,
+    /// How long new work is still taken after SIGTERM, while the router already says that it is not ready.
+    #[serde(with = "duration")]
+    pub lead_in: Duration,
+    /// How long an idle connection of a client is kept.
+    #[serde(with = "duration")]
+    pub idle: Duration,
+    /// How long a client may read nothing of its answer.
+    #[serde(with = "duration")]
+    pub reader_timeout: Duration,
     /// Origins of browser pages that may call, beyond those of this machine.
     pub cors_origins: Vec<String>,
+    /// Names under which it may be asked while it listens on loopback, beyond this machine's own.
+    pub hosts: Vec<String>,
     /// Largest body of an inference request, in bytes. Blobs are streamed and not limited by it.
     #[serde(with = "size")]
     pub max_body: u64,
@@ -33,7 +44,11 @@ impl Default for Server {
             listen: (Ipv4Addr::LOCALHOST, 11435).into(),
             data_dir: PathBuf::from("herdsman-data"),
             grace: Duration::from_secs(30),
+            lead_in: Duration::from_secs(5),
+            idle: Duration::from_secs(90),
+            reader_timeout: Duration::from_secs(5 * 60),
             cors_origins: Vec::new(),
+            hosts: Vec::new(),
             max_body: 256 << 20,
         }
     }

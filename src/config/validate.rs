@@ -72,6 +72,14 @@ fn server(server: &Server, faults: &mut Faults) {
     if server.max_body == 0 {
         faults.add("server.max_body", "must be above zero");
     }
+    for (at, host) in server.hosts.iter().enumerate() {
+        if !is_host(host) {
+            faults.add(
+                format!("server.hosts.{at}"),
+                "must be a name such as \"ollama.example.com\" or \"*.example.com\", without scheme and port",
+            );
+        }
+    }
     for (at, origin) in server.cors_origins.iter().enumerate() {
         if !is_origin(origin) {
             faults.add(
@@ -216,6 +224,8 @@ fn access(access: &Access, faults: &mut Faults) {
 fn intervals(config: &Config, faults: &mut Faults) {
     let (routing, fleet, spend) = (&config.routing, &config.fleet, &config.spend);
     for (key, duration) in [
+        ("server.idle", config.server.idle),
+        ("server.reader_timeout", config.server.reader_timeout),
         ("routing.connect_timeout", routing.connect_timeout),
         ("routing.first_byte_timeout", routing.first_byte_timeout),
         ("routing.answer_timeout", routing.answer_timeout),
@@ -247,6 +257,12 @@ fn is_name(text: &str) -> bool {
 fn is_origin(text: &str) -> bool {
     let host = text.split_once("://").map_or("", |(_, host)| host);
     text == "*" || (is_token(text) && !host.is_empty() && !host.contains(['/', '?', '#', '@']))
+}
+
+/// As it stands in a `Host` header, but for the port; one `*` may stand for any text.
+fn is_host(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte);
+    !text.is_empty() && text.bytes().all(allowed) && text.matches('*').count() <= 1
 }
 
 struct Faults(Vec<Fault>);

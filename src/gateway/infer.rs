@@ -89,7 +89,7 @@ impl Gateway {
         let reservation = tokio::select! {
             biased;
             reservation = self.access.admit(&prepared.caller, &admission) => reservation?,
-            () = self.closing.cancelled() => return Err(Error::Closing),
+            () = self.cutting.cancelled() => return Err(Error::Closing),
         };
         let mut reservation = Some(reservation);
         let answered = self.serve(prepared, meter, &mut reservation).await;
@@ -273,7 +273,7 @@ impl Gateway {
         let leased = tokio::select! {
             biased;
             leased = self.fleet.lease(lease_request) => leased.map_err(NoSlot::Denied)?,
-            () = self.closing.cancelled() => return Err(NoSlot::Closing),
+            () = self.cutting.cancelled() => return Err(NoSlot::Closing),
         };
         meter.leased(asked, &leased);
         Ok(Slot::leased(leased.lease, &self.usage))

@@ -76,6 +76,8 @@ pub struct Gateway {
     journal: JournalGate,
     /// Tracks the requests that are not over.
     open: TaskTracker,
+    /// New work is better sent elsewhere.
+    leaving: CancellationToken,
     /// No new work is taken.
     closing: CancellationToken,
     /// Open streams are cut, with an error the client can see.
@@ -105,6 +107,7 @@ impl Gateway {
             rules,
             journal: JournalGate::new(Instant::now()),
             open: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             closing,
             cutting,
         })
@@ -172,7 +175,18 @@ impl Gateway {
         self.meters.keep_only(&self.fleet.view());
     }
 
-    /// Takes no new request, and refuses those that wait in the queue.
+    /// From now on it is not ready, and does what it is asked all the same.
+    pub fn announce_close(&self) {
+        self.leaving.cancel();
+    }
+
+    /// Whether new work should be sent here.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_open() && !self.leaving.is_cancelled()
+    }
+
+    /// Takes no new request. Those that wait in a queue are served until [`Gateway::cut`].
     pub fn close(&self) {
         self.closing.cancel();
     }
@@ -195,7 +209,7 @@ impl Gateway {
         self.open.wait().await;
     }
 
-    /// Ends every open stream with an error.
+    /// Ends every open stream, and every request that waits, with an error.
     pub fn cut(&self) {
         self.cutting.cancel();
     }

@@ -45,19 +45,20 @@ impl Refusal {
     }
 
     /// For what is not about inference.
-    pub(super) fn ollama(status: StatusCode, text: impl Into<String>) -> Self {
+    pub(super) fn new(dialect: Dialect, status: StatusCode, text: impl Into<String>) -> Self {
         Self {
-            dialect: Dialect::Ollama,
+            dialect,
             cause: Cause::Said(status, text.into()),
             id: None,
         }
     }
 
+    pub(super) fn ollama(status: StatusCode, text: impl Into<String>) -> Self {
+        Self::new(Dialect::Ollama, status, text)
+    }
+
     pub(super) fn openai(status: StatusCode, text: impl Into<String>) -> Self {
-        Self {
-            dialect: Dialect::OpenAi,
-            ..Self::ollama(status, text)
-        }
+        Self::new(Dialect::OpenAi, status, text)
     }
 }
 

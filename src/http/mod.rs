@@ -15,11 +15,13 @@ mod credentials;
 mod decode;
 mod error;
 mod front;
+mod head_timer;
 mod ollama;
 mod openai;
 mod ops;
 mod request_id;
 mod serve;
+mod socket;
 mod state;
 mod usage;
 
@@ -28,8 +30,8 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
 pub use admin::Admin;
-pub use front::{Front, Origins};
-pub use serve::{Server, serve};
+pub use front::{Front, Hosts, Origins};
+pub use serve::{Patience, Server, serve};
 pub use state::{Limits, State};
 
 /// Every path there is.

@@ -1,15 +1,16 @@
 //! Accepting and closing connections.
 //!
 //! The loop is ours because the defaults are wrong for streams: every connection gets
-//! `TCP_NODELAY` (or pieces wait for delayed ACKs), limits on its head, and `TCP_USER_TIMEOUT`, so
-//! that a client that neither reads nor acknowledges does not hold a slot for ever.
+//! `TCP_NODELAY` (or pieces wait for delayed ACKs), limits on its head and on its idleness ([`HeadTimer`]),
+//! and one on a client that has stopped reading ([`Socket`]; of one that is gone altogether `TCP_USER_TIMEOUT`
+//! tells), so that none holds a slot for ever.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -17,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Front;
+use super::head_timer::HeadTimer;
+use super::socket::Socket;
 
-/// A head must be whole after this; a kept-alive connection is closed after so much idleness.
+/// A head must be whole so long after its first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// More headers than any client sends; above it 431.
 const MAX_HEADERS: usize = 100;
@@ -26,6 +29,15 @@ const MAX_HEADERS: usize = 100;
 const MAX_HEAD: usize = 64 << 10;
 /// Pause when the system has no file descriptors left: some will come back.
 const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Between two requests on one connection, and before the first.
+    pub idle: Duration,
+    /// Without reading anything of an answer.
+    pub reader: Duration,
+}
 
 /// A server that accepts.
 #[derive(Debug)]
@@ -35,11 +47,11 @@ pub struct Server {
     connections: TaskTracker,
 }
 
-/// Binds and begins to accept. Requests whose bytes do not move for `stuck` lose their connection.
+/// Binds and begins to accept.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub async fn serve(listen: SocketAddr, front: Front, stuck: Duration) -> io::Result<Server> {
+pub async fn serve(listen: SocketAddr, front: Front, patience: Patience) -> io::Result<Server> {
     let listener = TcpListener::bind(listen).await?;
     let server = Server {
         addr: listener.local_addr()?,
@@ -55,8 +67,9 @@ pub async fn serve(listen: SocketAddr, front: Front, stuck: Duration) -> io::Res
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    prepare(&stream, stuck);
-                    connections.spawn(connection(stream, front.for_peer(peer), closing.clone()));
+                    prepare(&stream, patience);
+                    let front = front.for_peer(peer);
+                    connections.spawn(connection(stream, front, patience, closing.clone()));
                 }
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
@@ -94,15 +107,25 @@ impl Server {
     }
 }
 
-async fn connection(stream: TcpStream, front: Front, closing: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    front: Front,
+    patience: Patience,
+    closing: CancellationToken,
+) {
+    let socket = Socket::new(stream, patience.reader);
+    let timer = HeadTimer {
+        heard: socket.heard(),
+        head: HEAD_TIMEOUT,
+    };
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+    http.timer(timer)
+        .header_read_timeout(patience.idle)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         // Pieces are small: one copy of a hundred bytes is cheaper than a list of three buffers.
         .writev(false);
-    let connection = http.serve_connection(TokioIo::new(stream), front);
+    let connection = http.serve_connection(TokioIo::new(socket), front);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -118,9 +141,9 @@ async fn connection(stream: TcpStream, front: Front, closing: CancellationToken)
 }
 
 /// Without these a connection still works, only worse.
-fn prepare(stream: &TcpStream, stuck: Duration) {
+fn prepare(stream: &TcpStream, patience: Patience) {
     let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(stuck));
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(patience.reader));
 }
 
 /// A client that was gone before it was accepted.

@@ -14,6 +14,18 @@ pub enum Dialect {
     Anthropic,
 }
 
+impl Dialect {
+    /// Of any path, whether or not there is such an API.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        match path {
+            "/v1/messages" | "/v1/messages/count_tokens" => Self::Anthropic,
+            _ if path.starts_with("/v1/") => Self::OpenAi,
+            _ => Self::Ollama,
+        }
+    }
+}
+
 /// How the body of an answer is cut into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {

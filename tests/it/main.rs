@@ -20,6 +20,7 @@ mod faults;
 mod freshness;
 mod kill;
 mod leaving;
+mod listening;
 mod lists;
 mod llama_server;
 mod observed;

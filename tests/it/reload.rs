@@ -64,8 +64,12 @@ impl Router {
     }
 
     fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-HUP", &pid]).status().unwrap();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -305,5 +309,37 @@ async fn a_running_router_applies_new_prices_and_keys_and_logs_what_needs_a_rest
     assert_eq!(refused.0, 401);
     assert_eq!(cost(&router, "new").await, 20_000);
     drop(router);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn sigterm_announces_the_end_before_it_begins_and_ctrl_c_does_not() {
+    let server = Simulator::start(Config::default()).await.unwrap();
+    for (signal, waits) in [("-TERM", true), ("-INT", false)] {
+        let dir = TempDir::new().unwrap();
+        let path = write(&dir, &server.url(), 1.0, "", "");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.replace("[server]\n", "[server]\nlead_in = \"1s\"\n");
+        std::fs::write(&path, text).unwrap();
+        let mut router = Router::start(&path);
+        let began = tokio::time::Instant::now();
+        router.signal(signal);
+        if waits {
+            router.logs("not ready any more");
+            let (status, _) = router.ask("/health/ready", Value::Null).await;
+            assert_eq!(status, 405, "it is asked with GET");
+            let ready = router
+                .call(http::Method::GET, "/health/ready", "x", Value::Null)
+                .await;
+            assert_eq!(ready.0, 503);
+            let tags = router
+                .call(http::Method::GET, "/api/tags", "x", Value::Null)
+                .await;
+            assert_eq!(tags.0, 200, "work is still taken");
+        }
+        router.logs("stopped");
+        router.child.wait().unwrap();
+        assert_eq!(began.elapsed() >= Duration::from_secs(1), waits, "{signal}");
+    }
     server.stop().await;
 }

@@ -154,7 +154,7 @@ attempts = 0
       |
     4 | max_body = 5
       | ^^^^^^^^^^^^
-    config.toml:5:1: server.colour: unknown key; known are listen, data_dir, grace, cors_origins, max_body
+    config.toml:5:1: server.colour: unknown key; known are listen, data_dir, grace, lead_in, idle, reader_timeout, cors_origins, hosts, max_body
       |
     5 | colour = "blue"
       | ^^^^^^^^^^^^^^^
@@ -388,5 +388,15 @@ proptest::proptest! {
         set in "[a-z0-9.]{0,12}=?[a-z0-9\\[\\]{}=\"]{0,12}",
     ) {
         let _ = load_with(&file, &[], &[&set]);
+    }
+}
+
+#[test]
+fn names_of_hosts_are_names_and_nothing_else() {
+    let set = |hosts: &str| load_with("", &[], &[&format!("server.hosts={hosts}")]);
+    set("[\"a.example.com\", \"*.example.com\", \"*\"]").unwrap();
+    for wrong in ["https://a", "a:80", "a/b", "", "*.a.*", "a b"] {
+        let told = set(&format!("[\"{wrong}\"]")).unwrap_err();
+        assert_eq!(told[0].key, "server.hosts.0", "{wrong}");
     }
 }

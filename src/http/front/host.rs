@@ -1,13 +1,53 @@
-//! Whether a host name is one of this machine.
+//! Under which names the router may be asked.
 
 use std::net::IpAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+
+use super::origins::matches;
 
 /// This machine's own name.
 static OWN: LazyLock<String> = LazyLock::new(|| {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_ascii_lowercase()
 });
+
+/// The names that count, beside those that no public DNS serves. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    /// In lower case; `*` stands for any text.
+    names: Arc<[String]>,
+    /// Names that do not count are refused.
+    guards: bool,
+}
+
+impl Hosts {
+    /// The names in `hosts`, and those of pages in `origins`: whoever lets the page of a name call knows that
+    /// name. Only on loopback are others refused: there a page could have its own name resolved to 127.0.0.1.
+    #[must_use]
+    pub fn new(hosts: &[String], origins: &[String], on_loopback: bool) -> Self {
+        let of_pages = origins
+            .iter()
+            .filter_map(|origin| origin.split_once("://").map(|(_, site)| name(site)));
+        let names = hosts.iter().map(String::as_str).chain(of_pages);
+        Self {
+            names: names.map(str::to_ascii_lowercase).collect(),
+            guards: on_loopback,
+        }
+    }
+
+    /// Whether a request to this host is answered.
+    pub(super) fn allow(&self, host: &str) -> bool {
+        !self.guards || self.knows(host)
+    }
+
+    /// Whether no stranger can have made up this name.
+    pub(super) fn knows(&self, host: &str) -> bool {
+        is_this_machine(host) || {
+            let name = name(host).trim_end_matches('.').to_ascii_lowercase();
+            self.names.iter().any(|rule| matches(rule, &name))
+        }
+    }
+}
 
 /// The name without its port.
 pub(super) fn name(host: &str) -> &str {
@@ -19,7 +59,7 @@ pub(super) fn name(host: &str) -> &str {
 
 /// Ollama's rule for servers on loopback: addresses of private networks and names that no public
 /// DNS serves.
-pub(super) fn is_this_machine(host: &str) -> bool {
+fn is_this_machine(host: &str) -> bool {
     let name = name(host);
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
@@ -62,5 +102,35 @@ mod tests {
         for host in ["evil.test", "8.8.8.8", "localhost.evil.test:11435", "?"] {
             assert!(!is_this_machine(host), "{host}");
         }
+    }
+
+    #[test]
+    fn names_of_tunnels_and_of_pages_that_may_call_count_and_their_likes_do_not() {
+        let hosts = ["abc.tunnel.test".to_owned(), "*.Lan.test".to_owned()];
+        let origins = ["https://chat.example.com:8443", "https://*.pages.test", "*"];
+        let hosts = Hosts::new(&hosts, &origins.map(str::to_owned), true);
+        for host in [
+            "abc.tunnel.test",
+            "ABC.tunnel.test:443",
+            "abc.tunnel.test.",
+            "gpu.lan.test:11435",
+            "chat.example.com",
+            "a.pages.test",
+            "localhost:11435",
+        ] {
+            assert!(hosts.allow(host), "{host}");
+        }
+        for host in [
+            "tunnel.test",
+            "x.abc.tunnel.test",
+            "abc.tunnel.test.evil.test",
+            "lan.test",
+            "evil.test",
+        ] {
+            assert!(!hosts.allow(host), "{host}");
+        }
+        assert!(Hosts::new(&[], &[], false).allow("evil.test"));
+        assert!(!Hosts::new(&[], &[], false).knows("evil.test"));
+        assert!(Hosts::new(&["*".to_owned()], &[], true).allow("any.test"));
     }
 }

@@ -3,8 +3,9 @@
 //! A router without keys on a person's machine is reachable by every web page that person opens.
 //! Two rules keep pages out, both Ollama's: a request with an `Origin` that is not allowed gets 403
 //! whatever the path, and a router that listens on loopback answers only to names of this machine
-//! (else a page could rebind its own name to 127.0.0.1). A page that is allowed gets the CORS
-//! headers its browser wants.
+//! (else a page could rebind its own name to 127.0.0.1) and those it is configured with ([`Hosts`]). Unlike
+//! Ollama's, the refusal says why, and what to set. A page that is allowed gets the CORS headers its browser
+//! wants.
 //!
 //! Inference requests go from here straight to their handler: they are nearly all requests, and the
 //! layers of the general router are a twentieth of what such a request costs.
@@ -24,17 +25,26 @@ use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST,
-    HeaderValue, ORIGIN, VARY,
+    HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use tower::Service;
 
+pub use host::Hosts;
 pub use origins::Origins;
 
 use super::admin::Peer;
+use super::error::Refusal;
 use super::{State, ollama};
-use crate::protocol::Api;
+use crate::protocol::{Api, Dialect};
+
+/// A page asks whether it may call into a network that is closer to its reader than its own.
+static ASKS_FOR_PRIVATE: HeaderName =
+    HeaderName::from_static("access-control-request-private-network");
+static ALLOWS_PRIVATE: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+/// What a refusal quotes of a name is no longer.
+const QUOTED: usize = 100;
 
 /// The checks before the router.
 #[derive(Clone, Debug)]
@@ -42,10 +52,9 @@ pub struct Front {
     state: State,
     router: Router,
     origins: Origins,
-    /// Only requests to a name of this machine are answered.
-    guards_host: bool,
+    hosts: Hosts,
     /// The other end of the connection, once there is one.
-    peer: Option<Peer>,
+    peer: Option<SocketAddr>,
 }
 
 enum Decision {
@@ -54,20 +63,24 @@ enum Decision {
     /// An allowed page.
     Page(HeaderValue),
     /// A CORS preflight of an allowed page.
-    Preflight(HeaderValue),
-    Refused,
+    Preflight {
+        origin: HeaderValue,
+        /// It may call into a private network, and asks.
+        private: bool,
+    },
+    /// Why, and what to set.
+    Refused(String),
 }
 
 impl Front {
-    /// Guards every path there is; `on_loopback` says that the listening address is one of this
-    /// machine only.
+    /// Guards every path there is.
     #[must_use]
-    pub fn new(state: State, origins: Origins, on_loopback: bool) -> Self {
+    pub fn new(state: State, origins: Origins, hosts: Hosts) -> Self {
         Self {
             router: super::router(state.clone()),
             state,
             origins,
-            guards_host: on_loopback,
+            hosts,
             peer: None,
         }
     }
@@ -76,33 +89,55 @@ impl Front {
     #[must_use]
     pub(super) fn for_peer(&self, peer: SocketAddr) -> Self {
         Self {
-            peer: Some(Peer(peer)),
+            peer: Some(peer),
             ..self.clone()
         }
     }
 
     fn decide(&self, request: &Request<Incoming>) -> Decision {
         let headers = request.headers();
-        let host = headers
-            .get(HOST)
-            .map_or("", |host| host.to_str().unwrap_or("?"));
-        if self.guards_host && !host::is_this_machine(host) {
-            return Decision::Refused;
+        let host = host_of(headers);
+        if !self.hosts.allow(host) {
+            return Decision::Refused(not_a_host(host));
         }
         let Some(origin) = headers.get(ORIGIN) else {
             return Decision::Plain;
         };
-        let allowed = origin
-            .to_str()
-            .is_ok_and(|origin| self.origins.allow(origin, host));
-        match (allowed, request.method() == Method::OPTIONS) {
-            (false, _) => Decision::Refused,
-            (true, true) if headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) => {
-                Decision::Preflight(origin.clone())
-            }
-            (true, _) => Decision::Page(origin.clone()),
+        let named = origin.to_str().unwrap_or("?");
+        if !self.origins.allow(named, host) {
+            return Decision::Refused(not_an_origin(named));
+        }
+        let asks = request.method() == Method::OPTIONS
+            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        match asks {
+            true => Decision::Preflight {
+                origin: origin.clone(),
+                private: headers.contains_key(&ASKS_FOR_PRIVATE) && self.origins.names(named),
+            },
+            false => Decision::Page(origin.clone()),
         }
     }
+}
+
+fn host_of(headers: &HeaderMap) -> &str {
+    let host = headers.get(HOST);
+    host.map_or("", |host| host.to_str().unwrap_or("?"))
+}
+
+fn not_a_host(host: &str) -> String {
+    let name = &host::name(host)[..host::name(host).len().min(QUOTED)];
+    format!(
+        "forbidden: while it listens on loopback only, this router does not answer under the name \
+         '{name}'. To allow it, for a tunnel or a proxy, set server.hosts = [\"{name}\"]"
+    )
+}
+
+fn not_an_origin(origin: &str) -> String {
+    let origin = &origin[..origin.len().min(QUOTED)];
+    format!(
+        "forbidden: pages of '{origin}' may not call this router. To allow them, set \
+         server.cors_origins = [\"{origin}\"]"
+    )
 }
 
 impl Front {
@@ -118,6 +153,10 @@ impl Front {
     }
 }
 
+fn at_once(answer: Response) -> Answer {
+    Box::pin(std::future::ready(Ok(answer)))
+}
+
 type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 impl hyper::service::Service<Request<Incoming>> for Front {
@@ -127,16 +166,19 @@ impl hyper::service::Service<Request<Incoming>> for Front {
 
     fn call(&self, mut request: Request<Incoming>) -> Answer {
         path::clean(request.uri_mut());
-        // Only the admin API needs the address, and it costs an allocation.
+        // Only the admin API needs to know, and it costs an allocation.
         if request.uri().path().starts_with("/admin/")
-            && let Some(peer) = self.peer
+            && let Some(address) = self.peer
         {
-            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(Peer(address));
         }
         match self.decide(&request) {
             Decision::Plain => self.admit(request),
-            Decision::Refused => Box::pin(async { Ok(StatusCode::FORBIDDEN.into_response()) }),
-            Decision::Preflight(origin) => Box::pin(async { Ok(preflight(origin)) }),
+            Decision::Refused(why) => {
+                let dialect = Dialect::of(request.uri().path());
+                at_once(Refusal::new(dialect, StatusCode::FORBIDDEN, why).into_response())
+            }
+            Decision::Preflight { origin, private } => at_once(preflight(origin, private)),
             Decision::Page(origin) => {
                 let answer = self.admit(request);
                 Box::pin(async { answer.await.map(|answer| readable(answer, origin)) })
@@ -145,7 +187,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     }
 }
 
-fn preflight(origin: HeaderValue) -> Response {
+fn preflight(origin: HeaderValue, private: bool) -> Response {
     let mut answer = readable(StatusCode::NO_CONTENT.into_response(), origin);
     let headers = answer.headers_mut();
     let fixed = [
@@ -166,6 +208,9 @@ fn preflight(origin: HeaderValue) -> Response {
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if private {
+        headers.insert(&ALLOWS_PRIVATE, HeaderValue::from_static("true"));
     }
     answer
 }

@@ -40,11 +40,18 @@ impl Origins {
             matches!(name, "localhost" | "127.0.0.1" | "0.0.0.0" | "[::1]")
                 || site.eq_ignore_ascii_case(host)
         };
-        site.is_some_and(own) || self.allowed.iter().any(|rule| matches(rule, &origin))
+        site.is_some_and(own) || self.names(&origin)
+    }
+
+    /// Whether the configuration names this origin.
+    pub(super) fn names(&self, origin: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        self.allowed.iter().any(|rule| matches(rule, &origin))
     }
 }
 
-fn matches(rule: &str, origin: &str) -> bool {
+/// Whether the text is as the rule, in which one `*` stands for any text.
+pub(super) fn matches(rule: &str, origin: &str) -> bool {
     match rule.split_once('*') {
         None => rule == origin,
         Some((before, after)) => {

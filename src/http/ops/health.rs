@@ -42,7 +42,7 @@ pub(super) async fn live() -> Response {
 }
 
 pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
-    if state.gateway.is_open() {
+    if state.gateway.is_ready() {
         json(StatusCode::OK, r#"{"status":"ready"}"#)
     } else {
         json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)

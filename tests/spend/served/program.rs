@@ -40,7 +40,7 @@ impl Program {
             )
         });
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:{}\"\ndata_dir = \"{}\"\ngrace = \"1s\"\n\
+            "[server]\nlisten = \"127.0.0.1:{}\"\ndata_dir = \"{}\"\ngrace = \"1s\"\nlead_in = \"0s\"\n\
              [fleet]\nprobe_interval = \"500ms\"\n\
              [store]\nurl = \"{store}\"\n\
              [access]\nrequire_key = true\n\
