@@ -10,7 +10,7 @@ use divan::Bencher;
 use herdsman::backend::Backend;
 use herdsman::domain::ModelName;
 use herdsman::fleet::{Desired, Fleet, Intervals, LeaseRequest, Outcome, Rules, Settings, Spec};
-use herdsman::protocol::Api;
+use herdsman::protocol::{Api, Instance};
 use herdsman::upstream::{Client, Target};
 use herdsman_simulator::{Config, Model, Simulator};
 use tokio::runtime::Runtime;
@@ -67,7 +67,8 @@ impl BenchFleet {
                 stale_after: often,
                 queue_limit: 100_000,
             };
-            let client = Client::new(Duration::from_secs(1)).expect("a client");
+            let client =
+                Client::new(Duration::from_secs(1), Instance::new("here")).expect("a client");
             let fleet = Fleet::start(&desired, rules, client, TaskTracker::new()).await;
             let fleet = fleet.expect("a fleet");
             fleet.wait_until_complete(Duration::from_secs(5)).await;

@@ -16,6 +16,7 @@ use crate::fleet::{Desired, Fleet, Gauges, Intervals, Rules, Settings, Spec};
 use crate::gateway::{self, Gateway, Meters};
 use crate::http::{self, Admin, Front, Hosts, Limits, Origins, Patience, State};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
+use crate::protocol::Instance;
 use crate::spend::{self, Spend};
 use crate::store::{self, Store};
 use crate::supervision::Backoff;
@@ -71,7 +72,8 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         registry.register_collector(Box::new(RedisGauges(redis.clone())));
     }
 
-    let client = Client::new(config.routing.connect_timeout)?;
+    let instance = Instance::new(&router);
+    let client = Client::new(config.routing.connect_timeout, instance.clone())?;
     let fleet = Fleet::start(
         &desired(&config)?,
         rules(&config),
@@ -129,6 +131,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         limits: Limits {
             max_body: config.server.max_body,
         },
+        instance,
     };
     let listen = config.server.listen;
     let origins = Origins::new(&config.server.cors_origins);

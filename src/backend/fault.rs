@@ -33,6 +33,7 @@ pub(super) fn common(answer: &ErrorAnswer<'_>) -> Option<Fault> {
         // What the router presents, or a proxy before the server, is refused; the client cannot help that.
         status @ (300..=399 | 401..=403 | 407) => Some(Fault::Rejected(status)),
         429 | 503 => Some(Fault::Busy(answer.retry_after)),
+        508 => Some(Fault::Revisited),
         500 if is_failed_load(answer.body) => Some(Fault::Load),
         _ => None,
     }

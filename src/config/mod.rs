@@ -13,6 +13,7 @@ mod duration;
 mod endpoint;
 mod expand;
 mod fleet;
+mod itself;
 mod key;
 mod load;
 mod metrics;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::itself::is_itself;
 use super::store::SCHEMES;
 use super::{
     Access, Config, Database, DatabaseKind, Durability, Endpoint, Kind, Redis, Routing, Server,
@@ -34,7 +35,18 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     let mut faults = Faults(Vec::new());
     server(&config.server, &mut faults);
     for (at, endpoint) in config.endpoint.iter().enumerate() {
-        self::endpoint(&format!("endpoint.{at}"), endpoint, &mut faults);
+        let key = format!("endpoint.{at}");
+        self::endpoint(&key, endpoint, &mut faults);
+        if is_itself(config.server.listen, &endpoint.url) {
+            faults.add(
+                format!("{key}.url"),
+                format!(
+                    "is where this router itself listens (server.listen = \"{}\"): it would send \
+                     requests to itself",
+                    config.server.listen
+                ),
+            );
+        }
     }
     let names = config.endpoint.iter().map(|endpoint| &endpoint.name);
     faults.unless_unique("endpoint", "name", names);

@@ -36,6 +36,10 @@ pub enum Fault {
     Unsupported,
     /// It was found down while the request waited: known already.
     Ejected,
+    /// It is a router that this request has passed before: says nothing about its health.
+    Revisited,
+    /// Its answers have come from this router itself: it is no server to send to.
+    Loop,
 }
 
 /// What follows from a fault.
@@ -69,6 +73,8 @@ pub enum OnServer {
     Suspend,
     /// The model leaves its list, which is asked for again.
     Forget,
+    /// It is down, and what it lists is this router's own.
+    Disown,
 }
 
 impl Fault {
@@ -88,7 +94,8 @@ impl Fault {
                 OnServer::Nothing,
             ),
             Self::Missing => (Avoid::No, OnServer::Forget),
-            Self::Unsupported | Self::Ejected => (Avoid::No, OnServer::Nothing),
+            Self::Unsupported | Self::Ejected | Self::Revisited => (Avoid::No, OnServer::Nothing),
+            Self::Loop => (Avoid::No, OnServer::Disown),
         };
         Consequence { avoid, server }
     }
@@ -109,6 +116,8 @@ impl Fault {
             Self::Missing => "missing",
             Self::Unsupported => "unsupported",
             Self::Ejected => "ejected",
+            Self::Revisited => "revisited",
+            Self::Loop => "loop",
         }
     }
 }
@@ -150,6 +159,8 @@ mod tests {
             Fault::Missing,
             Fault::Unsupported,
             Fault::Ejected,
+            Fault::Revisited,
+            Fault::Loop,
         ];
         let rows = rows.map(|fault| {
             let Consequence { avoid, server } = fault.consequence();
@@ -170,6 +181,8 @@ mod tests {
         missing: No, Forget
         unsupported: No, Nothing
         ejected: No, Nothing
+        revisited: No, Nothing
+        loop: No, Disown
         ");
     }
 }

@@ -28,6 +28,7 @@ pub struct FleetView {
     pub(super) catalogue: Arc<Catalogue>,
     running: OnceLock<Bytes>,
     running_details: OnceLock<Bytes>,
+    routers: OnceLock<String>,
 }
 
 /// One server and its last report.
@@ -146,6 +147,16 @@ impl FleetView {
                 protocol::render_ps_details(running)
             })
             .clone()
+    }
+
+    /// The routers behind which servers of the fleet are, or which they are themselves, by their ids as one
+    /// list; mostly empty.
+    #[must_use]
+    pub fn routers(&self) -> &str {
+        self.routers.get_or_init(|| {
+            let up = self.up();
+            protocol::united(up.map(|server| &*server.report.routers))
+        })
     }
 
     /// Every server as it is now; `now` and `unix` are the same moment on two clocks.

@@ -68,6 +68,7 @@ impl Exchange {
             endpoint: self.slot.endpoint(),
             attempt,
             meter: &self.meter,
+            instance: self.gateway.client.instance(),
         };
         let (head, format) = respond::head(began.head, id, &route);
         let api = self.request.api;

@@ -5,7 +5,7 @@ use http::response::Parts;
 
 use super::meters::Meter;
 use crate::fleet::Endpoint;
-use crate::protocol::Format;
+use crate::protocol::{Format, Instance, PASSED, routers};
 use crate::upstream::strip_response;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -19,6 +19,7 @@ pub(super) struct Route<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) attempt: u32,
     pub(super) meter: &'a Meter,
+    pub(super) instance: &'a Instance,
 }
 
 /// Makes the head the client gets, and reads from it how the body is framed.
@@ -30,6 +31,8 @@ pub(super) fn head(mut head: Parts, id: &HeaderValue, route: &Route<'_>) -> (Par
         // A stream may lose an event, or get one more when it breaks.
         headers.remove(CONTENT_LENGTH);
     }
+    let passed = route.instance.before(routers(headers).as_deref());
+    headers.insert(&PASSED, passed);
     headers.insert(&REQUEST_ID, id.clone());
     if let Some(name) = route.endpoint.header() {
         headers.insert(&ENDPOINT, name.clone());

@@ -95,6 +95,7 @@ impl ServerError {
         match self {
             Self::Answer(answer) => answer.status,
             Self::Nothing(Failure::Silent) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Nothing(Failure::Loop) => StatusCode::LOOP_DETECTED,
             Self::Nothing(_) => StatusCode::BAD_GATEWAY,
         }
     }

@@ -57,6 +57,12 @@ impl Refusal {
         Self::new(Dialect::Ollama, status, text)
     }
 
+    /// For what has passed this router already.
+    pub(super) fn looped(dialect: Dialect) -> Self {
+        let text = "loop: this request has passed this router already";
+        Self::new(dialect, StatusCode::LOOP_DETECTED, text)
+    }
+
     pub(super) fn openai(status: StatusCode, text: impl Into<String>) -> Self {
         Self::new(Dialect::OpenAi, status, text)
     }

@@ -8,6 +8,7 @@ use super::admin::Admin;
 use crate::access::Access;
 use crate::gateway::Gateway;
 use crate::metrics::Registry;
+use crate::protocol::Instance;
 use crate::spend::Spend;
 use crate::store::Store;
 use herdsman_multidb::MultiDb;
@@ -33,6 +34,8 @@ pub struct State {
     pub registry: Arc<Registry>,
     /// What a client may send.
     pub limits: Limits,
+    /// This router among others.
+    pub instance: Instance,
 }
 
 /// What a client may send.

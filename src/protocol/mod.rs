@@ -14,6 +14,7 @@
 mod api;
 mod catalogue;
 mod error_body;
+mod passed;
 mod peek;
 mod quote;
 mod scan;
@@ -31,6 +32,7 @@ pub use catalogue::{
     render_tags, with_tag,
 };
 pub use error_body::{CONTENT_TYPE_JSON, error_body, quota_body, stream_end};
+pub use passed::{Instance, PASSED, routers, united};
 pub use peek::{AskUsage, BadRequest, Peek, Splice, peek, settle, splice};
 pub use tail::{Tail, TailEvent};
 pub use timestamp::unix_seconds;

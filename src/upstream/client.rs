@@ -17,7 +17,7 @@ use super::connection::HttpConnection;
 use super::headers::forwarded;
 use super::pool::Pool;
 use super::{AnswerBody, Connections, Failure, Remote, Target};
-use crate::protocol::Api;
+use crate::protocol::{Api, Instance, PASSED, routers};
 
 /// Sends requests to servers; cheap to clone, connections are shared.
 #[derive(Clone)]
@@ -26,14 +26,27 @@ pub struct Client {
     /// For TCP and TLS together.
     connect_timeout: Duration,
     pool: Arc<Pool>,
+    instance: Instance,
+}
+
+/// A small answer, whole.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body.
+    pub body: Bytes,
+    /// The routers it has passed, if any, as one list.
+    pub routers: Option<String>,
 }
 
 impl Client {
-    /// A client that gives up connecting after `connect_timeout`.
+    /// A client that gives up connecting after `connect_timeout`, and tells servers that a request has
+    /// passed `instance`.
     ///
     /// # Errors
     /// When the machine's certificate store cannot be read.
-    pub fn new(connect_timeout: Duration) -> std::io::Result<Self> {
+    pub fn new(connect_timeout: Duration, instance: Instance) -> std::io::Result<Self> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.enforce_http(false);
@@ -50,7 +63,14 @@ impl Client {
             connector,
             connect_timeout,
             pool: Arc::default(),
+            instance,
         })
+    }
+
+    /// This router, as servers are told of it.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.instance
     }
 
     /// Connections to one more server, each used again for up to `limit` after its last answer.
@@ -86,7 +106,7 @@ impl Client {
         path: &str,
         time_limit: Duration,
         size_limit: usize,
-    ) -> Result<(StatusCode, Bytes), Failure> {
+    ) -> Result<Fetched, Failure> {
         let fetched = async {
             let uri = to
                 .target
@@ -100,7 +120,11 @@ impl Client {
                 .collect()
                 .await
                 .map_err(|error| Failure::Garbled(error.to_string()))?;
-            Ok((head.status, body.to_bytes()))
+            Ok(Fetched {
+                status: head.status,
+                body: body.to_bytes(),
+                routers: routers(&head.headers),
+            })
         };
         timeout(time_limit, fetched)
             .await
@@ -118,11 +142,13 @@ impl Client {
         body: &Bytes,
     ) -> Result<Response<AnswerBody>, Failure> {
         let target = &*to.target;
+        let passed = self.instance.onto(headers);
         let request = || {
             let mut request = Request::new(Full::new(body.clone()));
             *request.method_mut() = method.clone();
             *request.uri_mut() = uri.clone();
             let mut headers = forwarded(headers);
+            headers.insert(&PASSED, passed.clone());
             headers.insert(HOST, target.host());
             if let Some(key) = target.authorization() {
                 headers.insert(AUTHORIZATION, key);
@@ -140,6 +166,7 @@ impl Client {
             };
             match exchange(to, connection, request()).await {
                 Err(Failure::Closed(_)) if was_kept => {}
+                Ok(answer) if self.instance.is_in(answer.headers()) => return Err(Failure::Loop),
                 answered => return answered,
             }
         }

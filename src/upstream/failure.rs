@@ -35,6 +35,9 @@ pub enum Failure {
     /// An answer that cannot be used, and why.
     #[error("{0}")]
     Unusable(String),
+    /// Its answer has come from this router itself, over however many others.
+    #[error("loop: its answers come from this router itself")]
+    Loop,
     /// An answer that is not HTTP, or larger than we read.
     #[error("not understood: {0}")]
     Garbled(String),
@@ -59,6 +62,7 @@ impl Failure {
             Self::NotConnected(_) | Self::ConnectTimeout => Some(Fault::NotConnected),
             Self::Silent => Some(Fault::Silent),
             Self::Ejected => Some(Fault::Ejected),
+            Self::Loop => Some(Fault::Loop),
             Self::Closed(_) | Self::Unusable(_) | Self::Garbled(_) => Some(Fault::Broken),
         }
     }
@@ -75,6 +79,7 @@ impl Failure {
             Self::Ejected => "ejected",
             Self::Local(_) => "local",
             Self::Unusable(_) => "unusable",
+            Self::Loop => "loop",
             Self::Garbled(_) => "garbled",
         }
     }

@@ -19,7 +19,7 @@ mod remote;
 mod target;
 
 pub use answer::AnswerBody;
-pub use client::Client;
+pub use client::{Client, Fetched};
 pub use failure::Failure;
 pub use headers::strip_response;
 pub use pool::Connections;

@@ -23,6 +23,7 @@ mod leaving;
 mod listening;
 mod lists;
 mod llama_server;
+mod loops;
 mod observed;
 mod recorded;
 mod redis;

@@ -392,6 +392,16 @@ proptest::proptest! {
 }
 
 #[test]
+fn a_router_is_not_its_own_server() {
+    let told = problems_of("[[endpoint]]\nurl = \"http://localhost:11435\"", &[], &[]);
+    assert_snapshot!(told, @r#"config.toml:2:1: endpoint.0.url: is where this router itself listens (server.listen = "127.0.0.1:11435"): it would send requests to itself"#);
+    let own = ["server.listen=0.0.0.0:11434"];
+    let told = load_with("", &[], &own).unwrap_err();
+    assert_eq!(told[0].key, "endpoint.0.url", "the default one: {told:?}");
+    load_with("", &[], &["server.listen=0.0.0.0:11435"]).unwrap();
+}
+
+#[test]
 fn names_of_hosts_are_names_and_nothing_else() {
     let set = |hosts: &str| load_with("", &[], &[&format!("server.hosts={hosts}")]);
     set("[\"a.example.com\", \"*.example.com\", \"*\"]").unwrap();

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::message::Message;
-use super::probe;
+use super::probe::{self, Heard};
 use super::relisting::Relisting;
 use super::state::{Effects, Intervals, State};
 use super::{Endpoint, Refusal};
-use crate::backend::{Answer, Probe};
+use crate::backend::Probe;
 use crate::fleet::first_bytes::FirstBytes;
 use crate::fleet::lease::Lease;
 use crate::fleet::queue::Queues;
@@ -266,14 +266,20 @@ impl EndpointActor {
         &mut self,
         probe: Probe,
         asked: Instant,
-        answer: Result<Answer, Failure>,
+        heard: Result<Heard, Failure>,
         context: &mut Context<Self>,
     ) {
         self.asking[probe as usize] = None;
-        if let Err(failure) = &answer {
+        if let Err(failure) = &heard {
             tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
         }
+        let mut rerouted = false;
+        let answer = heard.map(|heard| {
+            rerouted = self.state.behind(heard.routers);
+            heard.answer
+        });
         let mut effects = self.state.probed(answer, probe, asked, context.now());
+        effects.changed |= rerouted;
         if probe == Probe::Loaded {
             // Also when it says nothing: then nobody is to wait for it.
             effects.changed |= self.state.settled(self.as_of);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Refusal;
-use crate::backend::{Answer, Probe};
+use super::probe::Heard;
+use crate::backend::Probe;
 use crate::domain::ModelName;
 use crate::faults::Fault;
 use crate::fleet::lease::{Lease, Outcome};
@@ -68,7 +69,7 @@ pub enum Message {
         /// When it was asked: what happened since is newer than the answer.
         asked: Instant,
         /// What came back.
-        answer: Result<Answer, Failure>,
+        answer: Result<Heard, Failure>,
     },
     /// From the registry: the server begins or ceases to drain.
     Drain,

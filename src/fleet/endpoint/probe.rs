@@ -1,8 +1,19 @@
 //! Sending a probe.
 
+use std::sync::Arc;
+
 use super::Endpoint;
 use crate::backend::{Answer, Plan, Probe};
 use crate::upstream::{Client, Failure};
+
+/// What a server said about itself.
+#[derive(Debug)]
+pub struct Heard {
+    /// What it said.
+    pub(super) answer: Answer,
+    /// The routers behind which it is, or which it is itself, as one list; nothing when it was not asked.
+    pub(super) routers: Option<Arc<str>>,
+}
 
 /// A larger list is not read.
 const LIST_LIMIT: usize = 16 << 20;
@@ -14,15 +25,21 @@ pub(super) async fn send(
     endpoint: &Endpoint,
     probe: Probe,
     plan: Plan,
-) -> Result<Answer, Failure> {
+) -> Result<Heard, Failure> {
     let request = match plan {
-        Plan::Known(models) => return Ok(Answer::Models(models)),
+        Plan::Known(models) => {
+            let (answer, routers) = (Answer::Models(models), None);
+            return Ok(Heard { answer, routers });
+        }
         Plan::Send(request) => request,
     };
     let remote = endpoint.probed_at();
     let (path, timeout) = (request.path, request.timeout);
     let asked = client.fetch(&remote, request.method, path, timeout, LIST_LIMIT);
-    let (status, body) = asked.await?;
-    let read = endpoint.settings().backend.read(probe, status, &body);
-    read.map_err(|unusable| Failure::Unusable(unusable.to_string()))
+    let fetched = asked.await?;
+    let backend = &endpoint.settings().backend;
+    let read = backend.read(probe, fetched.status, &fetched.body);
+    let answer = read.map_err(|unusable| Failure::Unusable(unusable.to_string()))?;
+    let routers = Some(fetched.routers.unwrap_or_default().into());
+    Ok(Heard { answer, routers })
 }

@@ -38,6 +38,8 @@ pub struct Report {
     pub version: Option<Version>,
     /// Why it does not answer, or why its models are not known, for people.
     pub trouble: Option<Arc<str>>,
+    /// The routers behind which it is, or which it is itself, by their ids as one list; mostly empty.
+    pub routers: Arc<str>,
     /// Which of its models have failed, and not worked since.
     pub evidence: Arc<[Failing]>,
 }
@@ -65,6 +67,7 @@ impl Report {
             warm: Arc::default(),
             version: None,
             trouble: None,
+            routers: Arc::default(),
             evidence: Arc::default(),
         }
     }

@@ -18,6 +18,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -37,7 +38,8 @@ pub use origins::Origins;
 use super::admin::Peer;
 use super::error::Refusal;
 use super::{State, ollama};
-use crate::protocol::{Api, Dialect};
+use crate::gateway::Gateway;
+use crate::protocol::{Api, Dialect, Instance, PASSED};
 
 /// A page asks whether it may call into a network that is closer to its reader than its own.
 static ASKS_FOR_PRIVATE: HeaderName =
@@ -146,15 +148,42 @@ impl Front {
         match called.flatten() {
             Some(api) => {
                 let state = self.state.clone();
-                Box::pin(async move { Ok(ollama::answer(api, state, request).await) })
+                Box::pin(async move {
+                    let answer = ollama::answer(api, &state, request).await;
+                    Ok(passed(answer, &state.instance, &state.gateway))
+                })
             }
-            None => Box::pin(self.router.clone().call(request.map(Body::new))),
+            None if self.state.instance.refuses(request.headers()) => {
+                let dialect = Dialect::of(request.uri().path());
+                self.at_once(Refusal::looped(dialect).into_response())
+            }
+            None => {
+                let mut router = self.router.clone();
+                let gateway = Arc::clone(&self.state.gateway);
+                let instance = self.state.instance.clone();
+                Box::pin(async move {
+                    let answer = router.call(request.map(Body::new)).await?;
+                    Ok(passed(answer, &instance, &gateway))
+                })
+            }
         }
+    }
+
+    fn at_once(&self, answer: Response) -> Answer {
+        let answer = passed(answer, &self.state.instance, &self.state.gateway);
+        Box::pin(std::future::ready(Ok(answer)))
     }
 }
 
-fn at_once(answer: Response) -> Answer {
-    Box::pin(std::future::ready(Ok(answer)))
+/// An answer of a server's says which routers it has passed. What this router says itself is about all of
+/// its servers, and so about all the routers behind it.
+fn passed(mut answer: Response, instance: &Instance, gateway: &Gateway) -> Response {
+    if !answer.headers().contains_key(&PASSED) {
+        let view = gateway.fleet().view();
+        let routers = instance.before(Some(view.routers()));
+        answer.headers_mut().insert(&PASSED, routers);
+    }
+    answer
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -176,9 +205,9 @@ impl hyper::service::Service<Request<Incoming>> for Front {
             Decision::Plain => self.admit(request),
             Decision::Refused(why) => {
                 let dialect = Dialect::of(request.uri().path());
-                at_once(Refusal::new(dialect, StatusCode::FORBIDDEN, why).into_response())
+                self.at_once(Refusal::new(dialect, StatusCode::FORBIDDEN, why).into_response())
             }
-            Decision::Preflight { origin, private } => at_once(preflight(origin, private)),
+            Decision::Preflight { origin, private } => self.at_once(preflight(origin, private)),
             Decision::Page(origin) => {
                 let answer = self.admit(request);
                 Box::pin(async { answer.await.map(|answer| readable(answer, origin)) })

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 
 use crate::gateway::Inbound;
 use crate::http::error::Refusal;
@@ -18,12 +18,16 @@ pub(in crate::http) fn elsewhere() -> MethodRouter<State> {
 }
 
 /// One request, whatever the type of its body.
-pub(in crate::http) async fn answer<B>(api: Api, state: State, request: Request<B>) -> Response
+pub(in crate::http) async fn answer<B>(api: Api, state: &State, request: Request<B>) -> Response
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     let mut meter = state.gateway.arrived(api);
     let (mut head, body) = request.into_parts();
+    if state.instance.refuses(&head.headers) {
+        meter.refused(StatusCode::LOOP_DETECTED.as_u16());
+        return Refusal::looped(api.dialect()).into_response();
+    }
     let id = request_id::of(&head.headers);
     let caller = match state.gateway.identify(credentials::of(&head.headers)) {
         Ok(caller) => caller,

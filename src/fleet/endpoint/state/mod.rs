@@ -3,6 +3,7 @@
 mod changes;
 mod effects;
 mod loading;
+mod looped;
 mod probes;
 
 use std::collections::HashMap;
@@ -241,6 +242,7 @@ impl State {
             OnServer::Nothing => {}
             OnServer::Probe => effects.ask.push(Probe::Alive),
             OnServer::Forget => self.forget(pool.model(), effects),
+            OnServer::Disown => self.looped(now, effects),
             OnServer::Suspend => {
                 effects.changed |= !std::mem::replace(&mut self.suspended, true);
                 effects.ask.push(Probe::Alive);

@@ -48,6 +48,7 @@ impl State {
             }
             // The router's own failure, not the server's.
             Err(Failure::Local(_)) => {}
+            Err(Failure::Loop) => self.looped(now, &mut effects),
             Err(failure) if probe == Probe::Alive => {
                 self.silent += 1;
                 self.was_connected |= failure.was_connected();
@@ -116,7 +117,7 @@ impl State {
         }
     }
 
-    fn down(&mut self, now: Instant, why: &str, effects: &mut Effects) {
+    pub(super) fn down(&mut self, now: Instant, why: &str, effects: &mut Effects) {
         self.misses = self.misses.saturating_add(1);
         self.suspended = false;
         effects.changed |= effects.eject;

@@ -406,3 +406,36 @@ fn why_a_servers_models_are_not_known_is_said_until_they_are() {
     state.probed(Ok(Answer::Models(Vec::new())), Probe::Models, now, now);
     assert_eq!(state.report().trouble, None);
 }
+
+/// What a router says that asks this one in turn is nothing new: neither its life nor its lists count.
+#[test]
+fn a_server_whose_answers_come_from_this_router_is_down_until_they_do_not() {
+    let now = Instant::now();
+    for first in [true, false] {
+        let mut state = up(now);
+        let listed = crate::protocol::listed_by_id("m").into_iter().collect();
+        state.probed(Ok(Answer::Models(listed)), Probe::Models, now, now);
+        assert!(state.report().models.is_some());
+        // By a probe, or by a request.
+        let effects = match first {
+            true => state.probed(Err(Failure::Loop), Probe::Models, now, now),
+            false => state.released(&pool("m"), failed(Fault::Loop), false, now),
+        };
+        assert!(effects.changed && effects.eject && !state.is_up());
+        assert!(state.report().models.is_none());
+        let trouble = state.report().trouble.as_deref().unwrap_or_default();
+        assert!(trouble.starts_with("loop: "), "{trouble}");
+        let again = state.probed(Err(Failure::Loop), Probe::Alive, now, now);
+        assert!(!again.changed, "nothing new");
+        let effects = state.probed(Ok(Answer::Alive), Probe::Alive, now, now);
+        assert!(state.is_up() && effects.ask.contains(&Probe::Models));
+    }
+}
+
+#[test]
+fn a_request_that_has_been_at_a_server_before_says_nothing_about_it() {
+    let (mut state, a) = (up(Instant::now()), pool("a"));
+    let effects = state.released(&a, failed(Fault::Revisited), false, Instant::now());
+    assert_eq!(effects, Effects::default());
+    assert!(state.is_up() && state.report().evidence.is_empty());
+}

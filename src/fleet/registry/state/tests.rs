@@ -1,11 +1,11 @@
 use super::*;
 use crate::backend::Backend;
 use crate::fleet::desired::Settings;
-use crate::protocol::listed_by_id;
+use crate::protocol::{Instance, listed_by_id};
 use crate::upstream::Target;
 
 fn client() -> Client {
-    Client::new(Duration::from_secs(1)).unwrap()
+    Client::new(Duration::from_secs(1), Instance::new("here")).unwrap()
 }
 
 fn spec(name: &str, url: &str) -> Spec {
