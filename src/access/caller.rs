@@ -1,15 +1,30 @@
 //! Who calls, and on whose behalf.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::key::key_id;
+use super::names::{Names, is_customer};
 use super::view::{Entry, View};
 use super::{Owner, Refused};
 use crate::domain::{AccountKind, EntityKind, ModelName, UNATTRIBUTED, member_id};
 
-/// The longest name of an end user that is kept as it is.
-const LONGEST_USER: usize = 128;
+/// How many tags of requests are told apart: as many as there are end users by default.
+const MOST_TAGS: usize = 10_000;
+
+/// The names that clients have made up so far.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) end_users: Names,
+    pub(super) tags: Names,
+}
+
+impl Known {
+    pub(super) fn new(end_users: usize) -> Self {
+        Self {
+            end_users: Names::new(end_users),
+            tags: Names::new(MOST_TAGS),
+        }
+    }
+}
 
 /// Whoever sent a request.
 #[derive(Clone, Debug)]
@@ -68,7 +83,13 @@ impl Caller {
     }
 
     /// Everyone the request concerns, each once.
-    pub(super) fn parties(&self, view: &View, request: &AccessRequest<'_>) -> Vec<Party> {
+    pub(super) fn parties(
+        &self,
+        view: &View,
+        known: &Known,
+        user: Option<&str>,
+        tags: &[Arc<str>],
+    ) -> Vec<Party> {
         let mut parties: Vec<Party> = Vec::with_capacity(4);
         let mut join = |kind: AccountKind, id: &str| {
             let entity = kind.entity().filter(|_| !id.is_empty())?;
@@ -113,13 +134,15 @@ impl Caller {
             // So that all keys together have paid for everything.
             join(AccountKind::Key, UNATTRIBUTED);
         }
-        let user = request
-            .user
-            .and_then(|user| join(AccountKind::EndUser, &end_user(user)));
+        let user = user
+            .filter(|user| is_customer(user))
+            .map(|user| booked(view, AccountKind::EndUser, &known.end_users, user))
+            .and_then(|user| join(AccountKind::EndUser, user));
         for tag in user.iter().flat_map(|user| &user.tags) {
             join(AccountKind::Tag, tag);
         }
-        for tag in request.tags {
+        for tag in tags {
+            let tag = booked(view, AccountKind::Tag, &known.tags, tag);
             join(AccountKind::Tag, tag);
         }
         parties
@@ -129,22 +152,35 @@ impl Caller {
 impl Party {
     /// Refuses what the account itself does not allow.
     pub(super) fn permits(&self, model: &ModelName) -> Result<(), Refused> {
-        let Some(entry) = &self.entry else {
-            // To whom an operator said that somebody belongs has to be there; whom the request alone
-            // names may be anybody.
-            return match self.account {
-                AccountKind::User | AccountKind::Team | AccountKind::Org => {
-                    Err(Refused::Missing(self.owner()))
-                }
-                AccountKind::Key if *self.id != *UNATTRIBUTED => Err(Refused::UnknownKey),
-                _ => Ok(()),
-            };
-        };
-        entry.is_open()?;
-        if !entry.account.allows(model) {
-            return Err(Refused::Model(self.owner(), model.to_string()));
+        self.is_open()?;
+        match &self.entry {
+            Some(entry) if !entry.account.allows(model) => {
+                Err(Refused::Model(self.owner(), model.to_string()))
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Refuses whom it keeps from everything.
+    pub(super) fn is_open(&self) -> Result<(), Refused> {
+        if let Some(entry) = &self.entry {
+            return entry.is_open();
+        }
+        // To whom an operator said that somebody belongs has to be there; whom the request alone
+        // names may be anybody.
+        match self.account {
+            AccountKind::User | AccountKind::Team | AccountKind::Org => {
+                Err(Refused::Missing(self.owner()))
+            }
+            AccountKind::Key if *self.id != *UNATTRIBUTED => Err(Refused::UnknownKey),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is for some models only.
+    pub(super) fn is_limited(&self) -> bool {
+        let entry = self.entry.as_ref();
+        entry.is_some_and(|entry| !entry.account.models.is_empty())
     }
 
     fn owner(&self) -> Owner {
@@ -156,13 +192,11 @@ impl Party {
     }
 }
 
-/// Any text may name an end user; what is too long for a key in the database, or cannot be one, is
-/// known by its hash.
-fn end_user(named: &str) -> Cow<'_, str> {
-    if named.len() <= LONGEST_USER && !named.contains('\0') {
-        Cow::Borrowed(named)
-    } else {
-        Cow::Owned(format!("sha256:{}", key_id(named)))
+/// The name under which a request that names somebody is booked: its own if there is such an account.
+fn booked<'a>(view: &View, kind: AccountKind, names: &Names, name: &'a str) -> &'a str {
+    match view.get(kind, name) {
+        Some(_) => name,
+        None => names.booked(name),
     }
 }
 
@@ -170,7 +204,7 @@ fn end_user(named: &str) -> Cow<'_, str> {
 mod tests {
     use super::super::view::Change;
     use super::*;
-    use crate::domain::Account;
+    use crate::domain::{Account, ModelRule};
 
     fn view(accounts: impl IntoIterator<Item = Account>) -> View {
         let changes = accounts
@@ -208,16 +242,8 @@ mod tests {
             tagged(AccountKind::EndUser, "customer 7", r#""paying""#),
         ]);
         let tags = [Arc::from("batch"), Arc::from("night")];
-        let request = AccessRequest {
-            model: &ModelName::parse("m").unwrap(),
-            input: 0,
-            max_output: None,
-            computes: true,
-            user: Some("customer 7"),
-            tags: &tags,
-        };
         let told: Vec<String> = caller(&view)
-            .parties(&view, &request)
+            .parties(&view, &Known::new(9), Some("customer 7"), &tags)
             .iter()
             .map(|party| format!("{} {} {}", party.kind, party.id, party.entry.is_some()))
             .collect();
@@ -239,15 +265,8 @@ mod tests {
 
     #[test]
     fn a_request_without_a_key_is_charged_to_nobody_in_particular() {
-        let request = AccessRequest {
-            model: &ModelName::parse("m").unwrap(),
-            input: 0,
-            max_output: None,
-            computes: true,
-            user: Some("customer 7"),
-            tags: &[],
-        };
-        let parties = Caller::anonymous().parties(&view([key()]), &request);
+        let (view, known) = (view([key()]), Known::new(9));
+        let parties = Caller::anonymous().parties(&view, &known, Some("customer 7"), &[]);
         let told: Vec<_> = parties.iter().map(|p| (p.kind, &*p.id)).collect();
         assert_eq!(
             told,
@@ -288,15 +307,8 @@ mod tests {
     fn a_key_that_names_a_missing_account_is_refused() {
         let model = ModelName::parse("m").unwrap();
         let refused = |view: &View| {
-            let request = AccessRequest {
-                model: &model,
-                input: 0,
-                max_output: None,
-                computes: false,
-                user: Some("customer 7"),
-                tags: &[Arc::from("night")],
-            };
-            let parties = caller(view).parties(view, &request);
+            let (known, tags) = (Known::new(9), [Arc::from("night")]);
+            let parties = caller(view).parties(view, &known, Some("customer 7"), &tags);
             let told = parties
                 .iter()
                 .filter_map(|party| party.permits(&model).err());
@@ -316,10 +328,41 @@ mod tests {
     }
 
     #[test]
-    fn a_name_too_long_for_the_database_is_known_by_its_hash() {
-        assert_eq!(end_user("ann"), "ann");
-        let long = "x".repeat(5000);
-        assert_eq!(end_user(&long), end_user(&long));
-        assert!(end_user(&long).len() < 100);
+    fn whoever_has_an_account_is_known_by_name_and_of_others_only_so_many() {
+        let view = view([Account::new(AccountKind::EndUser, "ann", 0)]);
+        let known = Known::new(1);
+        let booked = |user: &str| {
+            let parties = Caller::anonymous().parties(&view, &known, Some(user), &[]);
+            let user = parties.iter().find(|p| p.kind == EntityKind::EndUser);
+            user.map(|party| party.id.to_string())
+        };
+        let asked = ["bob", "ann", "cleo", "bob", r#"{"session":1}"#];
+        let told = asked.map(|user| booked(user).unwrap_or_default());
+        assert_eq!(told, ["bob", "ann", "other", "bob", ""]);
+    }
+
+    #[test]
+    fn a_key_shows_the_models_that_everyone_it_belongs_to_may_use() {
+        let allowed = |kind, id: &str, rules: &[&str]| {
+            let mut account = Account::new(kind, id, 0);
+            let rules = rules.iter().map(|rule| ModelRule::parse(rule).unwrap());
+            account.models = rules.collect();
+            account
+        };
+        let mut key = key();
+        key.models = vec![ModelRule::parse("llama*").unwrap()];
+        let team = allowed(AccountKind::Team, "blue", &["llama3.2", "qwen3"]);
+        let view = view([key, team, Account::new(AccountKind::User, "ann", 0)]);
+        let parties = caller(&view).parties(&view, &Known::new(0), None, &[]);
+        let may = |model: &str| {
+            let model = ModelName::parse(model).unwrap();
+            parties.iter().all(|party| party.permits(&model).is_ok())
+        };
+        assert_eq!(
+            ["llama3.2", "llama3.1", "qwen3"].map(may),
+            [true, false, false]
+        );
+        let limited = parties.iter().filter(|party| party.is_limited());
+        assert_eq!(limited.count(), 2);
     }
 }

@@ -17,12 +17,14 @@ mod caller;
 mod clock;
 mod key;
 mod meter;
+mod names;
 mod options;
 mod output;
 mod refused;
 mod register;
 mod reservation;
 mod rule;
+mod scope;
 mod sharing;
 mod stats;
 mod tag;
@@ -36,6 +38,7 @@ use arc_swap::ArcSwap;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use caller::Known;
 pub use caller::{AccessRequest, Caller};
 pub use key::{key_id, new_key};
 pub use meter::{Owner, What};
@@ -47,15 +50,17 @@ pub use rule::{
     Call, Failure, Ledger, MeterReport, Need, Part, RedisLedger, Reply, Shared, Terms, Verdict,
     Window,
 };
+pub use scope::Scope;
 pub use sharing::{AppliedUntil, REPLY_TIMEOUT, TERMS};
 pub use stats::AccessStats;
 pub use tag::{MOST_TAGS, is_tag, tags, tags_of};
 
-use crate::domain::{AccountKind, ModelName, Price};
+use crate::domain::{AccountKind, EntityKind, ModelName, Price};
 use crate::store::Store;
 use crate::supervision::{Backoff, RestartPolicy, StartError};
 use clock::Clock;
 use output::Outputs;
+use view::View;
 
 /// Requests wait for these actors, so the pause is short.
 const RESTARTS: RestartPolicy = RestartPolicy {
@@ -80,6 +85,7 @@ struct Inner {
     register: register::Handle,
     sharing: sharing::Handle,
     outputs: Outputs,
+    known: Known,
     stats: AccessStats,
 }
 
@@ -119,7 +125,7 @@ impl Access {
         let register = register::Handle::start(
             RESTARTS,
             register::Dependencies {
-                store,
+                store: store.clone(),
                 sharing: sharing.clone(),
                 clock: clock.clone(),
                 prices: options.prices.clone(),
@@ -132,6 +138,9 @@ impl Access {
         if !matches!(outcome, Ok(Ok(()))) {
             tracing::warn!("accounts are not read yet: keys are refused until they are");
         }
+        let known = Known::new(options.end_users);
+        let accounts = Arc::clone(&register.view());
+        recall(&store, &accounts, &known).await;
         Ok(Self(Arc::new(Inner {
             stats: AccessStats::new(Arc::clone(register.published()), sharing.sharers()),
             rule: ArcSwap::from_pointee(Rule {
@@ -143,6 +152,7 @@ impl Access {
             register,
             sharing,
             outputs: Outputs::default(),
+            known,
         })))
     }
 
@@ -225,6 +235,17 @@ impl Access {
         }));
     }
 
+    /// Whether every inference call, list and count needs a key.
+    #[must_use]
+    pub fn requires_key(&self) -> bool {
+        self.0.rule.load().require_key
+    }
+
+    /// How many names of end users are told apart, from this moment on.
+    pub fn tell_apart(&self, end_users: usize) {
+        self.0.known.end_users.limit(end_users);
+    }
+
     /// The metrics.
     #[must_use]
     pub fn stats(&self) -> &AccessStats {
@@ -235,6 +256,31 @@ impl Access {
     pub fn kill_actors(&self) {
         self.0.register.kill();
         self.0.sharing.kill();
+    }
+}
+
+/// Whoever was told apart before the restart is so after it. Without the database, whoever comes first is.
+async fn recall(store: &Store, view: &View, known: &Known) {
+    for (account, kind, names) in [
+        (AccountKind::EndUser, EntityKind::EndUser, &known.end_users),
+        (AccountKind::Tag, EntityKind::Tag, &known.tags),
+    ] {
+        // Whoever has an account takes no place, nor does the row for all others.
+        let most = names
+            .room()
+            .saturating_add(view.count(account))
+            .saturating_add(1);
+        match store.entities(kind, most).await {
+            Ok(entities) => {
+                let made_up = entities
+                    .iter()
+                    .filter(|name| view.get(account, name).is_none());
+                made_up.for_each(|name| {
+                    names.booked(name);
+                });
+            }
+            Err(error) => tracing::debug!(%error, %kind, "names are not recalled"),
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use crate::domain::{ModelName, Price};
 pub struct Options {
     /// Whether every inference call needs a key.
     pub require_key: bool,
+    /// How many names of end users are told apart.
+    pub end_users: usize,
     /// How long known keys outlive the database.
     pub outage_grace: Duration,
     /// What is done about shared limits when Redis is unavailable.
@@ -28,6 +30,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("require_key", &self.require_key)
+            .field("end_users", &self.end_users)
             .field("outage_grace", &self.outage_grace)
             .field("when_redis_away", &self.when_redis_away)
             .field("prices", &self.prices.len())

@@ -43,7 +43,7 @@ impl Reservation {
         let inner = &access.0;
         let (parties, wants) = {
             let view = inner.register.view();
-            let parties = caller.parties(&view, request);
+            let parties = caller.parties(&view, &inner.known, request.user, request.tags);
             for party in &parties {
                 party.permits(request.model)?;
             }

@@ -36,7 +36,10 @@ const MIGRATION_RETRIES: Backoff =
 
 pub(super) async fn build(config: Config) -> Result<App, Error> {
     for warning in config.warnings() {
-        tracing::warn!("{warning}");
+        // That one is said last, where it is seen.
+        if config.exposed().as_ref() != Some(&warning) {
+            tracing::warn!("{warning}");
+        }
     }
     let lock = DirLock::take(&config.server.data_dir)?;
     let tracker = TaskTracker::new();
@@ -148,6 +151,9 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let server = http::serve(listen, front, patience)
         .await
         .map_err(|error| Error::Listen(listen, error))?;
+    if let Some(exposed) = config.exposed() {
+        tracing::error!("{exposed}");
+    }
     Ok(App {
         server,
         gateway,
@@ -238,6 +244,7 @@ pub(super) fn prices(config: &Config) -> Vec<(ModelName, Price)> {
 fn limits(config: &Config, router: &Arc<str>) -> access::Options {
     access::Options {
         require_key: config.access.require_key,
+        end_users: config.access.end_users,
         outage_grace: config.access.outage_grace,
         when_redis_away: config.access.when_redis_away,
         prices: prices(config),

@@ -2,7 +2,7 @@
 //!
 //! Owns what the router runs with now. All three layers are read and validated as at the start, and either
 //! all of it is good or nothing changes. Of what is new, the endpoints, prices, `access.require_key`,
-//! `access.outage_grace` and `access.admin_key` count from this moment; whatever else differs is named in
+//! `access.end_users`, `access.outage_grace` and `access.admin_key` count from this moment; whatever else differs is named in
 //! the log, each time, until a restart or until it is as it was. Values are never logged.
 //!
 //! A file that is being written may be whole TOML and half of what was meant, so a file that changed is
@@ -123,8 +123,12 @@ impl Reload {
         app.access.reprice(build::prices(&config));
         let access = &config.access;
         app.access.require(access.require_key, access.outage_grace);
+        app.access.tell_apart(access.end_users);
         app.admin.set_key(access.admin_key.expose());
         adopt(&mut self.running, config);
+        if let Some(exposed) = self.running.exposed() {
+            tracing::error!("{exposed}");
+        }
         let changed = difference.taken.join(", ");
         tracing::info!(changed, "configuration reloaded");
         if !difference.left.is_empty() {
@@ -150,6 +154,7 @@ fn difference(old: &Config, new: &Config) -> Difference {
         ("routing.slots", old.routing.slots != new.routing.slots),
         ("price", old.price != new.price),
         ("access.require_key", was.require_key != is.require_key),
+        ("access.end_users", was.end_users != is.end_users),
         ("access.outage_grace", was.outage_grace != is.outage_grace),
         ("access.admin_key", was.admin_key != is.admin_key),
     ];
@@ -190,6 +195,7 @@ fn adopt(running: &mut Config, new: Config) {
     running.routing.slots = new.routing.slots;
     running.price = new.price;
     running.access.require_key = new.access.require_key;
+    running.access.end_users = new.access.end_users;
     running.access.outage_grace = new.access.outage_grace;
     running.access.admin_key = new.access.admin_key;
 }

@@ -14,6 +14,9 @@ pub struct Access {
     pub require_key: bool,
     /// Opens the admin calls. Empty: they are answered only to this machine itself.
     pub admin_key: Secret,
+    /// How many names of end users are counted one by one; what is used under any further name is booked as
+    /// used by `other`.
+    pub end_users: usize,
     /// How long keys that were known before the database went away go on working without it.
     #[serde(with = "duration")]
     pub outage_grace: Duration,
@@ -38,6 +41,7 @@ impl Default for Access {
         Self {
             require_key: false,
             admin_key: Secret::default(),
+            end_users: 10_000,
             outage_grace: Duration::from_secs(60 * 60),
             when_redis_away: WhenRedisAway::default(),
         }

@@ -84,10 +84,24 @@ pub struct Config {
 }
 
 impl Config {
+    /// Anybody who reaches the address the router listens on can use the models: what that means, if it is so.
+    /// An error in the log, because nobody is to overlook it.
+    #[must_use]
+    pub fn exposed(&self) -> Option<String> {
+        let listen = self.server.listen;
+        (!listen.ip().to_canonical().is_loopback() && !self.access.require_key).then(|| {
+            format!(
+                "OPEN TO EVERYBODY: the router listens on {listen}, which is not only this machine, and \
+                 access.require_key is false: whoever reaches that address uses the models, at your cost. \
+                 Set access.require_key = true, or server.listen to an address of this machine"
+            )
+        })
+    }
+
     /// What can be meant and is rarely wanted. Said at every start, and by `herdsman check`.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = self.exposed().into_iter().collect();
         if self.redis.is_some() && self.store.url.expose().is_empty() {
             warnings.push(
                 "[redis] without store.url: SQLite is a file of this router alone. With more than \

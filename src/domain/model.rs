@@ -81,6 +81,13 @@ impl ModelName {
         })
     }
 
+    /// Stands for all the names that clients ask for and no server has. No name that is read is equal to it: each
+    /// has a tag.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self("unknown".into())
+    }
+
     /// The canonical text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -103,6 +103,20 @@ impl FleetView {
             .clone()
     }
 
+    /// `/api/tags` of these models.
+    #[must_use]
+    pub fn tags_of(&self, shown: impl Fn(&ModelName) -> bool) -> Bytes {
+        let entries = self.catalogue.entries.iter();
+        protocol::render_tags(entries.filter(|entry| shown(&entry.name)))
+    }
+
+    /// `/v1/models` of these models.
+    #[must_use]
+    pub fn openai_models_of(&self, shown: impl Fn(&ModelName) -> bool) -> Bytes {
+        let entries = self.catalogue.entries.iter();
+        protocol::render_openai_models(entries.filter(|entry| shown(&entry.name)))
+    }
+
     /// `/v1/models` of the whole fleet.
     #[must_use]
     pub fn openai_models(&self) -> Bytes {
@@ -127,26 +141,34 @@ impl FleetView {
     /// `/api/ps` of the whole fleet: one entry per server and model.
     #[must_use]
     pub fn running(&self) -> Bytes {
-        self.running
-            .get_or_init(|| {
-                let up = self.up();
-                protocol::render_ps(up.flat_map(|server| server.report.running.iter()))
-            })
-            .clone()
+        let running = self.running.get_or_init(|| self.running_of(|_| true));
+        running.clone()
+    }
+
+    /// `/api/ps` of these models.
+    #[must_use]
+    pub fn running_of(&self, shown: impl Fn(&ModelName) -> bool) -> Bytes {
+        let running = self.up().flat_map(|server| server.report.running.iter());
+        protocol::render_ps(running.filter(|model| shown(&model.name)))
     }
 
     /// `/api/ps_details`: the same, each entry with its endpoint.
     #[must_use]
     pub fn running_details(&self) -> Bytes {
-        self.running_details
-            .get_or_init(|| {
-                let running = self.up().flat_map(|server| {
-                    let name: &str = server.endpoint.name();
-                    server.report.running.iter().map(move |model| (name, model))
-                });
-                protocol::render_ps_details(running)
-            })
-            .clone()
+        let running = self
+            .running_details
+            .get_or_init(|| self.running_details_of(|_| true));
+        running.clone()
+    }
+
+    /// `/api/ps_details` of these models.
+    #[must_use]
+    pub fn running_details_of(&self, shown: impl Fn(&ModelName) -> bool) -> Bytes {
+        let running = self.up().flat_map(|server| {
+            let name: &str = server.endpoint.name();
+            server.report.running.iter().map(move |model| (name, model))
+        });
+        protocol::render_ps_details(running.filter(|(_, model)| shown(&model.name)))
     }
 
     /// The routers behind which servers of the fleet are, or which they are themselves, by their ids as one

@@ -72,7 +72,11 @@ impl Gateway {
             Err(error) => Err(error),
         };
         if let Err(error) = &answered {
-            meter.refused(error.status().as_u16());
+            let status = error.status().as_u16();
+            match error {
+                Error::UnknownModel(..) => meter.unknown_model(status),
+                _ => meter.refused(status),
+            }
         }
         answered
     }

@@ -2,7 +2,8 @@
 //!
 //! [`Meters`] are the families, [`Meter`] follows one request. Durations run to the end of the
 //! body: that is when an answer is over. A request that never reached a server is counted with
-//! empty endpoint and model labels, so that what clients invent cannot grow the metrics.
+//! empty endpoint and model labels, and one for a model that no server has with the model `unknown`, so that
+//! what clients invent cannot grow the metrics.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 
 use super::server_error::ServerError;
-use crate::domain::TokenCounts;
+use crate::domain::{ModelName, TokenCounts};
 use crate::fleet::{Endpoint, FleetView, Leased, SlotPool};
 use crate::metrics::{
     ANSWER_SECONDS, Labelled, OVERHEAD_SECONDS, PairLabels, Registry, RequestLabels, TokenLabels,
@@ -261,7 +262,7 @@ impl Meter {
     pub(super) fn ended(&mut self, endpoint: &Endpoint, pool: Option<&SlotPool>, status: u16) {
         self.counted = true;
         let Some(pool) = pool else {
-            return self.without_pool(Arc::clone(endpoint.name()), status);
+            return self.without_pool(Arc::clone(endpoint.name()), "".into(), status);
         };
         let (api, elapsed) = (self.api, self.arrived.elapsed().as_secs_f64());
         let meters = self.meters.clone();
@@ -300,7 +301,13 @@ impl Meter {
     /// There was no answer.
     pub fn refused(&mut self, status: u16) {
         self.counted = true;
-        self.without_pool("".into(), status);
+        self.without_pool("".into(), "".into(), status);
+    }
+
+    /// There was no answer: no server has what it asks for.
+    pub(super) fn unknown_model(&mut self, status: u16) {
+        self.counted = true;
+        self.without_pool("".into(), ModelName::unknown().shared(), status);
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -312,10 +319,10 @@ impl Meter {
         self.pair.get_or_insert_with(|| meters.pair(endpoint, pool))
     }
 
-    fn without_pool(&self, endpoint: Arc<str>, status: u16) {
+    fn without_pool(&self, endpoint: Arc<str>, model: Arc<str>, status: u16) {
         let labels = RequestLabels {
             endpoint,
-            model: "".into(),
+            model,
             path: self.api.path(),
             status,
         };
@@ -327,7 +334,7 @@ impl Drop for Meter {
     /// The client left before there was an answer: 499, as in nginx and Ollama.
     fn drop(&mut self) {
         if !self.counted {
-            self.without_pool("".into(), 499);
+            self.without_pool("".into(), "".into(), 499);
         }
     }
 }

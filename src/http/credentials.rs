@@ -1,26 +1,45 @@
 //! The key of a request, in whichever header its client puts it.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 const API_KEY: &str = "x-api-key";
 const BEARER: &str = "bearer ";
+const BASIC: &str = "basic ";
 
 /// `Authorization: Bearer`, as OpenAI's and Ollama's clients send it, or `x-api-key`, as Anthropic's
-/// do. With both, the first: it is the one a proxy in between knows.
-pub(super) fn of(headers: &HeaderMap) -> Option<&str> {
-    bearer(headers).or_else(|| {
+/// do; or the password of `Authorization: Basic`, for clients that can be given an address with a user and
+/// nothing else. With several, the first: `Bearer` is the one a proxy in between knows, and a `Basic` beside
+/// an `x-api-key` is that proxy's.
+pub(super) fn of(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let api_key = || {
         let key = headers.get(API_KEY)?.to_str().ok()?.trim();
         (!key.is_empty()).then_some(key)
-    })
+    };
+    let plain = behind(BEARER, headers).or_else(api_key);
+    plain
+        .map(Cow::Borrowed)
+        .or_else(|| password(headers).map(Cow::Owned))
 }
 
-/// What stands behind `Bearer`.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// What stands behind the scheme in `Authorization`.
+fn behind<'a>(scheme: &str, headers: &'a HeaderMap) -> Option<&'a str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, key) = value.split_at_checked(BEARER.len())?;
-    let key = key.trim();
-    (scheme.eq_ignore_ascii_case(BEARER) && !key.is_empty()).then_some(key)
+    let (named, rest) = value.split_at_checked(scheme.len())?;
+    let rest = rest.trim();
+    (named.eq_ignore_ascii_case(scheme) && !rest.is_empty()).then_some(rest)
+}
+
+/// Whatever the user: the key says who it is.
+fn password(headers: &HeaderMap) -> Option<String> {
+    let pair = STANDARD.decode(behind(BASIC, headers)?).ok()?;
+    let pair = String::from_utf8(pair).ok()?;
+    let (_, password) = pair.split_once(':')?;
+    (!password.is_empty()).then(|| password.to_owned())
 }
 
 #[cfg(test)]
@@ -34,7 +53,7 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).parse().unwrap(), HeaderValue::from_static(value)))
             .collect();
-        of(&headers).map(str::to_owned)
+        of(&headers).map(Cow::into_owned)
     }
 
     #[test]
@@ -45,6 +64,9 @@ mod tests {
             &[("x-api-key", "sk-1")],
             &[("authorization", "Basic eDp5"), ("x-api-key", "sk-1")],
             &[("x-api-key", "sk-2"), ("authorization", "Bearer sk-1")],
+            // user:sk-1, :sk-1
+            &[("authorization", "Basic dXNlcjpzay0x")],
+            &[("authorization", "basic OnNrLTE=")],
         ] {
             assert_eq!(shown(headers).as_deref(), Some("sk-1"), "{headers:?}");
         }
@@ -53,6 +75,11 @@ mod tests {
             &[("authorization", "Bearer ")],
             &[("authorization", "Bear")],
             &[("x-api-key", "")],
+            // user:, no colon, not base64, not text
+            &[("authorization", "Basic dXNlcjo=")],
+            &[("authorization", "Basic c2stMQ==")],
+            &[("authorization", "Basic user:sk-1")],
+            &[("authorization", "Basic Ov8=")],
         ] {
             assert_eq!(shown(headers), None, "{headers:?}");
         }

@@ -24,6 +24,7 @@ mod serve;
 mod socket;
 mod state;
 mod usage;
+mod visible;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};

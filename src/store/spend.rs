@@ -105,6 +105,20 @@ impl Store {
             .load(conn))
     }
 
+    /// The names of one kind's entities, the first so many in their order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn entities(&self, kind: EntityKind, most: usize) -> Result<Vec<String>, Error> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        read!(self, |conn| spend::table
+            .select(spend::entity)
+            .filter(spend::kind.eq(kind.as_str()))
+            .order(spend::entity)
+            .limit(most)
+            .load(conn))
+    }
+
     /// What the entities spent in all periods that began at `since` or later.
     ///
     /// # Errors

@@ -106,6 +106,12 @@ impl Usage {
         snapshot::render(&self.tokens, &(self.source)())
     }
 
+    /// The same, of these models only.
+    #[must_use]
+    pub fn snapshot_of(&self, shown: impl Fn(&ModelName) -> bool) -> Bytes {
+        snapshot::render_of(&self.tokens, &(self.source)(), shown)
+    }
+
     /// A snapshot now and after each change, at most ten a second. A slow reader misses the ones
     /// in between, never the last.
     #[must_use]

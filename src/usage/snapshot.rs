@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::Tokens;
+use crate::domain::ModelName;
 
 /// Requests running, by endpoint and model.
 pub type Running = BTreeMap<Arc<str>, BTreeMap<Arc<str>, u64>>;
@@ -19,17 +20,42 @@ struct Snapshot<'a> {
 }
 
 pub(super) fn render(tokens: &Tokens, running: &Running) -> Bytes {
+    write(&totals(tokens, |_| true), running)
+}
+
+/// Of these models, and of the endpoints that have anything to do with them.
+pub(super) fn render_of(
+    tokens: &Tokens,
+    running: &Running,
+    shown: impl Fn(&ModelName) -> bool,
+) -> Bytes {
+    let mut running = running.clone();
+    for models in running.values_mut() {
+        models.retain(|model, _| ModelName::parse_any(model).is_ok_and(|model| shown(&model)));
+    }
+    running.retain(|_, models| !models.is_empty());
+    write(&totals(tokens, shown), &running)
+}
+
+fn totals(tokens: &Tokens, shown: impl Fn(&ModelName) -> bool) -> Running {
     let mut totals = Running::new();
     for entry in &**tokens {
         let (endpoint, model) = entry.key();
+        if !shown(model) {
+            continue;
+        }
         let total = entry.value().load(Ordering::Relaxed);
         totals
             .entry(Arc::clone(endpoint))
             .or_default()
             .insert(model.shared(), total);
     }
+    totals
+}
+
+fn write(totals: &Running, running: &Running) -> Bytes {
     let snapshot = Snapshot {
-        token_usage_counts: borrow(&totals),
+        token_usage_counts: borrow(totals),
         usage_counts: borrow(running),
     };
     serde_json::to_vec(&snapshot)

@@ -166,6 +166,7 @@ impl Fleet {
             });
             let options = Options {
                 require_key: true,
+                end_users: 10,
                 outage_grace: Duration::from_secs(3_600),
                 when_redis_away: plan.policy,
                 prices: vec![(model(), price())],

@@ -15,6 +15,7 @@ mod churn;
 mod clients;
 mod counting;
 mod deleted;
+mod doors;
 mod failover;
 mod faults;
 mod freshness;

@@ -343,3 +343,42 @@ async fn sigterm_announces_the_end_before_it_begins_and_ctrl_c_does_not() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_listens_for_everybody_without_keys_is_told_so_at_the_end_of_the_start() {
+    let server = Simulator::start(Config::default()).await.unwrap();
+    let dir = TempDir::new().unwrap();
+    let path = write(&dir, &server.url(), 1.0, "", "");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let open = text.replace("127.0.0.1:0", "0.0.0.0:0");
+    std::fs::write(&path, &open).unwrap();
+    let check = |path: &Path| {
+        let check = Command::new(env!("CARGO_BIN_EXE_herdsman"))
+            .args(["check", "--config"])
+            .arg(path)
+            .output()
+            .unwrap();
+        String::from_utf8(check.stdout).unwrap()
+    };
+    assert!(check(&path).contains("# warning: OPEN TO EVERYBODY"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_herdsman"))
+        .current_dir(dir.path())
+        .env("HERDSMAN_LOG_FORMAT", "json")
+        // Even of somebody who wants to see errors only.
+        .env("HERDSMAN_LOG", "error")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.contains("OPEN TO EVERYBODY"), "{line}");
+    let closed = open.replace("[access]\n", "[access]\nrequire_key = true\n");
+    std::fs::write(&path, closed).unwrap();
+    assert!(!check(&path).contains("OPEN TO EVERYBODY"));
+    server.stop().await;
+}

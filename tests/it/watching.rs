@@ -86,6 +86,7 @@ async fn health_lists_every_server() {
     let health = router.get("/health").await;
     assert_eq!(health.status, 200);
     assert_eq!(health.json()["endpoints"]["gpu-1"]["status"], "ok");
+    assert_eq!(health.json()["states"]["ok"], 2);
     router.servers[1].fault(Fault::Refuse);
     eventually("found down", || {
         !router.app.fleet().view().servers[1].endpoint.is_up()
@@ -124,7 +125,7 @@ async fn the_metrics_keep_their_names_and_count() {
     let text = metrics.text();
     for line in [
         "herdsman_requests_total{endpoint=\"gpu-0\",model=\"llama3.2:latest\",path=\"/api/chat\",status=\"200\"} 3",
-        "herdsman_requests_total{endpoint=\"\",model=\"\",path=\"/api/chat\",status=\"404\"} 1",
+        "herdsman_requests_total{endpoint=\"\",model=\"unknown\",path=\"/api/chat\",status=\"404\"} 1",
         "herdsman_in_flight{endpoint=\"gpu-0\",model=\"llama3.2:latest\"} 0",
         "herdsman_endpoint_up{endpoint=\"gpu-0\"} 1",
         "herdsman_tokens_total{endpoint=\"gpu-0\",model=\"llama3.2:latest\",direction=\"output\"} 24",

@@ -67,6 +67,7 @@ async fn every_alert_asks_for_metrics_there_are() {
     router.spend.stats().register(&mut registry);
     let options = Options {
         require_key: false,
+        end_users: 10,
         outage_grace: Duration::from_secs(60),
         when_redis_away: WhenRedisAway::LocalShare,
         prices: Vec::new(),

@@ -188,6 +188,7 @@ const KEYS: &[(&str, Effect)] = &[
     ("spend.journal_size", Acts("app", "spend.journal_size")),
     ("access.require_key", Acts("app", "access.require_key")),
     ("access.admin_key", Acts("app", "access.admin_key")),
+    ("access.end_users", Acts("app", "access.end_users")),
     ("access.outage_grace", Acts("app", "access.outage_grace")),
     (
         "access.when_redis_away",

@@ -410,3 +410,19 @@ fn names_of_hosts_are_names_and_nothing_else() {
         assert_eq!(told[0].key, "server.hosts.0", "{wrong}");
     }
 }
+
+#[test]
+fn whoever_opens_the_router_to_everybody_is_warned() {
+    let warnings = |set: &[&str]| load_with("", &[], set).unwrap().warnings().len();
+    assert_eq!(warnings(&[]), 0);
+    assert_eq!(warnings(&["server.listen=[::1]:1"]), 0);
+    for listen in ["0.0.0.0:1", "[::]:1", "192.168.1.4:1"] {
+        let listen = format!("server.listen={listen}");
+        assert_eq!(warnings(&[&listen]), 1, "{listen}");
+        assert_eq!(
+            warnings(&[&listen, "access.require_key=true"]),
+            0,
+            "{listen}"
+        );
+    }
+}

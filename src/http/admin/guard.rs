@@ -1,8 +1,11 @@
 //! Who may use the admin API.
 //!
 //! With an admin key: whoever sends it. Without one: this machine itself, and nothing that is only
-//! proxied by it. A proxy on this machine is recognised by the headers proxies add, and a web page
-//! by its `Origin`, unless it is a page of this router.
+//! proxied by it. A proxy on this machine is recognised by the headers proxies add, and a page that had its
+//! own name resolved to this machine by that name.
+//!
+//! No web page may, but those of this router itself, whatever they send: a browser adds what it knows
+//! of a site (a password, its place in the network) to the requests of other sites as well.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use axum::extract::{Request, State as Shared};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{FORWARDED, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use super::Problem;
@@ -25,9 +28,15 @@ pub struct Admin {
     key: Arc<ArcSwapOption<[u8; 32]>>,
 }
 
-/// The other end of a connection.
+/// The other end of a connection, and what it calls this one.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct Peer(pub(in crate::http) SocketAddr);
+pub(in crate::http) struct Peer {
+    pub(in crate::http) address: SocketAddr,
+    /// By a name that no stranger can have made up.
+    pub(in crate::http) named: bool,
+}
+
+static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl Admin {
     /// With this key; the empty one is none.
@@ -46,11 +55,20 @@ impl Admin {
         self.key.store(key);
     }
 
-    fn authorize(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<(), Problem> {
+    /// Whether a request with these headers shows the admin key, if there is one.
+    pub(in crate::http) fn is_shown(&self, headers: &HeaderMap) -> bool {
+        let key = self.key.load();
+        key.as_deref().is_some_and(|key| shows(headers, key))
+    }
+
+    fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), Problem> {
+        if is_of_another_page(headers) {
+            let text = "pages of other sites may not make admin calls";
+            return Err(Problem(StatusCode::FORBIDDEN, text.to_owned()));
+        }
         match self.key.load().as_deref() {
             Some(key) => {
-                let shown = credentials::of(headers).map(hash);
-                if shown.is_some_and(|shown| same(&shown, key)) {
+                if shows(headers, key) {
                     return Ok(());
                 }
                 let text = "the admin key is needed: send it as `Authorization: Bearer`";
@@ -67,7 +85,7 @@ impl Admin {
 }
 
 pub(super) async fn check(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let peer = request.extensions().get::<Peer>().copied();
     match admin.authorize(request.headers(), peer) {
         Ok(()) => next.run(request).await,
         Err(problem) => {
@@ -82,22 +100,37 @@ pub(super) async fn check(Shared(admin): Shared<Admin>, request: Request, next: 
     }
 }
 
-fn is_from_here(headers: &HeaderMap, peer: Option<SocketAddr>) -> bool {
-    let local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let proxied = headers.contains_key(FORWARDED)
-        || headers
-            .keys()
-            .any(|name| name.as_str().starts_with("x-forwarded-"))
-        || headers.contains_key("x-real-ip");
+fn shows(headers: &HeaderMap, key: &[u8; 32]) -> bool {
+    let shown = credentials::of(headers);
+    shown.is_some_and(|shown| same(&hash(&shown), key))
+}
+
+/// Browsers say which page a request is of: with `Origin`, or, of requests without one, with how that page
+/// and this router are related.
+fn is_of_another_page(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let page = headers.get(ORIGIN).is_some_and(|origin| {
+    let foreign_origin = headers.get(ORIGIN).is_some_and(|origin| {
         let site = origin
             .to_str()
             .ok()
             .and_then(|origin| origin.split_once("://"));
         site.map(|(_, site)| site) != host
     });
-    local && !proxied && !page
+    let foreign_site = headers
+        .get(&FETCH_SITE)
+        .is_some_and(|site| site != "same-origin" && site != "none");
+    foreign_origin || foreign_site
+}
+
+fn is_from_here(headers: &HeaderMap, peer: Option<Peer>) -> bool {
+    let local =
+        peer.is_some_and(|peer| peer.named && peer.address.ip().to_canonical().is_loopback());
+    let proxied = headers.contains_key(FORWARDED)
+        || headers
+            .keys()
+            .any(|name| name.as_str().starts_with("x-forwarded-"))
+        || headers.contains_key("x-real-ip");
+    local && !proxied
 }
 
 fn hash(key: &str) -> [u8; 32] {
@@ -122,12 +155,20 @@ impl std::fmt::Debug for Admin {
 mod tests {
     use super::*;
 
+    fn named(address: &str) -> Peer {
+        let address = address.parse().unwrap();
+        Peer {
+            address,
+            named: true,
+        }
+    }
+
     fn status(key: &str, peer: &str, headers: &[(&'static str, &str)]) -> u16 {
         let headers = headers
             .iter()
             .map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()))
             .collect();
-        let authorized = Admin::new(key).authorize(&headers, Some(peer.parse().unwrap()));
+        let authorized = Admin::new(key).authorize(&headers, Some(named(peer)));
         authorized.map_or_else(|problem| problem.0.as_u16(), |()| 200)
     }
 
@@ -163,6 +204,41 @@ mod tests {
             ("host", "localhost:11435"),
         ];
         assert_eq!(status("", HERE, &own), 200);
+        // A page whose own name leads here needs no origin to read from its own host.
+        let rebound = Peer {
+            named: false,
+            ..named(HERE)
+        };
+        let authorized = Admin::new("").authorize(&HeaderMap::new(), Some(rebound));
+        assert_eq!(authorized.unwrap_err().0, StatusCode::FORBIDDEN);
+    }
+
+    #[test]
+    fn pages_of_other_sites_may_not_whatever_they_show() {
+        let foreign: [&[(&'static str, &str)]; 5] = [
+            &[("origin", "https://evil.test"), ("host", "router.lan")],
+            &[
+                ("origin", "http://localhost:3000"),
+                ("host", "localhost:11435"),
+            ],
+            &[("origin", "null"), ("host", "router.lan")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+        ];
+        for page in foreign {
+            let mut with_key = page.to_vec();
+            with_key.push(("authorization", "Bearer secret"));
+            assert_eq!(status("secret", THERE, &with_key), 403, "{page:?}");
+            assert_eq!(status("secret", HERE, &with_key), 403, "{page:?}");
+            assert_eq!(status("", HERE, page), 403, "{page:?}");
+        }
+        let own = [
+            ("origin", "http://router.lan"),
+            ("host", "router.lan"),
+            ("sec-fetch-site", "same-origin"),
+            ("authorization", "Bearer secret"),
+        ];
+        assert_eq!(status("secret", THERE, &own), 200);
     }
 
     #[test]
@@ -172,7 +248,7 @@ mod tests {
         let may = |key: &str| {
             let bearer = format!("Bearer {key}").parse().unwrap();
             let headers = [("authorization".parse().unwrap(), bearer)].into_iter();
-            served.authorize(&headers.collect(), Some(THERE.parse().unwrap()))
+            served.authorize(&headers.collect(), Some(named(THERE)))
         };
         assert!(may("old").is_ok());
         admin.set_key("new");

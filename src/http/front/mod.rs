@@ -199,7 +199,8 @@ impl hyper::service::Service<Request<Incoming>> for Front {
         if request.uri().path().starts_with("/admin/")
             && let Some(address) = self.peer
         {
-            request.extensions_mut().insert(Peer(address));
+            let named = self.hosts.knows(host_of(request.headers()));
+            request.extensions_mut().insert(Peer { address, named });
         }
         match self.decide(&request) {
             Decision::Plain => self.admit(request),

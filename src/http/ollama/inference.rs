@@ -29,7 +29,10 @@ where
         return Refusal::looped(api.dialect()).into_response();
     }
     let id = request_id::of(&head.headers);
-    let caller = match state.gateway.identify(credentials::of(&head.headers)) {
+    let caller = match state
+        .gateway
+        .identify(credentials::of(&head.headers).as_deref())
+    {
         Ok(caller) => caller,
         Err(error) => {
             meter.refused(error.status().as_u16());

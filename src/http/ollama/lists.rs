@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use crate::http::error::Refusal;
+use crate::http::visible::Visible;
 use crate::http::{State, json, plain};
 
 /// The Ollama whose API is served before servers that are none.
@@ -40,13 +41,22 @@ pub(super) async fn status() -> Response {
     )
 }
 
-pub(super) async fn tags(Shared(state): Shared<State>) -> Response {
-    json(StatusCode::OK, state.gateway.fleet().view().tags())
+pub(super) async fn tags(Shared(state): Shared<State>, Visible(scope): Visible) -> Response {
+    let view = state.gateway.fleet().view();
+    let tags = match scope.is_everything() {
+        true => view.tags(),
+        false => view.tags_of(|model| scope.shows(model)),
+    };
+    json(StatusCode::OK, tags)
 }
 
-pub(super) async fn ps(Shared(state): Shared<State>) -> Response {
+pub(super) async fn ps(Shared(state): Shared<State>, Visible(scope): Visible) -> Response {
     let view = state.gateway.fleet().settled_view().await;
-    json(StatusCode::OK, view.running())
+    let running = match scope.is_everything() {
+        true => view.running(),
+        false => view.running_of(|model| scope.shows(model)),
+    };
+    json(StatusCode::OK, running)
 }
 
 /// Ollama's list of loaded models has no `HEAD`.

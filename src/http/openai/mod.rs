@@ -7,6 +7,7 @@ use axum::routing::get;
 use http::StatusCode;
 
 use super::error::Refusal;
+use super::visible::Visible;
 use super::{State, json, ollama};
 use crate::domain::ModelName;
 use crate::protocol::{Api, Dialect, with_tag};
@@ -23,15 +24,25 @@ pub(super) fn routes() -> Router<State> {
         })
 }
 
-async fn models(Shared(state): Shared<State>) -> Response {
-    json(StatusCode::OK, state.gateway.fleet().view().openai_models())
+async fn models(Shared(state): Shared<State>, Visible(scope): Visible) -> Response {
+    let view = state.gateway.fleet().view();
+    let models = match scope.is_everything() {
+        true => view.openai_models(),
+        false => view.openai_models_of(|model| scope.shows(model)),
+    };
+    json(StatusCode::OK, models)
 }
 
 /// Unlike Ollama's own, this finds names with a namespace too. One that no server lists may be new on
 /// one: they are asked before the answer is no.
-async fn model(Shared(state): Shared<State>, Path(named): Path<String>) -> Response {
+async fn model(
+    Shared(state): Shared<State>,
+    Visible(scope): Visible,
+    Path(named): Path<String>,
+) -> Response {
     let fleet = state.gateway.fleet();
     let name = ModelName::parse_any(&named).ok();
+    let name = name.filter(|model| scope.shows(model));
     let find = || fleet.view().openai_model(name.as_ref()?, &named);
     let mut known = find();
     if let (None, Some(name)) = (&known, &name) {

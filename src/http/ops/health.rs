@@ -1,7 +1,8 @@
 //! Liveness, readiness, and the state of the fleet.
 //!
 //! *Live* says that the process answers: restart it when it does not. *Ready* says that it takes
-//! new work: send none while it does not. *Health* says whether any request could be served.
+//! new work: send none while it does not. *Health* says whether any request could be served, and to whoever
+//! may see them what each server does; to others how many are in which state, and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +13,16 @@ use serde::Serialize;
 
 use crate::backend::Kind;
 use crate::fleet::{Observed, Shown};
+use crate::http::visible::Visible;
 use crate::http::{State, json};
 
 #[derive(Serialize)]
 struct FleetHealth<'a> {
     status: &'static str,
-    endpoints: BTreeMap<&'a str, Health<'a>>,
+    /// How many there are in each state.
+    states: BTreeMap<&'static str, usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoints: Option<BTreeMap<&'a str, Health<'a>>>,
     /// Models that are not the same on all servers that list them: the servers of each digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     digests: BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a str>>>,
@@ -49,18 +54,31 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
     }
 }
 
-pub(super) async fn fleet(Shared(state): Shared<State>) -> Response {
+pub(super) async fn fleet(
+    Shared(state): Shared<State>,
+    visible: Result<Visible, Response>,
+) -> Response {
     let observed = state.gateway.fleet().observed();
-    // Of a name that two servers share, the one that drains comes last and is not shown.
-    let endpoints = observed
-        .iter()
-        .rev()
-        .map(|server| (&*server.id.name, health(server)));
+    let mut states = BTreeMap::from(STATES.map(|state| (state, 0)));
+    for server in &observed {
+        *states.entry(status(server)).or_default() += 1;
+    }
+    let endpoints = visible.is_ok().then(|| {
+        // Of a name that two servers share, the one that drains comes last and is not shown.
+        let servers = observed.iter().rev();
+        let shown = servers.map(|server| (&*server.id.name, health(server)));
+        shown.collect()
+    });
+    let digests = match &endpoints {
+        Some(_) => different_digests(&observed),
+        None => BTreeMap::new(),
+    };
     let serves = observed.iter().any(Observed::serves);
     let fleet = FleetHealth {
         status: if serves { "ok" } else { "error" },
-        endpoints: endpoints.collect(),
-        digests: different_digests(&observed),
+        states,
+        endpoints,
+        digests,
     };
     let status = if serves {
         StatusCode::OK
@@ -90,14 +108,20 @@ fn different_digests(observed: &[Observed]) -> BTreeMap<&str, BTreeMap<&str, Vec
     models
 }
 
+const STATES: [&str; 4] = ["draining", "error", "ok", "unknown"];
+
+fn status(server: &Observed) -> &'static str {
+    match server.phase {
+        Shown::Up => "ok",
+        Shown::Down => "error",
+        Shown::Starting => "unknown",
+        Shown::Draining => "draining",
+    }
+}
+
 fn health(server: &Observed) -> Health<'_> {
     Health {
-        status: match server.phase {
-            Shown::Up => "ok",
-            Shown::Down => "error",
-            Shown::Starting => "unknown",
-            Shown::Draining => "draining",
-        },
+        status: status(server),
         url: &server.url,
         kind: server.kind,
         version: server.version.as_ref().map(ToString::to_string),

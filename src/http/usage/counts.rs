@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ModelName;
 use crate::http::error::Refusal;
+use crate::http::visible::Visible;
 use crate::http::{State, json};
 use crate::store::{CountRow, MAX_MINUTES, MinuteRow};
 
@@ -53,11 +54,17 @@ pub(super) struct About {
     model: Option<String>,
 }
 
-pub(super) async fn token_counts(Shared(state): Shared<State>) -> Response {
-    let rows = match state.store.token_counts().await {
+pub(super) async fn token_counts(
+    Shared(state): Shared<State>,
+    Visible(scope): Visible,
+) -> Response {
+    let mut rows = match state.store.token_counts().await {
         Ok(rows) => rows,
         Err(error) => return unreadable(&error),
     };
+    if !scope.is_everything() {
+        rows.retain(|row| ModelName::parse_any(&row.model).is_ok_and(|model| scope.shows(&model)));
+    }
     let totals = Totals {
         total_tokens: rows.iter().map(|row| row.total_tokens).sum(),
         breakdown: rows.iter().map(counts).collect(),
@@ -70,6 +77,7 @@ pub(super) async fn token_counts(Shared(state): Shared<State>) -> Response {
 
 pub(super) async fn stats(
     Shared(state): Shared<State>,
+    Visible(scope): Visible,
     Query(query): Query<About>,
     body: Bytes,
 ) -> Response {
@@ -83,15 +91,19 @@ pub(super) async fn stats(
     let Ok(model) = ModelName::parse_any(&asked) else {
         return Refusal::ollama(StatusCode::BAD_REQUEST, "invalid model name").into_response();
     };
+    let unused = || {
+        let text = format!("no usage of model '{asked}' found");
+        Refusal::ollama(StatusCode::NOT_FOUND, text).into_response()
+    };
+    if !scope.shows(&model) {
+        return unused();
+    }
     let read = async {
         let rows = state.store.token_counts_of(&model).await?;
         Ok::<_, crate::store::Error>((rows, state.store.time_series(&model, MAX_MINUTES).await?))
     };
     match read.await {
-        Ok((rows, _)) if rows.is_empty() => {
-            let text = format!("no usage of model '{asked}' found");
-            Refusal::ollama(StatusCode::NOT_FOUND, text).into_response()
-        }
+        Ok((rows, _)) if rows.is_empty() => unused(),
         Ok((rows, minutes)) => json(StatusCode::OK, render_stats(&asked, &rows, &minutes)),
         Err(error) => unreadable(&error),
     }

@@ -10,6 +10,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use http::StatusCode;
 
+use super::visible::Visible;
 use super::{State, json};
 
 pub(super) fn routes() -> Router<State> {
@@ -22,6 +23,11 @@ pub(super) fn routes() -> Router<State> {
         .route("/api/ps_details", get(servers::ps_details))
 }
 
-async fn now(Shared(state): Shared<State>) -> Response {
-    json(StatusCode::OK, state.gateway.usage().snapshot())
+async fn now(Shared(state): Shared<State>, Visible(scope): Visible) -> Response {
+    let usage = state.gateway.usage();
+    let snapshot = match scope.is_everything() {
+        true => usage.snapshot(),
+        false => usage.snapshot_of(|model| scope.shows(model)),
+    };
+    json(StatusCode::OK, snapshot)
 }

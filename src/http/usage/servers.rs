@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::fleet::{Observed, Shown};
+use crate::http::visible::Visible;
 use crate::http::{State, json};
 
 #[derive(Serialize)]
@@ -27,15 +28,21 @@ struct Endpoint<'a> {
 }
 
 /// From the caches: unlike nomyo-router's, a request does not probe any server.
-pub(super) async fn config(Shared(state): Shared<State>) -> Response {
+/// Whoever may use some models only sees the servers that have one of them.
+pub(super) async fn config(Shared(state): Shared<State>, Visible(scope): Visible) -> Response {
     let observed = state.gateway.fleet().observed();
+    let shown = |server: &&Observed| {
+        let mut models = server.models.iter().flat_map(|models| models.iter());
+        scope.is_everything() || models.any(|model| scope.shows(&model.name))
+    };
     let wanted = observed
         .iter()
-        .filter(|server| server.phase != Shown::Draining);
+        .filter(|server| server.phase != Shown::Draining)
+        .filter(shown);
     let config = Config {
         endpoints: wanted.map(endpoint).collect(),
         llama_server_endpoints: [],
-        require_router_api_key: false,
+        require_router_api_key: state.access.requires_key(),
     };
     json(
         StatusCode::OK,
@@ -43,9 +50,13 @@ pub(super) async fn config(Shared(state): Shared<State>) -> Response {
     )
 }
 
-pub(super) async fn ps_details(Shared(state): Shared<State>) -> Response {
+pub(super) async fn ps_details(Shared(state): Shared<State>, Visible(scope): Visible) -> Response {
     let view = state.gateway.fleet().settled_view().await;
-    json(StatusCode::OK, view.running_details())
+    let details = match scope.is_everything() {
+        true => view.running_details(),
+        false => view.running_details_of(|model| scope.shows(model)),
+    };
+    json(StatusCode::OK, details)
 }
 
 fn endpoint(server: &Observed) -> Endpoint<'_> {
