@@ -67,6 +67,9 @@ pub struct Config {
     /// Answers as older releases do: no `context_length` in `/api/ps`, no `capabilities` in
     /// `/api/tags`, no `done_reason` when a model was only loaded.
     pub old_shapes: bool,
+    /// Says how much of a prompt it had read before, as newer releases do:
+    /// `prompt_eval_cached_count`, and `cached_tokens` in `/v1`.
+    pub cached_counts: bool,
     /// A client that leaves while its prompt is being read keeps the slot until it has been read.
     pub cancel_after_prefill: bool,
 }
@@ -98,6 +101,7 @@ impl Default for Config {
             origins: Vec::new(),
             clock_skew: 0,
             old_shapes: false,
+            cached_counts: false,
             cancel_after_prefill: false,
         }
     }

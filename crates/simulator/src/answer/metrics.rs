@@ -3,7 +3,7 @@
 use bytes::BufMut;
 use tokio::time::Instant;
 
-use super::write::unless_zero;
+use super::write::{number, unless_zero};
 
 /// When the parts of an answer began and ended, by the server's clock.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub struct Metrics {
     pub total: u64,
     pub load: u64,
     pub prompt_tokens: u64,
+    /// Of those, what was read before; absent where the server does not say.
+    pub cached_tokens: Option<u64>,
     pub prompt: u64,
     pub eval_tokens: u64,
     pub eval: u64,
@@ -35,13 +37,19 @@ impl Metrics {
         total: 0,
         load: 0,
         prompt_tokens: 0,
+        cached_tokens: None,
         prompt: 0,
         eval_tokens: 0,
         eval: 0,
     };
 
     /// Of an answer whose last token came at `ended`.
-    pub fn of(times: &Times, ended: Instant, prompt_tokens: u64, eval_tokens: u64) -> Self {
+    pub fn of(
+        times: &Times,
+        ended: Instant,
+        (prompt_tokens, cached_tokens): (u64, Option<u64>),
+        eval_tokens: u64,
+    ) -> Self {
         let load = span(times.begun, times.obtained);
         let prompt = span(times.slot_at, times.read);
         let eval = span(times.read, ended);
@@ -49,6 +57,7 @@ impl Metrics {
             total: span(times.begun, ended).max(load + prompt + eval),
             load,
             prompt_tokens,
+            cached_tokens,
             prompt,
             eval_tokens,
             eval,
@@ -60,6 +69,10 @@ impl Metrics {
         unless_zero(out, "total_duration", self.total);
         unless_zero(out, "load_duration", self.load);
         unless_zero(out, "prompt_eval_count", self.prompt_tokens);
+        if let Some(cached) = self.cached_tokens {
+            out.put_slice(br#","prompt_eval_cached_count":"#);
+            number(out, cached);
+        }
         unless_zero(out, "prompt_eval_duration", self.prompt);
         unless_zero(out, "eval_count", self.eval_tokens);
         unless_zero(out, "eval_duration", self.eval);

@@ -221,6 +221,11 @@ fn usage(out: &mut BytesMut, metrics: &Metrics) {
     number(out, metrics.eval_tokens);
     out.put_slice(br#","total_tokens":"#);
     number(out, metrics.prompt_tokens + metrics.eval_tokens);
+    if let Some(cached) = metrics.cached_tokens {
+        out.put_slice(br#","prompt_tokens_details":{"cached_tokens":"#);
+        number(out, cached);
+        out.put_u8(b'}');
+    }
     out.put_u8(b'}');
 }
 

@@ -64,6 +64,8 @@ pub struct Script {
     pub reason: Reason,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
+    /// Of those, what was read before, if the server says so.
+    pub cached_tokens: Option<u64>,
     /// How many alternatives of each token are told, where the tokens' probabilities are.
     pub logprobs: Option<usize>,
     /// What `/v1/responses` repeats of the request: its instructions, quoted, and its limit.

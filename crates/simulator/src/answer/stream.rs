@@ -130,7 +130,8 @@ impl Stream {
     fn end(&mut self) -> VecDeque<Bytes> {
         let ended = Instant::now();
         let tokens = self.script.tokens as u64;
-        let metrics = Metrics::of(&self.times, ended, self.script.prompt_tokens, tokens);
+        let prompt = (self.script.prompt_tokens, self.script.cached_tokens);
+        let metrics = Metrics::of(&self.times, ended, prompt, tokens);
         self.script.ending(self.clock.wall(ended), &metrics)
     }
 }

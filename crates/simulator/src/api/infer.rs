@@ -92,7 +92,8 @@ async fn generate(
     let slot_at = Instant::now();
     ongoing.occupy(lease);
     let prompt_tokens = prompt_tokens(request.parts.iter().map(String::as_str));
-    read_prompt(node, &mut ongoing, &request.parts, prompt_tokens).await;
+    let cached = read_prompt(node, &mut ongoing, &request.parts, prompt_tokens).await;
+    let cached = node.config.cached_counts.then_some(cached);
     let fault = node.faults.take(Stage::Answer, Some(&entry.name));
     fail_before_first(node, &mut ongoing, fault.as_ref()).await?;
     let times = Times {
@@ -107,7 +108,7 @@ async fn generate(
         dialect,
         &request,
         entry,
-        prompt_tokens,
+        (prompt_tokens, cached),
         signature.num_ctx,
     );
     let cut = fault.as_ref().and_then(Cut::of);
@@ -134,7 +135,7 @@ async fn generate(
             sleep_until(times.read + interval.saturating_mul(steps)).await;
         }
         let ended = Instant::now();
-        let metrics = Metrics::of(&times, ended, prompt_tokens, tokens as u64);
+        let metrics = Metrics::of(&times, ended, (prompt_tokens, cached), tokens as u64);
         let wall = node.clock.wall(ended);
         deliver(Whole {
             content_type: dialect.whole_type(),
@@ -158,21 +159,26 @@ pub fn find(node: &Node, spelling: &str) -> Option<Arc<Entry>> {
     (!stale).then_some(entry)
 }
 
-/// Takes the time of reading a prompt, less what the runner has read before.
-pub async fn read_prompt(node: &Node, ongoing: &mut Ongoing, parts: &[String], tokens: u64) {
+/// Takes the time of reading a prompt, less what the runner has read before; returns how much that is,
+/// where it matters.
+pub async fn read_prompt(node: &Node, ongoing: &mut Ongoing, parts: &[String], tokens: u64) -> u64 {
     let speed = node.config.prefill_tokens_per_second;
-    if speed <= 0.0 {
-        return;
+    if speed <= 0.0 && !node.config.cached_counts {
+        return 0;
     }
     let cached = ongoing
         .lease()
         .map_or(0, |lease| lease.runner().cached_tokens(parts));
+    if speed <= 0.0 {
+        return cached;
+    }
     let until = Instant::now() + node.config.time_for(tokens.saturating_sub(cached), speed);
     if node.config.cancel_after_prefill {
         ongoing.reads_until(until, &node.tasks);
     }
     sleep_until(until).await;
     ongoing.has_read();
+    cached
 }
 
 /// Faults in place of the first token.
@@ -219,7 +225,7 @@ fn script(
     dialect: Dialect,
     request: &ModelRequest,
     entry: Arc<Entry>,
-    prompt_tokens: u64,
+    (prompt_tokens, cached_tokens): (u64, Option<u64>),
     context: u64,
 ) -> Script {
     let natural = entry.model.predict.unwrap_or(node.config.default_predict);
@@ -255,6 +261,7 @@ fn script(
             Reason::Stop
         },
         prompt_tokens,
+        cached_tokens,
         logprobs: request.logprobs.map(|top| top as usize),
         instructions: request.instructions.as_ref().map(|text| {
             let mut quoted = Vec::with_capacity(text.len() + 2);
@@ -277,7 +284,7 @@ fn no_text(
         let empty = Script {
             tokens: 0,
             reason: Reason::Load,
-            ..script(node, dialect, request, entry.clone(), 0, 0)
+            ..script(node, dialect, request, entry.clone(), (0, None), 0)
         };
         let body = empty.whole(0, &Metrics::NOTHING, 0, true);
         return respond(StatusCode::OK, dialect.whole_type(), Body::whole(body));

@@ -429,6 +429,36 @@ async fn a_prompt_that_continues_an_earlier_one_is_read_faster() {
 }
 
 #[tokio::test]
+async fn a_newer_server_says_how_much_of_a_prompt_it_had_read_before() {
+    let turn = |text: &str| json!({"role": "user", "content": text});
+    let messages = json!([turn("a b c d"), turn("e f")]);
+    for cached_counts in [false, true] {
+        let server = start(Config {
+            cached_counts,
+            ..Config::default()
+        })
+        .await;
+        for is_first in [true, false] {
+            let body = json!({"model": MODEL, "messages": messages, "stream": false});
+            let answer = post(server.addr(), "/api/chat", body).await.json();
+            let count = &answer["prompt_eval_cached_count"];
+            let expected = match (cached_counts, is_first) {
+                (false, _) => &Value::Null,
+                (true, true) => &json!(0),
+                (true, false) => &answer["prompt_eval_count"],
+            };
+            assert_eq!(count, expected);
+        }
+        let body = json!({"model": MODEL, "messages": messages});
+        let answer = post(server.addr(), "/v1/chat/completions", body)
+            .await
+            .json();
+        let details = &answer["usage"]["prompt_tokens_details"];
+        assert_eq!(details.is_object(), cached_counts, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn reading_a_prompt_may_outlive_its_client() {
     let server = start(Config {
         parallel: 1,
