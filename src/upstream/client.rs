@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::timeout;
 use tower::Service;
 
+use super::coding::Decoder;
 use super::connection::HttpConnection;
 use super::headers::forwarded;
 use super::pool::Pool;
@@ -192,8 +193,11 @@ async fn exchange(
     request: Request<Full<Bytes>>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let answer = connection.exchange(request).await?;
+    let (mut head, body) = answer.into_parts();
+    let decoder = Decoder::take(&mut head.headers);
     let connections = Arc::clone(&to.connections);
-    Ok(answer.map(|body| AnswerBody::new(body, connection, connections)))
+    let body = AnswerBody::new(body, connection, connections, decoder);
+    Ok(Response::from_parts(head, body))
 }
 
 impl std::fmt::Debug for Client {

@@ -2,8 +2,8 @@
 
 use http::header::{
     ACCEPT_ENCODING, ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST,
-    HeaderMap, HeaderName, ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, SERVER,
-    SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    HeaderMap, HeaderName, HeaderValue, ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER,
+    SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -12,13 +12,14 @@ static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 ///
 /// Left out, besides the hop-by-hop headers: `Origin` and `Referer`, because Ollama answers 403 to
 /// origins it does not know and the router has checked them already; `Accept-Encoding`, because the
-/// router reads the answer; the client's credentials, which are for the router; and `Host`, which names the server being called.
+/// router reads the answer, and so asks for `identity` in its place; the client's credentials, which are for the router; and `Host`, which names the server being called.
 ///
 /// Copying what goes on is cheaper than copying all and removing most of it.
 #[must_use]
 pub(super) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let named = named_by_connection(headers);
-    let mut forwarded = HeaderMap::with_capacity(headers.len() + 2);
+    let mut forwarded = HeaderMap::with_capacity(headers.len() + 3);
+    forwarded.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for (name, value) in headers {
         if !is_hop_by_hop(name) && !is_the_routers(name) && !is_named(named.as_deref(), name) {
             forwarded.append(name, value.clone());
@@ -116,7 +117,11 @@ mod tests {
             ("accept-encoding", "gzip, br"),
             ("transfer-encoding", "chunked"),
         ]);
-        let expected = headers(&[("content-type", "application/json"), ("accept", "*/*")]);
+        let expected = headers(&[
+            ("content-type", "application/json"),
+            ("accept", "*/*"),
+            ("accept-encoding", "identity"),
+        ]);
         assert_eq!(forwarded(&client), expected);
     }
 
@@ -124,7 +129,9 @@ mod tests {
     fn a_header_given_twice_goes_on_twice() {
         let mut client = headers(&[("accept", "a")]);
         client.append("accept", http::HeaderValue::from_static("b"));
-        assert_eq!(forwarded(&client), client);
+        let mut expected = client.clone();
+        expected.insert("accept-encoding", HeaderValue::from_static("identity"));
+        assert_eq!(forwarded(&client), expected);
     }
 
     #[test]

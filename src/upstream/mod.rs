@@ -11,6 +11,7 @@
 
 mod answer;
 mod client;
+mod coding;
 mod connection;
 mod failure;
 mod headers;
@@ -18,7 +19,7 @@ mod pool;
 mod remote;
 mod target;
 
-pub use answer::AnswerBody;
+pub use answer::{AnswerBody, BodyError};
 pub use client::{Client, Fetched};
 pub use failure::Failure;
 pub use headers::strip_response;
