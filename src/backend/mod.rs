@@ -29,7 +29,7 @@ pub use probe::{Answer, Plan, Probe, ProbeRequest, Unusable};
 pub use request::{ClientRequest, Outgoing};
 
 use crate::faults::Fault;
-use crate::protocol::{Api, Tail};
+use crate::protocol::{Api, Format, Tail};
 use openai::OpenAi;
 
 /// One kind of server, with what the configuration says about servers of that kind alone.
@@ -131,11 +131,11 @@ impl Backend {
         }
     }
 
-    /// A reader for a successful answer: its end, its usage, its errors.
+    /// A reader for a successful answer of this format: its end, its usage, its errors.
     #[must_use]
-    pub const fn reader(&self, api: Api, streamed: bool) -> Tail {
+    pub const fn reader(&self, api: Api, format: Format) -> Tail {
         match self {
-            Self::Ollama | Self::OpenAi(_) => Tail::new(api, streamed),
+            Self::Ollama | Self::OpenAi(_) => Tail::framed(api, format),
         }
     }
 

@@ -58,7 +58,7 @@ fn every_recorded_answer_ends_where_its_server_ended_it_and_says_what_was_used()
         };
         let answer = text(&exchange, "answer");
         let is_stream = text(&exchange, "content_type").starts_with("text/event-stream");
-        let mut tail = openai().reader(api, is_stream);
+        let mut tail = openai().reader(api, api.format(is_stream));
         for piece in answer.as_bytes().chunks(7) {
             tail.push(piece);
         }

@@ -70,7 +70,7 @@ impl Exchange {
             meter: &self.meter,
             instance: self.gateway.client.instance(),
         };
-        let (head, format) = respond::head(began.head, id, &route);
+        let head = respond::head(began.head, began.reading.format, id, &route);
         let api = self.request.api;
         let gateway = Arc::clone(&self.gateway);
         let completion = Completion::new(
@@ -80,7 +80,7 @@ impl Exchange {
             self.reservation,
             self.prompt_bytes,
         );
-        let relay = Relay::new(completion, api, format, head.status, began.reading);
+        let relay = Relay::new(completion, api, head.status, began.reading);
         Response::from_parts(head, Answer::new(relay, detaches.then_some(gateway)))
     }
 

@@ -26,6 +26,7 @@ mod relay;
 mod respond;
 mod server_error;
 mod unload;
+mod whole;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The head of an answer: the server's, with the router's own headers added.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::response::Parts;
 
 use super::meters::Meter;
@@ -22,13 +22,13 @@ pub(super) struct Route<'a> {
     pub(super) instance: &'a Instance,
 }
 
-/// Makes the head the client gets, and reads from it how the body is framed.
-pub(super) fn head(mut head: Parts, id: &HeaderValue, route: &Route<'_>) -> (Parts, Format) {
+/// Makes the head the client gets with a body of this format.
+pub(super) fn head(mut head: Parts, format: Format, id: &HeaderValue, route: &Route<'_>) -> Parts {
     strip_response(&mut head.headers);
-    let format = format_of(&head.headers);
     let headers = &mut head.headers;
     if format != Format::Json {
-        // A stream may lose an event, or get one more when it breaks.
+        // A stream may lose an event, or get one more when it breaks; and the end of what is not read is that of
+        // the body, which has to wait until its usage is written down.
         headers.remove(CONTENT_LENGTH);
     }
     let passed = route.instance.before(routers(headers).as_deref());
@@ -43,7 +43,7 @@ pub(super) fn head(mut head: Parts, id: &HeaderValue, route: &Route<'_>) -> (Par
     if let Some(taken) = route.meter.route() {
         headers.insert(&ROUTE, HeaderValue::from_static(taken));
     }
-    (head, format)
+    head
 }
 
 /// The most frequent numbers need no memory.
@@ -52,19 +52,5 @@ fn number(number: u64) -> HeaderValue {
         0 => HeaderValue::from_static("0"),
         1 => HeaderValue::from_static("1"),
         _ => HeaderValue::from(number),
-    }
-}
-
-/// How a body with these headers is cut into pieces.
-pub(super) fn format_of(headers: &HeaderMap) -> Format {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .map_or(&b""[..], HeaderValue::as_bytes);
-    if kind.starts_with(b"application/x-ndjson") {
-        Format::Ndjson
-    } else if kind.starts_with(b"text/event-stream") {
-        Format::Sse
-    } else {
-        Format::Json
     }
 }

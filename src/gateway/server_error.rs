@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 
@@ -40,15 +40,30 @@ pub struct ErrorBody {
 impl ServerError {
     pub(super) async fn read(answer: Response<AnswerBody>) -> Self {
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, KEPT).collect().await;
-        let body = body
-            .map(http_body_util::Collected::to_bytes)
-            .unwrap_or_default();
+        // What cannot be decoded cannot be said either.
+        let body = match head.headers.contains_key(CONTENT_ENCODING) {
+            true => Bytes::new(),
+            false => Limited::new(body, KEPT)
+                .collect()
+                .await
+                .map(http_body_util::Collected::to_bytes)
+                .unwrap_or_default(),
+        };
         Self::Answer(ErrorBody {
             status: head.status,
             content_type: head.headers.get(CONTENT_TYPE).cloned(),
             retry_after: head.headers.get(RETRY_AFTER).and_then(seconds),
             body,
+        })
+    }
+
+    /// An error status and not a word.
+    pub(super) fn silent(status: StatusCode) -> Self {
+        Self::Answer(ErrorBody {
+            status,
+            content_type: None,
+            retry_after: None,
+            body: Bytes::new(),
         })
     }
 

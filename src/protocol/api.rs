@@ -35,6 +35,8 @@ pub enum Format {
     Ndjson,
     /// Server-sent events (`text/event-stream`).
     Sse,
+    /// In an encoding that is not understood: passed whole, and not looked into.
+    Unread,
 }
 
 /// One inference API, or one that is routed like it.

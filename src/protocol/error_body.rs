@@ -62,7 +62,7 @@ pub fn stream_end(api: Api, format: Format, at_line_start: bool, message: &str) 
     let body = error_body(api.dialect(), StatusCode::INTERNAL_SERVER_ERROR, message);
     let body = String::from_utf8_lossy(&body);
     Bytes::from(match (format, at_line_start) {
-        (Format::Json, _) => String::new(),
+        (Format::Json | Format::Unread, _) => String::new(),
         (Format::Ndjson, true) => format!("{body}\n"),
         (Format::Ndjson, false) => format!("\n{body}\n"),
         (Format::Sse, _) => {

@@ -14,6 +14,7 @@
 mod api;
 mod catalogue;
 mod error_body;
+mod framing;
 mod passed;
 mod peek;
 mod quote;
@@ -32,6 +33,7 @@ pub use catalogue::{
     render_tags, with_tag,
 };
 pub use error_body::{CONTENT_TYPE_JSON, error_body, quota_body, stream_end};
+pub use framing::framing;
 pub use passed::{Instance, PASSED, routers, united};
 pub use peek::{AskUsage, BadRequest, Peek, Splice, peek, settle, splice};
 pub use tail::{Tail, TailEvent};

@@ -190,18 +190,23 @@ impl Completion {
         });
     }
 
-    /// The server's counts if it sent them; else, where anything was sent, an estimate of it.
+    /// The server's counts if it sent them; else, where anything was sent, an estimate of it. Some servers
+    /// that do not count say zero.
     fn used(&self, end: End, tail: &Tail) -> Option<(TokenCounts, bool)> {
-        if let Some(tokens) = tail.tokens() {
-            return (tokens.total() > 0).then_some((tokens, false));
+        if let Some(tokens) = tail.tokens().filter(|tokens| tokens.total() > 0) {
+            return Some((tokens, false));
         }
-        if tail.pieces() == 0 && end != End::Whole {
+        let output = match tail.pieces() {
+            0 => tail.text_bytes().div_ceil(BYTES_PER_TOKEN),
+            pieces => pieces,
+        };
+        if output == 0 && end != End::Whole {
             return None;
         }
         let prompt = u64::try_from(self.prompt_bytes).unwrap_or_default();
         let estimate = TokenCounts {
             input: prompt.div_ceil(BYTES_PER_TOKEN),
-            output: tail.pieces(),
+            output,
         };
         (estimate.total() > 0).then_some((estimate, true))
     }

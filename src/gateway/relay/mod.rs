@@ -47,6 +47,8 @@ pub struct Relay {
     format: Format,
     /// Reads the answer; `None` for answers that are errors.
     tail: Option<Tail>,
+    /// The next piece was shown to it.
+    is_read: bool,
     /// Removes what the router asked for and the client did not.
     filter: Option<UsageFilter>,
     /// The last two bytes sent; newlines to begin with.
@@ -61,8 +63,12 @@ pub(super) struct Reading {
     pub(super) first: Option<Bytes>,
     /// The rest of it.
     pub(super) body: AnswerBody,
+    /// What it is to the client, should it break: something can be added to events and lines.
+    pub(super) format: Format,
     /// Reads the answer.
     pub(super) tail: Tail,
+    /// What has come was shown to it.
+    pub(super) is_read: bool,
     /// It states its usage because the router asked: the client is not to see it.
     pub(super) hides_usage: bool,
 }
@@ -93,14 +99,15 @@ impl Relay {
     pub(super) fn new(
         completion: Completion,
         api: Api,
-        format: Format,
         status: StatusCode,
         reading: Reading,
     ) -> Self {
         let Reading {
             first,
             body: upstream,
+            format,
             tail,
+            is_read,
             hides_usage,
         } = reading;
         let tail = status.is_success().then_some(tail);
@@ -113,6 +120,7 @@ impl Relay {
             api,
             format,
             tail,
+            is_read,
             filter,
             sent: *b"\n\n",
             waits,
@@ -137,10 +145,11 @@ impl Relay {
 
     /// One piece of the server's.
     fn pass(&mut self, data: Bytes) -> Bytes {
-        let finished = self
-            .tail
-            .as_mut()
-            .is_some_and(|tail| tail.push(&data).finished_now);
+        let is_read = std::mem::take(&mut self.is_read);
+        let finished = self.tail.as_mut().is_some_and(|tail| match is_read {
+            true => tail.is_finished(),
+            false => tail.push(&data).finished_now,
+        });
         let data = match &mut self.filter {
             Some(filter) => filter.push(data),
             None => data,
@@ -214,7 +223,7 @@ impl Relay {
 
     /// Makes sure that the client cannot take what it has for a whole answer.
     fn end_with_error(&mut self, why: &'static str) -> Result<(), Aborted> {
-        if self.format == Format::Json || self.tail.is_none() {
+        if matches!(self.format, Format::Json | Format::Unread) || self.tail.is_none() {
             self.stage = Stage::Over;
             return Err(Aborted(why));
         }
@@ -225,7 +234,7 @@ impl Relay {
 
 "
             }
-            Format::Ndjson | Format::Json => self.sent[1] == b'\n',
+            Format::Ndjson | Format::Json | Format::Unread => self.sent[1] == b'\n',
         };
         self.stage = Stage::Ending(stream_end(self.api, self.format, between, why));
         Ok(())

@@ -1,5 +1,7 @@
 //! What is remembered of one JSON object of an answer: a few flags and numbers, nothing else.
 
+use super::choices::Finishes;
+
 /// A count above this is not a count of tokens, and is ignored: one absurd
 /// number must not falsify a year's sums.
 const MAX_COUNT: f64 = 1e12;
@@ -7,16 +9,20 @@ const MAX_COUNT: f64 = 1e12;
 /// What one object of an answer said, as far as it matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Document {
-    /// `"done":true`
-    pub(in crate::protocol) done: bool,
+    /// `"done"`, if it is `true` or `false`.
+    pub(in crate::protocol) done: Option<bool>,
     /// An `"error"` that is neither `null` nor `false`.
     pub(in crate::protocol) error: bool,
     /// `"choices"`, if it is an array.
     pub(in crate::protocol) choices: Option<Choices>,
+    /// Which of the choices said why they ended.
+    pub(in crate::protocol) finishes: Finishes,
     /// `"usage"` is an object.
     pub(in crate::protocol) usage: bool,
     /// `"prompt_eval_count"`
     pub(in crate::protocol) prompt_eval_count: Option<u64>,
+    /// `"prompt_eval_cached_count"`
+    pub(in crate::protocol) prompt_eval_cached_count: Option<u64>,
     /// `"eval_count"`
     pub(in crate::protocol) eval_count: Option<u64>,
     /// `"usage":{"prompt_tokens"`
@@ -48,16 +54,20 @@ pub(super) enum Field {
     Choices,
     Usage,
     PromptEvalCount,
+    PromptEvalCachedCount,
     EvalCount,
     PromptTokens,
     CompletionTokens,
     TotalTokens,
     PromptDetails,
     CachedTokens,
+    Index,
+    FinishReason,
 }
 
 impl Field {
     /// A key of the object itself.
+    #[inline]
     pub(super) fn at_top(key: &[u8]) -> Self {
         match key {
             b"done" => Self::Done,
@@ -65,6 +75,7 @@ impl Field {
             b"choices" => Self::Choices,
             b"usage" => Self::Usage,
             b"prompt_eval_count" => Self::PromptEvalCount,
+            b"prompt_eval_cached_count" => Self::PromptEvalCachedCount,
             b"eval_count" => Self::EvalCount,
             _ => Self::Other,
         }
@@ -88,21 +99,59 @@ impl Field {
             _ => Self::Other,
         }
     }
+
+    /// A key of one of the `choices`.
+    #[inline]
+    pub(super) fn in_choice(key: &[u8]) -> Self {
+        match key {
+            b"index" => Self::Index,
+            b"finish_reason" => Self::FinishReason,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Document {
+    /// `Document::default()`, which is not `const`.
+    pub(super) const EMPTY: Self = Self {
+        done: None,
+        error: false,
+        choices: None,
+        finishes: Finishes::NONE,
+        usage: false,
+        prompt_eval_count: None,
+        prompt_eval_cached_count: None,
+        eval_count: None,
+        prompt_tokens: None,
+        completion_tokens: None,
+        total_tokens: None,
+        cached_tokens: None,
+    };
+
     /// A number, `true`, `false` or `null` has passed. Of a repeated key the last one counts.
     pub(super) fn scalar(&mut self, field: Field, text: &[u8]) {
         match field {
-            Field::Done => self.done = text == b"true",
+            Field::Done => {
+                self.done = match text {
+                    b"true" => Some(true),
+                    b"false" => Some(false),
+                    _ => None,
+                }
+            }
             Field::Error => self.error |= !matches!(text, b"null" | b"false"),
             Field::PromptEvalCount => self.prompt_eval_count = count(text),
+            Field::PromptEvalCachedCount => self.prompt_eval_cached_count = count(text),
             Field::EvalCount => self.eval_count = count(text),
             Field::PromptTokens => self.prompt_tokens = count(text),
             Field::CompletionTokens => self.completion_tokens = count(text),
             Field::TotalTokens => self.total_tokens = count(text),
             Field::CachedTokens => self.cached_tokens = count(text),
-            Field::Choices | Field::Usage | Field::PromptDetails | Field::Other => {}
+            Field::Choices
+            | Field::Usage
+            | Field::PromptDetails
+            | Field::Index
+            | Field::FinishReason
+            | Field::Other => {}
         }
     }
 
@@ -118,7 +167,7 @@ impl Document {
 }
 
 /// A count as any server may spell it: `26`, `26.0`, `2.6e1`. Negative and absurd ones are none.
-fn count(text: &[u8]) -> Option<u64> {
+pub(super) fn count(text: &[u8]) -> Option<u64> {
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     // Within the bound the cast only drops a fraction.
     (0.0..=MAX_COUNT).contains(&number).then_some(number as u64)

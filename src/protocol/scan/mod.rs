@@ -2,8 +2,8 @@
 //!
 //! An answer passes in chunks cut anywhere, one line of it may be 100 MB long, and nearly all of it
 //! does not matter to the router. So this is not a parser: it follows strings, escapes and depth
-//! byte for byte, and looks closer only at the keys of the outermost object, of the object under
-//! its `usage`, and of `prompt_tokens_details` in that. Nothing inside a string or deeper down can therefore pass for a marker, be it text
+//! byte for byte, and looks closer only at the keys of the outermost object, of each of its `choices`,
+//! of the object under its `usage`, and of `prompt_tokens_details` in that. Nothing inside a string or deeper down can therefore pass for a marker, be it text
 //! that quotes `"done":true` or the arguments of a tool call.
 //!
 //! Its whole state is a few words, so its answer cannot depend on where the bytes were cut. It does
@@ -11,18 +11,21 @@
 //! something, without harm: an answer is only ever *finished* by its marker, and a server that
 //! breaks JSON in an answer breaks the client first.
 
+mod choices;
 mod document;
 mod piece;
 mod word;
 
+pub(super) use choices::Finishes;
 pub(super) use document::{Choices, Document};
 pub(super) use word::Word;
 
 use super::skip;
+use choices::Choice;
 use document::Field;
 
 /// As long as the longest key that is looked for.
-const KEY: usize = 21;
+const KEY: usize = "prompt_eval_cached_count".len();
 /// Longer than any count worth reading.
 const SCALAR: usize = 32;
 
@@ -39,6 +42,10 @@ pub(super) struct Scanner {
     in_usage: bool,
     /// Inside the object under `prompt_tokens_details` there.
     in_details: bool,
+    /// Inside the array under `choices`.
+    in_choices: bool,
+    /// The element of it that has begun.
+    choice: Option<Choice>,
     field: Field,
     key: Word<KEY>,
     scalar: Word<SCALAR>,
@@ -61,6 +68,8 @@ enum Place {
     KeyUnicode { left: u8, value: u16 },
     /// In a number, `true`, `false` or `null` that is asked about.
     Scalar,
+    /// Behind the first quote of a reason to end.
+    Reason,
 }
 
 impl Scanner {
@@ -72,10 +81,12 @@ impl Scanner {
             before_colon: false,
             in_usage: false,
             in_details: false,
+            in_choices: false,
+            choice: None,
             field: Field::Other,
             key: Word::EMPTY,
             scalar: Word::EMPTY,
-            document: EMPTY,
+            document: Document::EMPTY,
         }
     }
 
@@ -86,7 +97,9 @@ impl Scanner {
         self.before_colon = false;
         self.in_usage = false;
         self.in_details = false;
-        self.document = EMPTY;
+        self.in_choices = false;
+        self.choice = None;
+        self.document = Document::EMPTY;
     }
 
     /// Whether no object or array has begun, nor a string outside of one.
@@ -123,6 +136,13 @@ impl Scanner {
                     rest = &rest[1..];
                 }
                 Place::Scalar => self.scalar(&mut rest),
+                Place::Reason => {
+                    let is_empty = rest[0] == b'"';
+                    if let Some(choice) = &mut self.choice {
+                        choice.ended = !is_empty;
+                    }
+                    self.place = Place::Text;
+                }
             }
         }
         *bytes = rest;
@@ -140,7 +160,7 @@ impl Scanner {
             && match self.depth {
                 1 => true,
                 2 => self.in_usage,
-                3 => self.in_details,
+                3 => self.in_details || self.choice.is_some(),
                 _ => false,
             }
     }
@@ -194,6 +214,8 @@ impl Scanner {
         if looks && self.before_colon {
             self.key.clear();
             self.place = Place::Key;
+        } else if looks && self.field == Field::FinishReason {
+            self.place = Place::Reason;
         } else if looks {
             self.document.begins(self.field, b'"');
         } else {
@@ -208,25 +230,42 @@ impl Scanner {
             self.field = Field::Other;
         } else if looks {
             self.document.begins(self.field, byte);
-            if self.depth == 1 && self.field == Field::Usage && byte == b'{' {
-                self.in_usage = true;
-                self.before_colon = true;
-                self.field = Field::Other;
-            }
-            if self.depth == 2 && self.field == Field::PromptDetails && byte == b'{' {
-                self.in_details = true;
-                self.before_colon = true;
-                self.field = Field::Other;
+            match (self.depth, self.field, byte) {
+                (1, Field::Usage, b'{') => {
+                    self.in_usage = true;
+                    self.enter();
+                }
+                (1, Field::Choices, b'[') => self.in_choices = true,
+                (2, Field::PromptDetails, b'{') => {
+                    self.in_details = true;
+                    self.enter();
+                }
+                (3, Field::FinishReason, _) => {
+                    if let Some(choice) = &mut self.choice {
+                        choice.ended = false;
+                    }
+                }
+                _ => {}
             }
         } else {
             self.choice();
+            if self.depth == 2 && self.in_choices && byte == b'{' {
+                self.choice = Some(Choice::default());
+                self.enter();
+            }
         }
         self.depth += 1;
     }
 
+    /// An object begins whose keys are looked at.
+    const fn enter(&mut self) {
+        self.before_colon = true;
+        self.field = Field::Other;
+    }
+
     /// Something begins that is not looked at: it may be an element of `choices`.
     fn choice(&mut self) {
-        if self.depth == 2 && self.field == Field::Choices && self.object {
+        if self.depth == 2 && self.in_choices {
             self.document.choices = Some(Choices::Some);
         }
     }
@@ -241,11 +280,15 @@ impl Scanner {
             }
             2 => {
                 self.in_usage = false;
+                self.in_choices = false;
                 self.before_colon = false;
                 self.field = Field::Other;
             }
-            3 if self.in_details => {
+            3 if self.in_details || self.choice.is_some() => {
                 self.in_details = false;
+                if let Some(choice) = self.choice.take() {
+                    self.document.finishes.note(choice);
+                }
                 self.before_colon = false;
                 self.field = Field::Other;
             }
@@ -290,6 +333,7 @@ impl Scanner {
 
     fn end_key(&mut self, key: &[u8]) {
         self.field = match (self.in_usage, self.in_details) {
+            _ if self.choice.is_some() => Field::in_choice(key),
             (_, true) => Field::in_details(key),
             (true, false) => Field::in_usage(key),
             (false, false) => Field::at_top(key),
@@ -335,22 +379,11 @@ impl Scanner {
         *rest = &rest[end.unwrap_or(rest.len())..];
         if end.is_some() {
             let text = self.scalar.get().unwrap_or_default();
-            self.document.scalar(self.field, text);
+            match &mut self.choice {
+                Some(choice) => choice.scalar(self.field, text),
+                None => self.document.scalar(self.field, text),
+            }
             self.place = Place::Structure;
         }
     }
 }
-
-/// `Document::default()`, which is not `const`.
-const EMPTY: Document = Document {
-    done: false,
-    error: false,
-    choices: None,
-    usage: false,
-    prompt_eval_count: None,
-    eval_count: None,
-    prompt_tokens: None,
-    completion_tokens: None,
-    total_tokens: None,
-    cached_tokens: None,
-};

@@ -6,24 +6,34 @@
 //! incremental scanner, from its first byte. Both must agree on what both can read: the tests cut
 //! the same bytes in every way, and a cut object is only ever read by the other one.
 
+use super::choices;
 use super::document::{Choices, Document, Field};
 use crate::protocol::skip;
 
 /// The object that `bytes` begin with, and what is behind it.
+#[inline]
 pub(super) fn read(bytes: &[u8]) -> Option<(Document, &[u8])> {
     let mut document = Document::default();
     let mut at = behind(bytes, 0, b'{')?;
     loop {
-        let key = behind(bytes, at, b'"')?;
-        at = key + skip::quote_or_escape(&bytes[key..])?;
-        let field = Field::at_top(&bytes[key..at]);
-        at = behind(bytes, at, b'"')?; // no escape
-        let value = behind_space(bytes, behind(bytes, at, b':')?);
-        at = skip::behind_value(bytes, value)?;
-        match (field, &bytes[value..at]) {
-            (Field::Other, _) | (Field::Done, b"false") | (Field::Usage, b"null") => {}
-            (Field::Choices, [b'[', b'{', ..]) => document.choices = Some(Choices::Some),
-            _ => return None,
+        let key = key(bytes, at)?;
+        at = key.behind;
+        match (Field::at_top(key.text), bytes.get(at..)?) {
+            (Field::Choices, [b'[', b'{', ..]) => {
+                document.choices = Some(Choices::Some);
+                let (finishes, behind) = choices::read(bytes, at + 1)?;
+                document.finishes.add(finishes);
+                at = behind;
+            }
+            (field, _) => {
+                let value = at;
+                at = skip::behind_value(bytes, value)?;
+                match (field, &bytes[value..at]) {
+                    (Field::Other, _) | (Field::Usage, b"null") => {}
+                    (Field::Done, b"false") => document.done = Some(false),
+                    _ => return None,
+                }
+            }
         }
         match bytes.get(at)? {
             b',' => at = behind_space(bytes, at + 1),
@@ -33,11 +43,38 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Document, &[u8])> {
     }
 }
 
-fn behind(bytes: &[u8], at: usize, byte: u8) -> Option<usize> {
+/// A key, and where its value begins.
+struct Key<'a> {
+    text: &'a [u8],
+    behind: usize,
+}
+
+#[inline]
+fn key(bytes: &[u8], at: usize) -> Option<Key<'_>> {
+    let begin = behind(bytes, at, b'"')?;
+    let end = begin + skip::quote_or_escape(&bytes[begin..])?;
+    let colon = behind(bytes, end, b'"')?; // no escape
+    Some(Key {
+        text: &bytes[begin..end],
+        behind: behind_space(bytes, behind(bytes, colon, b':')?),
+    })
+}
+
+/// A key, its value, and where that is over.
+#[inline]
+pub(super) fn entry(bytes: &[u8], at: usize) -> Option<(&[u8], &[u8], usize)> {
+    let key = key(bytes, at)?;
+    let behind = skip::behind_value(bytes, key.behind)?;
+    Some((key.text, &bytes[key.behind..behind], behind))
+}
+
+#[inline]
+pub(super) fn behind(bytes: &[u8], at: usize, byte: u8) -> Option<usize> {
     (*bytes.get(at)? == byte).then_some(at + 1)
 }
 
 /// Python's way of writing JSON.
-fn behind_space(bytes: &[u8], at: usize) -> usize {
+#[inline]
+pub(super) fn behind_space(bytes: &[u8], at: usize) -> usize {
     at + usize::from(bytes.get(at) == Some(&b' '))
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use memchr::{memchr, memmem::Finder};
 
-use super::{Seen, tokens};
+use super::Seen;
 use crate::protocol::api::Api;
 use crate::protocol::scan::{Document, Scanner};
 
@@ -90,10 +90,10 @@ impl Lines {
         if document.error {
             seen.error = true;
             self.line = Line::Spent;
-        } else if document.done {
+        } else if document.done == Some(true) {
             seen.finished = true;
             // Only chat and generate stream, and they say their counts alike.
-            seen.tokens = tokens(Api::OllamaChat, document);
+            seen.used(Api::OllamaChat, document);
         } else if self.line != Line::Spent {
             self.line = Line::Whole;
         }

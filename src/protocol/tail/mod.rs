@@ -2,13 +2,14 @@
 //!
 //! The relay shows every chunk of a successful answer to a [`Tail`] as it passes. Nothing is
 //! buffered: its memory is a constant, and what it says does not depend on how the bytes were cut
-//! into chunks. An answer without its terminal marker is incomplete however cleanly the connection
+//! into chunks. An answer that has not said that it ended is incomplete however cleanly the connection
 //! was closed, for several clients would take it for whole.
 //!
-//! The marker counts as seen with the last byte by which *any* reader could recognise it: the brace
+//! The terminal marker counts as seen with the last byte by which *any* reader could recognise it: the brace
 //! that closes the object with `"done":true`, the bracket of `[DONE]`, not the line end behind it.
 //! The chunk with that byte is the one to hold back until the usage is written down; were it the
-//! line end, a chunk cut just before it would show the end to a client too early.
+//! line end, a chunk cut just before it would show the end to a client too early. A stream of events that
+//! has said why it ended (`finish_reason`), but lacks its marker, is over with its last byte.
 //!
 //! What it cannot know: whether the bytes have ended. The caller, which knows, calls [`Tail::end`].
 
@@ -16,13 +17,15 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
-use super::api::{Api, Format};
-use super::scan::{Choices, Document, Scanner};
+use super::api::{Api, Dialect, Format};
+use super::scan::{Choices, Document, Finishes, Scanner};
 use super::sse::{Sse, Token};
 use crate::domain::TokenCounts;
 use lines::Lines;
 
 const DONE: &[u8] = b"[DONE]";
+/// About as much of an answer that is one object is not its text.
+const ENVELOPE: u64 = 256;
 
 /// What one chunk changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +49,8 @@ enum Frame {
     Json(Scanner),
     Ndjson(Lines),
     Sse(Events),
+    /// In an encoding that is not understood.
+    Unread,
 }
 
 /// What has been understood so far.
@@ -56,6 +61,11 @@ struct Seen {
     pieces: u64,
     tokens: Option<TokenCounts>,
     cached: u64,
+    /// Of the whole answer.
+    bytes: u64,
+    /// `"done":true` inside a stream that has another end.
+    done: bool,
+    finishes: Finishes,
 }
 
 #[derive(Clone, Debug)]
@@ -67,11 +77,16 @@ struct Events {
 }
 
 impl Tail {
-    /// For the 200 answer of `api`. `streaming` is what was asked for and answered: a server that
-    /// answers a stream with a single object (Ollama, when it only loads) is understood either way.
+    /// For the successful answer of `api`, as it is framed when it comes as it was asked for.
     #[must_use]
     pub const fn new(api: Api, streaming: bool) -> Self {
-        let frame = match api.format(streaming) {
+        Self::framed(api, api.format(streaming))
+    }
+
+    /// For the successful answer of `api`, framed like this.
+    #[must_use]
+    pub const fn framed(api: Api, format: Format) -> Self {
+        let frame = match format {
             Format::Json => Frame::Json(Scanner::new()),
             Format::Ndjson => Frame::Ndjson(Lines::new()),
             Format::Sse => Frame::Sse(Events {
@@ -79,6 +94,7 @@ impl Tail {
                 scanner: Scanner::new(),
                 done: Some(0),
             }),
+            Format::Unread => Frame::Unread,
         };
         let seen = Seen {
             finished: false,
@@ -86,6 +102,9 @@ impl Tail {
             pieces: 0,
             tokens: None,
             cached: 0,
+            bytes: 0,
+            done: false,
+            finishes: Finishes::NONE,
         };
         Self { api, frame, seen }
     }
@@ -96,28 +115,41 @@ impl Tail {
             return TailEvent::default();
         }
         let (api, seen) = (self.api, &mut self.seen);
+        seen.bytes = seen.bytes.saturating_add(chunk.len() as u64);
         match &mut self.frame {
             Frame::Json(scanner) => {
-                if let Some(document) = scanner.next(&mut &*chunk) {
-                    seen.whole(api, &document);
+                let mut rest = chunk;
+                while let Some(document) = scanner.next(&mut rest) {
+                    if seen.whole(api, &document) {
+                        break;
+                    }
                 }
             }
             Frame::Ndjson(lines) => lines.push(chunk, seen),
             Frame::Sse(events) => events.push(api, chunk, seen),
+            Frame::Unread => {}
         }
         TailEvent {
             finished_now: seen.finished,
         }
     }
 
-    /// The body is over: a last line needs no line end.
+    /// The body is over, in good order as far as HTTP can tell: a last line needs no line end, and a stream
+    /// that has said why it ended needs no marker.
     pub const fn end(&mut self) {
-        if let Frame::Ndjson(lines) = &mut self.frame {
-            lines.end(&mut self.seen);
+        match &mut self.frame {
+            Frame::Json(_) => {}
+            Frame::Ndjson(lines) => lines.end(&mut self.seen),
+            Frame::Sse(events) => {
+                // Behind half an object something is missing, if only the usage.
+                let is_over = self.seen.done || self.seen.finishes.is_over();
+                self.seen.finished |= is_over && !self.seen.error && events.scanner.is_between();
+            }
+            Frame::Unread => self.seen.finished = true,
         }
     }
 
-    /// The terminal marker has been seen, so the answer is whole.
+    /// The answer is whole: its terminal marker has been seen, or its end after the reason for it.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.seen.finished
@@ -136,13 +168,25 @@ impl Tail {
         self.seen.pieces
     }
 
+    /// About how many bytes of text were generated, where there are no pieces to count: in an answer that is
+    /// one object, or that could not be read.
+    #[must_use]
+    pub const fn text_bytes(&self) -> u64 {
+        match &self.frame {
+            _ if !self.api.can_stream() || self.seen.error => 0,
+            Frame::Json(_) => self.seen.bytes.saturating_sub(ENVELOPE),
+            Frame::Unread => self.seen.bytes,
+            Frame::Ndjson(_) | Frame::Sse(_) => 0,
+        }
+    }
+
     /// What the server said it used; nothing as long as it has not, or never does.
     #[must_use]
     pub const fn tokens(&self) -> Option<TokenCounts> {
         self.seen.tokens
     }
 
-    /// How many of the tokens read the server says it had in its cache. Only OpenAI's servers say.
+    /// How many of the tokens read the server says it had in its cache.
     #[must_use]
     pub const fn cached(&self) -> u64 {
         self.seen.cached
@@ -152,7 +196,7 @@ impl Tail {
     #[must_use]
     pub const fn at_line_start(&self) -> bool {
         match &self.frame {
-            Frame::Json(_) => false,
+            Frame::Json(_) | Frame::Unread => false,
             Frame::Ndjson(lines) => lines.at_start(),
             Frame::Sse(events) => events.sse.is_between(),
         }
@@ -160,20 +204,26 @@ impl Tail {
 }
 
 impl Seen {
-    /// An answer that is one object is over.
-    fn whole(&mut self, api: Api, document: &Document) {
+    /// An answer that is one object is over, unless that is a piece of an answer in lines that was not asked
+    /// for, or of one that its server gave up; says whether.
+    fn whole(&mut self, api: Api, document: &Document) -> bool {
+        if !document.error && is_given_up(api, document) {
+            return false;
+        }
         self.finished = true;
         self.error = document.error;
         if !document.error {
             self.used(api, document);
         }
+        true
     }
 
     /// An object may have said what was used. Of several the last one counts, whole.
     fn used(&mut self, api: Api, document: &Document) {
         if let Some(tokens) = tokens(api, document) {
             self.tokens = Some(tokens);
-            self.cached = document.cached_tokens.unwrap_or(0).min(tokens.input);
+            let cached = document.cached_tokens.or(document.prompt_eval_cached_count);
+            self.cached = cached.unwrap_or(0).min(tokens.input);
         }
     }
 }
@@ -204,7 +254,11 @@ impl Events {
     fn data(&mut self, api: Api, mut data: &[u8], seen: &mut Seen) {
         while let Some(document) = self.scanner.next(&mut data) {
             seen.error |= document.error;
-            if document.choices == Some(Choices::Some) {
+            seen.finishes.add(document.finishes);
+            // Ollama's own words, framed by somebody else.
+            let done = document.done.filter(|_| api.dialect() == Dialect::Ollama);
+            seen.done |= done == Some(true);
+            if document.choices == Some(Choices::Some) || done == Some(false) {
                 seen.pieces += 1;
             }
             seen.used(api, &document);
@@ -228,12 +282,28 @@ impl Events {
     }
 }
 
-/// The usage an object states. Ollama leaves a zero out, so in its final object what is absent is
+/// Whether an object says that its answer has not been computed to its end. Ollama says so when its runner
+/// ends before its answer does: in its own API, and in OpenAI's by neither a reason nor a single token.
+fn is_given_up(api: Api, document: &Document) -> bool {
+    match api.dialect() {
+        Dialect::Ollama => document.done == Some(false),
+        Dialect::OpenAi | Dialect::Anthropic => {
+            document.choices == Some(Choices::Some)
+                && !document.finishes.is_over()
+                && document.completion_tokens == Some(0)
+        }
+    }
+}
+
+/// The usage an object states. Ollama leaves a zero out, so where it says one number, the one that is absent is
 /// zero; OpenAI's servers say nothing at all unless they say it under `usage`.
 fn tokens(api: Api, document: &Document) -> Option<TokenCounts> {
     let (input, output) = match api {
-        Api::OllamaChat | Api::OllamaGenerate => (document.prompt_eval_count, document.eval_count),
-        Api::OllamaEmbed => (document.prompt_eval_count, None),
+        Api::OllamaChat | Api::OllamaGenerate => {
+            document.prompt_eval_count.or(document.eval_count)?;
+            (document.prompt_eval_count, document.eval_count)
+        }
+        Api::OllamaEmbed => (Some(document.prompt_eval_count?), None),
         Api::OllamaEmbeddings | Api::OllamaShow => return None,
         Api::OpenAiChat | Api::OpenAiCompletions => {
             document.prompt_tokens.or(document.completion_tokens)?;

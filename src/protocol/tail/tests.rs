@@ -76,7 +76,7 @@ fn the_last_brace_is_the_end_not_the_line_end_behind_it() {
 fn a_load_reply_without_a_line_end_is_whole() {
     let tail =
         chat(r#"{"model":"m","created_at":"x","response":"","done":true,"done_reason":"load"}"#);
-    assert_eq!(said(&tail).3, counts(0, 0));
+    assert_eq!(said(&tail).3, None, "nothing was computed");
     assert!(tail.is_finished());
 }
 
@@ -123,21 +123,21 @@ fn counts_are_read_as_any_server_spells_them() {
         ),
         (
             r#""prompt_eval_count":-4,"eval_count":99999999999999999999999"#,
-            counts(0, 0),
+            None,
         ),
         (
             r#""prompt_eval_count": 26 ,"eval_count":null"#,
             counts(26, 0),
         ),
-        (r#""eval_count":"7""#, counts(0, 0)),
+        (r#""eval_count":"7""#, None),
         (
             r#""message":{"eval_count":7},"usage":{"eval_count":7}"#,
-            counts(0, 0),
+            None,
         ),
         (r#""eval_count":1,"eval_count":3"#, counts(0, 3)),
         (
             r#""eval_count":1.00000000000000000000000000000000000000000001"#,
-            counts(0, 0),
+            None,
         ),
     ] {
         let tail = chat(format!("{{{entries},\"done\":true}}\n"));
@@ -207,7 +207,7 @@ fn each_api_reports_its_usage_in_its_own_way() {
             r#"{"embeddings":[[0.1,-2e-3]],"prompt_eval_count":8}"#,
             counts(8, 0),
         ),
-        (Api::OllamaEmbed, r#"{"embeddings":[]}"#, counts(0, 0)),
+        (Api::OllamaEmbed, r#"{"embeddings":[]}"#, None),
         (
             Api::OllamaEmbeddings,
             r#"{"embedding":[0.1],"prompt_eval_count":8}"#,
@@ -296,6 +296,160 @@ fn cached_tokens_are_read_where_openai_says_them_and_nowhere_else() {
 }
 
 #[test]
+fn cached_tokens_of_ollama_are_read_at_the_top_of_the_last_object() {
+    for (entries, expected) in [
+        (
+            r#""prompt_eval_count":26,"prompt_eval_cached_count":20"#,
+            20,
+        ),
+        (
+            r#""prompt_eval_cached_count":200,"prompt_eval_count":26"#,
+            26,
+        ),
+        (r#""prompt_eval_count":26,"prompt_eval_cached_count":0"#, 0),
+        (
+            r#""prompt_eval_count":26,"prompt_eval_cached_count":null"#,
+            0,
+        ),
+        (
+            r#""prompt_eval_count":26,"x":{"prompt_eval_cached_count":9}"#,
+            0,
+        ),
+        (r#""prompt_eval_count":26"#, 0),
+    ] {
+        let body = format!(r#"{{"done":true,{entries},"eval_count":3}}"#);
+        for tail in [chat(&body), watch(Api::OllamaGenerate, false, &body)] {
+            assert_eq!(
+                (tail.cached(), tail.tokens()),
+                (expected, counts(26, 3)),
+                "{body}"
+            );
+        }
+    }
+    let embedded = r#"{"embeddings":[],"prompt_eval_count":8,"prompt_eval_cached_count":5}"#;
+    assert_eq!(watch(Api::OllamaEmbed, false, embedded).cached(), 5);
+}
+
+/// A piece of choice `index` with this reason, as JSON.
+fn piece(index: &str, reason: &str) -> String {
+    format!(
+        "data: {{\"id\":\"1\",\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":\"a\"}},\"finish_reason\":{reason}}}],\"usage\":null}}\n\n"
+    )
+}
+
+#[test]
+fn events_that_said_why_they_end_are_whole_when_they_end_and_not_before() {
+    let a = piece("0", "null");
+    let stop = piece("0", "\"stop\"");
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n";
+    for body in [
+        format!("{a}{stop}"),
+        format!("{a}{stop}{usage}"),
+        format!("{a}{stop}{a}"),
+        format!("{a}{}", piece("0", "\"length\"")),
+        format!("{a}{stop}: ping\n\n"),
+        format!("{a}{}", stop.trim_end()),
+        format!("{a}data: {{\"choices\":[{{\"finish_reason\":\"stop\"}}]}}\n\n"),
+        format!("{a}{}{stop}{}", piece("1", "null"), piece("1", "\"stop\"")),
+        "data: {\"choices\":[{\"index\":0,\"finish_reason\":\"a\"}, {\"index\":1,\"finish_reason\":\"b\"}]}\n\n"
+            .to_owned(),
+    ] {
+        let mut tail = Tail::new(Api::OpenAiChat, true);
+        assert!(!tail.push(body.as_bytes()).finished_now, "{body}");
+        assert!(!tail.is_finished(), "more may come: {body}");
+        tail.end();
+        assert!(tail.is_finished(), "{body}");
+    }
+}
+
+#[test]
+fn the_words_of_ollama_are_understood_in_events_too() {
+    let mut tail = Tail::framed(Api::OllamaChat, Format::Sse);
+    let [piece, last] = [
+        r#""done":false"#,
+        r#""done":true,"prompt_eval_count":2,"eval_count":1"#,
+    ]
+    .map(|entries| format!("data: {{\"message\":{{}},{entries}}}\n\n"));
+    tail.push(piece.as_bytes());
+    tail.end();
+    assert!(!tail.is_finished());
+    tail.push(last.as_bytes());
+    tail.end();
+    assert_eq!(
+        (tail.is_finished(), tail.pieces(), tail.tokens()),
+        (true, 1, counts(2, 1))
+    );
+}
+
+#[test]
+fn events_that_did_not_say_why_they_end_are_not_whole() {
+    let a = piece("0", "null");
+    let stop = piece("0", "\"stop\"");
+    for body in [
+        String::new(),
+        a.clone(),
+        format!("{a}{}", piece("0", "\"\"")),
+        format!("{a}{}", piece("0", "false")),
+        format!("{a}{}", piece("0", "{}")),
+        format!("{a}{}{stop}", piece("1", "null")),
+        format!("{a}{}{stop}", piece("7e1", "null")),
+        format!("{a}{stop}data: {{\"choices\":[]"),
+        format!("{a}{stop}data: [DON"),
+        format!("{a}{stop}data: {{\"error\":\"x\"}}\n\n"),
+        "data: {\"finish_reason\":\"stop\",\"choices\":[{\"delta\":{\"finish_reason\":\"stop\"}}]}\n\n".to_owned(),
+        "data: {\"choices\":{\"finish_reason\":\"stop\"}}\n\n".to_owned(),
+        "data: {\"choices\":[[{\"finish_reason\":\"stop\"}]]}\n\n".to_owned(),
+        "data: {\"choices\":[{\"finish_reason\":\"stop\",\"index\":0},{\"index\":1}]}\n\n".to_owned(),
+        "data: {\"done\":false}\n\n".to_owned(),
+    ] {
+        assert!(!sse(&body).is_finished(), "{body}");
+    }
+}
+
+#[test]
+fn one_object_that_is_not_done_is_not_whole_and_what_follows_is_read() {
+    let piece = r#"{"message":{"content":"a"},"done":false}"#;
+    assert!(!watch(Api::OllamaChat, false, piece).is_finished());
+    let tail = watch(Api::OllamaChat, false, CHAT);
+    assert_eq!((tail.is_finished(), tail.tokens()), (true, counts(26, 282)));
+    assert!(watch(Api::OllamaShow, false, "{}").is_finished());
+    for (reason, tokens, is_whole) in [
+        ("null", "0", false),
+        ("null", "3", true), // some servers never say why
+        ("\"stop\"", "0", true),
+        ("null", "null", true),
+    ] {
+        let body = format!(
+            r#"{{"choices":[{{"index":0,"finish_reason":{reason}}}],"usage":{{"prompt_tokens":0,"completion_tokens":{tokens}}}}}"#
+        );
+        let tail = watch(Api::OpenAiChat, false, &body);
+        assert_eq!(tail.is_finished(), is_whole, "{body}");
+    }
+    assert!(watch(Api::OllamaChat, false, r#"{"error":"x","done":false}"#).is_finished());
+}
+
+#[test]
+fn where_there_are_no_pieces_the_text_is_estimated_from_the_length() {
+    let whole = format!(r#"{{"response":"{}","done":true}}"#, "a".repeat(1000));
+    let generated = watch(Api::OllamaGenerate, false, &whole).text_bytes();
+    assert!((700..=1000).contains(&generated), "{generated}");
+    assert_eq!(watch(Api::OllamaEmbed, false, &whole).text_bytes(), 0);
+    assert_eq!(
+        watch(Api::OllamaChat, false, r#"{"done":true}"#).text_bytes(),
+        0
+    );
+    assert_eq!(chat(CHAT).text_bytes(), 0);
+    let mut unread = Tail::framed(Api::OllamaChat, Format::Unread);
+    assert!(!unread.push(CHAT.as_bytes()).finished_now);
+    unread.end();
+    assert!(unread.is_finished());
+    assert_eq!(
+        (unread.text_bytes(), unread.tokens()),
+        (CHAT.len() as u64, None)
+    );
+}
+
+#[test]
 fn events_end_with_done_and_count_their_choices() {
     let mut tail = Tail::new(Api::OpenAiChat, true);
     let (before, done) = SSE.split_at(SSE.find("data: [DONE]").unwrap());
@@ -377,7 +531,7 @@ fn any_size_and_depth_passes_in_the_memory_of_a_tail() {
     assert!(!tail.is_finished());
     assert!(tail.push(b",\"eval_count\":5}").finished_now);
     assert_eq!(tail.tokens(), counts(0, 5));
-    assert!(size_of::<Tail>() <= 320, "{}", size_of::<Tail>());
+    assert!(size_of::<Tail>() <= 384, "{}", size_of::<Tail>());
 }
 
 /// Shows `body` cut at `cuts`; returns what was said in the end and the chunk that finished it.
@@ -425,6 +579,12 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
             "false",
             "\"d\\u006fne\"",
             "\"usage\":{",
+            "\"finish_reason\":",
+            "\"stop\"",
+            "\"\"",
+            "\"index\":1",
+            "data: {\"choices\":[{\"index\":1,\"finish_reason\":\"stop\"}]}\n\n",
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":null}]}\n\n",
             "\"prompt_tokens\":3",
             "\"completion_tokens\":4e1",
             "\"choices\":[",
@@ -540,7 +700,8 @@ proptest! {
         prop_assert_eq!(tail.saw_error(), failed > 0);
         prop_assert_eq!(tail.pieces(), (before.len() - failed) as u64);
         let count = |object: &Value, key: &str| object[key].as_u64().unwrap_or(0);
-        let expected = last.map(|at| &objects[at]).map(|object| TokenCounts {
+        let says = |object: &&Value| object["eval_count"].is_u64() || object["prompt_eval_count"].is_u64();
+        let expected = last.map(|at| &objects[at]).filter(says).map(|object| TokenCounts {
             input: count(object, "prompt_eval_count"),
             output: count(object, "eval_count"),
         });

@@ -3,10 +3,12 @@
 mod answer;
 mod footprint;
 mod router;
+mod scripted;
 
 pub use answer::{Answer, Stream};
 pub use footprint::Footprint;
 pub use router::{Plan, TestRouter};
+pub use scripted::{Framing, Reply, Scripted};
 
 use std::time::Duration;
 
