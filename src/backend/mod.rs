@@ -122,12 +122,18 @@ impl Backend {
         }
     }
 
-    /// What is sent for `request` to a server that spells the model `spelling`.
+    /// What is sent for `request` to a server that spells the model `spelling`, and is asked for the usage
+    /// that the client did not ask for, or is known not to say it.
     #[must_use]
-    pub fn request<'a>(&self, request: &'a ClientRequest, spelling: &str) -> Outgoing<'a> {
+    pub fn request<'a>(
+        &self,
+        request: &'a ClientRequest,
+        spelling: &str,
+        asks_usage: bool,
+    ) -> Outgoing<'a> {
         match self {
-            Self::Ollama => ollama::request(request),
-            Self::OpenAi(_) => openai::request(request, spelling),
+            Self::Ollama => ollama::request(request, asks_usage),
+            Self::OpenAi(_) => openai::request(request, spelling, asks_usage),
         }
     }
 

@@ -70,10 +70,12 @@ fn version(body: &[u8]) -> Option<Version> {
     Version::parse(&body.version).ok()
 }
 
-pub(super) fn request(request: &ClientRequest) -> Outgoing<'_> {
+pub(super) fn request(request: &ClientRequest, asks_usage: bool) -> Outgoing<'_> {
     let (body, hides_usage) = match &request.usage {
-        AskUsage::Splice(splice) => (spliced(request, std::slice::from_ref(splice)), true),
-        AskUsage::Unasked | AskUsage::Asked => (request.body.clone(), false),
+        AskUsage::Splice(splice) if asks_usage => {
+            (spliced(request, std::slice::from_ref(splice)), true)
+        }
+        _ => (request.body.clone(), false),
     };
     Outgoing {
         api: request.api,

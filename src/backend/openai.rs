@@ -105,18 +105,22 @@ pub(super) const fn serves(api: Api) -> bool {
 }
 
 /// The request as the client made it, with the server's own spelling of the model where that differs.
-pub(super) fn request<'a>(request: &'a ClientRequest, spelling: &str) -> Outgoing<'a> {
+pub(super) fn request<'a>(
+    request: &'a ClientRequest,
+    spelling: &str,
+    asks_usage: bool,
+) -> Outgoing<'a> {
     let mut splices = Vec::new();
     if request.model != spelling {
         let name = serde_json::Value::from(spelling).to_string();
         splices.push(Splice::new(request.model_at.clone(), name));
     }
     let hides_usage = match &request.usage {
-        AskUsage::Splice(splice) => {
+        AskUsage::Splice(splice) if asks_usage => {
             splices.push(splice.clone());
             true
         }
-        AskUsage::Unasked | AskUsage::Asked => false,
+        _ => false,
     };
     let mut headers = Cow::Borrowed(&request.headers);
     for name in &WITHHELD {

@@ -192,7 +192,7 @@ fn a_call_goes_unchanged_but_for_the_usage_and_the_servers_spelling() {
     let body = r#"{ "messages": [], "model" : "tiny:LATEST" , "stream": true}"#;
     let request = client_request(Api::OpenAiChat, body);
     let sent = |backend: &Backend, spelling: &str| {
-        let sent = backend.request(&request, spelling);
+        let sent = backend.request(&request, spelling, true);
         assert!(sent.hides_usage);
         let names: Vec<_> = sent.headers.keys().map(|name| name.to_string()).collect();
         (
@@ -208,13 +208,17 @@ fn a_call_goes_unchanged_but_for_the_usage_and_the_servers_spelling() {
     assert_eq!(body, asking.replace("\"tiny:LATEST\"", r#""Tiny \"q\"""#));
     let (body, _) = sent(&openai(), "tiny:LATEST");
     assert_eq!(body, asking);
+    for backend in [Backend::Ollama, openai()] {
+        let sent = backend.request(&request, "tiny:LATEST", false);
+        assert!(!sent.hides_usage && sent.body == request.body);
+    }
 }
 
 #[test]
 fn what_is_not_streamed_and_spelt_as_the_server_spells_it_is_not_even_copied() {
     let request = client_request(Api::OpenAiEmbeddings, r#"{"model":"m","input":"x"}"#);
     let backend = openai();
-    let sent = backend.request(&request, "m");
+    let sent = backend.request(&request, "m", true);
     assert_eq!(sent.body.as_ptr(), request.body.as_ptr());
     assert!(!sent.hides_usage);
 }

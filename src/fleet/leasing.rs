@@ -168,7 +168,14 @@ impl Fleet {
         let view = self.view.load_full();
         let model = view.model(&request.model).ok_or_else(|| unknown(&view))?;
         let allowed = |holder: &Holder| request.allows(holder);
-        let rank = match routing::rank(&model.tiers, allowed, fastrand::usize(..)) {
+        let takes = |holder: &Holder| allowed(holder) && !holder.refuses(request.api);
+        let random = fastrand::usize(..);
+        let ranked = match routing::rank(&model.tiers, takes, random) {
+            // It is refused wherever it could go: the server's own refusal is better than the router's.
+            Err(NoCandidate::Unreachable) => routing::rank(&model.tiers, allowed, random),
+            ranked => ranked,
+        };
+        let rank = match ranked {
             Ok(rank) => rank,
             Err(NoCandidate::Busy) => return Ok(None),
             Err(NoCandidate::Unreachable) => return Err(request.unreachable(model)),

@@ -15,6 +15,7 @@ mod lease;
 mod leasing;
 mod observed;
 mod queue;
+mod refusals;
 mod registry;
 mod slot_pool;
 mod view;
@@ -36,6 +37,7 @@ pub use lease::{Lease, Outcome};
 pub use leasing::{Denied, LeaseRequest, Leased};
 pub use observed::{FailingModel, Held, Observed, Shown};
 pub use queue::Arrival;
+pub use refusals::{Refusable, Refusals};
 pub use slot_pool::{SlotPool, Suspicion};
 pub use view::{FleetView, ModelView, Server};
 

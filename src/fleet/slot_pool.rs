@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use super::first_bytes::FirstBytes;
+use super::refusals::Refusals;
 use crate::domain::ModelName;
 
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
@@ -34,6 +36,7 @@ pub struct SlotPool {
     suspicions: AtomicU32,
     used: AtomicBool,
     first_bytes: FirstBytes,
+    refusals: Refusals,
 }
 
 /// A request has failed on this pool, and other servers are being tried: until it is known whose fault it
@@ -57,6 +60,7 @@ impl SlotPool {
             suspicions: AtomicU32::new(0),
             used: AtomicBool::new(false),
             first_bytes: FirstBytes::default(),
+            refusals: Refusals::new(Instant::now()),
         }
     }
 
@@ -161,6 +165,12 @@ impl SlotPool {
 
     pub(super) fn set_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// What the server refuses for this model.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Never zero, unique in the process.

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, Phase, Report};
 use super::observed::Observed;
+use super::refusals::Refusable;
 use super::slot_pool::SlotPool;
 use crate::backend::Kind;
 use crate::domain::ModelName;
-use crate::protocol::{self, ListedModel, Version};
+use crate::protocol::{self, Api, ListedModel, Version};
 use crate::routing::{self, Tier};
 
 /// Which servers hold which model. Its keys come from the servers, so clients cannot cause collisions in it.
@@ -267,6 +268,14 @@ impl Precedence {
 }
 
 // === impl Holder ===
+
+impl Holder {
+    /// Whether it said lately that it does not have the API, for this model or at all.
+    pub(super) fn refuses(&self, api: Api) -> bool {
+        let api = Refusable::Api(api);
+        self.pool.refusals().holds(api) || self.endpoint.refusals().holds(api)
+    }
+}
 
 impl routing::Candidate for Holder {
     fn is_up(&self) -> bool {

@@ -66,21 +66,15 @@ impl Gateway {
 
     async fn begin(&self, slot: &Slot, request: &ClientRequest) -> Try {
         let backend = &slot.settings.backend;
-        let spelling = slot.pool().map(|pool| pool.spelling());
-        let spelling = spelling
-            .as_ref()
-            .map_or(&*request.model, |spelling| &***spelling);
-        let sent = backend.request(request, spelling);
-        let remote = slot.endpoint.remote(&slot.settings);
-        let answer = self
-            .client
-            .infer(&remote, sent.api, &sent.headers, &sent.body)
-            .await
-            .map_err(Stopped::by)?;
+        let (sent, answer) = self.ask(slot, request).await?;
         match backend.verdict(answer.status()) {
             Verdict::Failover => {
+                let status = answer.status();
                 let server_error = Box::pin(ServerError::read(answer)).await;
                 let fault = server_error.fault(backend);
+                if fault == Fault::Unsupported {
+                    slot.lacks(sent.api, status);
+                }
                 Err(Stopped::Failover {
                     fault,
                     server_error: server_error.presentable(fault),
@@ -119,6 +113,11 @@ impl Slot {
 
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// What was wanted of the server when the slot was given.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The slot pool, if there is a slot.

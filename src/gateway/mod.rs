@@ -13,6 +13,7 @@
 //! stream with an error the client cannot mistake for the end of an answer.
 
 mod answer;
+mod ask;
 mod attempt;
 mod blame;
 mod error;

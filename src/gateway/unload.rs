@@ -75,7 +75,7 @@ impl Gateway {
         request: &ClientRequest,
     ) -> Result<(), ServerError> {
         let settings = endpoint.settings();
-        let outgoing = settings.backend.request(request, &request.model);
+        let outgoing = settings.backend.request(request, &request.model, false);
         let Outgoing {
             api, headers, body, ..
         } = &outgoing;

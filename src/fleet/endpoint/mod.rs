@@ -36,6 +36,7 @@ pub use state::Intervals;
 use super::desired::{EndpointId, Settings, Spec};
 use super::lease::{Grant, Lease, Outcome};
 use super::queue::Queues;
+use super::refusals::Refusals;
 use super::slot_pool::{SlotPool, count};
 use crate::backend::Probe;
 use crate::domain::ModelName;
@@ -63,6 +64,8 @@ pub struct Endpoint {
     taken: Arc<()>,
     pools: DashMap<ModelName, Arc<SlotPool>>,
     alive: ArcSwap<CancellationToken>,
+    /// What it refuses for every model.
+    refusals: Refusals,
     /// What its actor reported last, for its next incarnation.
     report: ArcSwap<Report>,
     mailbox: Mailbox<Message>,
@@ -102,6 +105,7 @@ impl Endpoint {
             taken: Arc::new(()),
             pools: DashMap::new(),
             alive: ArcSwap::from_pointee(CancellationToken::new()),
+            refusals: Refusals::new(now),
             report: ArcSwap::from_pointee(Report::unknown(now)),
             mailbox: Mailbox::new(),
         }
@@ -163,6 +167,12 @@ impl Endpoint {
             target: Arc::clone(&self.settings.load().target),
             connections: Arc::clone(&self.probing),
         }
+    }
+
+    /// What it refuses for every model.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// True once nothing new may be sent there.
@@ -378,6 +388,13 @@ impl Endpoint {
     }
 
     fn set_up(&self, up: bool) {
+        if up && !self.is_up() {
+            // It may be another program by now.
+            self.refusals.forget();
+            self.pools()
+                .iter()
+                .for_each(|pool| pool.refusals().forget());
+        }
         if up && self.alive.load().is_cancelled() {
             self.alive.store(Arc::new(CancellationToken::new()));
         }

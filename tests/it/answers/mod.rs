@@ -3,6 +3,7 @@
 mod encoded;
 mod ends;
 mod framed;
+mod refused;
 mod uncounted;
 mod whole;
 

@@ -1,9 +1,10 @@
 //! Answers that do not say what they used, or say more than that.
 
+use herdsman::config::Kind;
 use serde_json::json;
 
 use super::{DONE, EVENT, FINISH, LINE, chat, counted, events, lines};
-use crate::support::{Plan, Reply};
+use crate::support::{Plan, Reply, eventually};
 
 #[tokio::test]
 async fn every_answer_without_usage_is_counted_by_estimate() {
@@ -83,4 +84,55 @@ async fn what_a_server_had_read_before_has_the_price_of_cached_input() {
         nano_usd(tokens * 250).await;
     }
     router.finish().await;
+}
+
+/// Asked again without what it refuses, a server is not asked for it each time.
+#[tokio::test]
+async fn a_server_that_takes_no_stream_options_streams_and_is_counted_by_estimate() {
+    use crate::support::Scripted;
+
+    for (status, said) in [
+        (
+            400,
+            r#"{"error":{"message":"Unrecognized request argument supplied: stream_options"}}"#,
+        ),
+        (
+            422,
+            r#"{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}"#,
+        ),
+    ] {
+        let mut server = Scripted::start(move |request| {
+            if request.contains("stream_options") {
+                return Reply::ok("application/json", said).status(status);
+            }
+            Reply::ok("text/event-stream", events(&[EVENT, EVENT, FINISH, DONE]))
+        })
+        .await;
+        let router = super::in_front_of(&server, Kind::OpenAi).await;
+        for times in [1, 2, 3] {
+            let answer = router.post("/v1/chat/completions", &chat(true)).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert_eq!(answer.text(), events(&[EVENT, EVENT, FINISH, DONE]));
+            assert_eq!(answer.header("x-herdsman-attempts"), "1");
+            let asked = server.asked();
+            assert_eq!(asked.len(), if times == 1 { 2 } else { 1 });
+            assert_eq!(router.counted().await, (2 * times, 3 * times));
+        }
+        // What the client asks for itself is its own.
+        let mut asking = chat(true);
+        asking["stream_options"] = json!({"include_usage": true});
+        let refused = router.post("/v1/chat/completions", &asking).await;
+        assert_eq!((refused.status.as_u16(), refused.text()), (status, said));
+        assert_eq!(server.asked().len(), 1);
+        eventually("the endpoint is not blamed", || {
+            router
+                .app
+                .fleet()
+                .observed()
+                .iter()
+                .all(|server| server.serves())
+        })
+        .await;
+        router.finish().await;
+    }
 }
