@@ -14,6 +14,7 @@
 mod actor;
 mod message;
 mod probe;
+mod refusal;
 mod relisting;
 mod report;
 mod state;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use actor::{EndpointActor, Setup};
 use message::Message;
+pub use refusal::Refusal;
 pub use report::{Phase, Report};
 pub use state::Intervals;
 
@@ -69,21 +71,6 @@ pub struct Endpoint {
     /// What its actor reported last, for its next incarnation.
     report: ArcSwap<Report>,
     mailbox: Mailbox<Message>,
-}
-
-/// Why an endpoint did not give a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is down.
-    Down,
-    /// All slots of the model are taken.
-    Full,
-    /// It is loading another model.
-    Loading,
-    /// Its actor is being restarted.
-    Restarting,
-    /// It takes nothing new any more.
-    Draining,
 }
 
 // === impl Endpoint ===
@@ -167,12 +154,6 @@ impl Endpoint {
             target: Arc::clone(&self.settings.load().target),
             connections: Arc::clone(&self.probing),
         }
-    }
-
-    /// What it refuses for every model.
-    #[must_use]
-    pub fn refusals(&self) -> &Refusals {
-        &self.refusals
     }
 
     /// True once nothing new may be sent there.
@@ -389,11 +370,7 @@ impl Endpoint {
 
     fn set_up(&self, up: bool) {
         if up && !self.is_up() {
-            // It may be another program by now.
-            self.refusals.forget();
-            self.pools()
-                .iter()
-                .for_each(|pool| pool.refusals().forget());
+            self.forget_refusals();
         }
         if up && self.alive.load().is_cancelled() {
             self.alive.store(Arc::new(CancellationToken::new()));
