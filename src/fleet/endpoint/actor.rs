@@ -273,13 +273,7 @@ impl EndpointActor {
         if let Err(failure) = &heard {
             tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
         }
-        let mut rerouted = false;
-        let answer = heard.map(|heard| {
-            rerouted = self.state.behind(heard.routers);
-            heard.answer
-        });
-        let mut effects = self.state.probed(answer, probe, asked, context.now());
-        effects.changed |= rerouted;
+        let mut effects = self.state.heard(heard, probe, asked, context.now());
         if probe == Probe::Loaded {
             // Also when it says nothing: then nobody is to wait for it.
             effects.changed |= self.state.settled(self.as_of);

@@ -7,11 +7,31 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Effects, State};
+use crate::backend::Probe;
+use crate::fleet::endpoint::probe::Heard;
 use crate::upstream::Failure;
 
 impl State {
+    /// A probe's answer, and which routers it has passed.
+    pub(in crate::fleet::endpoint) fn heard(
+        &mut self,
+        heard: Result<Heard, Failure>,
+        probe: Probe,
+        asked: Instant,
+        now: Instant,
+    ) -> Effects {
+        let mut rerouted = false;
+        let answer = heard.map(|heard| {
+            rerouted = self.behind(heard.routers);
+            heard.answer
+        });
+        let mut effects = self.probed(answer, probe, asked, now);
+        effects.changed |= rerouted;
+        effects
+    }
+
     /// Which routers it is behind, or is itself; says whether that is new.
-    pub(in crate::fleet::endpoint) fn behind(&mut self, routers: Option<Arc<str>>) -> bool {
+    fn behind(&mut self, routers: Option<Arc<str>>) -> bool {
         let Some(routers) = routers.filter(|routers| *routers != self.report.routers) else {
             return false;
         };
