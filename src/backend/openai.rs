@@ -83,9 +83,9 @@ impl OpenAi {
     /// or still loads, serves none.
     fn alive(&self, status: StatusCode) -> Result<Answer, Unusable> {
         match status.as_u16() {
-            401 if self.models.is_empty() => {
-                Err(Unusable(format!("it refuses the api_key: status {status}")))
-            }
+            401..=403 | 407 if self.models.is_empty() => Err(Unusable(format!(
+                "it refuses the router (its api_key, or its address): status {status}"
+            ))),
             500..=599 if status != StatusCode::NOT_IMPLEMENTED => Err(Unusable::status(status)),
             _ => Ok(Answer::Alive),
         }
@@ -148,6 +148,8 @@ pub(super) fn verdict(status: StatusCode) -> Verdict {
 /// Whether a model is gone is read from the list.
 pub(super) fn fault(answer: &ErrorAnswer<'_>) -> Fault {
     match answer.status.as_u16() {
+        // A page is of something before the server.
+        404 if answer.body.trim_ascii_start().starts_with(b"<") => Fault::Rejected(404),
         404 | 405 | 501 => Fault::Unsupported,
         _ => Fault::Status,
     }

@@ -126,8 +126,8 @@ fn a_server_that_loads_or_refuses_the_key_is_not_up() {
     assert!(!alive(StatusCode::SERVICE_UNAVAILABLE), "it loads");
     assert!(!alive(StatusCode::UNAUTHORIZED));
     assert!(
-        alive(StatusCode::FORBIDDEN),
-        "of the method, or of the list"
+        !alive(StatusCode::FORBIDDEN),
+        "nor is one that refuses its name"
     );
     let told = Backend::openai(&["m".to_owned()]);
     assert!(
@@ -302,6 +302,8 @@ fn a_load_that_failed_is_told_from_a_request_that_did() {
         assert_eq!(meaning(&Backend::Ollama, 500, failed), "load", "{failed}");
         assert_eq!(meaning(&openai(), 500, failed), "load", "{failed}");
     }
+    let page = "  <html>sign in</html>";
+    assert_eq!(meaning(&openai(), 404, page), "rejected");
     let template = r#"{"error":"template: :1: unexpected EOF"}"#;
     assert_eq!(meaning(&Backend::Ollama, 500, template), "status");
 }

@@ -29,8 +29,8 @@ struct Record {
     failures: u32,
     until: Instant,
     fault: Fault,
-    /// Nothing may be sent until then, also where no other server is left.
-    closed: bool,
+    /// The server has asked for nothing before then: also where no other server is left.
+    closed_until: Option<Instant>,
     /// A trial is running.
     trial: bool,
 }
@@ -73,32 +73,34 @@ impl Breakers {
             failures: 0,
             until: now,
             fault,
-            closed: false,
+            closed_until: None,
             trial: false,
         });
         record.fault = fault;
         if let Some(pause) = pause {
             record.failures += 1;
-            record.until = record.until.max(now + pause);
-            record.closed = true;
+            record.closed_until = record.closed_until.max(Some(now + pause));
         } else if record.failures == 0 || now >= record.until {
             // Requests that were already running when it opened say nothing new.
             let doubled = FIRST.saturating_mul(1 << record.failures.min(16));
             record.failures += 1;
             record.until = now + doubled.min(LONGEST);
-            record.closed = false;
         }
         true
     }
 
-    /// It works: forget its failures; says whether there were any.
-    pub fn worked(&mut self, model: &ModelName) -> bool {
-        self.models.remove(model).is_some()
+    /// It works: forget its failures; says whether there were any. A pause that the server has asked for
+    /// stays: what works now was sent before.
+    pub fn worked(&mut self, model: &ModelName, now: Instant) -> bool {
+        match self.models.get(model) {
+            Some(record) if record.is_closed(now) => false,
+            _ => self.models.remove(model).is_some(),
+        }
     }
 
     /// A stream that was running delivers: as good as a trial, once the pause is over.
     pub fn delivered(&mut self, model: &ModelName, now: Instant) -> bool {
-        self.is_half_open(model, now) && self.worked(model)
+        self.is_half_open(model, now) && self.worked(model, now)
     }
 
     /// Decides on one more request; a trial is running from then on.
@@ -106,14 +108,25 @@ impl Breakers {
         let Some(record) = self.models.get_mut(model) else {
             return Admission::Free;
         };
-        match (now < record.until, record.closed, record.trial) {
-            (true, true, _) | (false, _, true) => Admission::Refused,
-            (true, false, _) => Admission::Avoided,
-            (false, _, false) => {
+        if record.is_closed(now) {
+            return Admission::Refused;
+        }
+        match (now < record.until, record.trial) {
+            (true, _) => Admission::Avoided,
+            (false, true) => Admission::Refused,
+            (false, false) => {
                 record.trial = true;
                 Admission::Trial
             }
         }
+    }
+
+    /// True while it would refuse every request.
+    #[must_use]
+    pub fn refuses(&self, model: &ModelName, now: Instant) -> bool {
+        self.models
+            .get(model)
+            .is_some_and(|record| record.is_closed(now) || (now >= record.until && record.trial))
     }
 
     /// The trial is over, however it ended.
@@ -128,7 +141,7 @@ impl Breakers {
     pub fn is_open(&self, model: &ModelName, now: Instant) -> bool {
         self.models
             .get(model)
-            .is_some_and(|record| now < record.until)
+            .is_some_and(|record| now < record.pause_ends())
     }
 
     /// True when the pause is over, and it has not worked since.
@@ -136,7 +149,7 @@ impl Breakers {
     pub fn is_half_open(&self, model: &ModelName, now: Instant) -> bool {
         self.models
             .get(model)
-            .is_some_and(|record| now >= record.until)
+            .is_some_and(|record| now >= record.pause_ends())
     }
 
     /// True when it has failed and not worked since.
@@ -150,7 +163,7 @@ impl Breakers {
     pub fn next_trial(&self, now: Instant) -> Option<Instant> {
         self.models
             .values()
-            .map(|record| record.until)
+            .map(Record::pause_ends)
             .filter(|until| *until > now)
             .min()
     }
@@ -169,11 +182,24 @@ impl Breakers {
             model: model.clone(),
             fault: record.fault,
             failures: record.failures,
-            until: record.until,
+            until: record.pause_ends(),
         };
         let mut all: Vec<_> = self.models.iter().map(failing).collect();
         all.sort_unstable_by(|a, b| a.model.cmp(&b.model));
         all
+    }
+}
+
+// === impl Record ===
+
+impl Record {
+    fn is_closed(&self, now: Instant) -> bool {
+        self.closed_until.is_some_and(|until| now < until)
+    }
+
+    fn pause_ends(&self) -> Instant {
+        self.closed_until
+            .map_or(self.until, |closed| closed.max(self.until))
     }
 }
 
@@ -199,7 +225,7 @@ mod tests {
             assert!(breakers.is_half_open(&model(), now));
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert!(breakers.worked(&model()));
+        assert!(breakers.worked(&model(), now));
         assert_eq!(breakers.admit(&model(), now), Admission::Free);
     }
 
@@ -243,8 +269,20 @@ mod tests {
         let pause = Duration::from_secs(7);
         breakers.failed(&model(), Fault::Busy(Some(pause)), now);
         assert_eq!(breakers.admit(&model(), now), Admission::Refused);
+        // What was sent before says nothing about the pause.
+        assert!(!breakers.worked(&model(), now) && breakers.refuses(&model(), now));
         assert_eq!(breakers.next_trial(now), Some(now + pause));
         assert_eq!(breakers.admit(&model(), now + pause), Admission::Trial);
+    }
+
+    #[test]
+    fn a_short_pause_that_was_asked_for_does_not_close_a_long_one_of_failures() {
+        let now = Instant::now();
+        let mut breakers = Breakers::default();
+        breakers.failed(&model(), Fault::Status, now);
+        breakers.failed(&model(), Fault::Busy(Some(Duration::from_millis(1))), now);
+        let later = now + Duration::from_millis(2);
+        assert_eq!(breakers.admit(&model(), later), Admission::Avoided);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::Fleet;
-use super::endpoint::{Endpoint, Phase};
+use super::endpoint::Endpoint;
 use super::lease::Lease;
 use super::queue::{Arrival, NotEntered, Queue};
 use super::view::{FleetView, Holder, ModelView, Server};
@@ -192,9 +192,8 @@ impl Fleet {
 
 /// A model that no server lists is unknown only if a server is up, and all have sent their lists.
 fn unknown(view: &FleetView) -> Denied {
-    let starting =
-        |server: &Server| server.report.phase == Phase::Starting && !server.endpoint.is_draining();
-    if view.up().next().is_some() && !view.servers.iter().any(starting) {
+    let silent = |server: &Server| !server.report.is_settled() && !server.endpoint.is_draining();
+    if view.up().next().is_some() && !view.servers.iter().any(silent) {
         Denied::UnknownModel
     } else {
         Denied::Unreachable

@@ -30,6 +30,8 @@ pub struct SlotPool {
     waiting: AtomicU32,
     direct: AtomicBool,
     failing: AtomicBool,
+    /// No request would get a slot now, whatever is free.
+    refusing: AtomicBool,
     /// Its pause after failures is over: a stream that delivers would close its breaker.
     half_open: AtomicBool,
     /// Requests that it has failed, of which it is not known yet whether the fault is theirs.
@@ -56,6 +58,7 @@ impl SlotPool {
             waiting: AtomicU32::new(0),
             direct: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             half_open: AtomicBool::new(false),
             suspicions: AtomicU32::new(0),
             used: AtomicBool::new(false),
@@ -139,7 +142,25 @@ impl SlotPool {
     /// True while requests for this model fail on this server.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed) || self.suspicions.load(Ordering::Relaxed) > 0
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// True while a request that failed here is being tried elsewhere.
+    #[must_use]
+    pub fn is_suspected(&self) -> bool {
+        self.suspicions.load(Ordering::Relaxed) > 0
+    }
+
+    /// True while it gives no slot, whatever is free: a trial is running, the server has asked for a
+    /// pause, or another model's load holds it.
+    #[must_use]
+    pub fn is_refusing(&self) -> bool {
+        self.refusing.load(Ordering::Relaxed)
+    }
+
+    /// Set by the endpoint's actor alone.
+    pub(super) fn set_refusing(&self, refusing: bool) {
+        self.refusing.store(refusing, Ordering::Relaxed);
     }
 
     /// A request has failed here.

@@ -304,6 +304,14 @@ impl routing::Candidate for Holder {
         self.pool.is_failing()
     }
 
+    fn is_suspected(&self) -> bool {
+        self.pool.is_suspected()
+    }
+
+    fn is_refusing(&self) -> bool {
+        self.pool.is_refusing()
+    }
+
     fn is_loading_other(&self) -> bool {
         self.endpoint.is_loading_other(&self.pool)
     }

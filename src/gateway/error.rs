@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::server_error::ServerError;
 use crate::access::Refused;
-use crate::fleet::Denied;
+use crate::fleet::{Denied, Outcome};
 use crate::protocol::{Api, BadRequest, with_tag};
 
 /// Why a request has no answer of its own.
@@ -105,5 +105,13 @@ impl Error {
         };
         let busy = (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         said.or(busy)
+    }
+
+    /// What it says of the server that was being tried: only an answer of its own says anything.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Exhausted(_) => Outcome::Done,
+            _ => Outcome::Left,
+        }
     }
 }

@@ -27,7 +27,6 @@ use super::relay::Completion;
 use super::{Answer, Gateway, Relay, respond};
 use crate::access::Reservation;
 use crate::backend::ClientRequest;
-use crate::fleet::Outcome;
 
 /// One try on one server, with all that depends on how it goes.
 pub(super) struct Exchange {
@@ -100,7 +99,7 @@ impl Exchange {
             }) => {
                 Blame::default().failed(self.slot, fault, &server_error);
             }
-            Err(Stopped::Over(_)) => self.slot.end(Outcome::Left),
+            Err(Stopped::Over(error)) => self.slot.end(error.outcome()),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::access::{self, Caller, Reservation};
 use crate::backend::{ClientRequest, Probe};
 use crate::domain::ModelName;
 use crate::faults::Fault;
-use crate::fleet::{Denied, LeaseRequest, Outcome};
+use crate::fleet::{Denied, LeaseRequest};
 use crate::protocol::{peek, settle};
 
 /// What is known of a request before a server is chosen.
@@ -197,12 +197,8 @@ impl Gateway {
             let slot = match slot {
                 Ok(slot) => slot,
                 Err(NoSlot::Closing) => return Err(Error::Closing),
-                // No server is left to try: the last one's error is the answer.
-                Err(NoSlot::Denied(
-                    Denied::Unreachable | Denied::Unsupported | Denied::UnknownModel,
-                )) if last.is_some() => {
-                    break;
-                }
+                // No server is left to try, or none in time: the last one's error is the answer.
+                Err(NoSlot::Denied(_)) if last.is_some() => break,
                 Err(NoSlot::Denied(denied)) => {
                     return Err(self.denied(denied, &prepared));
                 }
@@ -219,7 +215,10 @@ impl Gateway {
             let (tried, exchange) = exchange.attempt().await;
             let stopped = match tried {
                 Ok(began) => {
-                    blame.confirm();
+                    // A refusal may be the same one in other words.
+                    if began.head.status.is_success() {
+                        blame.confirm();
+                    }
                     if prepared.unloads && began.head.status.is_success() {
                         exchange
                             .slot
@@ -252,7 +251,7 @@ impl Gateway {
                     }
                 }
                 Stopped::Over(error) => {
-                    slot.end(Outcome::Left);
+                    slot.end(error.outcome());
                     return Err(error);
                 }
             }

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 
 use crate::backend::{Backend, ErrorAnswer};
+use crate::clock;
 use crate::faults::{Fault, Fingerprint};
 use crate::upstream::{AnswerBody, Failure};
 
@@ -42,19 +43,19 @@ impl ServerError {
         let (head, body) = answer.into_parts();
         // What cannot be decoded cannot be said either.
         let body = match head.headers.contains_key(CONTENT_ENCODING) {
-            true => Bytes::new(),
-            false => Limited::new(body, KEPT)
-                .collect()
-                .await
-                .map(http_body_util::Collected::to_bytes)
-                .unwrap_or_default(),
+            true => Ok(Bytes::new()),
+            false => beginning(body).await,
         };
-        Self::Answer(ErrorBody {
-            status: head.status,
-            content_type: head.headers.get(CONTENT_TYPE).cloned(),
-            retry_after: head.headers.get(RETRY_AFTER).and_then(seconds),
-            body,
-        })
+        match body {
+            Ok(body) => Self::Answer(ErrorBody {
+                status: head.status,
+                content_type: head.headers.get(CONTENT_TYPE).cloned(),
+                retry_after: head.headers.get(RETRY_AFTER).and_then(seconds),
+                body,
+            }),
+            // Half an answer is none.
+            Err(failure) => Self::Nothing(failure),
+        }
     }
 
     /// An error status and not a word.
@@ -144,9 +145,32 @@ impl ServerError {
     }
 }
 
-/// Seconds; a date is rare, and its clock is another one.
+/// As much of a body as is kept.
+async fn beginning(mut body: AnswerBody) -> Result<Bytes, Failure> {
+    let mut kept = BytesMut::new();
+    while kept.len() < KEPT {
+        let Some(frame) = body.frame().await else {
+            break;
+        };
+        let frame = frame.map_err(|error| Failure::Closed(error.to_string()))?;
+        if let Ok(data) = frame.into_data() {
+            kept.extend_from_slice(&data);
+        }
+    }
+    kept.truncate(KEPT);
+    Ok(kept.freeze())
+}
+
+/// Seconds, or the time until a date (RFC 9110, 10.2.3).
 fn seconds(value: &HeaderValue) -> Option<u32> {
-    value.to_str().ok()?.trim().parse().ok()
+    let text = value.to_str().ok()?.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        return Some(text.parse().unwrap_or(u32::MAX));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    let at = at.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    let now = u64::try_from(clock::unix_seconds()).ok()?;
+    u32::try_from(at.saturating_sub(now)).ok()
 }
 
 impl fmt::Display for ServerError {

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use super::coding::Decoder;
@@ -40,6 +40,9 @@ pub struct Fetched {
     /// The routers it has passed, if any, as one list.
     pub routers: Option<String>,
 }
+
+/// A kept connection that the server has closed fails at once.
+const STALE: Duration = Duration::from_millis(500);
 
 impl Client {
     /// A client that gives up connecting after `connect_timeout`, and tells servers that a request has
@@ -165,8 +168,10 @@ impl Client {
                 // Boxed, because most requests do not connect, and its size would be part of each.
                 None => Box::pin(self.connect(target)).await?,
             };
+            let sent = Instant::now();
             match exchange(to, connection, request()).await {
-                Err(Failure::Closed(_)) if was_kept => {}
+                // Later than this it was not the connection: the server has worked, and failed.
+                Err(Failure::Closed(_)) if was_kept && sent.elapsed() < STALE => {}
                 Ok(answer) if self.instance.is_in(answer.headers()) => return Err(Failure::Loop),
                 answered => return answered,
             }

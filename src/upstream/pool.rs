@@ -78,6 +78,11 @@ impl Connections {
         drop(old);
     }
 
+    /// Closes those that are idle.
+    pub fn close(&self) {
+        drop(self.pool.idle.remove(&self.server));
+    }
+
     /// How long one may be idle.
     #[must_use]
     pub fn limit(&self) -> Duration {

@@ -87,7 +87,7 @@ impl Actor for EndpointActor {
             as_of: 0,
             relisting: Relisting::default(),
         };
-        actor.update_pools();
+        actor.update_pools(context.now());
         for probe in Probe::ALL {
             actor.ask(probe, context);
         }
@@ -153,7 +153,7 @@ impl Actor for EndpointActor {
                 }
             }
             Message::Drain => {
-                self.update_pools();
+                self.update_pools(context.now());
                 self.freed();
                 self.setup.queues.freed();
             }
@@ -201,7 +201,7 @@ impl EndpointActor {
             Lease::new(endpoint, slot, queues, grant)
         });
         self.apply(effects, context);
-        self.update_direct(pool);
+        self.update_pool(pool, context.now());
         // If the client has left, the lease drops here and its slot is free again.
         drop(reply.send(lease));
     }
@@ -209,8 +209,7 @@ impl EndpointActor {
     /// Something was learnt from a request of this pool.
     fn learnt(&mut self, effects: Effects, pool: &SlotPool, context: &mut Context<Self>) {
         self.apply(effects, context);
-        self.update_failing(pool, context.now());
-        self.update_direct(pool);
+        self.update_pool(pool, context.now());
     }
 
     fn look_at_load(&mut self, context: &mut Context<Self>) {
@@ -234,19 +233,18 @@ impl EndpointActor {
         }
     }
 
-    fn update_failing(&self, pool: &SlotPool, now: Instant) {
+    /// Writes the cells of a pool. Requests take the slots of a direct one without a message; of a draining
+    /// server none may.
+    fn update_pool(&self, pool: &SlotPool, now: Instant) {
         pool.set_failing(self.state.is_failing(pool.model(), now));
         pool.set_half_open(self.state.is_half_open(pool.model(), now));
-    }
-
-    /// Requests take the slots of a direct pool without a message; of a draining server none may.
-    fn update_direct(&self, pool: &SlotPool) {
+        pool.set_refusing(self.state.refuses(pool, now));
         pool.set_direct(!self.setup.endpoint.is_draining() && self.state.is_direct(pool));
     }
 
-    fn update_pools(&self) {
+    fn update_pools(&self, now: Instant) {
         for pool in self.setup.endpoint.pools() {
-            self.update_direct(&pool);
+            self.update_pool(&pool, now);
         }
     }
 
@@ -290,9 +288,7 @@ impl EndpointActor {
 
     fn reconsider(&mut self, context: &mut Context<Self>) {
         let now = context.now();
-        for pool in self.setup.endpoint.pools() {
-            self.update_failing(&pool, now);
-        }
+        self.update_pools(now);
         self.arm(context);
         self.setup.queues.freed();
     }
@@ -317,9 +313,13 @@ impl EndpointActor {
             }
             endpoint.set_loading(self.state.loading());
             // Before the view says that a model is loaded: who reads that shall find its pool direct.
-            self.update_pools();
+            self.update_pools(context.now());
             self.report();
             self.arm_load(context);
+        }
+        if effects.reconnect {
+            self.setup.endpoint.close_probing();
+            self.asking[Probe::Alive as usize] = None;
         }
         for probe in effects.ask {
             // What is being asked already will be answered; a second request adds load only.

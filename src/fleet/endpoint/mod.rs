@@ -364,6 +364,11 @@ impl Endpoint {
         self.connections.limit() / 2
     }
 
+    /// The next probe is sent over a new connection.
+    fn close_probing(&self) {
+        self.probing.close();
+    }
+
     fn set_report(&self, report: &Report) {
         self.report.store(Arc::new(report.clone()));
     }

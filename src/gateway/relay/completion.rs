@@ -185,6 +185,8 @@ impl Completion {
         let Some(slot) = self.slot.take() else { return };
         slot.end(match self.end {
             Some(End::Whole) => Outcome::Done,
+            // An error inside a stream is answered, and there is no other server to compare with.
+            Some(End::Failed(Fault::Status)) => Outcome::Done,
             Some(End::Failed(fault)) => Outcome::Failed(fault),
             Some(End::Cut | End::Left) | None => Outcome::Left,
         });

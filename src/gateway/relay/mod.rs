@@ -16,6 +16,7 @@ mod waits;
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -88,6 +89,9 @@ enum Stage {
     Ending(Bytes),
     Over,
 }
+
+/// How long the end of a body may take after the end of the answer in it.
+const FRAMING: Duration = Duration::from_secs(1);
 
 const STALLED: &str = "the server stopped answering";
 const BROKEN: &str = "the connection to the server broke inside its answer";
@@ -166,10 +170,16 @@ impl Relay {
                 Bytes::new()
             }
             None => {
-                self.stage = Stage::Whole;
+                self.whole();
                 data
             }
         }
+    }
+
+    /// The last piece is out. A server that does not end the body as well holds neither client nor slot.
+    fn whole(&mut self) {
+        self.stage = Stage::Whole;
+        self.waits.limit(FRAMING);
     }
 
     /// The server has ended the body.
@@ -307,7 +317,7 @@ impl Body for Relay {
                         }
                         continue;
                     }
-                    this.stage = Stage::Whole;
+                    this.whole();
                     if !held.is_empty() {
                         return this.emit(held);
                     }

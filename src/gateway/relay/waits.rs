@@ -57,6 +57,12 @@ impl Waits {
         self.since = None;
     }
 
+    /// From now on no piece may take longer than this.
+    pub(super) fn limit(&mut self, idle_timeout: Duration) {
+        self.idle_timeout = self.idle_timeout.min(idle_timeout);
+        self.timers = None;
+    }
+
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         let idle_timeout = self.idle_timeout;
         let since = *self.since.get_or_insert_with(Instant::now);

@@ -114,7 +114,8 @@ fn is_of_another_page(headers: &HeaderMap) -> bool {
             .to_str()
             .ok()
             .and_then(|origin| origin.split_once("://"));
-        site.map(|(_, site)| site) != host
+        // A program's own scheme is another site too, whatever name it gives itself.
+        !site.is_some_and(|(scheme, site)| matches!(scheme, "http" | "https") && host == Some(site))
     });
     let foreign_site = headers
         .get(&FETCH_SITE)

@@ -134,6 +134,11 @@ impl<'a> Fields<'a> {
         self.values[field as usize].map(RawValue::get)
     }
 
+    /// True when it was given again, with another value: readers may differ in which one counts.
+    pub(super) fn is_repeated(&self, field: Field) -> bool {
+        self.repeated[field as usize]
+    }
+
     /// Refuses a field with two values on which router and server must agree.
     pub(super) fn once(&self, field: Field) -> Result<(), BadRequest> {
         match field.must_agree() {

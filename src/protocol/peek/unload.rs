@@ -3,8 +3,10 @@
 use super::fields::{Field, Fields};
 use crate::protocol::api::Api;
 
-/// Ollama's rule: nothing to read, and a `keep_alive` of no time.
+/// Ollama's rule: nothing to read, and a `keep_alive` of no time. A key that is given twice decides
+/// nothing here: what the server reads as a question must take a slot and be counted.
 pub(super) fn asks(api: Api, fields: &Fields<'_>) -> bool {
+    let read = [Field::KeepAlive, Field::Messages, Field::Prompt];
     let Some(keep_alive) = fields.get(Field::KeepAlive) else {
         return false;
     };
@@ -13,7 +15,8 @@ pub(super) fn asks(api: Api, fields: &Fields<'_>) -> bool {
         Api::OllamaGenerate => fields.get(Field::Prompt).is_none_or(|json| json == r#""""#),
         _ => false,
     };
-    is_empty && is_no_time(keep_alive)
+    let is_clear = !read.iter().any(|field| fields.is_repeated(*field));
+    is_empty && is_clear && is_no_time(keep_alive)
 }
 
 fn is_empty_list(json: &str) -> bool {
@@ -23,15 +26,45 @@ fn is_empty_list(json: &str) -> bool {
     inside.is_some_and(|inside| inside.trim_ascii().is_empty())
 }
 
-/// A number, or a text such as `0s`. What is no duration the server refuses.
+/// Less than one second, of which Ollama takes the whole ones: a number, or a duration as Go writes it.
+/// What is no duration the server refuses.
 fn is_no_time(json: &str) -> bool {
-    let digits = || json.bytes().filter(u8::is_ascii_digit);
-    let is_text = json.starts_with('"');
-    digits().next().is_some()
-        && match is_text {
-            true => digits().all(|digit| digit == b'0'),
-            false => json.parse::<f64>().is_ok_and(|seconds| seconds == 0.0),
-        }
+    let seconds = match json
+        .strip_prefix('"')
+        .and_then(|json| json.strip_suffix('"'))
+    {
+        Some(text) => go_seconds(text),
+        None => json.parse().ok(),
+    };
+    seconds.is_some_and(|seconds: f64| (0.0..1.0).contains(&seconds))
+}
+
+/// The seconds of a duration such as `1m30s` or `500ms`.
+fn go_seconds(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 8] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("\u{b5}s", 1e-6),
+        ("\u{3bc}s", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    let unsigned = text.trim_start_matches(['+', '-']);
+    if unsigned == "0" {
+        return Some(0.0);
+    }
+    let (mut rest, mut seconds) = (unsigned, 0.0);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, behind) = rest.split_at(digits);
+        let (unit, size) = UNITS.iter().find(|(unit, _)| behind.starts_with(unit))?;
+        seconds += number.parse::<f64>().ok()? * size;
+        rest = behind.get(unit.len()..)?;
+    }
+    let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
+    (!unsigned.is_empty()).then_some(sign * seconds)
 }
 
 #[cfg(test)]
@@ -50,8 +83,23 @@ mod tests {
             r#","keep_alive":0.0,"messages":[ ]"#,
             r#","keep_alive":"0s","messages":null"#,
             r#","keep_alive":"0""#,
+            r#","keep_alive":"500ms""#,
+            r#","keep_alive":"1us""#,
+            r#","keep_alive":0.5"#,
         ] {
             assert!(unloads(Api::OllamaChat, rest), "{rest}");
+        }
+        for rest in [
+            r#","prompt":"hello","prompt":null,"keep_alive":0"#,
+            r#","prompt":"hello","Prompt":"","keep_alive":0"#,
+            r#","keep_alive":"5m","keep_alive":0"#,
+            r#","keep_alive":"1s""#,
+            r#","keep_alive":"1m0s""#,
+            r#","keep_alive":"-500ms""#,
+            r#","keep_alive":"0x""#,
+            r#","keep_alive":"""#,
+        ] {
+            assert!(!unloads(Api::OllamaGenerate, rest), "{rest}");
         }
         assert!(unloads(
             Api::OllamaGenerate,

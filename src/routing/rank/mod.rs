@@ -22,6 +22,10 @@ pub trait Candidate {
     fn weight(&self) -> f64;
     /// True while requests for this model fail there.
     fn is_failing(&self) -> bool;
+    /// True while it is not known yet whether a request failed there by its own fault.
+    fn is_suspected(&self) -> bool;
+    /// True while it gives no slot for this model, whatever is free.
+    fn is_refusing(&self) -> bool;
     /// True while it loads another model.
     fn is_loading_other(&self) -> bool;
 }
@@ -82,7 +86,12 @@ pub fn rank<'a, C: Candidate>(
 ) -> Result<Rank<'a, C>, NoCandidate> {
     let usable = |candidate: &C| candidate.is_up() && allowed(candidate);
     let sound = |candidate: &C| usable(candidate) && !candidate.is_failing();
-    let found = pick(tiers, sound, random);
+    // A suspicion is a preference: nobody waits because of one.
+    let clear = |candidate: &C| sound(candidate) && !candidate.is_suspected();
+    let found = match pick(tiers, clear, random) {
+        Err(_) => pick(tiers, sound, random),
+        found => found,
+    };
     if found != Err(NoCandidate::Unreachable) {
         return found;
     }
@@ -101,7 +110,7 @@ fn pick<'a, C: Candidate>(
         let mut load = Spread::default();
         for candidate in rotated(&tier.warm, random).filter(|c| usable(c)) {
             load.note(candidate.total_in_flight());
-            if candidate.in_flight() < candidate.slots() {
+            if candidate.in_flight() < candidate.slots() && !candidate.is_refusing() {
                 rank.offer(candidate, Route::Loaded);
             }
             if load.seen >= SAMPLE && !rank.is_empty() {
@@ -118,6 +127,7 @@ fn pick<'a, C: Candidate>(
         seen |= load.seen > 0;
         for candidate in rotated(&tier.cold, random).filter(|c| usable(c)) {
             let has_room = candidate.in_flight() < candidate.slots()
+                && !candidate.is_refusing()
                 && !candidate.is_loading_other()
                 && !load.is_busiest(candidate.total_in_flight());
             if has_room {

@@ -9,6 +9,8 @@ struct Server {
     total: u32,
     weight: f64,
     failing: bool,
+    suspected: bool,
+    refusing: bool,
     loading_other: bool,
 }
 
@@ -21,6 +23,8 @@ fn server(name: &'static str) -> Server {
         total: 0,
         weight: 1.0,
         failing: false,
+        suspected: false,
+        refusing: false,
         loading_other: false,
     }
 }
@@ -43,6 +47,14 @@ impl Candidate for Server {
     }
     fn is_failing(&self) -> bool {
         self.failing
+    }
+
+    fn is_suspected(&self) -> bool {
+        self.suspected
+    }
+
+    fn is_refusing(&self) -> bool {
+        self.refusing
     }
     fn is_loading_other(&self) -> bool {
         self.loading_other
@@ -207,4 +219,34 @@ fn a_free_server_is_found_behind_any_number_of_full_ones() {
     ];
     servers.push(server("free"));
     assert_eq!(names(&[tier(&servers, &[])]).unwrap()[0].0, "free");
+}
+
+#[test]
+fn a_suspicion_is_a_preference_and_nobody_waits_because_of_one() {
+    let suspected = Server {
+        suspected: true,
+        ..server("suspected")
+    };
+    let free = [suspected.clone(), server("clear")];
+    assert_eq!(names(&[tier(&free, &[])]).unwrap()[0].0, "clear");
+    let full = Server {
+        in_flight: 4,
+        ..server("full")
+    };
+    let busy = [suspected, full];
+    assert_eq!(names(&[tier(&busy, &[])]).unwrap()[0].0, "suspected");
+}
+
+#[test]
+fn a_server_that_would_refuse_is_not_in_the_way_of_one_that_would_load_the_model() {
+    let refusing = Server {
+        refusing: true,
+        ..server("refusing")
+    };
+    let cold = server("cold");
+    assert_eq!(
+        names(&[tier(std::slice::from_ref(&refusing), &[cold])]),
+        Ok(vec![("cold", Route::Cold)])
+    );
+    assert_eq!(names(&[tier(&[refusing], &[])]), Err(NoCandidate::Busy));
 }

@@ -13,6 +13,8 @@ pub struct Effects {
     pub ask: Vec<Probe>,
     /// A model fails: look at it again when its pause is over.
     pub reconsider: bool,
+    /// The next probe needs a new connection: an open one does not show that others can be made.
+    pub reconnect: bool,
     /// Requests that wait for a first byte move to other servers.
     pub eject: bool,
 }

@@ -33,8 +33,8 @@ pub(super) struct State {
     /// Loads that take so long that nothing waits for them any more.
     overdue: Vec<Arc<SlotPool>>,
     breakers: Breakers,
-    /// A connection was refused: no new requests until a probe has an answer.
-    suspended: bool,
+    /// When a connection was refused: no new requests until a probe that was asked later has an answer.
+    suspended: Option<Instant>,
     /// Why its models are not known.
     no_list: Option<Arc<str>>,
     silent: u32,
@@ -67,7 +67,7 @@ impl State {
             loading,
             overdue: Vec::new(),
             breakers: Breakers::default(),
-            suspended: false,
+            suspended: None,
             no_list: None,
             silent: 0,
             was_connected: false,
@@ -90,7 +90,7 @@ impl State {
 
     /// Whether it gets new requests.
     pub(super) fn takes_requests(&self) -> bool {
-        self.is_up() && !self.suspended
+        self.is_up() && self.suspended.is_none()
     }
 
     fn is_loading(&self, pool: &SlotPool) -> bool {
@@ -175,7 +175,7 @@ impl State {
             effects.changed = true;
         }
         effects.changed |= self.no_longer_overdue(pool);
-        if self.breakers.worked(pool.model()) {
+        if self.breakers.worked(pool.model(), now) {
             // From one request at a time back to all its slots: requests that wait are told.
             self.publish_evidence();
             effects.changed = true;
@@ -244,7 +244,8 @@ impl State {
             OnServer::Forget => self.forget(pool.model(), effects),
             OnServer::Disown => self.looped(now, effects),
             OnServer::Suspend => {
-                effects.changed |= !std::mem::replace(&mut self.suspended, true);
+                effects.changed |= self.suspended.replace(now).is_none();
+                effects.reconnect = true;
                 effects.ask.push(Probe::Alive);
             }
         }
@@ -288,6 +289,11 @@ impl State {
     /// When the next pause of a failing model is over.
     pub(super) fn next_trial(&self, now: Instant) -> Option<Instant> {
         self.breakers.next_trial(now)
+    }
+
+    /// Whether every request for a slot would be refused, whatever is free.
+    pub(super) fn refuses(&self, pool: &SlotPool, now: Instant) -> bool {
+        self.is_held(pool) || self.is_overdue(pool) || self.breakers.refuses(pool.model(), now)
     }
 
     /// Whether a stream that delivers would be news.

@@ -31,7 +31,7 @@ impl State {
     ) -> Effects {
         let mut effects = Effects::default();
         match answer {
-            Ok(Answer::Alive) => self.alive(now, &mut effects),
+            Ok(Answer::Alive) => self.alive(asked, now, &mut effects),
             Ok(Answer::Models(models)) => {
                 effects.changed = true;
                 self.report.models = Some(models.into());
@@ -101,11 +101,19 @@ impl State {
         }
     }
 
-    fn alive(&mut self, now: Instant, effects: &mut Effects) {
+    fn alive(&mut self, asked: Instant, now: Instant, effects: &mut Effects) {
         self.silent = 0;
         self.was_connected = false;
         self.misses = 0;
-        effects.changed |= std::mem::take(&mut self.suspended);
+        match self.suspended {
+            // It was sent over a connection from before the refusal.
+            Some(since) if asked < since => effects.ask.push(Probe::Alive),
+            Some(_) => {
+                self.suspended = None;
+                effects.changed = true;
+            }
+            None => {}
+        }
         if !self.is_up() {
             self.report.phase = Phase::Up;
             self.report.since = now;
@@ -119,7 +127,7 @@ impl State {
 
     pub(super) fn down(&mut self, now: Instant, why: &str, effects: &mut Effects) {
         self.misses = self.misses.saturating_add(1);
-        self.suspended = false;
+        self.suspended = None;
         effects.changed |= effects.eject;
         if self.report.phase == Phase::Down {
             return;
@@ -161,6 +169,13 @@ impl State {
             *since > asked || running.iter().any(|listed| listed.name == *model)
         });
         let mut changed = self.warm.len() != before;
+        let loaded_after_all = |overdue: &Arc<SlotPool>| {
+            let mut running = running.iter();
+            running.any(|listed| listed.name == *overdue.model() && is_loaded(listed))
+        };
+        let overdue = self.overdue.len();
+        self.overdue.retain(|overdue| !loaded_after_all(overdue));
+        changed |= self.overdue.len() != overdue;
         for listed in &running {
             changed |= self.warm.insert(listed.name.clone(), now).is_none();
         }
