@@ -132,20 +132,21 @@ impl Fleet {
             .ok_or_else(|| request.unreachable(model))
     }
 
-    /// The servers that have the model in memory, or load it, of those the request allows.
+    /// The servers that have the model, of those the request allows: first those that have it in memory, or load
+    /// it, as far as is known, then the others.
     #[must_use]
-    pub fn loaded_on(&self, request: &LeaseRequest) -> Vec<Arc<Endpoint>> {
+    pub fn holders(&self, request: &LeaseRequest) -> [Vec<Arc<Endpoint>>; 2] {
         let view = self.view.load();
-        let Some(model) = view.model(&request.model) else {
-            return Vec::new();
-        };
-        model
-            .tiers
-            .iter()
-            .flat_map(|tier| tier.warm.iter())
-            .filter(|holder| holder.is_up() && request.allows(holder))
-            .map(|holder| Arc::clone(&holder.endpoint))
-            .collect()
+        let tiers = view.model(&request.model).map(|model| &*model.tiers);
+        let tiers = tiers.unwrap_or_default();
+        let allowed = |holder: &&Holder| holder.is_up() && request.allows(holder);
+        let endpoint = |holder: &Holder| Arc::clone(&holder.endpoint);
+        let warm = tiers.iter().flat_map(|tier| tier.warm.iter());
+        let cold = tiers.iter().flat_map(|tier| tier.cold.iter());
+        [
+            warm.filter(allowed).map(endpoint).collect(),
+            cold.filter(allowed).map(endpoint).collect(),
+        ]
     }
 
     async fn open_queue(&self, request: &LeaseRequest) -> Result<Arc<Queue>, Denied> {

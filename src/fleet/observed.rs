@@ -127,10 +127,11 @@ impl Observed {
         }
     }
 
-    /// True while it answers and takes new requests.
+    /// True while it answers and takes new requests, and nothing keeps its models from being known.
     #[must_use]
     pub fn serves(&self) -> bool {
-        self.phase == Shown::Up
+        let is_refused = self.models.is_none() && self.reason.is_some();
+        self.phase == Shown::Up && !is_refused
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The client gets the answer of one of them, as of a single Ollama; the others are asked here, before
 //! it. No slot is taken and nothing queues: a server ends what it computes with the model first. If one
-//! of them fails, so does the request, since the model may still be loaded there.
+//! of them fails, so does the request, since the model may still be loaded there. Servers that are not known to
+//! have it in memory may have got it there since they were asked: they are told too, and not waited for long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,9 @@ use crate::upstream::Failure;
 
 /// How long a server may take to say that it unloads.
 const LIMIT: Duration = Duration::from_secs(30);
-/// And how long that may be, in bytes.
+/// How long one may take that is not known to have it loaded.
+const SHORT_LIMIT: Duration = Duration::from_secs(2);
+/// How long an answer may be, in bytes.
 const LONGEST: usize = 64 << 10;
 
 impl Gateway {
@@ -30,20 +33,26 @@ impl Gateway {
         request: &ClientRequest,
         lease_request: &mut LeaseRequest,
     ) -> Result<(), Error> {
-        let loaded = self.fleet.loaded_on(lease_request);
+        let [loaded, listed] = self.fleet.holders(lease_request);
+        let model = lease_request.model.clone();
+        let model = &model;
+        let perhaps = async {
+            let unloads = listed
+                .iter()
+                .map(|endpoint| self.unload_on(endpoint, request, model));
+            let _ = timeout(SHORT_LIMIT, join_all(unloads)).await;
+        };
         let Some((first, others)) = loaded.split_first() else {
+            perhaps.await;
             return Ok(()); // any server says so
         };
         lease_request.only = vec![first.name().as_ref().into()];
-        let model = &lease_request.model;
         let all = async {
             let unloads = others
                 .iter()
                 .map(|endpoint| self.unload_on(endpoint, request, model));
-            let unloaded = join_all(unloads)
-                .await
-                .into_iter()
-                .collect::<Result<(), _>>();
+            let (unloaded, ()) = tokio::join!(join_all(unloads), perhaps);
+            let unloaded = unloaded.into_iter().collect::<Result<(), _>>();
             if unloaded.is_err() {
                 // What the client is told is that it failed; what can be done is done all the same.
                 let _ = self.unload_on(first, request, model).await;

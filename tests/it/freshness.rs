@@ -212,3 +212,23 @@ async fn a_request_for_an_unknown_model_waits_a_second_at_most_for_a_slow_list()
     .await;
     router.finish().await;
 }
+
+#[tokio::test]
+async fn an_unload_reaches_servers_that_have_loaded_the_model_since_they_were_asked() {
+    let router = seldom_asked(2).start().await;
+    for server in &router.servers {
+        let (host, body) = (server.addr(), r#"{"model":"llama3.2"}"#);
+        let request = http::Request::post(format!("http://{host}/api/generate")).body(body.into());
+        let answer = router.request(request.unwrap()).await.whole().await;
+        assert_eq!(answer.json()["done_reason"], "load", "{}", answer.text());
+    }
+    let unload = json!({"model": "llama3.2", "keep_alive": 0});
+    let answer = router.post("/api/generate", &unload).await;
+    assert_eq!(answer.json()["done_reason"], "unload", "{}", answer.text());
+    for server in &router.servers {
+        let request = http::Request::get(format!("{}/api/ps", server.url())).body("".into());
+        let list = router.request(request.unwrap()).await.whole().await.json();
+        assert_eq!(list["models"], json!([]));
+    }
+    router.finish().await;
+}

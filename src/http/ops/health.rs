@@ -112,8 +112,8 @@ const STATES: [&str; 4] = ["draining", "error", "ok", "unknown"];
 
 fn status(server: &Observed) -> &'static str {
     match server.phase {
-        Shown::Up => "ok",
-        Shown::Down => "error",
+        Shown::Up if server.serves() => "ok",
+        Shown::Up | Shown::Down => "error",
         Shown::Starting => "unknown",
         Shown::Draining => "draining",
     }
