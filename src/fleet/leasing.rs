@@ -26,8 +26,8 @@ pub struct LeaseRequest {
     pub deadline: Instant,
     /// The client's own choice of servers, by name; empty for any.
     pub only: Vec<Box<str>>,
-    /// Servers that have failed it already, by generation.
-    pub tried: Vec<u64>,
+    /// Servers that have failed it already, by address: one that is removed and added again is the same.
+    pub tried: Vec<Arc<str>>,
 }
 
 /// Why the fleet does not serve a request.
@@ -208,7 +208,7 @@ impl LeaseRequest {
         let endpoint = &holder.endpoint;
         let named =
             self.only.is_empty() || self.only.iter().any(|name| **name == **endpoint.name());
-        named && self.is_served_by(holder) && !self.tried.contains(&endpoint.id().generation)
+        named && self.is_served_by(holder) && !self.tried.contains(endpoint.url())
     }
 
     fn is_served_by(&self, holder: &Holder) -> bool {

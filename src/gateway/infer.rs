@@ -243,7 +243,7 @@ impl Gateway {
                     prepared
                         .lease_request
                         .tried
-                        .push(slot.endpoint().id().generation);
+                        .push(Arc::clone(slot.endpoint().url()));
                     let next = blame.failed(slot, fault, &server_error);
                     last = Some(server_error.or_answer(last.take()));
                     if next == Next::Nothing {

@@ -1,6 +1,6 @@
 //! Random faults on the servers while the fleet changes: no request is lost that a server could have served.
 //!
-//! `HERDSMAN_SEED=n` repeats a run; without it each run has another one.
+//! `HERDSMAN_SEED=n` is another run.
 
 use std::time::Duration;
 
@@ -28,8 +28,7 @@ async fn ten_thousand_requests_under_random_faults_and_changes_are_all_served() 
     let before = Footprint::now();
     #[expect(clippy::disallowed_methods, reason = "the seed of a test")]
     let seed = std::env::var("HERDSMAN_SEED").ok();
-    let seed = seed.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("HERDSMAN_SEED={seed}");
+    let seed = seed.map_or(11, |seed| seed.parse().unwrap());
     let router = Plan::servers(SERVERS)
         .each(|server| {
             server.models = MODELS.map(Model::named).to_vec();
