@@ -111,13 +111,16 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(300);
+    const READER_TIMEOUT: Duration = Duration::from_millis(300);
 
     async fn pair() -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
-        (Socket::new(accepted.unwrap().0, PATIENCE), client.unwrap())
+        (
+            Socket::new(accepted.unwrap().0, READER_TIMEOUT),
+            client.unwrap(),
+        )
     }
 
     #[tokio::test]
@@ -132,7 +135,7 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(began.elapsed() >= PATIENCE);
+        assert!(began.elapsed() >= READER_TIMEOUT);
         drop(client);
     }
 
@@ -143,8 +146,8 @@ mod tests {
         let reader = async {
             let mut piece = vec![0; 4 << 20];
             // As long as something is read now and then.
-            while began.elapsed() < 4 * PATIENCE {
-                tokio::time::sleep(PATIENCE / 10).await;
+            while began.elapsed() < 4 * READER_TIMEOUT {
+                tokio::time::sleep(READER_TIMEOUT / 10).await;
                 client.read_exact(&mut piece).await.unwrap();
             }
         };
