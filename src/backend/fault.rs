@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::faults::Fault;
+use crate::faults::{Fault, Pause};
 
 /// What to do with an answer of a certain status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,10 @@ pub(super) fn common(answer: &ErrorAnswer<'_>) -> Option<Fault> {
     match answer.status.as_u16() {
         // What the router presents, or a proxy before the server, is refused; the client cannot help that.
         status @ (300..=399 | 401..=403 | 407) => Some(Fault::Rejected(status)),
-        429 | 503 => Some(Fault::Busy(answer.retry_after)),
+        status @ (429 | 503) => {
+            let pause = answer.retry_after.map(|length| Pause { status, length });
+            Some(Fault::Busy(pause))
+        }
         508 => Some(Fault::Revisited),
         500 if is_failed_load(answer.body) => Some(Fault::Load),
         _ => None,

@@ -154,6 +154,13 @@ impl Backend {
         }
     }
 
+    /// Whether this status, to a request that another server could serve, says that the server does not have the
+    /// API. Where none could, it may as well be about the request.
+    #[must_use]
+    pub fn lacks_what_others_have(&self, status: StatusCode) -> bool {
+        matches!(self, Self::OpenAi(_)) && status == StatusCode::NOT_IMPLEMENTED
+    }
+
     /// What an answer that is not passed on says of its server.
     #[must_use]
     pub fn fault(&self, answer: &ErrorAnswer<'_>) -> Fault {

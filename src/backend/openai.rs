@@ -137,7 +137,7 @@ pub(super) fn request<'a>(
 }
 
 /// As for Ollama, but that such a server also says with a status that it does not have the API, for
-/// this model or at all (404, 405, 501).
+/// this model or at all (404, 405; 501 where another server can do it).
 pub(super) fn verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
         300..=399 | 401..=405 | 407 | 429 | 500..=599 => Verdict::Failover,
@@ -150,7 +150,7 @@ pub(super) fn fault(answer: &ErrorAnswer<'_>) -> Fault {
     match answer.status.as_u16() {
         // A page is of something before the server.
         404 if answer.body.trim_ascii_start().starts_with(b"<") => Fault::Rejected(404),
-        404 | 405 | 501 => Fault::Unsupported,
+        404 | 405 => Fault::Unsupported,
         _ => Fault::Status,
     }
 }

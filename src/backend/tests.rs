@@ -261,7 +261,7 @@ fn statuses_mean_what_each_kind_means_by_them() {
     429 busy busy
     499 status pass
     500 status status
-    501 status unsupported
+    501 status status
     502 status status
     503 busy busy
     504 status status

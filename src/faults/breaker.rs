@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fault::{Avoid, Fault};
+use super::fault::{Avoid, Fault, Pause};
 use crate::domain::ModelName;
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -30,9 +30,18 @@ struct Record {
     until: Instant,
     fault: Fault,
     /// The server has asked for nothing before then: also where no other server is left.
-    closed_until: Option<Instant>,
+    closed: Option<Closed>,
     /// A trial is running.
     trial: bool,
+}
+
+/// A pause that a server has asked for, as it is known from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// When it is over.
+    pub until: Instant,
+    /// The status it was asked for with.
+    pub status: u16,
 }
 
 /// Whether a request may be sent.
@@ -73,13 +82,13 @@ impl Breakers {
             failures: 0,
             until: now,
             fault,
-            closed_until: None,
+            closed: None,
             trial: false,
         });
         record.fault = fault;
         if let Some(pause) = pause {
             record.failures += 1;
-            record.closed_until = record.closed_until.max(Some(now + pause));
+            record.close(pause, now);
         } else if record.failures == 0 || now >= record.until {
             // Requests that were already running when it opened say nothing new.
             let doubled = FIRST.saturating_mul(1 << record.failures.min(16));
@@ -127,6 +136,13 @@ impl Breakers {
         self.models
             .get(model)
             .is_some_and(|record| record.is_closed(now) || (now >= record.until && record.trial))
+    }
+
+    /// The pause that is not over, if the server has asked for one.
+    #[must_use]
+    pub fn closed(&self, model: &ModelName, now: Instant) -> Option<Closed> {
+        let record = self.models.get(model)?;
+        record.closed.filter(|closed| now < closed.until)
     }
 
     /// The trial is over, however it ended.
@@ -193,13 +209,24 @@ impl Breakers {
 // === impl Record ===
 
 impl Record {
+    /// Of several pauses the one that ends last counts.
+    fn close(&mut self, pause: Pause, now: Instant) {
+        let until = now + pause.length;
+        if self.closed.is_none_or(|closed| closed.until <= until) {
+            self.closed = Some(Closed {
+                until,
+                status: pause.status,
+            });
+        }
+    }
+
     fn is_closed(&self, now: Instant) -> bool {
-        self.closed_until.is_some_and(|until| now < until)
+        self.closed.is_some_and(|closed| now < closed.until)
     }
 
     fn pause_ends(&self) -> Instant {
-        self.closed_until
-            .map_or(self.until, |closed| closed.max(self.until))
+        self.closed
+            .map_or(self.until, |closed| closed.until.max(self.until))
     }
 }
 
@@ -209,6 +236,10 @@ mod tests {
 
     fn model() -> ModelName {
         ModelName::parse("m").unwrap()
+    }
+
+    fn busy(status: u16, length: Duration) -> Fault {
+        Fault::Busy(Some(Pause { status, length }))
     }
 
     #[test]
@@ -267,12 +298,26 @@ mod tests {
         let now = Instant::now();
         let mut breakers = Breakers::default();
         let pause = Duration::from_secs(7);
-        breakers.failed(&model(), Fault::Busy(Some(pause)), now);
+        breakers.failed(&model(), busy(503, pause), now);
         assert_eq!(breakers.admit(&model(), now), Admission::Refused);
         // What was sent before says nothing about the pause.
         assert!(!breakers.worked(&model(), now) && breakers.refuses(&model(), now));
         assert_eq!(breakers.next_trial(now), Some(now + pause));
+        let closed = breakers.closed(&model(), now).unwrap();
+        assert_eq!((closed.until, closed.status), (now + pause, 503));
+        assert_eq!(breakers.closed(&model(), now + pause), None);
         assert_eq!(breakers.admit(&model(), now + pause), Admission::Trial);
+    }
+
+    #[test]
+    fn of_two_pauses_that_were_asked_for_the_one_that_ends_last_counts() {
+        let now = Instant::now();
+        let mut breakers = Breakers::default();
+        breakers.failed(&model(), busy(429, Duration::from_secs(7)), now);
+        breakers.failed(&model(), busy(503, Duration::from_secs(5)), now);
+        assert_eq!(breakers.closed(&model(), now).unwrap().status, 429);
+        breakers.failed(&model(), busy(503, Duration::from_secs(9)), now);
+        assert_eq!(breakers.closed(&model(), now).unwrap().status, 503);
     }
 
     #[test]
@@ -280,7 +325,7 @@ mod tests {
         let now = Instant::now();
         let mut breakers = Breakers::default();
         breakers.failed(&model(), Fault::Status, now);
-        breakers.failed(&model(), Fault::Busy(Some(Duration::from_millis(1))), now);
+        breakers.failed(&model(), busy(503, Duration::from_millis(1)), now);
         let later = now + Duration::from_millis(2);
         assert_eq!(breakers.admit(&model(), later), Admission::Avoided);
     }

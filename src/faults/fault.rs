@@ -27,7 +27,7 @@ pub enum Fault {
     /// It could not load the model.
     Load,
     /// It takes no more now; until then, if it has said so.
-    Busy(Option<Duration>),
+    Busy(Option<Pause>),
     /// A refusal between servers, with this status: the router's key, a login, a proxy without the path.
     Rejected(u16),
     /// It does not have the model it listed.
@@ -40,6 +40,15 @@ pub enum Fault {
     Revisited,
     /// Its answers have come from this router itself: it is no server to send to.
     Loop,
+}
+
+/// For how long a server has asked for nothing, and with which status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// 429 or 503.
+    pub status: u16,
+    /// For how long, from when it was said.
+    pub length: Duration,
 }
 
 /// What follows from a fault.
@@ -59,7 +68,7 @@ pub enum Avoid {
     /// For a second, doubling while it goes on; then one request at a time tries it.
     Doubling,
     /// Entirely, for so long.
-    For(Duration),
+    For(Pause),
 }
 
 /// What is done about the server.
@@ -89,10 +98,10 @@ impl Fault {
             Self::Status | Self::Load | Self::Rejected(_) | Self::Busy(None) => {
                 (Avoid::Doubling, OnServer::Nothing)
             }
-            Self::Busy(Some(pause)) => (
-                Avoid::For(pause.min(LONGEST_RETRY_AFTER)),
-                OnServer::Nothing,
-            ),
+            Self::Busy(Some(Pause { status, length })) => {
+                let length = length.min(LONGEST_RETRY_AFTER);
+                (Avoid::For(Pause { status, length }), OnServer::Nothing)
+            }
             Self::Missing => (Avoid::No, OnServer::Forget),
             Self::Unsupported | Self::Ejected | Self::Revisited => (Avoid::No, OnServer::Nothing),
             Self::Loop => (Avoid::No, OnServer::Disown),
@@ -144,6 +153,13 @@ mod tests {
 
     #[test]
     fn what_follows_from_each_fault() {
+        let busy = |seconds| {
+            let length = Duration::from_secs(seconds);
+            Fault::Busy(Some(Pause {
+                status: 429,
+                length,
+            }))
+        };
         let rows = [
             Fault::Refused,
             Fault::NotConnected,
@@ -153,8 +169,8 @@ mod tests {
             Fault::Status,
             Fault::Load,
             Fault::Busy(None),
-            Fault::Busy(Some(Duration::from_secs(5))),
-            Fault::Busy(Some(Duration::from_secs(86_400))),
+            busy(5),
+            busy(86_400),
             Fault::Rejected(401),
             Fault::Missing,
             Fault::Unsupported,
@@ -175,8 +191,8 @@ mod tests {
         status: Doubling, Nothing
         load: Doubling, Nothing
         busy: Doubling, Nothing
-        busy: For(5s), Nothing
-        busy: For(600s), Nothing
+        busy: For(Pause { status: 429, length: 5s }), Nothing
+        busy: For(Pause { status: 429, length: 600s }), Nothing
         rejected: Doubling, Nothing
         missing: No, Forget
         unsupported: No, Nothing

@@ -13,7 +13,7 @@ mod comparison;
 mod fault;
 mod first_byte;
 
-pub use breaker::{Admission, Breakers, Failing};
+pub use breaker::{Admission, Breakers, Closed, Failing};
 pub use comparison::{Comparison, Fingerprint};
-pub use fault::{Avoid, Consequence, Fault, OnServer};
+pub use fault::{Avoid, Consequence, Fault, OnServer, Pause};
 pub use first_byte::{LATE_IN_A_ROW, is_late, next_p95};

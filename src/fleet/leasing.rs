@@ -10,6 +10,7 @@ use super::lease::Lease;
 use super::queue::{Arrival, NotEntered, Queue};
 use super::view::{FleetView, Holder, ModelView, Server};
 use crate::domain::ModelName;
+use crate::faults::{Closed, Pause};
 use crate::protocol::Api;
 use crate::routing::{self, Candidate as _, NoCandidate};
 
@@ -39,6 +40,8 @@ pub enum Denied {
     Unreachable,
     /// Servers have it, but none whose kind has the API.
     Unsupported,
+    /// Every server that could serve it has asked for a pause: the shortest of these.
+    Paused(Pause),
     /// Too many requests wait for it already.
     QueueFull,
     /// It has waited until its deadline.
@@ -122,10 +125,7 @@ impl Fleet {
     pub fn pick(&self, request: &LeaseRequest) -> Result<Arc<Endpoint>, Denied> {
         let view = self.view.load();
         let model = view.model(&request.model).ok_or_else(|| unknown(&view))?;
-        model
-            .tiers
-            .iter()
-            .flat_map(|tier| tier.warm.iter().chain(&tier.cold))
+        holders(model)
             .filter(|holder| holder.is_up() && request.allows(holder))
             .max_by(|a, b| a.precedence.cmp(&b.precedence))
             .map(|holder| Arc::clone(&holder.endpoint))
@@ -178,7 +178,11 @@ impl Fleet {
         };
         let rank = match ranked {
             Ok(rank) => rank,
-            Err(NoCandidate::Busy) => return Ok(None),
+            Err(NoCandidate::Busy) => {
+                return request
+                    .paused(model)
+                    .map_or(Ok(None), |pause| Err(Denied::Paused(pause)));
+            }
             Err(NoCandidate::Unreachable) => return Err(request.unreachable(model)),
         };
         for choice in rank.iter() {
@@ -201,6 +205,12 @@ fn unknown(view: &FleetView) -> Denied {
     }
 }
 
+/// Every server that holds the model.
+fn holders(model: &ModelView) -> impl Iterator<Item = &Holder> {
+    let tiers = model.tiers.iter();
+    tiers.flat_map(|tier| tier.warm.iter().chain(&tier.cold))
+}
+
 // === impl LeaseRequest ===
 
 impl LeaseRequest {
@@ -215,13 +225,30 @@ impl LeaseRequest {
         holder.kind.serves(self.api)
     }
 
+    /// The shortest pause, when every server that could serve the request has asked for one: a request that
+    /// waited would wait for nothing else.
+    fn paused(&self, model: &ModelView) -> Option<Pause> {
+        let now = Instant::now();
+        let holders = || holders(model).filter(|holder| holder.is_up() && self.allows(holder));
+        let refuses = |holder: &Holder| holder.refuses(self.api);
+        // As in the ranking: those that refuse the API count where no other is left.
+        let all_refuse = holders().all(refuses);
+        let mut first = None;
+        for holder in holders().filter(|holder| all_refuse || !refuses(holder)) {
+            let closed = holder.pool.closed().filter(|closed| now < closed.until)?;
+            if first.is_none_or(|first: Closed| closed.until < first.until) {
+                first = Some(closed);
+            }
+        }
+        first.map(|Closed { until, status }| Pause {
+            status,
+            length: until - now,
+        })
+    }
+
     /// Why no holder of the model can be asked.
     fn unreachable(&self, model: &ModelView) -> Denied {
-        let mut holders = model
-            .tiers
-            .iter()
-            .flat_map(|tier| tier.warm.iter().chain(&tier.cold));
-        match holders.any(|holder| self.is_served_by(holder)) {
+        match holders(model).any(|holder| self.is_served_by(holder)) {
             true => Denied::Unreachable,
             false => Denied::Unsupported,
         }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::Instant;
 
 use super::first_bytes::FirstBytes;
 use super::refusals::Refusals;
 use crate::domain::ModelName;
+use crate::faults::Closed;
 
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
 
@@ -32,6 +33,8 @@ pub struct SlotPool {
     failing: AtomicBool,
     /// No request would get a slot now, whatever is free.
     refusing: AtomicBool,
+    /// The pause that the server has asked for.
+    closed: ArcSwapOption<Closed>,
     /// Its pause after failures is over: a stream that delivers would close its breaker.
     half_open: AtomicBool,
     /// Requests that it has failed, of which it is not known yet whether the fault is theirs.
@@ -59,6 +62,7 @@ impl SlotPool {
             direct: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
+            closed: ArcSwapOption::empty(),
             half_open: AtomicBool::new(false),
             suspicions: AtomicU32::new(0),
             used: AtomicBool::new(false),
@@ -161,6 +165,20 @@ impl SlotPool {
     /// Set by the endpoint's actor alone.
     pub(super) fn set_refusing(&self, refusing: bool) {
         self.refusing.store(refusing, Ordering::Relaxed);
+    }
+
+    /// The pause that the server has asked for: until then it gives no slot, whatever else happens.
+    pub(super) fn closed(&self) -> Option<Closed> {
+        self.closed.load().as_deref().copied()
+    }
+
+    /// Set by the endpoint's actor alone; says whether it is another one.
+    pub(super) fn set_closed(&self, closed: Option<Closed>) -> bool {
+        if self.closed() == closed {
+            return false;
+        }
+        self.closed.store(closed.map(Arc::new));
+        true
     }
 
     /// A request has failed here.

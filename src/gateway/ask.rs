@@ -15,7 +15,6 @@ use super::attempt::{Slot, Stopped};
 use super::whole::piece;
 use crate::backend::{ClientRequest, Outgoing};
 use crate::fleet::Refusable;
-use crate::protocol::Api;
 use crate::upstream::{AnswerBody, Failure};
 
 /// As much of a refusal is looked at.
@@ -70,17 +69,6 @@ impl Gateway {
             .await
             .map_err(Stopped::by)?;
         Ok((sent, answer))
-    }
-}
-
-impl Slot {
-    /// The server has answered that it does not have the API: a 404 may be about the model alone.
-    pub(super) fn lacks(&self, api: Api, status: StatusCode) {
-        let refusals = match self.pool() {
-            Some(pool) if status == StatusCode::NOT_FOUND => pool.refusals(),
-            _ => self.endpoint().refusals(),
-        };
-        refusals.note(Refusable::Api(api), Instant::now());
     }
 }
 

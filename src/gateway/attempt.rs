@@ -6,6 +6,7 @@ use http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::blame::lacks;
 use super::relay::Reading;
 use super::server_error::ServerError;
 use super::{Error, Gateway, whole};
@@ -73,7 +74,7 @@ impl Gateway {
                 let server_error = Box::pin(ServerError::read(answer)).await;
                 let fault = server_error.fault(backend);
                 if fault == Fault::Unsupported {
-                    slot.lacks(sent.api, status);
+                    lacks(&slot.endpoint, slot.pool(), sent.api, status);
                 }
                 Err(Stopped::Failover {
                     fault,

@@ -8,22 +8,37 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+use tokio::time::Instant;
+
 use super::attempt::Slot;
 use super::server_error::ServerError;
 use crate::faults::{Comparison, Fault};
-use crate::fleet::{Endpoint, Outcome, Suspicion};
+use crate::fleet::{Endpoint, Outcome, Refusable, SlotPool, Suspicion};
+use crate::protocol::Api;
 
 /// So many servers may take a request and not answer it in time.
 const SILENT: u32 = 2;
 
 /// What servers have failed one request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Blame {
+    api: Api,
     comparison: Comparison,
-    suspected: Vec<(Arc<Endpoint>, Suspicion, Fault)>,
+    suspected: Vec<Suspect>,
     /// How many different errors were answered.
     answered: usize,
     silent: u32,
+}
+
+/// A server that answered the request with an error that may be the request's own.
+#[derive(Debug)]
+struct Suspect {
+    endpoint: Arc<Endpoint>,
+    suspicion: Suspicion,
+    fault: Fault,
+    /// What it answered says, where another server can do it, that it does not have the API.
+    lacks: Option<StatusCode>,
 }
 
 /// Whether another server shall be tried.
@@ -35,6 +50,17 @@ pub(super) enum Next {
 }
 
 impl Blame {
+    /// Of a request for this API.
+    pub(super) fn of(api: Api) -> Self {
+        Self {
+            api,
+            comparison: Comparison::default(),
+            suspected: Vec::new(),
+            answered: 0,
+            silent: 0,
+        }
+    }
+
     /// The server of this slot has failed the request.
     pub(super) fn failed(&mut self, slot: Slot, fault: Fault, error: &ServerError) -> Next {
         let Some(answered) = error.fingerprint(fault) else {
@@ -53,25 +79,57 @@ impl Blame {
         }
         self.answered += 1;
         if let Some(pool) = slot.pool() {
-            let endpoint = Arc::clone(slot.endpoint());
-            self.suspected.push((endpoint, pool.suspect(), fault));
+            let status = error.status();
+            let backend = &slot.settings().backend;
+            self.suspected.push(Suspect {
+                endpoint: Arc::clone(slot.endpoint()),
+                suspicion: pool.suspect(),
+                fault,
+                lacks: backend.lacks_what_others_have(status).then_some(status),
+            });
         }
         // The slot is free while another server is tried.
         slot.end(Outcome::Done);
         Next::Another
     }
 
-    /// Another server has answered: it was not the request.
+    /// Another server has served the request: it was not that.
     pub(super) fn confirm(&mut self) {
-        for (endpoint, suspicion, fault) in self.suspected.drain(..) {
-            endpoint.failed(suspicion.pool(), fault);
+        for suspect in self.suspected.drain(..) {
+            match suspect.lacks {
+                Some(status) => {
+                    let pool = Some(suspect.suspicion.pool());
+                    lacks(&suspect.endpoint, pool, self.api, status);
+                }
+                None => suspect.failed(),
+            }
         }
     }
 
     /// No server has answered. Two that fail in different ways fail for reasons of their own.
     pub(super) fn conclude(&mut self) {
         if self.answered > 1 {
-            self.confirm();
+            self.suspected.iter().for_each(Suspect::failed);
         }
     }
+}
+
+impl Suspect {
+    fn failed(&self) {
+        self.endpoint.failed(self.suspicion.pool(), self.fault);
+    }
+}
+
+/// The server has shown that it does not have the API: at all (405), else perhaps for this model alone.
+pub(super) fn lacks(
+    endpoint: &Endpoint,
+    pool: Option<&Arc<SlotPool>>,
+    api: Api,
+    status: StatusCode,
+) {
+    let refusals = match pool {
+        Some(pool) if status != StatusCode::METHOD_NOT_ALLOWED => pool.refusals(),
+        _ => endpoint.refusals(),
+    };
+    refusals.note(Refusable::Api(api), Instant::now());
 }

@@ -1,5 +1,7 @@
 //! Everything that can end a request without a server's answer.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use thiserror::Error;
 
@@ -56,6 +58,12 @@ fn unknown(api: Api, model: &str) -> String {
     }
 }
 
+/// Never too early, and never at once.
+fn whole_seconds(length: Duration) -> u32 {
+    let seconds = length.as_secs() + u64::from(length.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+}
+
 const fn no_cloud(api: Api) -> &'static str {
     match api {
         Api::OllamaShow => "remote model details are unavailable",
@@ -69,6 +77,11 @@ fn denied(denied: Denied, model: &str) -> String {
         Denied::Unreachable => format!("no server that has model '{model}' can be reached"),
         Denied::Unsupported => {
             format!("model '{model}' does not support this call on any server that has it")
+        }
+        Denied::Paused(_) => {
+            format!(
+                "server busy, please try again.  every server that has model '{model}' has asked for a pause"
+            )
         }
         Denied::QueueFull | Denied::TooLate => BUSY.to_owned(),
     }
@@ -87,6 +100,9 @@ impl Error {
             }
             Self::UnknownModel(..) | Self::Denied(Denied::UnknownModel, _) => StatusCode::NOT_FOUND,
             Self::Denied(Denied::Unreachable, _) => StatusCode::BAD_GATEWAY,
+            Self::Denied(Denied::Paused(pause), _) => {
+                StatusCode::from_u16(pause.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+            }
             Self::Denied(Denied::QueueFull | Denied::TooLate, _)
             | Self::Exhaustion(_)
             | Self::Closing
@@ -101,6 +117,7 @@ impl Error {
         let said = match self {
             Self::Refused(refused) => return refused.retry_after(),
             Self::Exhausted(server_error) => server_error.retry_after(),
+            Self::Denied(Denied::Paused(pause), _) => Some(whole_seconds(pause.length)),
             _ => None,
         };
         let busy = (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1);

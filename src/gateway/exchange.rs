@@ -97,7 +97,7 @@ impl Exchange {
                 fault,
                 server_error,
             }) => {
-                Blame::default().failed(self.slot, fault, &server_error);
+                Blame::of(self.request.api).failed(self.slot, fault, &server_error);
             }
             Err(Stopped::Over(error)) => self.slot.end(error.outcome()),
         }

@@ -183,7 +183,7 @@ impl Gateway {
         reservation: &mut Option<Reservation>,
     ) -> Result<Response<Answer>, Error> {
         let mut last: Option<ServerError> = None;
-        let mut blame = Blame::default();
+        let mut blame = Blame::of(prepared.request.api);
         if prepared.unloads {
             Box::pin(self.unload_elsewhere(&prepared.request, &mut prepared.lease_request)).await?;
         }
@@ -197,6 +197,12 @@ impl Gateway {
             let slot = match slot {
                 Ok(slot) => slot,
                 Err(NoSlot::Closing) => return Err(Error::Closing),
+                // The servers that are left have said when to come again; the others not a word.
+                Err(NoSlot::Denied(denied @ Denied::Paused(_)))
+                    if last.as_ref().is_some_and(|last| last.answer().is_none()) =>
+                {
+                    return Err(self.denied(denied, &prepared));
+                }
                 // No server is left to try, or none in time: the last one's error is the answer.
                 Err(NoSlot::Denied(_)) if last.is_some() => break,
                 Err(NoSlot::Denied(denied)) => {

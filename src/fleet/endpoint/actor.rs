@@ -194,11 +194,8 @@ impl EndpointActor {
         let usual = self.setup.loads.usual_load();
         let (decision, effects) = self.state.acquire(pool, usual, context.now());
         let lease = decision.map(|(grant, slot)| {
-            let (endpoint, queues) = (
-                Arc::clone(&self.setup.endpoint),
-                Arc::clone(&self.setup.queues),
-            );
-            Lease::new(endpoint, slot, queues, grant)
+            let (endpoint, queues) = (&self.setup.endpoint, &self.setup.queues);
+            Lease::new(Arc::clone(endpoint), slot, Arc::clone(queues), grant)
         });
         self.apply(effects, context);
         self.update_pool(pool, context.now());
@@ -240,6 +237,9 @@ impl EndpointActor {
         pool.set_half_open(self.state.is_half_open(pool.model(), now));
         pool.set_refusing(self.state.refuses(pool, now));
         pool.set_direct(!self.setup.endpoint.is_draining() && self.state.is_direct(pool));
+        if pool.set_closed(self.state.closed(pool.model(), now)) {
+            self.setup.queues.freed(); // who waits may have nothing left to wait for
+        }
     }
 
     fn update_pools(&self, now: Instant) {

@@ -39,6 +39,38 @@ async fn a_server_without_the_api_is_not_asked_for_it_by_every_request() {
     }
 }
 
+/// A request that neither can serve says nothing about what they have.
+#[tokio::test]
+async fn a_501_that_two_servers_answer_alike_is_the_requests_and_nothing_is_remembered() {
+    let said = r#"{"error":{"message":"images are not supported","code":501}}"#;
+    let refuses = move |_: &str| Reply::ok("application/json", said).status(501);
+    let (mut one, mut other) = (
+        Scripted::start(refuses).await,
+        Scripted::start(refuses).await,
+    );
+    let router = both(&one, &other).await;
+    for _ in 0..3 {
+        let answer = router.post("/v1/chat/completions", &chat(false)).await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (501, said));
+        assert_eq!((one.asked().len(), other.asked().len()), (1, 1));
+        let observed = router.app.fleet().observed();
+        assert!(observed.iter().all(|server| server.evidence.is_empty()));
+    }
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn a_501_of_a_server_that_is_alone_is_not_remembered() {
+    let mut server = Scripted::start(|_| Reply::ok("text/plain", "no").status(501)).await;
+    let router = in_front_of(&server, Kind::OpenAi).await;
+    for _ in 0..2 {
+        let answer = router.post("/v1/chat/completions", &chat(false)).await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (501, "no"));
+        assert_eq!(server.asked().len(), 1);
+    }
+    router.finish().await;
+}
+
 #[tokio::test]
 async fn where_no_server_has_the_api_the_server_says_so_each_time() {
     let mut server = Scripted::start(|_| Reply::ok("text/plain", "no such path").status(404)).await;

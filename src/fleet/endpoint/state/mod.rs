@@ -18,7 +18,7 @@ use super::Refusal;
 use super::report::{Phase, Report};
 use crate::backend::Probe;
 use crate::domain::ModelName;
-use crate::faults::{Admission, Breakers, Fault, OnServer};
+use crate::faults::{Admission, Breakers, Closed, Fault, OnServer};
 use crate::fleet::lease::{Grant, Outcome};
 use crate::fleet::slot_pool::{SlotPool, Taken};
 use loading::{Loading, Progress};
@@ -294,6 +294,11 @@ impl State {
     /// Whether every request for a slot would be refused, whatever is free.
     pub(super) fn refuses(&self, pool: &SlotPool, now: Instant) -> bool {
         self.is_held(pool) || self.is_overdue(pool) || self.breakers.refuses(pool.model(), now)
+    }
+
+    /// The pause for this model that the server has asked for.
+    pub(super) fn closed(&self, model: &ModelName, now: Instant) -> Option<Closed> {
+        self.breakers.closed(model, now)
     }
 
     /// Whether a stream that delivers would be news.
