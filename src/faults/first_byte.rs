@@ -12,11 +12,25 @@ pub const LATE_IN_A_ROW: u32 = 3;
 /// Before this nobody is late.
 const SHORTEST: Duration = Duration::from_secs(1);
 
+/// How long an answer that nobody waits for any more may be computed where it is not known how long
+/// that usually takes: longer than most take.
+const UNKNOWN: Duration = Duration::from_secs(30);
+
 /// True when a client that leaves after `waited` has waited for much longer than usual.
 #[must_use]
 pub fn is_late(waited: Duration, p95: Option<Duration>) -> bool {
-    let usual = p95.unwrap_or_default().saturating_mul(3);
-    waited > usual.max(SHORTEST)
+    waited > late_after(p95.unwrap_or_default())
+}
+
+/// For how long a server that computes an answer to its end, though its client has left, may be taken to
+/// do so: until it is late.
+#[must_use]
+pub fn worth_a_slot(p95: Option<Duration>) -> Duration {
+    p95.map_or(UNKNOWN, late_after)
+}
+
+fn late_after(p95: Duration) -> Duration {
+    p95.saturating_mul(3).max(SHORTEST)
 }
 
 /// The estimate of the 95th percentile after one more sample. It moves by a fifth of itself upwards
@@ -71,5 +85,14 @@ mod tests {
         assert!(!is_late(ms(1_000), None) && is_late(ms(1_001), None));
         assert!(!is_late(ms(1_000), Some(ms(10))) && is_late(ms(1_001), Some(ms(10))));
         assert!(!is_late(ms(6_000), Some(ms(2_000))) && is_late(ms(6_001), Some(ms(2_000))));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_worth_a_slot_until_it_is_late() {
+        for p95 in [ms(1), ms(400), ms(2_000)] {
+            let until = worth_a_slot(Some(p95));
+            assert!(!is_late(until, Some(p95)) && is_late(until + ms(1), Some(p95)));
+        }
+        assert_eq!(worth_a_slot(None), UNKNOWN);
     }
 }

@@ -16,4 +16,4 @@ mod first_byte;
 pub use breaker::{Admission, Breakers, Closed, Failing};
 pub use comparison::{Comparison, Fingerprint};
 pub use fault::{Avoid, Consequence, Fault, OnServer, Pause};
-pub use first_byte::{LATE_IN_A_ROW, is_late, next_p95};
+pub use first_byte::{LATE_IN_A_ROW, is_late, next_p95, worth_a_slot};

@@ -7,13 +7,29 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::faults::{LATE_IN_A_ROW, is_late, next_p95};
+use crate::faults::{LATE_IN_A_ROW, is_late, next_p95, worth_a_slot};
 
-/// With the model loaded, and with a load before it.
+/// What has to be done before a first byte can come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Before {
+    /// The model is loaded.
+    pub(super) load: bool,
+    /// All of the answer is computed: it is not streamed.
+    pub(super) all: bool,
+}
+
+impl Before {
+    /// A load, and a stream.
+    pub(super) const LOAD: Self = Self {
+        load: true,
+        all: false,
+    };
+}
+
+/// Each case apart.
 #[derive(Debug, Default)]
 pub(super) struct FirstBytes {
-    warm: Estimate,
-    cold: Estimate,
+    usual: [Estimate; 4],
     late: AtomicU32,
 }
 
@@ -23,16 +39,21 @@ struct Estimate(AtomicU64);
 
 impl FirstBytes {
     /// A first byte has come after `waited`.
-    pub(super) fn came(&self, waited: Duration, cold: bool) {
-        self.of(cold).add(waited);
+    pub(super) fn came(&self, waited: Duration, before: Before) {
+        self.of(before).add(waited);
         if self.late.load(Ordering::Relaxed) != 0 {
             self.late.store(0, Ordering::Relaxed);
         }
     }
 
     /// A client has left after `waited` without one; says whether that was later than usual.
-    pub(super) fn is_late(&self, waited: Duration, cold: bool) -> bool {
-        is_late(waited, self.of(cold).get())
+    pub(super) fn is_late(&self, waited: Duration, before: Before) -> bool {
+        is_late(waited, self.of(before).get())
+    }
+
+    /// How long after it was sent a request whose client has left is taken to be computed.
+    pub(super) fn worth_a_slot(&self, before: Before) -> Duration {
+        worth_a_slot(self.of(before).get())
     }
 
     /// One more client has left late; says whether these are enough in a row to be evidence.
@@ -46,11 +67,16 @@ impl FirstBytes {
 
     /// How long a load usually takes here, up to the first byte.
     pub(super) fn usual_load(&self) -> Option<Duration> {
-        self.cold.get()
+        let whole = Before {
+            all: true,
+            ..Before::LOAD
+        };
+        let streamed = self.of(Before::LOAD).get();
+        streamed.or_else(|| self.of(whole).get())
     }
 
-    fn of(&self, cold: bool) -> &Estimate {
-        if cold { &self.cold } else { &self.warm }
+    fn of(&self, before: Before) -> &Estimate {
+        &self.usual[usize::from(before.load) * 2 + usize::from(before.all)]
     }
 }
 

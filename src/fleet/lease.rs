@@ -1,11 +1,12 @@
 //! One request's right to one slot of one server.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
+use super::first_bytes::Before;
 use super::queue::Queues;
 use super::slot_pool::{SlotPool, Taken};
 use crate::faults::Fault;
@@ -36,6 +37,10 @@ pub struct Lease {
     grant: Grant,
     since: Instant,
     answered: bool,
+    /// The answer is not streamed.
+    whole: bool,
+    /// Its client left late, which has been counted, and the exchange goes on.
+    was_late: AtomicBool,
     outcome: Outcome,
 }
 
@@ -69,6 +74,8 @@ impl Lease {
             grant,
             since: Instant::now(),
             answered: false,
+            whole: false,
+            was_late: AtomicBool::new(false),
             outcome: Outcome::Left,
         }
     }
@@ -91,6 +98,31 @@ impl Lease {
         self.grant.cold
     }
 
+    /// The answer is not streamed: its first byte comes when all of it has been computed.
+    pub fn awaits_whole(&mut self) {
+        self.whole = true;
+    }
+
+    /// The client has left, and its server goes on computing all the same: until when that is worth the slot,
+    /// if it is. A trial is not: others wait for what it shows.
+    #[must_use]
+    pub fn without_client_until(&self) -> Option<Instant> {
+        let worth = self.pool.first_bytes().worth_a_slot(self.before());
+        if self.answered {
+            return Some(Instant::now() + worth);
+        }
+        if self.left_late() {
+            self.endpoint.failed(&self.pool, Fault::Abandoned);
+            return None;
+        }
+        (!self.grant.trial).then(|| self.since + worth)
+    }
+
+    /// Returns when the model fails there: perhaps nothing is being computed.
+    pub async fn blamed(&self) {
+        self.pool.blamed().await;
+    }
+
     /// The answer has begun: the model is loaded and works.
     pub fn first_byte(&mut self) {
         if let Some((slot, _)) = &mut self.slot {
@@ -100,7 +132,7 @@ impl Lease {
             return;
         }
         let waited = self.since.elapsed();
-        self.pool.first_bytes().came(waited, self.loads());
+        self.pool.first_bytes().came(waited, self.before());
         if self.grant.watched {
             let loaded = self.grant.cold.then_some(waited);
             self.endpoint.answered(&self.pool, loaded);
@@ -114,21 +146,28 @@ impl Lease {
         }
     }
 
-    fn loads(&self) -> bool {
-        self.grant.cold || self.grant.loading
+    fn before(&self) -> Before {
+        Before {
+            load: self.grant.cold || self.grant.loading,
+            all: self.whole,
+        }
     }
 
-    /// What is to be learnt from its end. A client that leaves much later than first bytes usually
-    /// come is evidence, with others, or at once of a trial.
-    fn ended_as(&self) -> Outcome {
-        if self.answered || self.outcome != Outcome::Left {
-            return self.outcome;
-        }
+    /// Nobody waits for the first byte any more. A client that leaves much later than first bytes usually
+    /// come is evidence, with others, or at once of a trial; says whether it is. It counts once.
+    fn left_late(&self) -> bool {
         let first_bytes = self.pool.first_bytes();
-        let late = first_bytes.is_late(self.since.elapsed(), self.loads());
-        match late && (self.grant.trial || first_bytes.left_late()) {
+        first_bytes.is_late(self.since.elapsed(), self.before())
+            && !self.was_late.swap(true, Ordering::Relaxed)
+            && (self.grant.trial || first_bytes.left_late())
+    }
+
+    /// What is to be learnt from its end.
+    fn ended_as(&self) -> Outcome {
+        let is_over = self.answered || self.outcome != Outcome::Left;
+        match !is_over && self.left_late() {
             true => Outcome::Failed(Fault::Abandoned),
-            false => Outcome::Left,
+            false => self.outcome,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::first_bytes::FirstBytes;
@@ -31,6 +32,8 @@ pub struct SlotPool {
     waiting: AtomicU32,
     direct: AtomicBool,
     failing: AtomicBool,
+    /// Notified when it begins to fail.
+    blame: Notify,
     /// No request would get a slot now, whatever is free.
     refusing: AtomicBool,
     /// The pause that the server has asked for.
@@ -61,6 +64,7 @@ impl SlotPool {
             waiting: AtomicU32::new(0),
             direct: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            blame: Notify::new(),
             refusing: AtomicBool::new(false),
             closed: ArcSwapOption::empty(),
             half_open: AtomicBool::new(false),
@@ -192,6 +196,14 @@ impl SlotPool {
         self.half_open.load(Ordering::Relaxed) && self.half_open.swap(false, Ordering::Relaxed)
     }
 
+    /// Returns when it fails, or has not worked since it did.
+    pub(super) async fn blamed(&self) {
+        let blame = self.blame.notified();
+        if !self.is_failing() && !self.half_open.load(Ordering::Relaxed) {
+            blame.await;
+        }
+    }
+
     /// Set by the endpoint's actor alone.
     pub(super) fn set_half_open(&self, half_open: bool) {
         self.half_open.store(half_open, Ordering::Relaxed);
@@ -203,7 +215,9 @@ impl SlotPool {
     }
 
     pub(super) fn set_failing(&self, failing: bool) {
-        self.failing.store(failing, Ordering::Relaxed);
+        if !self.failing.swap(failing, Ordering::Relaxed) && failing {
+            self.blame.notify_waiters();
+        }
     }
 
     /// What the server refuses for this model.

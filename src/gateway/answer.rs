@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
+use tokio::time::timeout_at;
 
 use super::relay::Aborted;
 use super::{Gateway, Relay};
@@ -26,13 +27,6 @@ impl Answer {
         Self {
             relay: Some(relay),
             detaches,
-        }
-    }
-
-    /// The client reads it no longer, though it goes on.
-    pub(super) fn left(&mut self) {
-        if let Some(relay) = &mut self.relay {
-            relay.left();
         }
     }
 }
@@ -66,7 +60,13 @@ impl Drop for Answer {
         };
         // On the heap before it becomes part of a task.
         let mut relay = Box::new(relay);
-        relay.left();
-        gateway.continue_detached(async move { while let Some(Ok(_)) = relay.frame().await {} });
+        let Some(deadline) = relay.left() else {
+            return;
+        };
+        gateway.continue_detached(async move {
+            let rest = async { while let Some(Ok(_)) = relay.frame().await {} };
+            // What is not there by then is counted as far as it came.
+            let _ = timeout_at(deadline, rest).await;
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! One try on one server, up to the first byte of its answer.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use http::response::Parts;
@@ -92,8 +93,11 @@ impl Gateway {
 // === impl Slot ===
 
 impl Slot {
-    pub(super) fn leased(lease: Lease, usage: &Usage) -> Self {
+    pub(super) fn leased(mut lease: Lease, streamed: bool, usage: &Usage) -> Self {
         usage.touched();
+        if !streamed {
+            lease.awaits_whole();
+        }
         let endpoint = Arc::clone(lease.endpoint());
         Self {
             settings: endpoint.settings(),
@@ -130,6 +134,19 @@ impl Slot {
     /// slot must be held until it is complete.
     pub(super) fn completes_without_client(&self, streamed: bool) -> bool {
         self.lease.is_some() && self.settings.backend.completes_without_client(streamed)
+    }
+
+    /// Until when the exchange goes on without its client, which has left, if it does.
+    pub(super) fn without_client_until(&self) -> Option<Instant> {
+        self.lease.as_ref().and_then(Lease::without_client_until)
+    }
+
+    /// Returns when the model fails there.
+    pub(super) async fn blamed(&self) {
+        match &self.lease {
+            Some(lease) => lease.blamed().await,
+            None => pending().await,
+        }
     }
 
     /// A piece of the answer has come.

@@ -4,21 +4,26 @@
 //! and the server stops. Some servers do not notice and compute an answer that is not streamed to its
 //! end ([`Backend::completes_without_client`](crate::backend::Backend::completes_without_client)). Their slot is
 //! in use until then, so the exchange goes on as a task of its own, up to the end of the answer, which
-//! is counted as the client's: it was computed for it.
+//! is counted as the client's: it was computed for it. It does so until the answer would be late, as an answer to a
+//! client would be: then the server more likely hangs than computes, and others may have the slot
+//! ([`Lease::without_client_until`](crate::fleet::Lease::without_client_until)). That is evidence as well.
 //!
 //! It must not know kinds of servers, nor when another one is tried. It fails by value: a try ends as
 //! [`Stopped`], and an exchange that goes on without its client is bounded as any other, by the gateway's rules and
 //! by the shutdown.
 
+use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::Response;
 use http::header::HeaderValue;
-use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
 
 use super::attempt::{Began, Slot, Stopped, Try};
 use super::blame::Blame;
@@ -47,6 +52,27 @@ impl Exchange {
         }
         let tried = self.gateway.attempt(&self.slot, &self.request).await;
         (tried, self)
+    }
+
+    /// The try, which goes on for a while when `client` says that it has left. Nothing when it has not come to an
+    /// end by then.
+    async fn outliving(self, client: oneshot::Receiver<Infallible>) -> Option<(Try, Self)> {
+        let tried = {
+            let mut attempt = pin!(self.gateway.attempt(&self.slot, &self.request));
+            tokio::select! {
+                biased;
+                tried = &mut attempt => tried,
+                _ = client => {
+                    let deadline = self.slot.without_client_until()?;
+                    tokio::select! {
+                        biased;
+                        tried = timeout_at(deadline, attempt) => tried.ok()?,
+                        () = self.slot.blamed() => return None,
+                    }
+                }
+            }
+        };
+        Some((tried, self))
     }
 
     /// There was no answer: meter and reservation go on with the request.
@@ -84,13 +110,11 @@ impl Exchange {
     }
 
     /// The client left before the first byte.
-    async fn finish_detached(self, tried: Try) {
+    fn finish_detached(self, tried: Try) {
         match tried {
             Ok(began) => {
-                let id = HeaderValue::from_static("");
-                let mut answer = self.answer(began, &id, 1).into_body();
-                answer.left();
-                while let Some(Ok(_)) = answer.frame().await {}
+                // Dropped, it is read to its end.
+                drop(self.answer(began, &HeaderValue::from_static(""), 1));
             }
             // With no client there is no other server to compare with.
             Err(Stopped::Failover {
@@ -108,17 +132,18 @@ impl Exchange {
 struct Detachable {
     gateway: Arc<Gateway>,
     /// `None` once it is over.
-    attempt: Option<BoxFuture<'static, (Try, Exchange)>>,
+    attempt: Option<BoxFuture<'static, Option<(Try, Exchange)>>>,
+    /// Dropped when the client leaves.
+    client: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Detachable {
     fn new(exchange: Exchange) -> Self {
+        let (client, leaves) = oneshot::channel();
         Self {
             gateway: Arc::clone(&exchange.gateway),
-            attempt: Some(Box::pin(async move {
-                let tried = exchange.gateway.attempt(&exchange.slot, &exchange.request);
-                (tried.await, exchange)
-            })),
+            attempt: Some(exchange.outliving(leaves).boxed()),
+            client: Some(client),
         }
     }
 }
@@ -132,16 +157,19 @@ impl Future for Detachable {
         };
         let ended = ready!(attempt.as_mut().poll(cx));
         self.attempt = None;
-        Poll::Ready(ended)
+        // Given up without its client alone.
+        ended.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 impl Drop for Detachable {
     fn drop(&mut self) {
         if let Some(attempt) = self.attempt.take() {
+            self.client = None;
             self.gateway.continue_detached(async move {
-                let (tried, exchange) = attempt.await;
-                exchange.finish_detached(tried).await;
+                if let Some((tried, exchange)) = attempt.await {
+                    exchange.finish_detached(tried);
+                }
             });
         }
     }

@@ -285,7 +285,8 @@ impl Gateway {
             () = self.cutting.cancelled() => return Err(NoSlot::Closing),
         };
         meter.leased(asked, &leased);
-        Ok(Slot::leased(leased.lease, &self.usage))
+        let streamed = prepared.request.streamed;
+        Ok(Slot::leased(leased.lease, streamed, &self.usage))
     }
 
     /// Models of Ollama's cloud are on no server, and asking for one again does not change that.

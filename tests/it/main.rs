@@ -26,6 +26,7 @@ mod lists;
 mod llama_server;
 mod loops;
 mod observed;
+mod outliving;
 mod pauses;
 mod recorded;
 mod redis;

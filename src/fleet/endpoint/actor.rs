@@ -11,7 +11,7 @@ use super::relisting::Relisting;
 use super::state::{Effects, Intervals, State};
 use super::{Endpoint, Refusal};
 use crate::backend::Probe;
-use crate::fleet::first_bytes::FirstBytes;
+use crate::fleet::first_bytes::{Before, FirstBytes};
 use crate::fleet::lease::Lease;
 use crate::fleet::queue::Queues;
 use crate::fleet::registry;
@@ -106,7 +106,7 @@ impl Actor for EndpointActor {
             Message::Acquire { pool, reply } => self.acquire(&pool, reply, context),
             Message::Answered { pool, loaded } => {
                 if let Some(loaded) = loaded {
-                    self.setup.loads.came(loaded, true);
+                    self.setup.loads.came(loaded, Before::LOAD);
                 }
                 let effects = self.state.answered(&pool, context.now());
                 self.learnt(effects, &pool, context);

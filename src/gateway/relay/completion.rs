@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
@@ -102,6 +103,11 @@ impl Completion {
         if let Some(slot) = &self.slot {
             slot.delivered();
         }
+    }
+
+    /// Until when the answer is read without the client, which has left, if it is.
+    pub(super) fn without_client_until(&self) -> Option<Instant> {
+        self.slot.as_ref().and_then(Slot::without_client_until)
     }
 
     /// The client reads the answer no longer, though it goes on.

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use completion::End;
 pub(super) use completion::{BYTES_PER_TOKEN, Completion};
@@ -137,9 +138,10 @@ impl Relay {
         relay
     }
 
-    /// The client reads the answer no longer, though it goes on.
-    pub(super) fn left(&mut self) {
+    /// The client reads the answer no longer: until when it goes on all the same, if it does.
+    pub(super) fn left(&mut self) -> Option<Instant> {
         self.completion.left();
+        self.completion.without_client_until()
     }
 
     /// The answer is over, as far as counting goes.
