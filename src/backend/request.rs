@@ -23,6 +23,8 @@ pub struct ClientRequest {
     pub model: String,
     /// Whether the client asked for the answer in pieces.
     pub streamed: bool,
+    /// How many answers are wanted.
+    pub choices: u32,
     /// Whether the answer will say what it used.
     pub usage: AskUsage,
 }

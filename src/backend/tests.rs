@@ -181,6 +181,7 @@ fn client_request(api: Api, body: &'static str) -> ClientRequest {
         headers,
         model_at: peeked.model_at,
         model: peeked.model.into_owned(),
+        choices: peeked.choices,
         streamed: peeked.stream,
         usage: peeked.usage,
         body: Bytes::from_static(body.as_bytes()),

@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::blame::lacks;
 use super::relay::Reading;
 use super::server_error::ServerError;
-use super::{Error, Gateway, whole};
+use super::whole::Expected;
+use super::{Error, Gateway};
 use crate::backend::{ClientRequest, Verdict};
 use crate::faults::Fault;
 use crate::fleet::{Endpoint, Lease, Outcome, Settings, SlotPool};
+use crate::protocol::Api;
 use crate::upstream::Failure;
 use crate::usage::Usage;
 
@@ -69,24 +71,23 @@ impl Gateway {
     async fn begin(&self, slot: &Slot, request: &ClientRequest) -> Try {
         let backend = &slot.settings.backend;
         let (sent, answer) = self.ask(slot, request).await?;
-        match backend.verdict(answer.status()) {
-            Verdict::Failover => {
-                let status = answer.status();
-                let server_error = Box::pin(ServerError::read(answer)).await;
-                let fault = server_error.fault(backend);
-                if fault == Fault::Unsupported {
-                    lacks(&slot.endpoint, slot.pool(), sent.api, status);
-                }
-                Err(Stopped::Failover {
-                    fault,
-                    server_error: server_error.presentable(fault),
-                })
-            }
+        let server_error = match backend.verdict(answer.status()) {
+            Verdict::Failover => Box::pin(ServerError::read(answer)).await,
             Verdict::Pass => {
-                let idle = self.rules.idle_timeout;
-                whole::first_byte(backend, &sent, request.streamed, answer, idle).await
+                let expected = Expected {
+                    backend,
+                    sent: &sent,
+                    request,
+                    idle: self.rules.idle_timeout,
+                    budget: &self.kept,
+                };
+                match expected.first_byte(answer).await? {
+                    Ok(began) => return Ok(began),
+                    Err(server_error) => server_error,
+                }
             }
-        }
+        };
+        Err(slot.failed(server_error, sent.api))
     }
 }
 
@@ -167,6 +168,24 @@ impl Slot {
     pub(super) fn end(mut self, outcome: Outcome) {
         if let Some(lease) = self.lease.take() {
             lease.end(outcome);
+        }
+    }
+
+    /// What follows for the request from an error that its server answered.
+    fn failed(&self, server_error: ServerError, api: Api) -> Stopped {
+        let backend = &self.settings.backend;
+        let status = server_error.status();
+        if backend.verdict(status) == Verdict::Pass {
+            // Said inside a 200, and as much the client's own.
+            return Stopped::Over(Error::Exhausted(Box::new(server_error)));
+        }
+        let fault = server_error.fault(backend);
+        if fault == Fault::Unsupported {
+            lacks(&self.endpoint, self.pool(), api, status);
+        }
+        Stopped::Failover {
+            fault,
+            server_error: server_error.presentable(fault),
         }
     }
 

@@ -145,6 +145,7 @@ impl Gateway {
             model_at: peeked.model_at,
             model: peeked.model.into_owned(),
             streamed: peeked.stream,
+            choices: peeked.choices,
             usage: peeked.usage,
             body: body.clone(),
         };

@@ -22,6 +22,7 @@ mod failed;
 mod inbound;
 mod infer;
 mod journal;
+mod kept;
 mod meters;
 mod relay;
 mod respond;
@@ -50,6 +51,7 @@ use crate::spend::Spend;
 use crate::upstream::Client;
 use crate::usage::Usage;
 use journal::JournalGate;
+use kept::Budget;
 
 /// The limits of every request.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +78,8 @@ pub struct Gateway {
     pub(crate) meters: Meters,
     rules: Rules,
     journal: JournalGate,
+    /// The room for answers that are read whole.
+    kept: Budget,
     /// Tracks the requests that are not over.
     open: TaskTracker,
     /// New work is better sent elsewhere.
@@ -108,6 +112,7 @@ impl Gateway {
             meters,
             rules,
             journal: JournalGate::new(Instant::now()),
+            kept: Budget::new(),
             open: TaskTracker::new(),
             leaving: CancellationToken::new(),
             closing,

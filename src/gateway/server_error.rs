@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use crate::backend::{Backend, ErrorAnswer};
 use crate::clock;
 use crate::faults::{Fault, Fingerprint};
+use crate::protocol::{CONTENT_TYPE_JSON, SaidError};
 use crate::upstream::{AnswerBody, Failure};
 
 /// An error body is kept up to this size, to be passed on if no other server helps.
@@ -36,6 +37,18 @@ pub struct ErrorBody {
     pub retry_after: Option<u32>,
     /// As much of its body as is kept.
     pub body: Bytes,
+}
+
+impl From<SaidError> for ServerError {
+    /// An answer with this status, as it would have been.
+    fn from(said: SaidError) -> Self {
+        Self::Answer(ErrorBody {
+            status: said.status,
+            content_type: Some(HeaderValue::from_static(CONTENT_TYPE_JSON)),
+            retry_after: None,
+            body: said.body,
+        })
+    }
 }
 
 impl ServerError {

@@ -5,11 +5,14 @@
 //! whatever breaks it, and however its server frames it, another server can still give a whole one. No
 //! client gets an empty answer.
 //!
+//! A stream is held back until its first event is there, which nearly always it is at once: a server that
+//! says in it, in place of an answer, that it failed has given the client nothing either.
+//!
 //! How the body is framed is decided here, once, from what was asked for and from its first bytes.
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Response;
 use http::header::CONTENT_ENCODING;
 use http::response::Parts;
@@ -18,102 +21,163 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::Error;
-use super::attempt::{Began, Stopped, Try};
-use super::relay::Reading;
+use super::attempt::{Began, Stopped};
+use super::kept::{Budget, MOST, Pieces};
+use super::relay::{FRAMING, Reading};
 use super::server_error::ServerError;
-use crate::backend::{Backend, Outgoing};
-use crate::protocol::{Format, Tail, framing};
+use crate::backend::{Backend, ClientRequest, Outgoing};
+use crate::protocol::{Format, Tail, can_begin, framing, said_error};
 use crate::upstream::{AnswerBody, Failure};
 
-/// An answer that is not streamed is read whole up to about this size before it is passed on.
-const KEPT_WHOLE: usize = 256 << 10;
-
 const EMPTY: &str = "empty answer";
+const NO_ANSWER: &str = "something else than an answer";
 const HALF: &str = "half an answer";
 
-/// Reads the first bytes of the answer to `sent`, or all of it; `streamed` says what was asked for, `idle`
-/// how long the server may send nothing in between.
-pub(super) async fn first_byte(
-    backend: &Backend,
-    sent: &Outgoing<'_>,
-    streamed: bool,
-    answer: Response<AnswerBody>,
-    idle: Duration,
-) -> Try {
-    let (head, mut body) = answer.into_parts();
-    if !head.status.is_success() {
-        let tail = backend.reader(sent.api, Format::Json);
-        return Box::pin(refused(head, body, tail, idle)).await;
-    }
-    let first = piece(&mut body).await.map_err(Stopped::by)?;
-    let first = first.ok_or_else(|| Stopped::by(Failure::Closed(EMPTY.to_owned())))?;
-    let expected = sent.api.format(streamed);
-    let format = match head.headers.contains_key(CONTENT_ENCODING) {
-        true => Format::Unread,
-        false => framing(expected, &first),
-    };
-    let mut reading = Reading {
-        first: None,
-        body,
-        format,
-        tail: backend.reader(sent.api, format),
-        is_read: false,
-        hides_usage: sent.hides_usage,
-    };
-    // What has a length has been computed, whatever was asked for.
-    let is_ready = reading.body.size_hint().exact().is_some();
-    let first = match expected == Format::Json || format == Format::Json || is_ready {
-        true => Box::pin(gathered(&mut reading, first, idle))
-            .await
-            .map_err(Stopped::by)?,
-        false => first,
-    };
-    reading.first = Some(first);
-    Ok(Began { head, reading })
+/// What is known of an answer before it comes.
+pub(super) struct Expected<'a> {
+    /// The kind of its server.
+    pub(super) backend: &'a Backend,
+    /// What was sent.
+    pub(super) sent: &'a Outgoing<'a>,
+    /// What was asked for.
+    pub(super) request: &'a ClientRequest,
+    /// How long the server may send nothing in between.
+    pub(super) idle: Duration,
+    /// Where a large one takes room to be kept.
+    pub(super) budget: &'a Budget,
 }
 
-/// The pieces of an answer that is of no use before it is whole, as far as one is kept.
-async fn gathered(reading: &mut Reading, first: Bytes, idle: Duration) -> Result<Bytes, Failure> {
-    let Reading {
-        body,
-        tail,
-        is_read,
-        ..
-    } = reading;
-    tail.push(&first);
-    *is_read = true;
-    let mut all = Pieces::from(first);
-    while !body.is_end_stream() {
-        if all.len() >= KEPT_WHOLE {
-            return Ok(all.joined());
+/// What came first: an answer, or an error in its place, though the status was 200.
+pub(super) type First = Result<Began, ServerError>;
+
+impl Expected<'_> {
+    /// Reads the first bytes of the answer, or all of it.
+    pub(super) async fn first_byte(&self, answer: Response<AnswerBody>) -> Result<First, Stopped> {
+        let (head, mut body) = answer.into_parts();
+        let api = self.sent.api;
+        if !head.status.is_success() {
+            let tail = self.backend.reader(api, Format::Json);
+            let began = Box::pin(refused(head, body, tail, self.idle)).await?;
+            return Ok(Ok(began));
         }
-        let Some(more) = timed(idle, body).await? else {
-            break;
+        let first = piece(&mut body).await.map_err(Stopped::by)?;
+        let first = first.ok_or_else(|| Stopped::by(Failure::Closed(EMPTY.to_owned())))?;
+        let expected = api.format(self.request.streamed);
+        let format = match head.headers.contains_key(CONTENT_ENCODING) {
+            true => Format::Unread,
+            false => framing(expected, &first),
         };
-        tail.push(&more);
-        all.add(more);
+        if !can_begin(format, &first) {
+            return Err(Stopped::by(Failure::Closed(NO_ANSWER.to_owned())));
+        }
+        let mut reading = Reading {
+            first: None,
+            body,
+            format,
+            tail: self
+                .backend
+                .reader(api, format)
+                .of_choices(self.request.choices),
+            is_read: true,
+            hides_usage: self.sent.hides_usage,
+        };
+        reading.tail.push(&first);
+        // What has a length has been computed, whatever was asked for.
+        let is_ready = reading.body.size_hint().exact().is_some();
+        let first = match expected == Format::Json || format == Format::Json || is_ready {
+            true => Box::pin(self.gathered(&mut reading, first)).await,
+            false if reading.tail.is_in_first_event() || first.trim_ascii().is_empty() => {
+                Box::pin(self.begun(&mut reading, first)).await
+            }
+            false => Ok(first),
+        };
+        let first = first.map_err(Stopped::by)?;
+        if reading.tail.is_empty() {
+            return Err(Stopped::by(Failure::Closed(EMPTY.to_owned())));
+        }
+        if reading.tail.saw_error()
+            && let Some(said) = said_error(api.dialect(), format, &first)
+        {
+            return Ok(Err(said.into()));
+        }
+        reading.first = Some(first);
+        Ok(Ok(Began { head, reading }))
     }
-    tail.end();
-    if !tail.is_finished() {
-        return Err(Failure::Closed(HALF.to_owned()));
+
+    /// The pieces of an answer that is of no use before it is whole, as far as one is kept.
+    async fn gathered(&self, reading: &mut Reading, first: Bytes) -> Result<Bytes, Failure> {
+        let Reading { body, tail, .. } = reading;
+        let is_too_long = |length| length > MOST as u64;
+        let is_kept = !body.size_hint().exact().is_some_and(is_too_long);
+        let mut all = Pieces::from(first);
+        while !body.is_end_stream() {
+            let has_room = match is_kept {
+                true => all.finds_room(self.budget),
+                false => all.has_room(),
+            };
+            if !has_room {
+                return Ok(all.joined());
+            }
+            let is_over = tail.is_finished();
+            let limit = if is_over { FRAMING } else { self.idle };
+            let more = match timed(limit, body).await {
+                // The answer is there, though its server does not end the body.
+                Err(Failure::Silent) if is_over => return Ok(all.joined()),
+                more => more?,
+            };
+            let Some(more) = more else {
+                break;
+            };
+            tail.push(&more);
+            all.add(more);
+        }
+        tail.end();
+        if !tail.is_finished() && !tail.saw_error() {
+            return Err(Failure::Closed(HALF.to_owned()));
+        }
+        if !reading.hides_usage {
+            // All there is passes at once and unchanged, so that it keeps its length.
+            reading.format = Format::Json;
+        }
+        Ok(all.joined())
     }
-    if !reading.hides_usage {
-        // All there is passes at once and unchanged, so that it keeps its length.
-        reading.format = Format::Json;
+
+    /// The beginning of a stream, up to the end of its first event.
+    async fn begun(&self, reading: &mut Reading, first: Bytes) -> Result<Bytes, Failure> {
+        let Reading { body, tail, .. } = reading;
+        let mut is_blank = first.trim_ascii().is_empty();
+        let mut all = Pieces::from(first);
+        while (is_blank || tail.is_in_first_event()) && all.has_room() {
+            let Some(more) = timed(self.idle, body).await? else {
+                tail.end();
+                if tail.is_finished() || tail.saw_error() {
+                    break;
+                }
+                return Err(Failure::Closed(HALF.to_owned()));
+            };
+            tail.push(&more);
+            is_blank &= more.trim_ascii().is_empty();
+            all.add(more);
+        }
+        Ok(all.joined())
     }
-    Ok(all.joined())
 }
 
 /// A refusal with a status of its own, read whole likewise: a client that is told nothing learns nothing.
-async fn refused(head: Parts, mut body: AnswerBody, tail: Tail, idle: Duration) -> Try {
-    let mut all = Pieces::default();
-    while all.len() < KEPT_WHOLE {
+async fn refused(
+    head: Parts,
+    mut body: AnswerBody,
+    tail: Tail,
+    idle: Duration,
+) -> Result<Began, Stopped> {
+    let mut all = Pieces::from(Bytes::new());
+    while all.has_room() {
         match timed(idle, &mut body).await.map_err(Stopped::by)? {
             Some(more) => all.add(more),
             None => break,
         }
     }
-    if all.len() == 0 && head.status.is_client_error() {
+    if all.is_empty() && head.status.is_client_error() {
         let silent = Box::new(ServerError::silent(head.status));
         return Err(Stopped::Over(Error::Exhausted(silent)));
     }
@@ -147,47 +211,6 @@ pub(super) async fn piece(body: &mut AnswerBody) -> Result<Option<Bytes>, Failur
                 // Trailers: nothing follows them.
                 Err(_) => return Ok(None),
             },
-        }
-    }
-}
-
-/// Pieces put together; a single one is not copied.
-#[derive(Default)]
-struct Pieces {
-    first: Bytes,
-    more: BytesMut,
-}
-
-impl Pieces {
-    fn add(&mut self, piece: Bytes) {
-        if self.len() == 0 {
-            self.first = piece;
-            return;
-        }
-        if self.more.is_empty() {
-            self.more
-                .extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.more.extend_from_slice(&piece);
-    }
-
-    fn len(&self) -> usize {
-        self.first.len() + self.more.len()
-    }
-
-    fn joined(self) -> Bytes {
-        match self.more.is_empty() {
-            true => self.first,
-            false => self.more.freeze(),
-        }
-    }
-}
-
-impl From<Bytes> for Pieces {
-    fn from(first: Bytes) -> Self {
-        Self {
-            first,
-            more: BytesMut::new(),
         }
     }
 }

@@ -13,15 +13,30 @@ const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
 /// The framing of a body that was asked for as `expected` and begins with `first`.
 #[must_use]
 pub fn framing(expected: Format, first: &[u8]) -> Format {
-    let first = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
-    let first = first.trim_ascii_start();
-    match (first, expected) {
+    match (begin(first), expected) {
         ([b'{', b'\n' | b'\r', ..], Format::Ndjson) => Format::Json, // over several lines
         ([b'{' | b'[', ..], Format::Sse) => Format::Json,
         ([b'{' | b'[', ..], _) => expected,
-        _ if FIELDS.iter().any(|field| first.starts_with(field)) => Format::Sse,
+        (first, _) if FIELDS.iter().any(|field| first.starts_with(field)) => Format::Sse,
         _ => expected,
     }
+}
+
+/// Whether a body of this framing can begin with `first`. A page of something before the server cannot, whatever
+/// braces are in it.
+#[must_use]
+pub fn can_begin(format: Format, first: &[u8]) -> bool {
+    match (format, begin(first)) {
+        (Format::Unread, _) | (_, []) => true,
+        (Format::Json, [b'{' | b'[', ..]) => true,
+        (Format::Json, _) | (_, [b'<', ..]) => false,
+        (Format::Ndjson | Format::Sse, _) => true,
+    }
+}
+
+fn begin(first: &[u8]) -> &[u8] {
+    let first = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
+    first.trim_ascii_start()
 }
 
 #[cfg(test)]
@@ -49,6 +64,25 @@ mod tests {
         ] {
             let framed = [Json, Ndjson, Sse].map(|expected| framing(expected, first.as_bytes()));
             assert_eq!(framed, asked, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_no_beginning_of_an_answer() {
+        use Format::{Json, Ndjson, Sse, Unread};
+        let page = b"<html><style>p { margin: 0 }</style>";
+        for (format, first, can) in [
+            (Json, &page[..], false),
+            (Ndjson, page, false),
+            (Sse, page, false),
+            (Unread, page, true),
+            (Json, b"upstream error {}", false),
+            (Json, b" ", true),
+            (Json, b"\xEF\xBB\xBF\n{", true),
+            (Sse, b"da", true),
+            (Ndjson, b"{", true),
+        ] {
+            assert_eq!(can_begin(format, first), can, "{format:?} {first:?}");
         }
     }
 }

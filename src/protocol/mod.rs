@@ -18,6 +18,7 @@ mod framing;
 mod passed;
 mod peek;
 mod quote;
+mod said_error;
 mod scan;
 mod skip;
 mod sse;
@@ -33,9 +34,10 @@ pub use catalogue::{
     render_tags, with_tag,
 };
 pub use error_body::{CONTENT_TYPE_JSON, error_body, quota_body, stream_end};
-pub use framing::framing;
+pub use framing::{can_begin, framing};
 pub use passed::{Instance, PASSED, routers, united};
 pub use peek::{AskUsage, BadRequest, Peek, Splice, peek, settle, splice};
+pub use said_error::{SaidError, before_done, said_error};
 pub use tail::{Tail, TailEvent};
 pub use timestamp::unix_seconds;
 pub use usage_filter::UsageFilter;

@@ -29,7 +29,7 @@ pub(super) use completion::{BYTES_PER_TOKEN, Completion};
 use waits::{Waits, Woken};
 
 use crate::faults::Fault;
-use crate::protocol::{Api, Format, Tail, UsageFilter, stream_end};
+use crate::protocol::{Api, Format, Tail, UsageFilter, before_done, stream_end};
 use crate::spend::Recorded;
 use crate::upstream::AnswerBody;
 
@@ -92,7 +92,7 @@ enum Stage {
 }
 
 /// How long the end of a body may take after the end of the answer in it.
-const FRAMING: Duration = Duration::from_secs(1);
+pub(super) const FRAMING: Duration = Duration::from_secs(1);
 
 const STALLED: &str = "the server stopped answering";
 const BROKEN: &str = "the connection to the server broke inside its answer";
@@ -156,6 +156,11 @@ impl Relay {
             true => tail.is_finished(),
             false => tail.push(&data).finished_now,
         });
+        let failed = finished && self.tail.as_ref().is_some_and(Tail::saw_error);
+        let data = match failed && self.format == Format::Sse {
+            true => before_done(&data),
+            false => data,
+        };
         let data = match &mut self.filter {
             Some(filter) => filter.push(data),
             None => data,
@@ -163,7 +168,11 @@ impl Relay {
         if !finished {
             return data;
         }
-        match self.completion.finish(End::Whole, self.tail.as_ref()) {
+        let end = match failed {
+            true => End::Failed(Fault::Status),
+            false => End::Whole,
+        };
+        match self.completion.finish(end, self.tail.as_ref()) {
             Some(recorded) => {
                 self.stage = Stage::Recording {
                     held: data,

@@ -29,6 +29,17 @@ pub(super) fn max_output(api: Api, fields: &Fields<'_>) -> Option<u64> {
     }
 }
 
+/// How many answers to one prompt are wanted, where the client says so in OpenAI's API.
+pub(super) fn choices(api: Api, fields: &Fields<'_>) -> u32 {
+    match api {
+        Api::OpenAiChat | Api::OpenAiCompletions => {
+            let n = fields.get(Field::N).and_then(|json| json.parse().ok());
+            n.unwrap_or(1)
+        }
+        _ => 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::peek;
@@ -37,6 +48,25 @@ mod tests {
     fn most(api: Api, rest: &str) -> Option<u64> {
         let body = format!(r#"{{"model":"m"{rest}}}"#);
         peek(api, body.as_bytes()).unwrap().max_output
+    }
+
+    #[test]
+    fn how_many_answers_are_wanted_is_said_in_openais_api_alone() {
+        for (api, rest, expected) in [
+            (Api::OpenAiChat, r#","n":3"#, 3),
+            (Api::OpenAiCompletions, r#","n":2"#, 2),
+            (Api::OpenAiChat, "", 1),
+            (Api::OpenAiChat, r#","n":null"#, 1),
+            (Api::OpenAiChat, r#","n":"2""#, 1),
+            (Api::OllamaChat, r#","n":3"#, 1),
+        ] {
+            let body = format!(r#"{{"model":"m"{rest}}}"#);
+            assert_eq!(
+                peek(api, body.as_bytes()).unwrap().choices,
+                expected,
+                "{api:?} {rest}"
+            );
+        }
     }
 
     #[test]

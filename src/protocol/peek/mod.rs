@@ -49,6 +49,8 @@ pub struct Peek<'a> {
     pub prompt_bytes: usize,
     /// The most tokens the answer may have, if the client says so.
     pub max_output: Option<u64>,
+    /// How many answers are wanted (OpenAI's `n`).
+    pub choices: u32,
     /// Nothing is to be computed: the model is to leave the memory (Ollama's `keep_alive: 0`).
     pub unloads: bool,
     /// The end user, where the client names one (OpenAI's `user`).
@@ -85,6 +87,7 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
         usage,
         prompt_bytes: prompt::bytes(api, &fields),
         max_output: length::max_output(api, &fields),
+        choices: length::choices(api, &fields),
         unloads: unload::asks(api, &fields),
         user: fields.get(Field::User).and_then(|json| text(json).ok()?),
     })

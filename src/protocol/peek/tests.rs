@@ -26,6 +26,7 @@ fn an_ordinary_chat_is_read() {
         usage: Unasked,
         prompt_bytes: 20,
         max_output: None,
+        choices: 1,
         unloads: false,
         user: None,
     }

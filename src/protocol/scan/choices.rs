@@ -41,9 +41,14 @@ impl Finishes {
         self.ended |= other.ended;
     }
 
-    /// Whether every choice that has begun has ended.
-    pub(in crate::protocol) const fn is_over(self) -> bool {
-        self.ended != 0 && self.seen == self.ended
+    /// Whether every choice that has begun has ended, and so many have: they may come one after another.
+    pub(in crate::protocol) const fn is_over(self, wanted: u32) -> bool {
+        let enough = if wanted > u64::BITS {
+            u64::BITS
+        } else {
+            wanted
+        };
+        self.ended != 0 && self.seen == self.ended && self.ended.count_ones() >= enough
     }
 }
 

@@ -66,6 +66,8 @@ struct Seen {
     /// `"done":true` inside a stream that has another end.
     done: bool,
     finishes: Finishes,
+    /// How many choices were asked for.
+    wanted: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -105,8 +107,16 @@ impl Tail {
             bytes: 0,
             done: false,
             finishes: Finishes::NONE,
+            wanted: 1,
         };
         Self { api, frame, seen }
+    }
+
+    /// The answer of a request for so many choices.
+    #[must_use]
+    pub const fn of_choices(mut self, wanted: u32) -> Self {
+        self.seen.wanted = wanted;
+        self
     }
 
     /// Looks at the next bytes of the body. What follows the terminal marker is not looked at.
@@ -142,7 +152,7 @@ impl Tail {
             Frame::Ndjson(lines) => lines.end(&mut self.seen),
             Frame::Sse(events) => {
                 // Behind half an object something is missing, if only the usage.
-                let is_over = self.seen.done || self.seen.finishes.is_over();
+                let is_over = self.seen.done || self.seen.finishes.is_over(self.seen.wanted);
                 self.seen.finished |= is_over && !self.seen.error && events.scanner.is_between();
             }
             Frame::Unread => self.seen.finished = true,
@@ -159,6 +169,31 @@ impl Tail {
     #[must_use]
     pub const fn saw_error(&self) -> bool {
         self.seen.error
+    }
+
+    /// Whether a stream has begun with something, and its first event or line is not over: it may still say that
+    /// there is no answer.
+    #[must_use]
+    pub const fn is_in_first_event(&self) -> bool {
+        let is_open = match &self.frame {
+            Frame::Json(_) | Frame::Unread => false,
+            Frame::Ndjson(lines) => !lines.at_start() && !self.seen.error,
+            Frame::Sse(events) => !events.sse.is_between(),
+        };
+        is_open && self.seen.pieces == 0 && !self.seen.finished
+    }
+
+    /// Events that are over, in good order, without a single object that says something.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        let Seen {
+            finished,
+            error,
+            pieces,
+            ..
+        } = self.seen;
+        let says_nothing = pieces == 0 && !error && self.seen.tokens.is_none();
+        matches!(self.frame, Frame::Sse(_)) && finished && says_nothing
     }
 
     /// How many pieces with content have passed: about as many as tokens were generated, and the
@@ -289,7 +324,7 @@ fn is_given_up(api: Api, document: &Document) -> bool {
         Dialect::Ollama => document.done == Some(false),
         Dialect::OpenAi | Dialect::Anthropic => {
             document.choices == Some(Choices::Some)
-                && !document.finishes.is_over()
+                && !document.finishes.is_over(1)
                 && document.completion_tokens == Some(0)
         }
     }

@@ -125,6 +125,30 @@ async fn what_cannot_be_decoded_passes_whole_with_its_header_and_is_counted_by_e
     }
 }
 
+/// Also where something was asked for that the client is not to see.
+#[tokio::test]
+async fn a_stream_in_an_unknown_encoding_passes_unchanged_whatever_was_to_be_taken_out_of_it() {
+    let text = "x".repeat(400);
+    for kind in [Kind::OpenAi, Kind::Ollama] {
+        for streamed in [true, false] {
+            for framing in [Framing::Chunked, Framing::Length, Framing::Close] {
+                let reply = reply("br", "text/event-stream", &text).framed(framing);
+                let mut server = Scripted::start(move |_| reply.clone()).await;
+                let router = in_front_of(&server, kind).await;
+                let answer = router.post("/v1/chat/completions", &chat(streamed)).await;
+                let case = format!("{kind:?} {streamed} {framing:?}");
+                assert_eq!(answer.status, 200, "{case}: {}", answer.text());
+                assert_eq!(answer.header("content-encoding"), "br", "{case}");
+                assert!(answer.text() == text && !answer.broken, "{case}");
+                let asked = server.asked().remove(0);
+                assert_eq!(asked.contains("include_usage"), streamed, "{case}");
+                assert_eq!(router.counted().await, (2, 100), "{case}");
+                router.finish().await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_cannot_be_decoded_and_breaks_is_aborted_and_gets_no_plain_text() {
     // So much that its head is on its way when it breaks.

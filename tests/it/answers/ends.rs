@@ -1,8 +1,12 @@
 //! Streams that end with or without saying why.
 
 use herdsman::config::Kind;
+use serde_json::json;
 
-use super::{DONE, EVENT, FINISH, LAST, LINE, USAGE, chat, counted, events, in_front_of, lines};
+use super::{
+    DONE, EVENT, FINISH, LAST, LINE, USAGE, beside_another, chat, counted, events, in_front_of,
+    lines,
+};
 use crate::support::{Framing, Reply, Scripted};
 
 async fn text(path: &str, reply: Reply) -> String {
@@ -72,4 +76,58 @@ async fn a_stream_that_breaks_behind_the_reason_of_its_end_has_not_ended_well() 
     let reply = Reply::ok("text/event-stream", whole).framed(Framing::Short);
     let said = text("/v1/chat/completions", reply).await;
     assert!(said.starts_with("{\"error\""), "{said}");
+}
+
+/// Where nothing has been passed on, another server is tried first.
+#[tokio::test]
+async fn a_page_or_an_end_without_an_answer_is_no_stream() {
+    let page = "<html><style>p { margin: 0 }</style></html>";
+    for (path, sent) in [
+        ("/v1/chat/completions", page.to_owned()),
+        ("/api/chat", page.to_owned()),
+        ("/v1/chat/completions", events(&[DONE])),
+        ("/v1/chat/completions", events(&[": hi", DONE])),
+    ] {
+        let reply = Reply::ok("text/html", sent.clone()).framed(Framing::Close);
+        let server = Scripted::start(move |_| reply.clone()).await;
+        let router = beside_another(&server).await;
+        let answer = router.post(path, &chat(true)).await;
+        assert_eq!(
+            answer.header("x-herdsman-endpoint"),
+            "gpu-0",
+            "{path} {sent}"
+        );
+        router.finish().await;
+        let router = in_front_of(&server, Kind::Ollama).await;
+        let answer = router.post(path, &chat(true)).await;
+        assert_eq!(answer.status, 502, "{path} {sent}: {}", answer.text());
+        assert!(!answer.text().contains("html"), "{}", answer.text());
+        router.finish().await;
+    }
+}
+
+/// Choices that come one after another: with the first, only one of them is over.
+#[tokio::test]
+async fn a_stream_of_several_choices_is_whole_when_as_many_as_were_asked_for_have_ended() {
+    let second = |event: &str| event.replace("\"index\":0", "\"index\":1");
+    let (begins, ends) = (second(EVENT), second(FINISH));
+    for (wanted, sent, is_whole) in [
+        (2, events(&[EVENT, FINISH]), false),
+        (2, events(&[EVENT, FINISH, &begins]), false),
+        (2, events(&[EVENT, FINISH, &begins, &ends]), true),
+        (3, events(&[EVENT, FINISH, &begins, &ends]), false),
+        (1, events(&[EVENT, FINISH]), true),
+        // It says itself that there is no more.
+        (2, events(&[EVENT, FINISH, DONE]), true),
+    ] {
+        let reply = Reply::ok("text/event-stream", sent.clone());
+        let server = Scripted::start(move |_| reply.clone()).await;
+        let router = in_front_of(&server, Kind::OpenAi).await;
+        let mut body = chat(true);
+        body["n"] = json!(wanted);
+        let answer = router.post("/v1/chat/completions", &body).await;
+        let is_broken = answer.text().contains("data: {\"error\"");
+        assert_eq!(is_broken, !is_whole, "{wanted} {sent}: {}", answer.text());
+        router.finish().await;
+    }
 }

@@ -4,6 +4,7 @@ mod encoded;
 mod ends;
 mod framed;
 mod refused;
+mod said;
 mod uncounted;
 mod whole;
 

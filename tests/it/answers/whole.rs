@@ -29,6 +29,8 @@ fn broken(whole: &str) -> Vec<Reply> {
         json(half).framed(Framing::Length),
         json(half).framed(Framing::Chunked),
         Reply::ok("text/html", "<html>gateway</html>").framed(Framing::Length),
+        Reply::ok("text/html", "<style>p { margin: 0 }</style>").framed(Framing::Length),
+        json("upstream said: {}").framed(Framing::Chunked),
     ]
 }
 
@@ -134,10 +136,51 @@ async fn a_refusal_without_a_word_is_said_in_the_dialect_of_the_client() {
     }
 }
 
+/// The vectors of many inputs.
+#[tokio::test]
+async fn an_answer_of_some_megabytes_that_breaks_is_retried_elsewhere() {
+    let text = "a".repeat(4 << 20);
+    let half = format!(r#"{{"message":{{"content":"{text}"#);
+    for framing in [Framing::Short, Framing::ChunkedCut, Framing::Close] {
+        let reply = Reply::ok("application/json", half.clone()).framed(framing);
+        let server = Scripted::start(move |_| reply.clone()).await;
+        let router = beside_another(&server).await;
+        let answer = router.post("/api/chat", &chat(false)).await;
+        assert_eq!(answer.header("x-herdsman-endpoint"), "gpu-0", "{framing:?}");
+        assert!(
+            !answer.broken && answer.json()["done"] == true,
+            "{framing:?}"
+        );
+        router.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_answer_that_is_whole_passes_with_its_length_and_is_counted() {
+    for bytes in [4 << 20, 9 << 20] {
+        let text = "a".repeat(bytes);
+        let whole = CHAT.replace("aaaaa", &text);
+        for framing in [Framing::Length, Framing::Chunked] {
+            let reply = Reply::ok("application/json", whole.clone()).framed(framing);
+            let server = Scripted::start(move |_| reply.clone()).await;
+            let router = in_front_of(&server, Kind::Ollama).await;
+            let answer = router.post("/api/chat", &chat(false)).await;
+            assert!(!answer.broken && answer.text() == whole, "{framing:?}");
+            let length = match framing {
+                Framing::Length => whole.len().to_string(),
+                _ => String::new(),
+            };
+            assert_eq!(answer.header("content-length"), length);
+            assert_eq!(router.counted().await, (7, 5), "{framing:?}");
+            router.finish().await;
+        }
+    }
+}
+
 /// Larger than what is kept: it passes as it comes, and breaking it is what is left.
 #[tokio::test]
 async fn a_large_answer_that_breaks_is_aborted() {
-    let text = "a".repeat(600 << 10);
+    let text = "a".repeat(9 << 20);
     let half = format!(r#"{{"message":{{"content":"{text}"#);
     for framing in [
         Framing::Short,

@@ -1,12 +1,16 @@
 //! A server that answers what a test says, byte for byte: what a simulated server would never do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use herdsman::config::{self, Kind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// The server; dropped, it is gone.
 pub struct Scripted {
@@ -22,6 +26,8 @@ pub struct Reply {
     /// Lines of the head, each with its end.
     pub head: String,
     pub body: Vec<u8>,
+    /// More of the body, after a moment.
+    pub then: Vec<u8>,
     pub framing: Framing,
 }
 
@@ -49,6 +55,7 @@ impl Reply {
             status: 200,
             head: format!("content-type: {kind}\r\n"),
             body: body.into(),
+            then: Vec::new(),
             framing: Framing::Chunked,
         }
     }
@@ -68,33 +75,42 @@ impl Reply {
         self
     }
 
-    fn bytes(&self) -> Vec<u8> {
-        let (body, length) = (&self.body, self.body.len());
+    /// What is sent at once, and what after a moment.
+    fn bytes(&self) -> [Vec<u8>; 2] {
+        let length = self.body.len() + self.then.len();
         let framing = match self.framing {
             Framing::Length => format!("content-length: {length}\r\n"),
             Framing::Short => format!("content-length: {}\r\n", length + 7),
             Framing::Chunked | Framing::ChunkedCut => "transfer-encoding: chunked\r\n".to_owned(),
             Framing::Close => String::new(),
-            Framing::Nothing => return Vec::new(),
+            Framing::Nothing => return [Vec::new(), Vec::new()],
         };
         let head = &self.head;
         let status = self.status;
-        let mut bytes =
+        let mut head =
             format!("HTTP/1.1 {status} X\r\nconnection: close\r\n{head}{framing}\r\n").into_bytes();
         if !matches!(self.framing, Framing::Chunked | Framing::ChunkedCut) {
-            bytes.extend_from_slice(body);
-            return bytes;
+            head.extend_from_slice(&self.body);
+            return [head, self.then.clone()];
         }
-        for chunk in body.chunks(length.div_ceil(3).max(1)) {
-            bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-            bytes.extend_from_slice(chunk);
-            bytes.extend_from_slice(b"\r\n");
-        }
+        head.extend(chunked(&self.body));
+        let mut then = chunked(&self.then);
         if self.framing == Framing::Chunked {
-            bytes.extend_from_slice(b"0\r\n\r\n");
+            then.extend_from_slice(b"0\r\n\r\n");
         }
-        bytes
+        [head, then]
     }
+}
+
+/// In three chunks.
+fn chunked(body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for chunk in body.chunks(body.len().div_ceil(3).max(1)) {
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
 }
 
 impl Scripted {
@@ -159,7 +175,13 @@ async fn serve(
             reply(&request)
         }
     };
-    let _ = stream.write_all(&reply.bytes()).await;
+    let [first, then] = reply.bytes();
+    let _ = stream.write_all(&first).await;
+    if !reply.then.is_empty() {
+        // So long that the first part has been read.
+        sleep(MOMENT).await;
+    }
+    let _ = stream.write_all(&then).await;
     let _ = stream.shutdown().await;
 }
 

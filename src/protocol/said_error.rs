@@ -1,0 +1,225 @@
+//! An error in the place of an answer whose status was 200.
+//!
+//! Some servers send the head of a stream before they know whether there will be one, and say what went
+//! wrong in its first event or line. As long as nothing of it has been passed on, that is the
+//! answer with an error status that it would have been otherwise. Which status, some say themselves.
+//!
+//! Pure: what is not understood is no error, or, in an event that is named one, one without a number.
+
+use bytes::Bytes;
+use http::StatusCode;
+use memchr::memmem;
+use serde_json::Value;
+
+use super::api::{Dialect, Format};
+use super::error_body::error_body;
+
+/// What would have been said with an error status.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SaidError {
+    /// The status.
+    pub status: StatusCode,
+    /// The body, one JSON object.
+    pub body: Bytes,
+}
+
+/// The first error in these bytes, which were framed like this and begin an answer.
+#[must_use]
+pub fn said_error(dialect: Dialect, format: Format, bytes: &[u8]) -> Option<SaidError> {
+    let text = String::from_utf8_lossy(bytes);
+    match format {
+        // Perhaps with more objects behind it.
+        Format::Json => object(&text).or_else(|| text.lines().find_map(object)),
+        Format::Ndjson => text.lines().find_map(object),
+        Format::Sse => events(dialect, &text),
+        Format::Unread => None,
+    }
+}
+
+/// What of these events is before the `[DONE]` that ends them: behind an error, some clients would take it for the
+/// end of an answer.
+#[must_use]
+pub fn before_done(events: &Bytes) -> Bytes {
+    let done = memmem::rfind(events, b"[DONE]").unwrap_or(events.len());
+    // Where it was cut, its beginning has been passed on, and is no event without the rest.
+    let line = memmem::rfind(&events[..done], b"data:");
+    events.slice(..line.unwrap_or(0))
+}
+
+fn events(dialect: Dialect, text: &str) -> Option<SaidError> {
+    let (mut data, mut is_named) = (String::new(), false);
+    for line in text.lines().chain([""]) {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "data" if data.is_empty() => value.clone_into(&mut data),
+            "data" => data = format!("{data}\n{value}"),
+            "event" => is_named = value == "error",
+            "" if line.is_empty() => {
+                let said = object(&data);
+                if said.is_some() || is_named {
+                    return said.or_else(|| Some(worded(dialect, &data)));
+                }
+                data.clear();
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// An object with an error in it, which is passed on as it came.
+fn object(text: &str) -> Option<SaidError> {
+    let object: Value = serde_json::from_str(text.trim()).ok()?;
+    let error = object.get("error").filter(|error| says_something(error))?;
+    let code = |value: &Value| {
+        ["code", "status", "status_code"]
+            .into_iter()
+            .find_map(|key| status(value.get(key)?))
+    };
+    Some(SaidError {
+        status: code(error)
+            .or_else(|| code(&object))
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        body: Bytes::copy_from_slice(text.trim().as_bytes()),
+    })
+}
+
+/// Some servers send the field in every object.
+fn says_something(error: &Value) -> bool {
+    match error {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(_) | Value::Bool(true) | Value::Number(_) => true,
+    }
+}
+
+/// A status of an error, as a number or as its digits.
+fn status(value: &Value) -> Option<StatusCode> {
+    let code = match value {
+        Value::String(text) => text.parse().ok()?,
+        value => value.as_u64()?,
+    };
+    let status = StatusCode::from_u16(u16::try_from(code).ok()?).ok()?;
+    (status.is_client_error() || status.is_server_error()).then_some(status)
+}
+
+/// What an event says that is named an error, and is not an object with one.
+fn worded(dialect: Dialect, data: &str) -> SaidError {
+    let object: Value = serde_json::from_str(data).unwrap_or_default();
+    let message = object
+        .get("message")
+        .and_then(Value::as_str)
+        .unwrap_or(data);
+    let message = match message.is_empty() {
+        true => "the server said that it failed, and not why",
+        false => message,
+    };
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    SaidError {
+        status,
+        body: error_body(dialect, status, message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(format: Format, text: &str) -> Option<(u16, String)> {
+        let said = said_error(Dialect::OpenAi, format, text.as_bytes())?;
+        Some((
+            said.status.as_u16(),
+            String::from_utf8(said.body.to_vec()).unwrap(),
+        ))
+    }
+
+    #[test]
+    fn an_error_is_found_in_every_framing_and_passed_on_as_it_came() {
+        let error = r#"{"error":{"message":"no","code":null}}"#;
+        for (format, text) in [
+            (Format::Json, error.to_owned()),
+            (Format::Json, format!(" {error}\n")),
+            (Format::Ndjson, format!("{error}\n")),
+            (Format::Ndjson, error.to_owned()),
+            (Format::Ndjson, format!("{{\"done\":false}}\n{error}\n")),
+            (Format::Sse, format!("data: {error}\n\ndata: [DONE]\n\n")),
+            (Format::Sse, format!(": ping\r\n\r\ndata:{error}\r\n\r\n")),
+            (Format::Sse, format!("event: error\ndata: {error}")),
+        ] {
+            assert_eq!(said(format, &text), Some((500, error.to_owned())), "{text}");
+        }
+        let two_lines = "data: {\"error\":\ndata: \"no\"}\n\n";
+        assert_eq!(
+            said(Format::Sse, two_lines),
+            Some((500, "{\"error\":\n\"no\"}".to_owned()))
+        );
+    }
+
+    #[test]
+    fn the_status_is_the_one_that_the_error_names() {
+        for (error, status) in [
+            (r#"{"error":{"message":"no","code":400}}"#, 400),
+            (r#"{"error":{"message":"no","code":"429"}}"#, 429),
+            (r#"{"error":{"message":"no","status":503}}"#, 503),
+            (r#"{"error":"no","status_code":404}"#, 404),
+            (r#"{"error":{"code":"rate_limit_exceeded"}}"#, 500),
+            (r#"{"error":{"code":200}}"#, 500),
+            (r#"{"error":{"code":-1}}"#, 500),
+            (r#"{"error":{"code":70000}}"#, 500),
+        ] {
+            assert_eq!(said(Format::Json, error).unwrap().0, status, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_named_an_error_is_one_whatever_it_says() {
+        for (data, message) in [
+            ("out of order", "out of order"),
+            (r#"{"message":"no"}"#, "no"),
+        ] {
+            let (status, body) =
+                said(Format::Sse, &format!("event: error\ndata: {data}\n\n")).unwrap();
+            let body: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(
+                (status, &body["error"]["message"]),
+                (500, &Value::from(message))
+            );
+        }
+        assert!(said(Format::Sse, "event: error\n\n").is_some());
+    }
+
+    #[test]
+    fn an_end_behind_an_error_is_left_out() {
+        for (events, left) in [
+            (
+                "data: {\"error\":1}\n\ndata: [DONE]\n\n",
+                "data: {\"error\":1}\n\n",
+            ),
+            ("data:[DONE]\n\n", ""),
+            ("\n\ndata: [DONE]", "\n\n"),
+            ("NE]\n\n", ""),
+        ] {
+            assert_eq!(before_done(&Bytes::from(events)), left, "{events}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_no_error() {
+        for (format, text) in [
+            (Format::Json, r#"{"error":null,"choices":[]}"#),
+            (Format::Json, r#"{"error":"","done":true}"#),
+            (Format::Json, r#"{"error":{},"done":true}"#),
+            (Format::Json, r#"{"message":{"error":"no"}}"#),
+            (Format::Json, r#"{"error":"#),
+            (
+                Format::Sse,
+                "data: {\"choices\":[]}\n\nevent: message\ndata: x\n\n",
+            ),
+            (Format::Unread, r#"{"error":"no"}"#),
+        ] {
+            assert_eq!(said(format, text), None, "{text}");
+        }
+    }
+}
