@@ -136,12 +136,15 @@ impl Node {
         }
     }
 
-    /// Delays a list, if such a fault is switched on.
-    pub async fn apply_stall(&self, stage: Stage) {
-        if let Some(Fault::StallPs { delay } | Fault::StallTags { delay }) =
-            self.faults.take(stage, None)
-        {
-            sleep(delay).await;
+    /// Delays a list, or says that it is refused, if such a fault is switched on.
+    pub async fn refuses_list(&self, stage: Stage) -> bool {
+        match self.faults.take(stage, None) {
+            Some(Fault::StallPs { delay } | Fault::StallTags { delay }) => {
+                sleep(delay).await;
+                false
+            }
+            Some(Fault::ForbidPs | Fault::ForbidTags) => true,
+            _ => false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::Response;
+use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::{Value, json as value};
@@ -17,7 +17,7 @@ use crate::wire::Body;
 use super::check::no_cloud;
 use super::infer::find;
 use super::problem::Problem;
-use super::reply::{json, parse, read};
+use super::reply::{empty, json, parse, read};
 
 pub fn version(node: &Node) -> Response<Body> {
     json(&value!({ "version": node.config.version }))
@@ -28,7 +28,9 @@ pub fn status() -> Response<Body> {
 }
 
 pub async fn tags(node: &Node) -> Response<Body> {
-    node.apply_stall(Stage::Tags).await;
+    if node.refuses_list(Stage::Tags).await {
+        return empty(StatusCode::FORBIDDEN);
+    }
     let catalogue = node.catalogue.load_full();
     let models = catalogue
         .newest_first()
@@ -47,7 +49,9 @@ pub async fn tags(node: &Node) -> Response<Body> {
 }
 
 pub async fn ps(node: &Node) -> Response<Body> {
-    node.apply_stall(Stage::Ps).await;
+    if node.refuses_list(Stage::Ps).await {
+        return empty(StatusCode::FORBIDDEN);
+    }
     let runners = node.scheduler.loaded();
     let mut runners: Vec<_> = runners
         .iter()

@@ -1,6 +1,6 @@
 //! `/v1/models`, with its `null` where there is nothing.
 
-use http::Response;
+use http::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::answer::Family;
@@ -12,10 +12,12 @@ use crate::wire::Body;
 use super::infer::find;
 use super::inspect::with_tag;
 use super::problem::Problem;
-use super::reply::json;
+use super::reply::{empty, json};
 
 pub async fn list(node: &Node) -> Response<Body> {
-    node.apply_stall(Stage::Tags).await;
+    if node.refuses_list(Stage::Tags).await {
+        return empty(StatusCode::FORBIDDEN);
+    }
     let catalogue = node.catalogue.load_full();
     let data: Vec<_> = catalogue
         .newest_first()

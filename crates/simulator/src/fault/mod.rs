@@ -47,6 +47,10 @@ pub enum Fault {
         #[serde(with = "text")]
         delay: Duration,
     },
+    /// 403 and nothing else for `/api/ps`; what else is asked is answered.
+    ForbidPs,
+    /// 403 and nothing else for `/api/tags` and `/v1/models`; what else is asked is answered.
+    ForbidTags,
     /// The model is listed, and 404 when it is asked.
     StaleCatalogue,
     /// 503 with Ollama's text, whatever the queue holds.
@@ -174,8 +178,8 @@ impl Fault {
             Self::ResetOnAccept => Stage::Accept,
             Self::Silent | Self::SlowHeaders { .. } => Stage::Arrival,
             Self::Forbid => Stage::Guard,
-            Self::StallPs { .. } => Stage::Ps,
-            Self::StallTags { .. } => Stage::Tags,
+            Self::StallPs { .. } | Self::ForbidPs => Stage::Ps,
+            Self::StallTags { .. } | Self::ForbidTags => Stage::Tags,
             Self::StaleCatalogue => Stage::Lookup,
             Self::Busy => Stage::Schedule,
             Self::LoadFailure => Stage::Load,

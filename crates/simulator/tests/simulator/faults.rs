@@ -92,6 +92,31 @@ async fn heads_and_lists_can_be_delayed() {
 }
 
 #[tokio::test]
+async fn lists_can_be_refused_while_all_else_is_answered() {
+    let server = short().await;
+    for (fault, path) in [
+        (Fault::ForbidPs, "/api/ps"),
+        (Fault::ForbidTags, "/api/tags"),
+        (Fault::ForbidTags, "/v1/models"),
+    ] {
+        server.fault(fault);
+        assert_eq!(
+            call(server.addr(), "GET", path, "").await.status,
+            403,
+            "{path}"
+        );
+        assert_eq!(call(server.addr(), "HEAD", "/", "").await.status, 200);
+        assert_eq!(chat(&server, false).await.status, 200);
+        server.clear_faults();
+        assert_eq!(
+            call(server.addr(), "GET", path, "").await.status,
+            200,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn errors_before_the_first_byte_have_their_status() {
     let server = short().await;
     for (fault, status, text) in [
