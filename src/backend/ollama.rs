@@ -14,6 +14,8 @@ use super::{
 use crate::faults::Fault;
 use crate::protocol::{AskUsage, Version, parse_ps, parse_tags};
 
+const REFUSES: &str = "it refuses this router, or the name it is asked under";
+
 pub(super) fn probe_request(probe: Probe) -> ProbeRequest {
     let (method, path, timeout) = match probe {
         Probe::Alive => (Method::HEAD, "/", ALIVE_TIMEOUT),
@@ -33,18 +35,16 @@ pub(super) fn read(probe: Probe, status: StatusCode, body: &[u8]) -> Result<Answ
         // Any answer shows that it runs, but one with a server error does not show that it works, and one
         // that refuses us shows that it will not work for us: Ollama answers 403 to a name it does not know.
         return match status.as_u16() {
-            500..=599 => Err(Unusable::status(status)),
-            401..=403 | 407 => Err(Unusable(format!(
-                "it refuses this router, or the name it is asked under: status {status}"
-            ))),
+            500..=599 => Err(Unusable::Useless(format!("status {status}"))),
+            401..=403 | 407 => Err(Unusable::status(status, REFUSES)),
             _ => Ok(Answer::Alive),
         };
     }
-    if status != StatusCode::OK {
-        return Err(Unusable::status(status));
-    }
     let path = probe_request(probe).path;
-    let garbled = |error: &dyn std::fmt::Display| Unusable(format!("{path}: {error}"));
+    if status != StatusCode::OK {
+        return Err(Unusable::status(status, path));
+    }
+    let garbled = |error: &dyn std::fmt::Display| Unusable::Useless(format!("{path}: {error}"));
     match probe {
         Probe::Loaded => match parse_ps(body) {
             Ok(list) => Ok(Answer::Loaded(list.models)),

@@ -19,7 +19,10 @@ use super::{
     spliced,
 };
 use crate::faults::Fault;
-use crate::protocol::{Api, AskUsage, ListedModel, Splice, listed_by_id, parse_openai_models};
+use crate::protocol::{
+    Api, AskUsage, ListedModel, REPLACEMENT, Splice, listed_by_id, lone_surrogates,
+    parse_openai_models,
+};
 
 /// Connections are looked at every half of this, so none is idle for five seconds.
 pub(super) const IDLE_LIMIT: Duration = Duration::from_millis(2500);
@@ -68,12 +71,10 @@ impl OpenAi {
     ) -> Result<Answer, Unusable> {
         match probe {
             Probe::Alive => self.alive(status),
-            _ if status != StatusCode::OK => {
-                Err(Unusable(format!("its list of models: status {status}")))
-            }
+            _ if status != StatusCode::OK => Err(Unusable::status(status, "its list of models")),
             _ => match parse_openai_models(body) {
                 Ok(list) => Ok(Answer::Models(list.models)),
-                Err(error) => Err(Unusable(format!("its list of models: {error}"))),
+                Err(error) => Err(Unusable::Useless(format!("its list of models: {error}"))),
             },
         }
     }
@@ -83,10 +84,13 @@ impl OpenAi {
     /// or still loads, serves none.
     fn alive(&self, status: StatusCode) -> Result<Answer, Unusable> {
         match status.as_u16() {
-            401..=403 | 407 if self.models.is_empty() => Err(Unusable(format!(
-                "it refuses the router (its api_key, or its address): status {status}"
-            ))),
-            500..=599 if status != StatusCode::NOT_IMPLEMENTED => Err(Unusable::status(status)),
+            401..=403 | 407 if self.models.is_empty() => {
+                let why = "it refuses the router (its api_key, or its address)";
+                Err(Unusable::status(status, why))
+            }
+            500..=599 if status != StatusCode::NOT_IMPLEMENTED => {
+                Err(Unusable::Useless(format!("status {status}")))
+            }
             _ => Ok(Answer::Alive),
         }
     }
@@ -104,7 +108,8 @@ pub(super) const fn serves(api: Api) -> bool {
     )
 }
 
-/// The request as the client made it, with the server's own spelling of the model where that differs.
+/// The request as the client made it, with the server's own spelling of the model where that differs, and without
+/// halves of surrogate pairs, which Ollama takes and such a server may not.
 pub(super) fn request<'a>(
     request: &'a ClientRequest,
     spelling: &str,
@@ -122,6 +127,14 @@ pub(super) fn request<'a>(
         }
         _ => false,
     };
+    for half in lone_surrogates(&request.body) {
+        if request.model == spelling
+            || half.end <= request.model_at.start
+            || half.start >= request.model_at.end
+        {
+            splices.push(Splice::new(half, REPLACEMENT));
+        }
+    }
     let mut headers = Cow::Borrowed(&request.headers);
     for name in &WITHHELD {
         if headers.contains_key(name) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use thiserror::Error;
 
 use crate::protocol::{ListedModel, RunningModel, Version};
@@ -65,11 +65,21 @@ pub enum Answer {
 
 /// An answer that cannot be used, and why, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Unusable(pub String);
+pub enum Unusable {
+    /// It says nothing.
+    #[error("{0}")]
+    Useless(String),
+    /// With this status it refuses the router, and would refuse its requests as well.
+    #[error("{1}: status {0}")]
+    Refused(u16, String),
+}
 
 impl Unusable {
-    pub(super) fn status(status: http::StatusCode) -> Self {
-        Self(format!("status {status}"))
+    /// An error status, and of what.
+    pub(super) fn status(status: StatusCode, of: &str) -> Self {
+        match status.as_u16() {
+            status @ (401..=403 | 407) => Self::Refused(status, of.to_owned()),
+            _ => Self::Useless(format!("{of}: status {status}")),
+        }
     }
 }

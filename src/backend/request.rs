@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::protocol::{Api, AskUsage};
+use crate::protocol::{Api, AskUsage, Unload};
 
 /// One request of a client, before its server is known.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct ClientRequest {
     pub choices: u32,
     /// Whether the answer will say what it used.
     pub usage: AskUsage,
+    /// Whether the model is to leave the memory: of every server, if that is all, or of the one that answers.
+    pub unload: Unload,
 }
 
 /// What is sent to one server.

@@ -184,6 +184,7 @@ fn client_request(api: Api, body: &'static str) -> ClientRequest {
         choices: peeked.choices,
         streamed: peeked.stream,
         usage: peeked.usage,
+        unload: peeked.unload,
         body: Bytes::from_static(body.as_bytes()),
     }
 }

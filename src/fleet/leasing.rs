@@ -125,9 +125,10 @@ impl Fleet {
     pub fn pick(&self, request: &LeaseRequest) -> Result<Arc<Endpoint>, Denied> {
         let view = self.view.load();
         let model = view.model(&request.model).ok_or_else(|| unknown(&view))?;
-        holders(model)
+        model
+            .holders()
             .filter(|holder| holder.is_up() && request.allows(holder))
-            .max_by(|a, b| a.precedence.cmp(&b.precedence))
+            .max_by_key(|holder| (!holder.endpoint.refuses_probes(), &holder.precedence))
             .map(|holder| Arc::clone(&holder.endpoint))
             .ok_or_else(|| request.unreachable(model))
     }
@@ -205,23 +206,27 @@ fn unknown(view: &FleetView) -> Denied {
     }
 }
 
-/// Every server that holds the model.
-fn holders(model: &ModelView) -> impl Iterator<Item = &Holder> {
-    let tiers = model.tiers.iter();
-    tiers.flat_map(|tier| tier.warm.iter().chain(&tier.cold))
-}
-
 // === impl LeaseRequest ===
 
 impl LeaseRequest {
+    /// Whether a server that answers has the model, and may be asked.
+    #[must_use]
+    pub fn is_served_by(&self, view: &FleetView) -> bool {
+        let model = view.model(&self.model);
+        model.is_some_and(|model| {
+            let mut holders = model.holders();
+            holders.any(|holder| holder.is_up() && self.allows(holder))
+        })
+    }
+
     fn allows(&self, holder: &Holder) -> bool {
         let endpoint = &holder.endpoint;
         let named =
             self.only.is_empty() || self.only.iter().any(|name| **name == **endpoint.name());
-        named && self.is_served_by(holder) && !self.tried.contains(endpoint.url())
+        named && self.is_of_kind(holder) && !self.tried.contains(endpoint.url())
     }
 
-    fn is_served_by(&self, holder: &Holder) -> bool {
+    fn is_of_kind(&self, holder: &Holder) -> bool {
         holder.kind.serves(self.api)
     }
 
@@ -229,7 +234,7 @@ impl LeaseRequest {
     /// waited would wait for nothing else.
     fn paused(&self, model: &ModelView) -> Option<Pause> {
         let now = Instant::now();
-        let holders = || holders(model).filter(|holder| holder.is_up() && self.allows(holder));
+        let holders = || model.holders().filter(|holder| holder.is_up() && self.allows(holder));
         let refuses = |holder: &Holder| holder.refuses(self.api);
         // As in the ranking: those that refuse the API count where no other is left.
         let all_refuse = holders().all(refuses);
@@ -248,7 +253,8 @@ impl LeaseRequest {
 
     /// Why no holder of the model can be asked.
     fn unreachable(&self, model: &ModelView) -> Denied {
-        match holders(model).any(|holder| self.is_served_by(holder)) {
+        let mut holders = model.holders();
+        match holders.any(|holder| self.is_of_kind(holder)) {
             true => Denied::Unreachable,
             false => Denied::Unsupported,
         }

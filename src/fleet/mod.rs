@@ -188,17 +188,17 @@ impl Fleet {
         self.arrivals.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks every server that answers for its models, since no server lists this one: it may be new.
-    /// Servers are asked once for all who ask meanwhile, and at most once a second. Returns when it is
-    /// listed, when all have answered, or after a second.
-    pub async fn relist(&self, model: &ModelName) {
+    /// Asks every server that answers for its models, since a model is not listed: it may be new.
+    /// Servers are asked once for all who ask meanwhile, and at most once a second. Returns when it `is_listed`,
+    /// when all have answered, or after a second.
+    pub async fn relist(&self, is_listed: impl Fn(&FleetView) -> bool) {
         let view = self.view();
         let asked = async {
             join_all(view.up().map(|server| server.endpoint.relist())).await;
             self.registry.settle().await;
         };
         let mut version = self.version();
-        let listed = version.wait_for(|_| self.view.load().model(model).is_some());
+        let listed = version.wait_for(|_| is_listed(&self.view.load()));
         let either = async {
             tokio::select! {
                 () = asked => {}

@@ -48,6 +48,9 @@ pub struct Observed {
     pub in_flight: u32,
     /// Of these, those without a first byte yet.
     pub waiting: u32,
+    /// It answers, and refuses to say what it has or has loaded.
+    #[serde(skip)]
+    pub refuses: bool,
     /// What it lists, as it sent it. `None` until it has done so once.
     #[serde(serialize_with = "listed")]
     pub models: Option<Arc<[ListedModel]>>,
@@ -120,6 +123,7 @@ impl Observed {
             slots: settings.slots,
             in_flight: endpoint.total_in_flight(),
             waiting: held.iter().map(|held| held.waiting).sum(),
+            refuses: report.refuses,
             models: report.models.clone(),
             loaded: Arc::clone(&report.running),
             held,
@@ -130,8 +134,8 @@ impl Observed {
     /// True while it answers and takes new requests, and nothing keeps its models from being known.
     #[must_use]
     pub fn serves(&self) -> bool {
-        let is_refused = self.models.is_none() && self.reason.is_some();
-        self.phase == Shown::Up && !is_refused
+        let is_unknown = self.models.is_none() && self.reason.is_some();
+        self.phase == Shown::Up && !is_unknown && !self.refuses
     }
 }
 

@@ -240,6 +240,16 @@ fn oldest<'a>(servers: impl Iterator<Item = &'a Server>) -> Option<&'a Version> 
         .min_by(|a, b| a.cmp_release(b))
 }
 
+// === impl ModelView ===
+
+impl ModelView {
+    /// All of them, by priority.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &Holder> {
+        let tiers = self.tiers.iter();
+        tiers.flat_map(|tier| tier.warm.iter().chain(&tier.cold))
+    }
+}
+
 // === impl Catalogue ===
 
 impl Catalogue {
@@ -301,7 +311,7 @@ impl routing::Candidate for Holder {
     }
 
     fn is_failing(&self) -> bool {
-        self.pool.is_failing()
+        self.pool.is_failing() || self.endpoint.refuses_probes()
     }
 
     fn is_suspected(&self) -> bool {

@@ -11,11 +11,11 @@ use super::blame::lacks;
 use super::relay::Reading;
 use super::server_error::ServerError;
 use super::whole::Expected;
-use super::{Error, Gateway};
+use super::{Error, Gateway, unload};
 use crate::backend::{ClientRequest, Verdict};
 use crate::faults::Fault;
 use crate::fleet::{Endpoint, Lease, Outcome, Settings, SlotPool};
-use crate::protocol::Api;
+use crate::protocol::{Api, Unload};
 use crate::upstream::Failure;
 use crate::usage::Usage;
 
@@ -26,6 +26,8 @@ pub(super) struct Slot {
     /// What was wanted of it when the slot was given.
     settings: Arc<Settings>,
     lease: Option<Lease>,
+    /// The server unloads the model when the request is over.
+    unloads: Option<Arc<SlotPool>>,
     usage: Usage,
 }
 
@@ -51,10 +53,10 @@ pub(super) type Try = Result<Began, Stopped>;
 
 impl Gateway {
     pub(super) async fn attempt(&self, slot: &Slot, request: &ClientRequest) -> Try {
-        let limit = if request.streamed {
-            self.rules.first_byte_timeout
-        } else {
-            self.rules.answer_timeout
+        let limit = match (request.unload, request.streamed) {
+            (Unload::Only, _) => unload::LIMIT,
+            (_, true) => self.rules.first_byte_timeout,
+            (_, false) => self.rules.answer_timeout,
         };
         let deadline = Instant::now() + limit;
         let ejected = slot.ejected();
@@ -94,15 +96,16 @@ impl Gateway {
 // === impl Slot ===
 
 impl Slot {
-    pub(super) fn leased(mut lease: Lease, streamed: bool, usage: &Usage) -> Self {
+    pub(super) fn leased(mut lease: Lease, request: &ClientRequest, usage: &Usage) -> Self {
         usage.touched();
-        if !streamed {
+        if !request.streamed {
             lease.awaits_whole();
         }
         let endpoint = Arc::clone(lease.endpoint());
         Self {
             settings: endpoint.settings(),
             endpoint,
+            unloads: (request.unload == Unload::After).then(|| Arc::clone(lease.pool())),
             lease: Some(lease),
             usage: usage.clone(),
         }
@@ -113,6 +116,7 @@ impl Slot {
             settings: endpoint.settings(),
             endpoint,
             lease: None,
+            unloads: None,
             usage: usage.clone(),
         }
     }
@@ -164,8 +168,18 @@ impl Slot {
         }
     }
 
+    /// The answer is complete: its client may look at once at what is loaded.
+    pub(super) fn ending(&self) {
+        if self.unloads.is_some() {
+            self.endpoint.changed();
+        }
+    }
+
     /// Says how it ended; without this the client has left.
     pub(super) fn end(mut self, outcome: Outcome) {
+        if matches!(outcome, Outcome::Failed(_)) {
+            self.unloads = None;
+        }
         if let Some(lease) = self.lease.take() {
             lease.end(outcome);
         }
@@ -198,6 +212,9 @@ impl Drop for Slot {
     /// First the count, then the notification.
     fn drop(&mut self) {
         drop(self.lease.take());
+        if let Some(pool) = self.unloads.take() {
+            self.endpoint.unloads(&pool);
+        }
         self.usage.touched();
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::Response;
 use http::header::HeaderValue;
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -19,7 +19,10 @@ use crate::backend::{ClientRequest, Probe};
 use crate::domain::ModelName;
 use crate::faults::Fault;
 use crate::fleet::{Denied, LeaseRequest};
-use crate::protocol::{peek, settle};
+use crate::protocol::{Api, Unload, peek, settle};
+
+/// What an error quotes of a name that is none is no longer.
+const QUOTED: usize = 1024;
 
 /// What is known of a request before a server is chosen.
 struct Prepared {
@@ -29,8 +32,6 @@ struct Prepared {
     prompt_bytes: usize,
     /// It takes a slot.
     computes: bool,
-    /// The model is to leave the memory of every server.
-    unloads: bool,
     caller: Caller,
     /// The end user that the client names.
     user: Option<String>,
@@ -125,9 +126,9 @@ impl Gateway {
             }
             Err(refused) => return Err(refused.into()),
         };
-        let model = self.model(&peeked.model)?;
+        let model = self.model(api, &peeked.model)?;
         let tags = access::tags(&tags)?;
-        let computes = api.takes_slot() && !peeked.unloads;
+        let computes = api.takes_slot() && peeked.unload != Unload::Only;
         if computes && !self.journal.admits(&self.spend, Instant::now()) {
             return Err(Error::JournalDown);
         }
@@ -147,6 +148,7 @@ impl Gateway {
             streamed: peeked.stream,
             choices: peeked.choices,
             usage: peeked.usage,
+            unload: peeked.unload,
             body: body.clone(),
         };
         Ok(Prepared {
@@ -155,7 +157,6 @@ impl Gateway {
             id,
             prompt_bytes: peeked.prompt_bytes,
             computes,
-            unloads: peeked.unloads,
             caller,
             user: peeked.user.map(std::borrow::Cow::into_owned),
             tags,
@@ -163,8 +164,9 @@ impl Gateway {
         })
     }
 
-    /// A name that Ollama would refuse may be one on another kind of server.
-    fn model(&self, named: &str) -> Result<ModelName, Error> {
+    /// A name that Ollama would refuse may be one on another kind of server. Only chats look at the form of the name
+    /// first; for all others it is one that no server has.
+    fn model(&self, api: Api, named: &str) -> Result<ModelName, Error> {
         ModelName::parse(named)
             .or_else(|invalid| {
                 if self.fleet.view().has_other_than_ollama() {
@@ -173,7 +175,11 @@ impl Gateway {
                     Err(invalid)
                 }
             })
-            .map_err(|_| Error::InvalidModelName)
+            .map_err(|_| match api {
+                Api::OllamaChat | Api::OpenAiChat => Error::InvalidModelName,
+                _ if named.len() > QUOTED => Error::InvalidModelName,
+                _ => Error::UnknownModel(api, named.to_owned()),
+            })
     }
 
     /// Tries servers until one begins to answer.
@@ -185,14 +191,19 @@ impl Gateway {
     ) -> Result<Response<Answer>, Error> {
         let mut last: Option<ServerError> = None;
         let mut blame = Blame::of(prepared.request.api);
-        if prepared.unloads {
+        let mut only = Some(prepared.lease_request.only.clone());
+        if prepared.request.unload == Unload::Only {
             Box::pin(self.unload_elsewhere(&prepared.request, &mut prepared.lease_request)).await?;
         }
         for attempt in 1..=self.rules.attempts {
             let mut slot = self.slot(&mut prepared, meter).await;
-            if attempt == 1 && matches!(slot, Err(NoSlot::Denied(Denied::UnknownModel))) {
-                // Perhaps it was pulled on a server a moment ago.
-                Box::pin(self.relist(&prepared.lease_request.model)).await;
+            if let Err(NoSlot::Denied(denied)) = &slot
+                && is_not_found(*denied, last.as_ref())
+                && let Some(only) = only.take()
+            {
+                // Perhaps it has come to another server since.
+                prepared.lease_request.only = only;
+                Box::pin(self.relist(&prepared.lease_request)).await;
                 slot = self.slot(&mut prepared, meter).await;
             }
             let slot = match slot {
@@ -226,11 +237,9 @@ impl Gateway {
                     if began.head.status.is_success() {
                         blame.confirm();
                     }
-                    if prepared.unloads && began.head.status.is_success() {
-                        exchange
-                            .slot
-                            .endpoint()
-                            .unloaded(&prepared.lease_request.model);
+                    if prepared.request.unload == Unload::Only && began.head.status.is_success() {
+                        let endpoint = exchange.slot.endpoint();
+                        endpoint.unloaded(&prepared.lease_request.model);
                     }
                     return Ok(exchange.answer(began, &prepared.id, attempt));
                 }
@@ -243,6 +252,10 @@ impl Gateway {
                     server_error,
                 } => {
                     self.failed_over(&prepared, slot.endpoint(), attempt, &server_error);
+                    if !prepared.computes {
+                        let endpoint = slot.endpoint();
+                        endpoint.failed_without_slot(&prepared.lease_request.model, fault);
+                    }
                     if fault == Fault::Unsupported {
                         // It may serve the API, and not have the model any more.
                         slot.endpoint().refresh(Probe::Models);
@@ -286,8 +299,7 @@ impl Gateway {
             () = self.cutting.cancelled() => return Err(NoSlot::Closing),
         };
         meter.leased(asked, &leased);
-        let streamed = prepared.request.streamed;
-        Ok(Slot::leased(leased.lease, streamed, &self.usage))
+        Ok(Slot::leased(leased.lease, &prepared.request, &self.usage))
     }
 
     /// Models of Ollama's cloud are on no server, and asking for one again does not change that.
@@ -295,9 +307,9 @@ impl Gateway {
         model.is_cloud() && self.fleet.view().has_ollama()
     }
 
-    async fn relist(&self, model: &ModelName) {
-        if !self.is_cloud(model) {
-            self.fleet.relist(model).await;
+    async fn relist(&self, request: &LeaseRequest) {
+        if !self.is_cloud(&request.model) {
+            self.fleet.relist(|view| request.is_served_by(view)).await;
         }
     }
 
@@ -328,6 +340,14 @@ impl Gateway {
             "server failed the request before its first byte"
         );
         self.meters.failed_over(endpoint.name(), server_error);
+    }
+}
+
+/// Whether the client would be told that there is no such model.
+fn is_not_found(denied: Denied, last: Option<&ServerError>) -> bool {
+    match last {
+        None => denied == Denied::UnknownModel,
+        Some(error) => error.status() == StatusCode::NOT_FOUND,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::fleet::{Endpoint, LeaseRequest};
 use crate::upstream::Failure;
 
 /// How long a server may take to say that it unloads.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// How long one may take that is not known to have it loaded.
 const SHORT_LIMIT: Duration = Duration::from_secs(2);
 /// How long an answer may be, in bytes.

@@ -22,6 +22,7 @@ mod said_error;
 mod scan;
 mod skip;
 mod sse;
+mod surrogates;
 mod tail;
 mod timestamp;
 mod usage_filter;
@@ -36,8 +37,9 @@ pub use catalogue::{
 pub use error_body::{CONTENT_TYPE_JSON, error_body, quota_body, stream_end};
 pub use framing::{can_begin, framing};
 pub use passed::{Instance, PASSED, routers, united};
-pub use peek::{AskUsage, BadRequest, Peek, Splice, peek, settle, splice};
+pub use peek::{AskUsage, BadRequest, Peek, Splice, Unload, peek, settle, splice};
 pub use said_error::{SaidError, before_done, said_error};
+pub use surrogates::{REPLACEMENT, lone_surrogates};
 pub use tail::{Tail, TailEvent};
 pub use timestamp::unix_seconds;
 pub use usage_filter::UsageFilter;

@@ -35,6 +35,9 @@ pub enum Failure {
     /// An answer that cannot be used, and why.
     #[error("{0}")]
     Unusable(String),
+    /// An answer with this status that refuses the router itself, and why.
+    #[error("{1}")]
+    Rejected(u16, String),
     /// Its answer has come from this router itself, over however many others.
     #[error("loop: its answers come from this router itself")]
     Loop,
@@ -62,6 +65,7 @@ impl Failure {
             Self::NotConnected(_) | Self::ConnectTimeout => Some(Fault::NotConnected),
             Self::Silent => Some(Fault::Silent),
             Self::Ejected => Some(Fault::Ejected),
+            Self::Rejected(status, _) => Some(Fault::Rejected(*status)),
             Self::Loop => Some(Fault::Loop),
             Self::Closed(_) | Self::Unusable(_) | Self::Garbled(_) => Some(Fault::Broken),
         }
@@ -79,6 +83,7 @@ impl Failure {
             Self::Ejected => "ejected",
             Self::Local(_) => "local",
             Self::Unusable(_) => "unusable",
+            Self::Rejected(..) => "rejected",
             Self::Loop => "loop",
             Self::Garbled(_) => "garbled",
         }

@@ -6,7 +6,7 @@ use herdsman_simulator::{Fault, Model};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::{Plan, eventually};
+use crate::support::{Plan, TEST_TIMEOUT, eventually};
 
 fn names(list: &Value) -> Vec<String> {
     let models = list["models"].as_array().expect("a list");
@@ -260,5 +260,71 @@ async fn a_server_that_refuses_the_router_is_not_ok() {
         router.app.fleet().view().servers[0].endpoint.is_up()
     })
     .await;
+    router.finish().await;
+}
+
+/// It answers that it is there, and not what it has.
+#[tokio::test]
+async fn a_server_that_refuses_its_lists_is_not_ok_and_used_only_where_no_other_is() {
+    let router = Plan::servers(2)
+        .set("fleet.models_interval=200ms")
+        .set("fleet.loaded_interval=200ms")
+        .start()
+        .await;
+    let state = async || {
+        let health = router.get("/health").await;
+        let server = health.json()["endpoints"]["gpu-0"].clone();
+        (
+            health.status,
+            server["status"].clone(),
+            server["detail"].clone(),
+        )
+    };
+    let status = async |wanted: &str| {
+        let deadline = Instant::now() + TEST_TIMEOUT;
+        while state().await.1 != wanted {
+            assert!(
+                Instant::now() < deadline,
+                "never {wanted}: {:?}",
+                state().await
+            );
+        }
+    };
+    let chat = json!({"model": "llama3.2", "messages": []});
+    let show = json!({"model": "llama3.2"});
+    for (fault, path) in [
+        (Fault::ForbidTags, "/api/tags"),
+        (Fault::ForbidPs, "/api/ps"),
+    ] {
+        router.servers[0].fault(fault);
+        status("error").await;
+        let (whole, _, detail) = state().await;
+        let detail = detail.as_str().unwrap().to_owned();
+        assert!(detail.contains(path) && detail.contains("403"), "{detail}");
+        assert_eq!(whole, 200, "the other serves");
+        for (path, ask) in [("/api/chat", &chat), ("/api/show", &show)] {
+            for _ in 0..4 {
+                let answer = router.post(path, ask).await;
+                assert_eq!(answer.header("x-herdsman-endpoint"), "gpu-1", "{path}");
+            }
+        }
+        // Its own answer is better than none.
+        router.servers[1].fault(Fault::Refuse);
+        eventually("the other is down", || {
+            !router.app.fleet().view().servers[1].endpoint.is_up()
+        })
+        .await;
+        assert_eq!(router.get("/health").await.status, 503);
+        let answer = router.post("/api/chat", &chat).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("x-herdsman-endpoint"), "gpu-0");
+        router.servers[0].clear_faults();
+        status("ok").await;
+        router.servers[1].clear_faults();
+        eventually("the other is back", || {
+            router.app.fleet().view().servers[1].endpoint.is_up()
+        })
+        .await;
+    }
     router.finish().await;
 }

@@ -191,6 +191,13 @@ async fn of_two_routers_that_name_each_other_one_way_is_cut_and_both_serve_what_
     assert_eq!(ask(open, own).await, 200);
     let tags = cut.get("/api/tags").await.json();
     assert_eq!(tags["models"].as_array().unwrap().len(), 1, "{tags}");
+    // What lies behind the way that is cut is not there, in the lists and for requests alike.
+    let other = match own {
+        "only-here" => "only-there",
+        _ => "only-here",
+    };
+    assert_eq!(ask(cut, other).await, 404);
+    assert_eq!(ask(open, other).await, 200);
     one.finish().await;
     two.finish().await;
 }

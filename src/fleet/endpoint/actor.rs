@@ -1,13 +1,11 @@
 //! The endpoint's actor: asks the server, gives slots, and writes the cells as the state decides.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::asking::{Asking, schedule};
 use super::message::Message;
-use super::probe::{self, Heard};
-use super::relisting::Relisting;
 use super::state::{Effects, Intervals, State};
 use super::{Endpoint, Refusal};
 use crate::backend::Probe;
@@ -17,10 +15,7 @@ use crate::fleet::queue::Queues;
 use crate::fleet::registry;
 use crate::fleet::slot_pool::SlotPool;
 use crate::supervision::{Actor, Context, Reply};
-use crate::upstream::{Client, Failure};
-
-/// What was asked less than this ago is not asked again.
-const RECHECK_PAUSE: Duration = Duration::from_secs(1);
+use crate::upstream::Client;
 
 /// What every incarnation of an endpoint's actor begins with.
 #[derive(Clone, Debug)]
@@ -39,6 +34,8 @@ pub(in crate::fleet) struct Setup {
 pub(in crate::fleet) enum Timer {
     /// Ask this now.
     Probe(Probe),
+    /// Requests wait for the list of models, which may be asked for again now.
+    Relist,
     /// Some model may have been failing for long enough to be tried again.
     Reconsider,
     /// Look at the load that is running.
@@ -48,15 +45,9 @@ pub(in crate::fleet) enum Timer {
 }
 
 pub(in crate::fleet) struct EndpointActor {
-    setup: Setup,
-    state: State,
-    /// The number of the request that is out, one per probe at a time.
-    asking: [Option<u64>; Probe::ALL.len()],
-    asked: [Option<Instant>; Probe::ALL.len()],
-    requests: u64,
-    /// How many changes there were when the server was last asked what it has loaded.
-    as_of: u64,
-    relisting: Relisting,
+    pub(super) setup: Setup,
+    pub(super) state: State,
+    pub(super) asking: Asking,
 }
 
 impl Actor for EndpointActor {
@@ -77,15 +68,12 @@ impl Actor for EndpointActor {
             pool.set_half_open(false);
         }
         endpoint.set_up(state.takes_requests());
+        endpoint.set_refuses_probes(state.refuses_probes());
         endpoint.set_loading(state.loading());
         let mut actor = Self {
             setup,
             state,
-            asking: Default::default(),
-            asked: Default::default(),
-            requests: 0,
-            as_of: 0,
-            relisting: Relisting::default(),
+            asking: Asking::default(),
         };
         actor.update_pools(context.now());
         for probe in Probe::ALL {
@@ -111,15 +99,11 @@ impl Actor for EndpointActor {
                 let effects = self.state.answered(&pool, context.now());
                 self.learnt(effects, &pool, context);
             }
-            Message::Unloaded(model) => {
-                let effects = self.state.unloaded(&model);
+            Message::Unloaded { pool, for_sure } => {
+                let effects = self.state.unloaded(&pool, for_sure, context.now());
                 self.apply(effects, context);
             }
-            Message::Relist(reply) => {
-                self.recheck(Probe::Models, context);
-                let is_asked = self.asking[Probe::Models as usize].is_some();
-                self.relisting.wait(reply, is_asked);
-            }
+            Message::Relist(reply) => self.relist(reply, context),
             Message::Delivered { pool } => {
                 let effects = self.state.delivered(&pool, context.now());
                 self.learnt(effects, &pool, context);
@@ -148,7 +132,7 @@ impl Actor for EndpointActor {
                 asked,
                 answer,
             } => {
-                if self.asking[probe as usize] == Some(number) {
+                if self.asking.ended(probe, number) {
                     self.probed(probe, asked, answer, context);
                 }
             }
@@ -159,7 +143,7 @@ impl Actor for EndpointActor {
             }
             Message::Outdated => {
                 for probe in [Probe::Alive, Probe::Models] {
-                    self.asking[probe as usize] = None;
+                    self.asking.forget(probe);
                     self.ask(probe, context);
                 }
             }
@@ -170,6 +154,7 @@ impl Actor for EndpointActor {
     fn due(&mut self, timer: Timer, context: &mut Context<Self>) {
         match timer {
             Timer::Probe(probe) => self.ask(probe, context),
+            Timer::Relist => self.ask(Probe::Models, context),
             Timer::Reconsider => self.reconsider(context),
             Timer::Load => self.look_at_load(context),
             Timer::Sweep => self.sweep(context),
@@ -260,32 +245,6 @@ impl EndpointActor {
         context.arm(Timer::Sweep, self.setup.endpoint.sweep());
     }
 
-    fn probed(
-        &mut self,
-        probe: Probe,
-        asked: Instant,
-        heard: Result<Heard, Failure>,
-        context: &mut Context<Self>,
-    ) {
-        self.asking[probe as usize] = None;
-        if let Err(failure) = &heard {
-            tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
-        }
-        let mut effects = self.state.heard(heard, probe, asked, context.now());
-        if probe == Probe::Loaded {
-            // Also when it says nothing: then nobody is to wait for it.
-            effects.changed |= self.state.settled(self.as_of);
-        }
-        let next = self.state.next(probe, &self.setup.intervals);
-        self.apply(effects, context);
-        if let Some(pause) = next {
-            schedule(probe, pause, context);
-        }
-        if probe == Probe::Models {
-            self.relisting.listed();
-        }
-    }
-
     fn reconsider(&mut self, context: &mut Context<Self>) {
         let now = context.now();
         self.update_pools(now);
@@ -293,7 +252,7 @@ impl EndpointActor {
         self.setup.queues.freed();
     }
 
-    fn apply(&mut self, effects: Effects, context: &mut Context<Self>) {
+    pub(super) fn apply(&mut self, effects: Effects, context: &mut Context<Self>) {
         if effects.changed {
             let endpoint = &self.setup.endpoint;
             let report = self.state.report();
@@ -311,6 +270,7 @@ impl EndpointActor {
             if effects.eject {
                 endpoint.eject();
             }
+            endpoint.set_refuses_probes(self.state.refuses_probes());
             endpoint.set_loading(self.state.loading());
             // Before the view says that a model is loaded: who reads that shall find its pool direct.
             self.update_pools(context.now());
@@ -319,7 +279,7 @@ impl EndpointActor {
         }
         if effects.reconnect {
             self.setup.endpoint.close_probing();
-            self.asking[Probe::Alive as usize] = None;
+            self.asking.forget(Probe::Alive);
         }
         for probe in effects.ask {
             // What is being asked already will be answered; a second request adds load only.
@@ -333,7 +293,7 @@ impl EndpointActor {
         if effects.reconsider {
             self.arm(context);
         }
-        if self.setup.endpoint.changes() > self.as_of {
+        if self.setup.endpoint.changes() > self.asking.as_of() {
             // Something was loaded or unloaded since the server was asked.
             self.ask(Probe::Loaded, context);
         }
@@ -353,45 +313,4 @@ impl EndpointActor {
             None => context.disarm(Timer::Reconsider),
         }
     }
-
-    /// Clients can cause rechecks at any rate; servers are not asked at any rate.
-    fn recheck(&mut self, probe: Probe, context: &mut Context<Self>) {
-        let (asked, now) = (self.asked[probe as usize], context.now());
-        if asked.is_none_or(|asked| now.saturating_duration_since(asked) >= RECHECK_PAUSE) {
-            self.ask(probe, context);
-        }
-    }
-
-    fn ask(&mut self, probe: Probe, context: &mut Context<Self>) {
-        if self.asking[probe as usize].is_some() {
-            return;
-        }
-        let endpoint = Arc::clone(&self.setup.endpoint);
-        let Some(plan) = endpoint.settings().backend.plan(probe) else {
-            return;
-        };
-        let (number, asked) = (self.requests, context.now());
-        self.requests += 1;
-        self.asking[probe as usize] = Some(number);
-        self.asked[probe as usize] = Some(asked);
-        if probe == Probe::Loaded {
-            self.as_of = endpoint.changes();
-        }
-        let client = self.setup.client.clone();
-        context.spawn(async move {
-            let answer = probe::send(&client, &endpoint, probe, plan).await;
-            Message::Probed {
-                probe,
-                number,
-                asked,
-                answer,
-            }
-        });
-    }
-}
-
-/// Timers are spread by up to a tenth, so that not all servers are asked at once.
-fn schedule(probe: Probe, pause: Duration, context: &mut Context<EndpointActor>) {
-    let pause = pause.mul_f64(1.0 - 0.1 * context.random());
-    context.arm(Timer::Probe(probe), pause);
 }

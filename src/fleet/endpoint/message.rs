@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::Refusal;
 use super::probe::Heard;
 use crate::backend::Probe;
-use crate::domain::ModelName;
 use crate::faults::Fault;
 use crate::fleet::lease::{Lease, Outcome};
 use crate::fleet::slot_pool::SlotPool;
@@ -54,8 +53,13 @@ pub enum Message {
         fault: Fault,
     },
     /// From a request: it has unloaded this model.
-    Unloaded(ModelName),
-    /// From a request for a model that no server lists: ask for the models, unless that was done just now,
+    Unloaded {
+        /// The model's slots.
+        pool: Arc<SlotPool>,
+        /// Not only if nothing else uses it.
+        for_sure: bool,
+    },
+    /// From a request for a model that no server lists: ask for the models as soon as that may be done again,
     /// and answer when they are known.
     Relist(Reply<()>),
     /// What is known may be out of date: ask this, unless it was asked just now.

@@ -12,11 +12,13 @@
 //! that was waiting for the actor's reply sees its reply channel close and asks again.
 
 mod actor;
+mod asking;
 mod message;
 mod probe;
 mod refusal;
 mod relisting;
 mod report;
+mod slots;
 mod state;
 
 use std::sync::Arc;
@@ -36,13 +38,10 @@ pub use report::{Phase, Report};
 pub use state::Intervals;
 
 use super::desired::{EndpointId, Settings, Spec};
-use super::lease::{Grant, Lease, Outcome};
-use super::queue::Queues;
 use super::refusals::Refusals;
-use super::slot_pool::{SlotPool, count};
+use super::slot_pool::SlotPool;
 use crate::backend::Probe;
 use crate::domain::ModelName;
-use crate::faults::Fault;
 use crate::supervision::Mailbox;
 use crate::upstream::{Client, Connections, Remote};
 
@@ -57,6 +56,8 @@ pub struct Endpoint {
     probing: Arc<Connections>,
     header: Option<HeaderValue>,
     up: AtomicBool,
+    /// Answers, and refuses what it is asked about itself.
+    refuses_probes: AtomicBool,
     /// Takes nothing new, and is removed when its streams have ended.
     draining: AtomicBool,
     /// Serial of the pool whose model is being loaded; 0 when none is.
@@ -86,6 +87,7 @@ impl Endpoint {
             probing: client.connections(limit),
             header: HeaderValue::from_str(&spec.name).ok(),
             up: AtomicBool::new(false),
+            refuses_probes: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             loading: AtomicU64::new(0),
             changes: AtomicU64::new(0),
@@ -168,64 +170,10 @@ impl Endpoint {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Requests of all models running there now.
+    /// True while it refuses this router's probes: others are preferred.
     #[must_use]
-    pub fn total_in_flight(&self) -> u32 {
-        count(&self.taken)
-    }
-
-    /// True while it loads a model other than the pool's.
-    #[must_use]
-    pub fn is_loading_other(&self, pool: &SlotPool) -> bool {
-        let loading = self.loading.load(Ordering::Relaxed);
-        loading != 0 && loading != pool.serial()
-    }
-
-    /// Every (model, requests running) pair this server has ever listed.
-    #[must_use]
-    pub fn pools(&self) -> Vec<Arc<SlotPool>> {
-        self.pools
-            .iter()
-            .map(|entry| Arc::clone(entry.value()))
-            .collect()
-    }
-
-    /// The slots of a model, made when it is first listed. Called by the registry alone.
-    pub(super) fn pool(&self, model: &ModelName, spelling: &str) -> Arc<SlotPool> {
-        if let Some(pool) = self.pools.get(model) {
-            pool.set_spelling(spelling);
-            return Arc::clone(&pool);
-        }
-        let pool = self.pools.entry(model.clone()).or_insert_with(|| {
-            let slots = self.settings.load().slots;
-            Arc::new(SlotPool::new(model.clone(), spelling, slots))
-        });
-        Arc::clone(&pool)
-    }
-
-    /// A slot: taken directly where there is nothing to decide, else requested from the actor.
-    ///
-    /// # Errors
-    /// [`Refusal`], the reason why not.
-    pub(super) async fn acquire(
-        self: &Arc<Self>,
-        pool: &Arc<SlotPool>,
-        queues: &Arc<Queues>,
-    ) -> Result<Lease, Refusal> {
-        if let Some(slot) = pool.take_directly() {
-            let (endpoint, queues) = (Arc::clone(self), Arc::clone(queues));
-            let lease = Lease::new(endpoint, slot, queues, Grant::default());
-            // Pairs with the fence of a server that begins to drain: either that finds this lease,
-            // or this finds it draining. A server is removed when its last lease has ended.
-            fence(Ordering::SeqCst);
-            return match self.is_draining() {
-                false => Ok(lease),
-                true => Err(Refusal::Draining),
-            };
-        }
-        let pool = Arc::clone(pool);
-        let granted = self.mailbox.call(|reply| Message::Acquire { pool, reply });
-        granted.await.unwrap_or(Err(Refusal::Restarting))
+    pub fn refuses_probes(&self) -> bool {
+        self.refuses_probes.load(Ordering::Relaxed)
     }
 
     /// What is known of this server may be out of date: probe it again soon.
@@ -251,7 +199,21 @@ impl Endpoint {
     /// A request of this router has unloaded the model there.
     pub fn unloaded(&self, model: &ModelName) {
         self.changed();
-        self.tell(Message::Unloaded(model.clone()));
+        if let Some(pool) = self.pools.get(model) {
+            self.tell(Message::Unloaded {
+                pool: Arc::clone(&pool),
+                for_sure: true,
+            });
+        }
+    }
+
+    /// A request of this router is over that unloads the model, if nothing else uses it.
+    pub fn unloads(&self, pool: &Arc<SlotPool>) {
+        self.changed();
+        self.tell(Message::Unloaded {
+            pool: Arc::clone(pool),
+            for_sure: false,
+        });
     }
 
     /// How often it has loaded or unloaded something for a request of this router; counted before the
@@ -260,48 +222,16 @@ impl Endpoint {
         self.changes.load(Ordering::SeqCst)
     }
 
-    fn changed(&self) {
+    /// It has loaded or unloaded something for a request, or does so at the end of it.
+    pub fn changed(&self) {
         if self.settings.load().backend.loads_models() {
             self.changes.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    /// Returns when the server has been asked for its models, now or just now.
+    /// Returns when the server has been asked for its models, at once or when it may be asked again.
     pub(super) async fn relist(&self) {
         self.mailbox.call(Message::Relist).await;
-    }
-
-    /// An answer has begun; the model was `loaded` for it in so long.
-    pub(super) fn answered(&self, pool: &Arc<SlotPool>, loaded: Option<Duration>) {
-        if loaded.is_some() || self.loading() == pool.serial() {
-            self.changed();
-        }
-        self.tell(Message::Answered {
-            pool: Arc::clone(pool),
-            loaded,
-        });
-    }
-
-    pub(super) fn delivered(&self, pool: &Arc<SlotPool>) {
-        self.tell(Message::Delivered {
-            pool: Arc::clone(pool),
-        });
-    }
-
-    pub(super) fn released(&self, pool: &Arc<SlotPool>, outcome: Outcome, trial: bool) {
-        self.tell(Message::Released {
-            pool: Arc::clone(pool),
-            outcome,
-            trial,
-        });
-    }
-
-    /// The server failed a request whose lease has ended, as another server's answer has shown.
-    pub fn failed(&self, pool: &Arc<SlotPool>, fault: Fault) {
-        self.tell(Message::Failed {
-            pool: Arc::clone(pool),
-            fault,
-        });
     }
 
     /// Cancelled when the server is found down. Worth watching before the first byte only: after it the
@@ -311,18 +241,9 @@ impl Endpoint {
         CancellationToken::clone(&self.alive.load())
     }
 
-    pub(super) fn take(&self) -> Arc<()> {
-        Arc::clone(&self.taken)
-    }
-
     /// A message to an actor that has ended is dropped, and with it any reply channel: the caller sees that.
     fn tell(&self, message: Message) {
         self.mailbox.cast(message);
-    }
-
-    /// From a lease that ended while the server drains.
-    pub(super) fn freed(&self) {
-        self.tell(Message::Freed);
     }
 
     // Written by the registry alone.
@@ -381,6 +302,10 @@ impl Endpoint {
             self.alive.store(Arc::new(CancellationToken::new()));
         }
         self.up.store(up, Ordering::Relaxed);
+    }
+
+    fn set_refuses_probes(&self, refuses: bool) {
+        self.refuses_probes.store(refuses, Ordering::Relaxed);
     }
 
     /// Requests that wait here for a first byte move to other servers.

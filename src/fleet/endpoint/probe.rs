@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Endpoint;
-use crate::backend::{Answer, Plan, Probe};
+use crate::backend::{Answer, Plan, Probe, Unusable};
 use crate::upstream::{Client, Failure};
 
 /// What a server said about itself.
@@ -39,7 +39,10 @@ pub(super) async fn send(
     let fetched = asked.await?;
     let backend = &endpoint.settings().backend;
     let read = backend.read(probe, fetched.status, &fetched.body);
-    let answer = read.map_err(|unusable| Failure::Unusable(unusable.to_string()))?;
+    let answer = read.map_err(|unusable| match unusable {
+        Unusable::Useless(why) => Failure::Unusable(why),
+        Unusable::Refused(status, _) => Failure::Rejected(status, unusable.to_string()),
+    })?;
     let routers = Some(fetched.routers.unwrap_or_default().into());
     Ok(Heard { answer, routers })
 }

@@ -10,13 +10,14 @@ const MOST: usize = 1024;
 pub(super) struct Relisting(Vec<Reply<()>>);
 
 impl Relisting {
-    /// One more, while the server is asked; else the last list is new enough.
-    pub(super) fn wait(&mut self, reply: Reply<()>, is_asked: bool) {
-        if is_asked && self.0.len() < MOST {
+    /// One more; says whether it waits.
+    pub(super) fn wait(&mut self, reply: Reply<()>) -> bool {
+        if self.0.len() < MOST {
             self.0.push(reply);
-        } else {
-            let _ = reply.send(());
+            return true;
         }
+        let _ = reply.send(());
+        false
     }
 
     /// The list has come, or will not.

@@ -38,6 +38,8 @@ pub struct Report {
     pub version: Option<Version>,
     /// Why it does not answer, or why its models are not known, for people.
     pub trouble: Option<Arc<str>>,
+    /// It answers, and refuses to say what it has or has loaded.
+    pub refuses: bool,
     /// The routers behind which it is, or which it is itself, by their ids as one list; mostly empty.
     pub routers: Arc<str>,
     /// Which of its models have failed, and not worked since.
@@ -67,6 +69,7 @@ impl Report {
             warm: Arc::default(),
             version: None,
             trouble: None,
+            refuses: false,
             routers: Arc::default(),
             evidence: Arc::default(),
         }

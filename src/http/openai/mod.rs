@@ -46,7 +46,7 @@ async fn model(
     let find = || fleet.view().openai_model(name.as_ref()?, &named);
     let mut known = find();
     if let (None, Some(name)) = (&known, &name) {
-        fleet.relist(name).await;
+        fleet.relist(|view| view.model(name).is_some()).await;
         known = find();
     }
     match known {

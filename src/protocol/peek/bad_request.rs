@@ -51,6 +51,10 @@ pub enum BadRequest {
     /// body is [settled](super::settle()) first.
     #[error("\"{0}\" must not be given twice")]
     Repeated(&'static str),
+    /// Something follows the object, which Ollama does not look at, and others refuse. So it is [cut
+    /// off](super::settle()) first.
+    #[error("invalid JSON in request body: something follows the object")]
+    Followed,
     /// No model, or an empty one.
     #[error("model is required")]
     ModelRequired,
@@ -67,7 +71,7 @@ impl BadRequest {
     /// Whether Ollama takes such a body all the same.
     #[must_use]
     pub const fn can_be_settled(&self) -> bool {
-        matches!(self, Self::NotUtf8(_) | Self::Repeated(_))
+        matches!(self, Self::NotUtf8(_) | Self::Repeated(_) | Self::Followed)
     }
 
     /// The status to answer with: 400, whichever it is.

@@ -101,6 +101,8 @@ pub(super) struct Fields<'a> {
     values: [Option<&'a RawValue>; FIELDS],
     /// Given again, with another value.
     repeated: [bool; FIELDS],
+    /// Something follows the object.
+    followed: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -109,8 +111,9 @@ impl<'a> Fields<'a> {
         let mut fields = Self {
             values: [None; FIELDS],
             repeated: [false; FIELDS],
+            followed: false,
         };
-        walk::entries(json, |key, value| {
+        fields.followed = walk::entries(json, |key, value| {
             if let Some(field) = Field::of(key) {
                 let slot = &mut fields.values[field as usize];
                 let other = slot.is_some_and(|former| former.get() != value.get());
@@ -137,6 +140,14 @@ impl<'a> Fields<'a> {
     /// True when it was given again, with another value: readers may differ in which one counts.
     pub(super) fn is_repeated(&self, field: Field) -> bool {
         self.repeated[field as usize]
+    }
+
+    /// Refuses a body of which the object is not all.
+    pub(super) fn ends_body(&self) -> Result<(), BadRequest> {
+        match self.followed {
+            true => Err(BadRequest::Followed),
+            false => Ok(()),
+        }
     }
 
     /// Refuses a field with two values on which router and server must agree.

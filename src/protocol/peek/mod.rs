@@ -2,9 +2,9 @@
 //!
 //! The body goes to the server as it came, so nothing is built from it: the top-level object is
 //! walked once, and a handful of values are looked at as raw text. The rules of reading are the
-//! server's (Go's `encoding/json`): keys in any case, `null` like nothing, what follows the value is not
-//! looked at. Where servers could still read differently, which is a key given twice or bytes that are no
-//! text, [`settle()`] makes of the body one that all read alike, as Ollama reads it.
+//! server's (Go's `encoding/json`): keys in any case, `null` like nothing. Where servers could still read
+//! differently, which is a key given twice, bytes that are no text or something behind the object, [`settle()`]
+//! makes of the body one that all read alike, as Ollama reads it.
 //!
 //! Knows nothing of routing. Fails with a [`BadRequest`], which is the client's fault always.
 
@@ -30,8 +30,10 @@ pub use ask_usage::AskUsage;
 pub use bad_request::BadRequest;
 pub use settle::settle;
 pub use splice::{Splice, splice};
+pub use unload::Unload;
 
 use super::api::{Api, Dialect};
+use super::surrogates::without_lone_surrogates;
 use fields::{Field, Fields};
 
 /// What a request asks for, as far as a router needs to know.
@@ -51,8 +53,8 @@ pub struct Peek<'a> {
     pub max_output: Option<u64>,
     /// How many answers are wanted (OpenAI's `n`).
     pub choices: u32,
-    /// Nothing is to be computed: the model is to leave the memory (Ollama's `keep_alive: 0`).
-    pub unloads: bool,
+    /// Whether the model is to leave the memory (Ollama's `keep_alive: 0`).
+    pub unload: Unload,
     /// The end user, where the client names one (OpenAI's `user`).
     pub user: Option<Cow<'a, str>>,
 }
@@ -73,6 +75,7 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
         return Err(not_an_object(api, body, first));
     }
     let fields = Fields::read(body).map_err(|error| BadRequest::not_json(&error))?;
+    fields.ends_body()?;
     let (model, json) = model(api, &fields)?;
     let model_at = splice::range_in(body, json);
     let stream = stream(api, &fields)?;
@@ -88,7 +91,7 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
         prompt_bytes: prompt::bytes(api, &fields),
         max_output: length::max_output(api, &fields),
         choices: length::choices(api, &fields),
-        unloads: unload::asks(api, &fields),
+        unload: Unload::of(api, &fields),
         user: fields.get(Field::User).and_then(|json| text(json).ok()?),
     })
 }
@@ -144,8 +147,16 @@ fn text(json: &str) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
     };
     Ok(Some(match inner.contains('\\') {
         false => Cow::Borrowed(inner),
-        true => Cow::Owned(serde_json::from_str(json)?),
+        true => Cow::Owned(unescaped(json)?),
     }))
+}
+
+/// Half a surrogate pair is no text; it is read as Go reads it.
+fn unescaped(json: &str) -> Result<String, serde_json::Error> {
+    serde_json::from_str(json).or_else(|error| match without_lone_surrogates(json) {
+        Cow::Borrowed(_) => Err(error),
+        Cow::Owned(json) => serde_json::from_str(&json),
+    })
 }
 
 fn wrong_type(api: Api, json: &str, key: &'static str, wanted: &'static str) -> BadRequest {

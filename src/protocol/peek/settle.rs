@@ -1,8 +1,8 @@
 //! A body that every reader reads alike.
 //!
-//! Go takes bytes that are no UTF-8 (each becomes U+FFFD), and of a key that is given twice the last value,
-//! in whatever case it is spelt. Servers written in other languages refuse the one, and see two keys in
-//! the other. What is sent is what Ollama would have read. Seldom needed, so it may cost a copy.
+//! Go takes bytes that are no UTF-8 (each becomes U+FFFD), of a key that is given twice the last value, in
+//! whatever case it is spelt, and does not look at what follows the object. Servers written in other
+//! languages refuse the first and the last, and see two keys in the other. What is sent is what Ollama would have read. Seldom needed, so it may cost a copy.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,10 @@ use bytes::Bytes;
 use super::fields::{Field, Fields};
 use super::splice::{Splice, range_in, splice};
 use super::walk;
+use crate::protocol::skip;
 
-/// The body as Ollama reads it: text, and one value under each key that decides the route. What is no
-/// JSON object stays as it is.
+/// The body as Ollama reads it: text, one value under each key that decides the route, and the object alone. What
+/// is no JSON object stays as it is.
 #[must_use]
 pub fn settle(body: &Bytes) -> Bytes {
     let text = String::from_utf8_lossy(body);
@@ -29,11 +30,20 @@ pub fn settle(body: &Bytes) -> Bytes {
             splices.push(Splice::new(at, settled.to_owned()));
         }
     });
+    if matches!(walked, Ok(true))
+        && let Some(end) = end_of_object(&text)
+    {
+        splices.push(Splice::new(end..text.len(), ""));
+    }
     if walked.is_err() || splices.is_empty() {
         return owned(body, text);
     }
     let text = owned(body, text.clone());
     splice(&text, &splices)
+}
+
+fn end_of_object(text: &str) -> Option<usize> {
+    skip::behind_value(text.as_bytes(), text.find('{')?)
 }
 
 fn owned(body: &Bytes, text: Cow<'_, str>) -> Bytes {
@@ -63,12 +73,20 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_object_is_cut_off() {
+        for rest in ["x", " {\"model\":\"b\"}", "}", "\n\n]", "\u{0}"] {
+            let body = format!(" {{\"model\":\"a}}\", \"x\":{{}} }}{rest}");
+            let object = " {\"model\":\"a}\", \"x\":{} }";
+            assert_eq!(settled(body.as_bytes()), object, "{rest:?}");
+        }
+        let body = b"{\"model\":\"a\"} \r\n";
+        assert_eq!(settled(body).as_bytes(), body, "space is nothing");
+    }
+
+    #[test]
     fn bytes_that_are_no_text_are_replaced_and_all_else_is_kept() {
-        assert_eq!(
-            settled(b"{\"a\":\"caf\xe9\"} x"),
-            "{\"a\":\"caf\u{fffd}\"} x"
-        );
-        let body = br#"{"model":"a","prompt":"cut in an emoji \ud83d"} x"#;
+        assert_eq!(settled(b"{\"a\":\"caf\xe9\"} x"), "{\"a\":\"caf\u{fffd}\"}");
+        let body = br#"{"model":"a","prompt":"cut in an emoji \ud83d"}"#;
         assert_eq!(settled(body).as_bytes(), body);
         assert_eq!(settled(b"[\xff"), "[\u{fffd}");
     }

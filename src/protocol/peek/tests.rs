@@ -27,7 +27,7 @@ fn an_ordinary_chat_is_read() {
         prompt_bytes: 20,
         max_output: None,
         choices: 1,
-        unloads: false,
+        unload: No,
         user: None,
     }
     "#);
@@ -51,7 +51,7 @@ fn refusals_speak_ollamas_words() {
         words(chat, "{\n  'model': 1}"),
         words(chat, "{\"model\":\"m\",}"),
         words(chat, "{\"model\":\"a\nb\"}"),
-        words(chat, r#"{"model":"\ud800"}"#),
+        words(chat, r#"{"model":"\ud80"}"#),
         words(chat, "[1]"),
         words(chat, "[1"),
         words(chat, "\"m\""),
@@ -74,7 +74,7 @@ fn refusals_speak_ollamas_words() {
     invalid JSON in request body: key must be a string at line 2 column 3
     invalid JSON in request body: trailing comma at line 1 column 14
     invalid JSON in request body: control character (\u0000-\u001F) found while parsing a string at line 1 column 11
-    invalid JSON in request body: unexpected end of hex escape at line 1 column 8
+    invalid JSON in request body: invalid escape at line 1 column 16
     json: cannot unmarshal array into Go value of type api.ChatRequest
     unexpected EOF
     json: cannot unmarshal string into Go value of type api.ChatRequest
@@ -185,6 +185,18 @@ fn text_weighs_and_images_do_not() {
 }
 
 #[test]
+fn half_a_surrogate_pair_in_a_name_is_read_as_ollama_reads_it() {
+    let model = |json: &str| {
+        chat(&format!(r#"{{"model":{json}}}"#))
+            .unwrap()
+            .model
+            .into_owned()
+    };
+    assert_eq!(model(r#""\ud800""#), "\u{fffd}");
+    assert_eq!(model(r#""a\ud83d\ud83d\ude00\n""#), "a\u{fffd}\u{1f600}\n");
+}
+
+#[test]
 fn a_user_is_told_if_it_is_a_text() {
     let user = |json: &str| {
         let body = format!(r#"{{"model":"m","user":{json}}}"#);
@@ -195,7 +207,7 @@ fn a_user_is_told_if_it_is_a_text() {
     };
     assert_eq!(user(r#""ann\u0061""#).as_deref(), Some("anna"));
     assert_eq!(user("7"), None);
-    assert_eq!(user(r#""\ud800""#), None);
+    assert_eq!(user(r#""\ud800""#).as_deref(), Some("\u{fffd}"));
 }
 
 #[test]
@@ -247,8 +259,12 @@ fn of_usage_asked_for_twice_the_last_counts() {
 
 #[test]
 fn what_follows_the_value_is_not_looked_at() {
-    assert_eq!(chat(r#"{"model":"m"}xx"#).unwrap().model, "m");
-    assert_eq!(chat(r#"{"model":"m"}{"model":"n"}"#).unwrap().model, "m");
+    for body in [r#"{"model":"m"}xx"#, r#"{"model":"m"}{"model":"n"}"#] {
+        assert_eq!(chat(body), Err(BadRequest::Followed));
+        let body = settle(&Bytes::from_static(body.as_bytes()));
+        assert_eq!(peek(Api::OllamaChat, &body).unwrap().model, "m");
+    }
+    assert!(chat("{\"model\":\"m\"} \r\n\t").is_ok());
     assert!(matches!(chat("[1]x"), Err(BadRequest::NotAnObject { .. })));
 }
 

@@ -1,22 +1,44 @@
-//! Whether a request asks for nothing but that a model leaves the memory.
+//! Whether a request asks that a model leaves the memory, and for anything else.
 
 use super::fields::{Field, Fields};
 use crate::protocol::api::Api;
 
-/// Ollama's rule: nothing to read, and a `keep_alive` of no time. A key that is given twice decides
-/// nothing here: what the server reads as a question must take a slot and be counted.
-pub(super) fn asks(api: Api, fields: &Fields<'_>) -> bool {
-    let read = [Field::KeepAlive, Field::Messages, Field::Prompt];
-    let Some(keep_alive) = fields.get(Field::KeepAlive) else {
-        return false;
-    };
-    let is_empty = match api {
-        Api::OllamaChat => fields.get(Field::Messages).is_none_or(is_empty_list),
-        Api::OllamaGenerate => fields.get(Field::Prompt).is_none_or(|json| json == r#""""#),
-        _ => false,
-    };
-    let is_clear = !read.iter().any(|field| fields.is_repeated(*field));
-    is_empty && is_clear && is_no_time(keep_alive)
+/// Whether the model is to leave the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unload {
+    /// No.
+    No,
+    /// When the request has been answered.
+    After,
+    /// Nothing is to be computed.
+    Only,
+}
+
+impl Unload {
+    /// Ollama's rule: a `keep_alive` of no time unloads, and does nothing else where there is nothing to read. Of
+    /// keys that are given twice it does not follow that there is nothing: what the server reads as a
+    /// question must take a slot and be counted.
+    pub(super) fn of(api: Api, fields: &Fields<'_>) -> Self {
+        let Some(seconds) = fields.get(Field::KeepAlive).and_then(seconds) else {
+            return Self::No;
+        };
+        let is_empty = match api {
+            Api::OllamaChat => fields.get(Field::Messages).is_none_or(is_empty_list),
+            Api::OllamaGenerate => fields.get(Field::Prompt).is_none_or(|json| json == r#""""#),
+            Api::OllamaEmbed | Api::OllamaEmbeddings => false,
+            _ => return Self::No,
+        };
+        let read = [Field::KeepAlive, Field::Messages, Field::Prompt];
+        let is_clear = !read.iter().any(|field| fields.is_repeated(*field));
+        // To unload and nothing else, Ollama takes the whole seconds.
+        if is_empty && is_clear && (0.0..1.0).contains(&seconds) {
+            Self::Only
+        } else if seconds.abs() < 1e-9 {
+            Self::After
+        } else {
+            Self::No
+        }
+    }
 }
 
 fn is_empty_list(json: &str) -> bool {
@@ -26,17 +48,23 @@ fn is_empty_list(json: &str) -> bool {
     inside.is_some_and(|inside| inside.trim_ascii().is_empty())
 }
 
-/// Less than one second, of which Ollama takes the whole ones: a number, or a duration as Go writes it.
-/// What is no duration the server refuses.
-fn is_no_time(json: &str) -> bool {
-    let seconds = match json
+/// A number, of which Ollama takes the whole seconds, or a duration as Go writes it. What is no duration the
+/// server refuses.
+fn seconds(json: &str) -> Option<f64> {
+    match json
         .strip_prefix('"')
         .and_then(|json| json.strip_suffix('"'))
     {
         Some(text) => go_seconds(text),
-        None => json.parse().ok(),
-    };
-    seconds.is_some_and(|seconds: f64| (0.0..1.0).contains(&seconds))
+        None => {
+            let seconds: f64 = json.parse().ok()?;
+            Some(if seconds < 0.0 {
+                seconds
+            } else {
+                seconds.trunc()
+            })
+        }
+    }
 }
 
 /// The seconds of a duration such as `1m30s` or `500ms`.
@@ -76,7 +104,7 @@ mod tests {
     fn only_a_request_without_text_and_without_time_unloads() {
         let unloads = |api, rest: &str| {
             let body = format!(r#"{{"model":"m"{rest}}}"#);
-            peek(api, body.as_bytes()).unwrap().unloads
+            peek(api, body.as_bytes()).unwrap().unload == Unload::Only
         };
         for rest in [
             r#","keep_alive":0"#,
@@ -120,5 +148,35 @@ mod tests {
             r#","prompt":"x","keep_alive":0"#
         ));
         assert!(!unloads(Api::OllamaEmbed, r#","keep_alive":0"#));
+    }
+
+    #[test]
+    fn a_request_without_time_that_asks_for_something_unloads_after_it() {
+        let unload = |api, rest: &str| {
+            let body = format!(r#"{{"model":"m"{rest}}}"#);
+            peek(api, body.as_bytes()).unwrap().unload
+        };
+        for keep_alive in ["0", "0.5", r#""0s""#, r#""0""#] {
+            for (api, rest) in [
+                (Api::OllamaChat, r#","messages":[{}]"#),
+                (Api::OllamaGenerate, r#","prompt":"x""#),
+                (Api::OllamaEmbed, r#","input":"x""#),
+                (Api::OllamaEmbeddings, r#","prompt":"x""#),
+            ] {
+                let rest = format!(r#"{rest},"keep_alive":{keep_alive}"#);
+                assert_eq!(unload(api, &rest), Unload::After, "{rest}");
+            }
+        }
+        for rest in [
+            "",
+            r#","keep_alive":-1"#,
+            r#","keep_alive":"1ms""#,
+            r#","keep_alive":60"#,
+        ] {
+            let rest = format!(r#","prompt":"x"{rest}"#);
+            assert_eq!(unload(Api::OllamaGenerate, &rest), Unload::No, "{rest}");
+        }
+        let other = unload(Api::OpenAiChat, r#","messages":[{}],"keep_alive":0"#);
+        assert_eq!(other, Unload::No, "it does not know the key");
     }
 }

@@ -16,14 +16,14 @@ use serde_json::value::RawValue;
 
 use crate::protocol::skip;
 
-/// Visits the entries of the object that `json` begins with. What follows it is not looked at, as Ollama
-/// does not.
+/// Visits the entries of the object that `json` begins with; says whether anything but space follows it.
 pub(super) fn entries<'a>(
     json: &'a str,
     visit: impl FnMut(&[u8], &'a RawValue),
-) -> Result<(), serde_json::Error> {
+) -> Result<bool, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    deserializer.deserialize_map(Entries(visit))
+    deserializer.deserialize_map(Entries(visit))?;
+    Ok(deserializer.end().is_err())
 }
 
 /// Visits the entries of every object in the array that `json` is, with their raw keys. Only for what

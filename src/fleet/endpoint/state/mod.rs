@@ -21,6 +21,7 @@ use crate::domain::ModelName;
 use crate::faults::{Admission, Breakers, Closed, Fault, OnServer};
 use crate::fleet::lease::{Grant, Outcome};
 use crate::fleet::slot_pool::{SlotPool, Taken};
+use changes::Leaving;
 use loading::{Loading, Progress};
 
 #[derive(Debug)]
@@ -32,11 +33,15 @@ pub(super) struct State {
     loading: Option<Loading>,
     /// Loads that take so long that nothing waits for them any more.
     overdue: Vec<Arc<SlotPool>>,
+    /// Models that the server was told to unload a moment ago.
+    leaving: Vec<Leaving>,
     breakers: Breakers,
     /// When a connection was refused: no new requests until a probe that was asked later has an answer.
     suspended: Option<Instant>,
     /// Why its models are not known.
     no_list: Option<Arc<str>>,
+    /// How it refuses to say what it is asked, by probe.
+    refused: [Option<Arc<str>>; Probe::ALL.len()],
     silent: u32,
     /// One of the probes that failed in a row had a connection.
     was_connected: bool,
@@ -53,6 +58,7 @@ impl State {
     ) -> Self {
         // The failures on record were the predecessor's state.
         report.evidence = Arc::default();
+        report.refuses = false;
         let warm = report
             .warm
             .iter()
@@ -66,9 +72,11 @@ impl State {
             warm,
             loading,
             overdue: Vec::new(),
+            leaving: Vec::new(),
             breakers: Breakers::default(),
             suspended: None,
             no_list: None,
+            refused: Default::default(),
             silent: 0,
             was_connected: false,
             misses: 0,
@@ -321,7 +329,8 @@ impl State {
         }
         let rejection = self.breakers.rejection();
         let rejection = rejection.map(|fault| Arc::from(fault.to_string()));
-        let trouble = self.no_list.clone().or(rejection);
+        let refused = self.refused.iter().flatten().next().cloned();
+        let trouble = self.no_list.clone().or(refused).or(rejection);
         let changed = self.report.trouble != trouble;
         self.report.trouble = trouble;
         changed

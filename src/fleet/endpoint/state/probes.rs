@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::changes::LET_GO_WATCH;
 use super::{Effects, Intervals, State};
 use crate::backend::{Answer, Probe};
 use crate::domain::ModelName;
@@ -30,17 +31,22 @@ impl State {
         now: Instant,
     ) -> Effects {
         let mut effects = Effects::default();
+        if probe == Probe::Loaded && answer.is_err() {
+            // Nobody is to wait for what it does not say.
+            self.leaving.clear();
+        }
         match answer {
             Ok(Answer::Alive) => self.alive(asked, now, &mut effects),
             Ok(Answer::Models(models)) => {
                 effects.changed = true;
                 self.report.models = Some(models.into());
                 self.no_list = None;
-                self.publish_trouble();
+                self.refused(probe, None);
                 self.publish_warm();
             }
             Ok(Answer::Loaded(running)) => {
                 effects.changed = self.merge_running(running, asked, now);
+                self.refused(probe, None);
             }
             Ok(Answer::Version(version)) => {
                 effects.changed = self.report.version.as_ref() != Some(&version);
@@ -49,6 +55,9 @@ impl State {
             // The router's own failure, not the server's.
             Err(Failure::Local(_)) => {}
             Err(Failure::Loop) => self.looped(now, &mut effects),
+            Err(Failure::Rejected(_, why)) if is_list(probe) => {
+                effects.changed = self.refused(probe, Some(why.into()));
+            }
             Err(failure) if probe == Probe::Alive => {
                 self.silent += 1;
                 self.was_connected |= failure.was_connected();
@@ -72,6 +81,23 @@ impl State {
         effects
     }
 
+    /// It refuses to say what it has, or has loaded, or does not any more; says whether that is new. What it does not let
+    /// this router see it would not compute for it either.
+    fn refused(&mut self, probe: Probe, why: Option<Arc<str>>) -> bool {
+        if probe == Probe::Loaded && why.is_some() {
+            self.report.running = Arc::default();
+        }
+        let is_new = self.refused[probe as usize] != why;
+        self.refused[probe as usize] = why;
+        self.report.refuses = self.refuses_probes();
+        self.publish_trouble() | is_new
+    }
+
+    /// Whether it answers, and not what it is asked.
+    pub(in crate::fleet::endpoint) fn refuses_probes(&self) -> bool {
+        self.refused.iter().any(Option::is_some)
+    }
+
     fn lacks_models(&self, probe: Probe) -> bool {
         probe == Probe::Models && self.is_up() && self.report.models.is_none()
     }
@@ -88,13 +114,18 @@ impl State {
                 let quick = Duration::from_millis(100).saturating_mul(1 << self.misses.min(10));
                 Some(quick.min(intervals.alive))
             }
+            Probe::Loaded if !self.leaving.is_empty() => Some(LET_GO_WATCH.min(intervals.loaded)),
             Probe::Loaded if self.loading.is_some() => Some(LOAD_WATCH.min(intervals.loaded)),
             Probe::Loaded => self.is_up().then_some(intervals.loaded),
-            Probe::Models => self.is_up().then_some(if self.report.models.is_some() {
-                intervals.models
-            } else {
-                intervals.alive
-            }),
+            Probe::Models => {
+                let is_known = self.report.models.is_some() && !self.refuses_probes();
+                let pause = if is_known {
+                    intervals.models
+                } else {
+                    intervals.alive
+                };
+                self.is_up().then_some(pause)
+            }
             Probe::Version => {
                 (self.is_up() && self.report.version.is_none()).then_some(intervals.alive)
             }
@@ -128,6 +159,8 @@ impl State {
     pub(super) fn down(&mut self, now: Instant, why: &str, effects: &mut Effects) {
         self.misses = self.misses.saturating_add(1);
         self.suspended = None;
+        self.refused = Default::default();
+        self.report.refuses = false;
         effects.changed |= effects.eject;
         if self.report.phase == Phase::Down {
             return;
@@ -194,6 +227,11 @@ impl State {
         // The raw entries carry expiry times, which move with every request.
         true
     }
+}
+
+/// What a server has to say so that requests can be sent to it.
+const fn is_list(probe: Probe) -> bool {
+    matches!(probe, Probe::Models | Probe::Loaded)
 }
 
 /// Older releases list a model while it loads, with no time of expiry yet.

@@ -1,0 +1,142 @@
+//! Asking a server about itself: one request of each probe at a time, and no more often than is good for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::actor::{EndpointActor, Timer};
+use super::message::Message;
+use super::probe::{self, Heard};
+use super::relisting::Relisting;
+use crate::backend::Probe;
+use crate::supervision::{Context, Reply};
+use crate::upstream::Failure;
+
+/// What was asked less than this ago is not asked again.
+const RECHECK_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is being asked, and when it was.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    /// The number of the request that is out, one per probe at a time.
+    out: [Option<u64>; Probe::ALL.len()],
+    asked: [Option<Instant>; Probe::ALL.len()],
+    requests: u64,
+    /// How many changes there were when the server was last asked what it has loaded.
+    as_of: u64,
+    relisting: Relisting,
+}
+
+impl Asking {
+    /// Whatever comes back does not count any more.
+    pub(super) fn forget(&mut self, probe: Probe) {
+        self.out[probe as usize] = None;
+    }
+
+    /// An answer has come; says whether it is the one that counts.
+    pub(super) fn ended(&mut self, probe: Probe, number: u64) -> bool {
+        let counts = self.out[probe as usize] == Some(number);
+        if counts {
+            self.forget(probe);
+        }
+        counts
+    }
+
+    /// How many changes to what is loaded the last question about it can show.
+    pub(super) const fn as_of(&self) -> u64 {
+        self.as_of
+    }
+
+    fn is_out(&self, probe: Probe) -> bool {
+        self.out[probe as usize].is_some()
+    }
+
+    /// How long it is to be left alone.
+    fn pause(&self, probe: Probe, now: Instant) -> Duration {
+        self.asked[probe as usize].map_or(Duration::ZERO, |asked| {
+            RECHECK_PAUSE.saturating_sub(now.saturating_duration_since(asked))
+        })
+    }
+}
+
+impl EndpointActor {
+    /// Clients can cause rechecks at any rate; servers are not asked at any rate.
+    pub(super) fn recheck(&mut self, probe: Probe, context: &mut Context<Self>) {
+        if self.asking.pause(probe, context.now()).is_zero() {
+            self.ask(probe, context);
+        }
+    }
+
+    /// A request waits for a list that is newer than it is, or the one that is on its way.
+    pub(super) fn relist(&mut self, reply: Reply<()>, context: &mut Context<Self>) {
+        let pause = self.asking.pause(Probe::Models, context.now());
+        if !self.asking.relisting.wait(reply) || self.asking.is_out(Probe::Models) {
+            return;
+        }
+        match pause.is_zero() {
+            true => self.ask(Probe::Models, context),
+            false => context.arm(Timer::Relist, pause),
+        }
+    }
+
+    pub(super) fn probed(
+        &mut self,
+        probe: Probe,
+        asked: Instant,
+        heard: Result<Heard, Failure>,
+        context: &mut Context<Self>,
+    ) {
+        if let Err(failure) = &heard {
+            tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
+        }
+        let mut effects = self.state.heard(heard, probe, asked, context.now());
+        if probe == Probe::Loaded {
+            // Also when it says nothing: then nobody is to wait for it.
+            effects.changed |= self.state.settled(self.asking.as_of, context.now());
+        }
+        let next = self.state.next(probe, &self.setup.intervals);
+        self.apply(effects, context);
+        if let Some(pause) = next {
+            schedule(probe, pause, context);
+        }
+        if probe == Probe::Models {
+            self.asking.relisting.listed();
+            context.disarm(Timer::Relist);
+        }
+    }
+
+    pub(super) fn ask(&mut self, probe: Probe, context: &mut Context<Self>) {
+        if self.asking.is_out(probe) {
+            return;
+        }
+        let endpoint = Arc::clone(&self.setup.endpoint);
+        let Some(plan) = endpoint.settings().backend.plan(probe) else {
+            return;
+        };
+        let asking = &mut self.asking;
+        let (number, asked) = (asking.requests, context.now());
+        asking.requests += 1;
+        asking.out[probe as usize] = Some(number);
+        asking.asked[probe as usize] = Some(asked);
+        if probe == Probe::Loaded {
+            asking.as_of = endpoint.changes();
+        }
+        let client = self.setup.client.clone();
+        context.spawn(async move {
+            let answer = probe::send(&client, &endpoint, probe, plan).await;
+            Message::Probed {
+                probe,
+                number,
+                asked,
+                answer,
+            }
+        });
+    }
+}
+
+/// Timers are spread by up to a tenth, so that not all servers are asked at once.
+pub(super) fn schedule(probe: Probe, pause: Duration, context: &mut Context<EndpointActor>) {
+    let pause = pause.mul_f64(1.0 - 0.1 * context.random());
+    context.arm(Timer::Probe(probe), pause);
+}

@@ -1,0 +1,131 @@
+//! The slots of one server: who gets one, and what its actor is told of how that went.
+//!
+//! Slots are counted by those who hold them ([`SlotPool`], [`Lease`]), so there is nothing here that could fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+use super::message::Message;
+use super::{Endpoint, Refusal};
+use crate::domain::ModelName;
+use crate::faults::{Avoid, Fault};
+use crate::fleet::lease::{Grant, Lease, Outcome};
+use crate::fleet::queue::Queues;
+use crate::fleet::slot_pool::{SlotPool, count};
+
+impl Endpoint {
+    /// Requests of all models running there now.
+    #[must_use]
+    pub fn total_in_flight(&self) -> u32 {
+        count(&self.taken)
+    }
+
+    /// True while it loads a model other than the pool's.
+    #[must_use]
+    pub fn is_loading_other(&self, pool: &SlotPool) -> bool {
+        let loading = self.loading.load(Ordering::Relaxed);
+        loading != 0 && loading != pool.serial()
+    }
+
+    /// Every (model, requests running) pair this server has ever listed.
+    #[must_use]
+    pub fn pools(&self) -> Vec<Arc<SlotPool>> {
+        self.pools
+            .iter()
+            .map(|entry| Arc::clone(entry.value()))
+            .collect()
+    }
+
+    /// The slots of a model, made when it is first listed. Called by the registry alone.
+    pub(in crate::fleet) fn pool(&self, model: &ModelName, spelling: &str) -> Arc<SlotPool> {
+        if let Some(pool) = self.pools.get(model) {
+            pool.set_spelling(spelling);
+            return Arc::clone(&pool);
+        }
+        let pool = self.pools.entry(model.clone()).or_insert_with(|| {
+            let slots = self.settings.load().slots;
+            Arc::new(SlotPool::new(model.clone(), spelling, slots))
+        });
+        Arc::clone(&pool)
+    }
+
+    /// A slot: taken directly where there is nothing to decide, else requested from the actor.
+    ///
+    /// # Errors
+    /// [`Refusal`], the reason why not.
+    pub(in crate::fleet) async fn acquire(
+        self: &Arc<Self>,
+        pool: &Arc<SlotPool>,
+        queues: &Arc<Queues>,
+    ) -> Result<Lease, Refusal> {
+        if let Some(slot) = pool.take_directly() {
+            let (endpoint, queues) = (Arc::clone(self), Arc::clone(queues));
+            let lease = Lease::new(endpoint, slot, queues, Grant::default());
+            // Pairs with the fence of a server that begins to drain: either that finds this lease,
+            // or this finds it draining. A server is removed when its last lease has ended.
+            fence(Ordering::SeqCst);
+            return match self.is_draining() {
+                false => Ok(lease),
+                true => Err(Refusal::Draining),
+            };
+        }
+        let pool = Arc::clone(pool);
+        let granted = self.mailbox.call(|reply| Message::Acquire { pool, reply });
+        granted.await.unwrap_or(Err(Refusal::Restarting))
+    }
+
+    /// An answer has begun; the model was `loaded` for it in so long.
+    pub(in crate::fleet) fn answered(&self, pool: &Arc<SlotPool>, loaded: Option<Duration>) {
+        if loaded.is_some() || self.loading() == pool.serial() {
+            self.changed();
+        }
+        self.tell(Message::Answered {
+            pool: Arc::clone(pool),
+            loaded,
+        });
+    }
+
+    pub(in crate::fleet) fn delivered(&self, pool: &Arc<SlotPool>) {
+        self.tell(Message::Delivered {
+            pool: Arc::clone(pool),
+        });
+    }
+
+    pub(in crate::fleet) fn released(&self, pool: &Arc<SlotPool>, outcome: Outcome, trial: bool) {
+        if self.loading() == pool.serial() {
+            // It may have made room for a load that came to nothing.
+            self.changed();
+        }
+        self.tell(Message::Released {
+            pool: Arc::clone(pool),
+            outcome,
+            trial,
+        });
+    }
+
+    /// The server failed a request whose lease has ended, as another server's answer has shown.
+    pub fn failed(&self, pool: &Arc<SlotPool>, fault: Fault) {
+        self.tell(Message::Failed {
+            pool: Arc::clone(pool),
+            fault,
+        });
+    }
+
+    /// The server failed a request that took no slot. What that says of the server counts; the model was not tried.
+    pub fn failed_without_slot(&self, model: &ModelName, fault: Fault) {
+        let is_of_server = fault.consequence().avoid == Avoid::No;
+        if let Some(pool) = self.pools.get(model).filter(|_| is_of_server) {
+            self.failed(&pool, fault);
+        }
+    }
+
+    pub(in crate::fleet) fn take(&self) -> Arc<()> {
+        Arc::clone(&self.taken)
+    }
+
+    /// From a lease that ended while the server drains.
+    pub(in crate::fleet) fn freed(&self) {
+        self.tell(Message::Freed);
+    }
+}
