@@ -131,9 +131,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         tasks: tracker.clone(),
         admin: admin.clone(),
         registry: Arc::new(all),
-        limits: Limits {
-            max_body: config.server.max_body,
-        },
+        limits: Limits::new(config.server.max_body),
         instance,
     };
     let listen = config.server.listen;

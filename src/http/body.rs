@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
@@ -9,8 +11,12 @@ use http_body_util::BodyExt;
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::decode::Coding;
+use super::State;
+use super::decode::{Coding, Decoder};
+use super::error::Refusal;
 
+/// How long a body may be that is not about inference.
+const SMALL: u64 = 1 << 20;
 /// A client may pause for this long inside its body.
 const GAP: Duration = Duration::from_secs(30);
 /// And take this long for all of it: 256 MiB over a slow connection.
@@ -31,6 +37,9 @@ pub(super) enum BodyError {
     /// Encoded in a way that is not read here: the model's name could not be found.
     #[error("of content encodings only gzip and zstd are taken, one at a time")]
     Encoded,
+    /// Too many encoded bodies at once.
+    #[error("too many encoded request bodies, please try again")]
+    Busy,
     /// Not what its content encoding says.
     #[error("request body cannot be decoded")]
     Garbled,
@@ -43,6 +52,15 @@ impl BodyError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Cut | Self::Garbled => StatusCode::BAD_REQUEST,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// When to come again, in seconds.
+    pub(super) const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::Busy => Some(1),
+            _ => None,
         }
     }
 }
@@ -52,6 +70,7 @@ pub(super) async fn read<B>(
     headers: &mut HeaderMap,
     body: B,
     limit: u64,
+    decoder: &Decoder,
 ) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -60,8 +79,32 @@ where
         None => sent(body, limit).await,
         // Boxed: seldom there, so its size is not part of every request.
         Some(coding) => {
-            Box::pin(async move { coding.decode(sent(body, limit).await?, limit).await }).await
+            Box::pin(async move {
+                let body = sent(body, limit).await?;
+                decoder.decode(coding, body, limit).await
+            })
+            .await
         }
+    }
+}
+
+/// The body of a request that is not about inference.
+pub(super) struct Small(pub(super) Bytes);
+
+impl FromRequest<State> for Small {
+    type Rejection = BodyError;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, BodyError> {
+        let (mut head, body) = request.into_parts();
+        let decoder = &state.limits.decoder;
+        let body = read(&mut head.headers, body, SMALL, decoder).await;
+        body.map(Self)
+    }
+}
+
+impl IntoResponse for BodyError {
+    fn into_response(self) -> Response {
+        Refusal::small_body(self).into_response()
     }
 }
 

@@ -2,18 +2,49 @@
 //!
 //! A small body can stand for a large one, so what comes out is counted while it does, and the limit is
 //! the same as for a body that was sent plain. Decoding takes time in proportion to that, so it is
-//! done on a thread where no other request waits.
+//! done on a thread where no other request waits, by few requests at a time.
+//!
+//! Many small bodies can stand for many large ones, so all that are decoded have a bounded room in memory
+//! together, which each leaves when it is dropped. A body that has waited for its turn and its room for long is refused:
+//! who has room waits for nothing here, so nobody waits for ever.
 
 use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 
 use super::body::BodyError;
 
 /// What zstd may remember while it decodes, as a power of two: what browsers and RFC 9659 allow.
 const ZSTD_WINDOW: u32 = 23;
+
+/// How many bodies are decoded at a time.
+const AT_ONCE: usize = 2;
+/// All that are decoded have room for so many of the longest.
+const LONGEST_ONES: u64 = 4;
+/// The unit of that room, in bytes.
+const UNIT: u64 = 1024;
+/// How long a body waits for its turn and its room.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Decodes bodies, of all requests together in bounded memory. Clones share the bounds.
+#[derive(Clone, Debug)]
+pub(super) struct Decoder {
+    turns: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    units: u32,
+}
+
+/// What was decoded, and the room that it takes.
+struct Decoded {
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +72,7 @@ impl Coding {
         Ok(coding)
     }
 
-    /// The body without its encoding, if it has no more than `limit` bytes.
-    pub(super) async fn decode(self, body: Bytes, limit: u64) -> Result<Bytes, BodyError> {
-        let decoded = spawn_blocking(move || self.decode_now(&body, limit));
-        // It fails only when the runtime ends.
-        decoded.await.unwrap_or(Err(BodyError::Cut))
-    }
-
-    fn decode_now(self, body: &[u8], limit: u64) -> Result<Bytes, BodyError> {
+    fn decode(self, body: &[u8], limit: u64) -> Result<Vec<u8>, BodyError> {
         let mut decoded = Vec::new();
         let most = limit.saturating_add(1);
         let read = match self {
@@ -63,9 +87,56 @@ impl Coding {
         let length = u64::try_from(decoded.len()).unwrap_or(u64::MAX);
         match read {
             _ if length > limit => Err(BodyError::TooLarge(limit)),
-            Ok(_) => Ok(decoded.into()),
+            Ok(_) => Ok(decoded),
             Err(_) => Err(BodyError::Garbled),
         }
+    }
+}
+
+impl Decoder {
+    /// For bodies of which the longest has so many bytes.
+    pub(super) fn new(longest: u64) -> Self {
+        let units = longest.saturating_mul(LONGEST_ONES).div_ceil(UNIT);
+        let units = u32::try_from(units).unwrap_or(u32::MAX).max(1);
+        let permits = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            room: Arc::new(Semaphore::new(permits)),
+            units,
+        }
+    }
+
+    /// The body without its encoding, if it has no more than `limit` bytes.
+    pub(super) async fn decode(
+        &self,
+        coding: Coding,
+        body: Bytes,
+        limit: u64,
+    ) -> Result<Bytes, BodyError> {
+        let deadline = Instant::now() + PATIENCE;
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let turn = timeout_at(deadline, turn).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or(BodyError::Busy)?;
+        // The turn is over when the thread is done, also if the client is gone by then.
+        let decoding = spawn_blocking(move || (coding.decode(&body, limit), turn));
+        // It fails only when the runtime ends.
+        let (bytes, turn) = decoding.await.map_err(|_| BodyError::Cut)?;
+        let bytes = bytes?;
+        let taken = u64::try_from(bytes.capacity())
+            .unwrap_or(u64::MAX)
+            .div_ceil(UNIT);
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX).min(self.units);
+        let room = Arc::clone(&self.room).acquire_many_owned(taken);
+        let room = timeout_at(deadline, room).await;
+        let room = room.ok().and_then(Result::ok).ok_or(BodyError::Busy)?;
+        drop(turn);
+        Ok(Bytes::from_owner(Decoded { bytes, _room: room }))
+    }
+}
+
+impl AsRef<[u8]> for Decoded {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -93,14 +164,52 @@ mod tests {
             let text = vec![b'x'; 1 << 20];
             let body = encoded(coding, &text);
             assert!(body.len() < 10_000, "{coding:?}");
-            assert_eq!(coding.decode_now(&body, 1 << 20).unwrap(), text);
-            let bomb = coding.decode_now(&body, (1 << 20) - 1);
+            assert_eq!(coding.decode(&body, 1 << 20).unwrap(), text);
+            let bomb = coding.decode(&body, (1 << 20) - 1);
             assert_eq!(bomb, Err(BodyError::TooLarge((1 << 20) - 1)), "{coding:?}");
-            let half = coding.decode_now(&body[..body.len() / 2], 1 << 20);
+            let half = coding.decode(&body[..body.len() / 2], 1 << 20);
             assert_eq!(half, Err(BodyError::Garbled), "{coding:?}");
-            let plain = coding.decode_now(b"{\"model\":\"m\"}", 100);
+            let plain = coding.decode(b"{\"model\":\"m\"}", 100);
             assert_eq!(plain, Err(BodyError::Garbled), "{coding:?}");
         }
+    }
+
+    /// In the room for four of the longest, of which each takes up to twice its length.
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_are_decoded_take_bounded_memory_together_and_wait_for_it() {
+        const LONGEST: u64 = 1 << 20;
+        let decoder = Decoder::new(LONGEST);
+        let body = Bytes::from(encoded(Coding::Gzip, &vec![b'x'; 1 << 20]));
+        let decode = || decoder.decode(Coding::Gzip, body.clone(), LONGEST);
+        let mut held = Vec::new();
+        let refused = loop {
+            match decode().await {
+                Ok(decoded) => held.push(decoded),
+                Err(refused) => break refused,
+            }
+            assert!(held.len() <= 4, "there is no end of it");
+        };
+        assert_eq!(refused, BodyError::Busy);
+        assert!(held.len() >= 2, "{}", held.len());
+        // A part of a body is all of it in memory.
+        let part = held.pop().map(|decoded| decoded.slice(..1));
+        assert_eq!(decode().await, Err(BodyError::Busy));
+        drop(part);
+        assert_eq!(decode().await.map(|decoded| decoded.len()), Ok(1 << 20));
+        held.push(decode().await.unwrap());
+        // Who waits is served when there is room, in its turn, and who has left does not count.
+        let left = tokio::time::timeout(Duration::from_secs(1), decode()).await;
+        assert!(left.is_err());
+        let (waiting, ()) = tokio::join!(
+            futures_util::future::join_all((0..16).map(|_| async { decode().await.map(drop) })),
+            async { held.clear() }
+        );
+        assert!(waiting.iter().all(Result::is_ok), "{waiting:?}");
+        let bomb = encoded(Coding::Gzip, &vec![b'x'; 64 << 20]);
+        let bomb = decoder.decode(Coding::Gzip, bomb.into(), LONGEST).await;
+        assert_eq!(bomb, Err(BodyError::TooLarge(LONGEST)));
+        assert_eq!(decoder.turns.available_permits(), AT_ONCE);
+        assert_eq!(decoder.room.available_permits(), 4 << 10);
     }
 
     #[test]

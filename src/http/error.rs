@@ -44,6 +44,15 @@ impl Refusal {
         }
     }
 
+    /// For a body that is not about inference.
+    pub(super) fn small_body(error: BodyError) -> Self {
+        Self {
+            dialect: Dialect::Ollama,
+            cause: Cause::Body(error),
+            id: None,
+        }
+    }
+
     /// For what is not about inference.
     pub(super) fn new(dialect: Dialect, status: StatusCode, text: impl Into<String>) -> Self {
         Self {
@@ -98,7 +107,12 @@ impl IntoResponse for Refusal {
                 }
                 (error.status(), error.to_string())
             }
-            Cause::Body(error) => (error.status(), error.to_string()),
+            Cause::Body(error) => {
+                if let Some(seconds) = error.retry_after() {
+                    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+                }
+                (error.status(), error.to_string())
+            }
             Cause::Said(status, text) => (status, text),
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_JSON));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use super::admin::Admin;
+use super::decode::Decoder;
 use crate::access::Access;
 use crate::gateway::Gateway;
 use crate::metrics::Registry;
@@ -32,15 +33,27 @@ pub struct State {
     pub tasks: TaskTracker,
     /// The metrics.
     pub registry: Arc<Registry>,
-    /// What a client may send.
+    /// What clients may send.
     pub limits: Limits,
     /// This router among others.
     pub instance: Instance,
 }
 
-/// What a client may send.
-#[derive(Clone, Copy, Debug)]
+/// What clients may send.
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// The largest body of an inference request, in bytes.
-    pub max_body: u64,
+    pub(super) max_body: u64,
+    pub(super) decoder: Decoder,
+}
+
+impl Limits {
+    /// With this as the largest body of an inference request, in bytes.
+    #[must_use]
+    pub fn new(max_body: u64) -> Self {
+        Self {
+            max_body,
+            decoder: Decoder::new(max_body),
+        }
+    }
 }

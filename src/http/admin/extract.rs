@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Problem;
+use crate::http::State;
+use crate::http::body::{BodyError, Small};
 
 /// The names in the path.
 pub(super) struct InPath<T>(pub(super) T);
@@ -18,9 +20,6 @@ pub(super) struct InQuery<T>(pub(super) T);
 
 /// A JSON object in a body, whatever its content type says; no body is an empty one.
 pub(super) struct Object(pub(super) Map<String, Value>);
-
-/// No account is larger.
-const MOST_BYTES: usize = 1 << 20;
 
 impl<S, T> FromRequestParts<S> for InPath<T>
 where
@@ -52,12 +51,13 @@ where
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Object {
+impl FromRequest<State> for Object {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let body = axum::body::to_bytes(request.into_body(), MOST_BYTES).await;
-        let body = body.map_err(|error| Problem::wrong(format!("body: {error}")))?;
+    async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
+        let body = Small::from_request(request, state).await;
+        let wrong = |error: BodyError| Problem(error.status(), format!("body: {error}"));
+        let Small(body) = body.map_err(wrong)?;
         if body.is_empty() {
             return Ok(Self(Map::new()));
         }

@@ -4,8 +4,9 @@
 //! proxied by it. A proxy on this machine is recognised by the headers proxies add, and a page that had its
 //! own name resolved to this machine by that name.
 //!
-//! No web page may, but those of this router itself, whatever they send: a browser adds what it knows
-//! of a site (a password, its place in the network) to the requests of other sites as well.
+//! No web page may, but those of this router itself, and those whose origin the configuration has in full,
+//! whatever they send: a browser adds what it knows of a site (a password, its place in the network) to the requests
+//! of other sites as well. An origin that only matches one of the configuration (`*`) is a stranger's.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(in crate::http) struct Peer {
     pub(in crate::http) address: SocketAddr,
     /// By a name that no stranger can have made up.
     pub(in crate::http) named: bool,
+    /// It is a page, and the configuration has its origin.
+    pub(in crate::http) trusted: bool,
 }
 
 static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -62,8 +65,10 @@ impl Admin {
     }
 
     fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), Problem> {
-        if is_of_another_page(headers) {
-            let text = "pages of other sites may not make admin calls";
+        let trusted = peer.is_some_and(|peer| peer.trusted);
+        if !trusted && is_of_another_page(headers) {
+            let text = "pages of other sites may not make admin calls, unless server.cors_origins has \
+                        their origin, written out";
             return Err(Problem(StatusCode::FORBIDDEN, text.to_owned()));
         }
         match self.key.load().as_deref() {
@@ -161,6 +166,7 @@ mod tests {
         Peer {
             address,
             named: true,
+            trusted: false,
         }
     }
 
@@ -240,6 +246,31 @@ mod tests {
             ("authorization", "Bearer secret"),
         ];
         assert_eq!(status("secret", THERE, &own), 200);
+    }
+
+    #[test]
+    fn pages_whose_origin_is_configured_may_what_programs_there_may() {
+        let page = |key: &str, peer: &str, trusted: bool, shown: &str| {
+            let headers = [
+                ("origin", "https://chat.example.com"),
+                ("host", "router.lan"),
+                ("sec-fetch-site", "cross-site"),
+                ("authorization", shown),
+            ];
+            let headers =
+                headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let peer = Peer {
+                trusted,
+                ..named(peer)
+            };
+            let authorized = Admin::new(key).authorize(&headers.into_iter().collect(), Some(peer));
+            authorized.map_or_else(|problem| problem.0.as_u16(), |()| 200)
+        };
+        assert_eq!(page("secret", THERE, true, "Bearer secret"), 200);
+        assert_eq!(page("secret", THERE, true, "Bearer other"), 401);
+        assert_eq!(page("", HERE, true, ""), 200);
+        assert_eq!(page("", THERE, true, ""), 403);
+        assert_eq!(page("secret", THERE, false, "Bearer secret"), 403);
     }
 
     #[test]

@@ -199,8 +199,15 @@ impl hyper::service::Service<Request<Incoming>> for Front {
         if request.uri().path().starts_with("/admin/")
             && let Some(address) = self.peer
         {
-            let named = self.hosts.knows(host_of(request.headers()));
-            request.extensions_mut().insert(Peer { address, named });
+            let headers = request.headers();
+            let named = self.hosts.knows(host_of(headers));
+            let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+            let trusted = origin.is_some_and(|origin| self.origins.has(origin));
+            request.extensions_mut().insert(Peer {
+                address,
+                named,
+                trusted,
+            });
         }
         match self.decide(&request) {
             Decision::Plain => self.admit(request),

@@ -43,6 +43,13 @@ impl Origins {
         site.is_some_and(own) || self.names(&origin)
     }
 
+    /// Whether the configuration has this very origin: one that only matches is anybody's who gets such a name.
+    pub(super) fn has(&self, origin: &str) -> bool {
+        self.allowed
+            .iter()
+            .any(|rule| !rule.contains('*') && rule.eq_ignore_ascii_case(origin))
+    }
+
     /// Whether the configuration names this origin.
     pub(super) fn names(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
@@ -90,5 +97,21 @@ mod tests {
             assert!(!origins.allow(origin, "router.lan:11435"), "{origin}");
         }
         assert!(Origins::new(&["*".to_owned()]).allow("https://any.test", ""));
+    }
+
+    #[test]
+    fn only_what_is_written_out_is_had() {
+        let rules = ["https://Chat.example.com/", "https://*.test", "*"].map(str::to_owned);
+        let origins = Origins::new(&rules);
+        assert!(origins.has("https://chat.example.com") && origins.has("HTTPS://chat.example.com"));
+        for origin in [
+            "https://a.test",
+            "https://chat.example.com:8443",
+            "*",
+            "null",
+            "",
+        ] {
+            assert!(!origins.has(origin), "{origin}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 
 use crate::gateway::Inbound;
 use crate::http::error::Refusal;
-use crate::http::{State, body, credentials, request_id};
+use crate::http::{Limits, State, body, credentials, request_id};
 use crate::protocol::Api;
 
 /// What axum's router knows of an inference path: `POST` never gets here, since [`Front`](crate::http::Front)
@@ -39,7 +39,8 @@ where
             return Refusal::gateway(api.dialect(), error, id).into_response();
         }
     };
-    let body = match body::read(&mut head.headers, body, state.limits.max_body).await {
+    let Limits { max_body, decoder } = &state.limits;
+    let body = match body::read(&mut head.headers, body, *max_body, decoder).await {
         Ok(body) => body,
         Err(error) => {
             meter.refused(error.status().as_u16());

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Bytes;
 use axum::extract::{Query, State as Shared};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ModelName;
+use crate::http::body::Small;
 use crate::http::error::Refusal;
 use crate::http::visible::Visible;
 use crate::http::{State, json};
@@ -79,7 +79,7 @@ pub(super) async fn stats(
     Shared(state): Shared<State>,
     Visible(scope): Visible,
     Query(query): Query<About>,
-    body: Bytes,
+    Small(body): Small,
 ) -> Response {
     let asked = query.model.or_else(|| {
         let about: About = serde_json::from_slice(&body).unwrap_or_default();
