@@ -139,6 +139,16 @@ impl Lease {
         }
     }
 
+    /// The answer is over. The server `unloads` the model for it, when nothing else uses it any more.
+    pub fn ending(&self, unloads: bool) {
+        if unloads {
+            self.pool.set_unloading();
+        }
+        if self.pool.is_unloading() {
+            self.endpoint.changed();
+        }
+    }
+
     /// A piece of the answer has come.
     pub fn delivered(&self) {
         if self.pool.takes_delivery() {
@@ -181,6 +191,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let outcome = self.ended_as();
         drop(self.slot.take());
+        if self.pool.takes_unload() {
+            self.endpoint.unloads(&self.pool);
+        }
         let untold = self.grant.watched && !self.answered;
         if untold || matches!(outcome, Outcome::Failed(_)) {
             let trial = self.grant.trial && !self.answered;

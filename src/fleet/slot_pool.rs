@@ -42,6 +42,8 @@ pub struct SlotPool {
     half_open: AtomicBool,
     /// Requests that it has failed, of which it is not known yet whether the fault is theirs.
     suspicions: AtomicU32,
+    /// A request has told the server to unload the model, which it does when nothing uses it any more.
+    unloading: AtomicBool,
     used: AtomicBool,
     first_bytes: FirstBytes,
     refusals: Refusals,
@@ -69,6 +71,7 @@ impl SlotPool {
             closed: ArcSwapOption::empty(),
             half_open: AtomicBool::new(false),
             suspicions: AtomicU32::new(0),
+            unloading: AtomicBool::new(false),
             used: AtomicBool::new(false),
             first_bytes: FirstBytes::default(),
             refusals: Refusals::new(Instant::now()),
@@ -207,6 +210,22 @@ impl SlotPool {
     /// Set by the endpoint's actor alone.
     pub(super) fn set_half_open(&self, half_open: bool) {
         self.half_open.store(half_open, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_unloading(&self) {
+        self.unloading.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_unloading(&self) -> bool {
+        self.unloading.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server unloads the model now: true once. Of requests that end together, the last one sees what
+    /// those before it have set.
+    pub(super) fn takes_unload(&self) -> bool {
+        self.taken.load(Ordering::Acquire) == 0
+            && self.is_unloading()
+            && self.unloading.swap(false, Ordering::Relaxed)
     }
 
     /// When first bytes come here.

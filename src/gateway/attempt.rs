@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -26,8 +27,8 @@ pub(super) struct Slot {
     /// What was wanted of it when the slot was given.
     settings: Arc<Settings>,
     lease: Option<Lease>,
-    /// The server unloads the model when the request is over.
-    unloads: Option<Arc<SlotPool>>,
+    /// The request tells the server to unload the model after it.
+    unloads: bool,
     usage: Usage,
 }
 
@@ -105,7 +106,7 @@ impl Slot {
         Self {
             settings: endpoint.settings(),
             endpoint,
-            unloads: (request.unload == Unload::After).then(|| Arc::clone(lease.pool())),
+            unloads: request.unload == Unload::After,
             lease: Some(lease),
             usage: usage.clone(),
         }
@@ -116,7 +117,7 @@ impl Slot {
             settings: endpoint.settings(),
             endpoint,
             lease: None,
-            unloads: None,
+            unloads: false,
             usage: usage.clone(),
         }
     }
@@ -168,18 +169,15 @@ impl Slot {
         }
     }
 
-    /// The answer is complete: its client may look at once at what is loaded.
-    pub(super) fn ending(&self) {
-        if self.unloads.is_some() {
-            self.endpoint.changed();
+    /// The answer is over: its client may look at once at what is loaded.
+    pub(super) fn ending(&self, status: StatusCode) {
+        if let Some(lease) = &self.lease {
+            lease.ending(self.unloads && status.is_success());
         }
     }
 
     /// Says how it ended; without this the client has left.
     pub(super) fn end(mut self, outcome: Outcome) {
-        if matches!(outcome, Outcome::Failed(_)) {
-            self.unloads = None;
-        }
         if let Some(lease) = self.lease.take() {
             lease.end(outcome);
         }
@@ -212,9 +210,6 @@ impl Drop for Slot {
     /// First the count, then the notification.
     fn drop(&mut self) {
         drop(self.lease.take());
-        if let Some(pool) = self.unloads.take() {
-            self.endpoint.unloads(&pool);
-        }
         self.usage.touched();
     }
 }

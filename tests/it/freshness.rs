@@ -296,7 +296,6 @@ async fn a_model_that_another_request_still_uses_stays_listed_until_that_is_over
         .await;
     let mut busy = chat("llama3.2");
     busy["stream"] = true.into();
-    busy["keep_alive"] = 0.into();
     let mut busy = router.stream("/api/chat", &busy).await;
     busy.piece().await.unwrap();
     let mut ask = chat("llama3.2");
@@ -304,7 +303,7 @@ async fn a_model_that_another_request_still_uses_stays_listed_until_that_is_over
     ask["options"] = json!({"num_predict": 1});
     assert_eq!(router.post("/api/chat", &ask).await.status, 200);
     assert_eq!(loaded(&router).await, ["llama3.2:latest"]);
-    // Its client leaves: that ends it as well.
+    // What the server was told last counts when the last request is over, also when its client leaves.
     drop(busy);
     let deadline = Instant::now() + TEST_TIMEOUT;
     while !loaded(&router).await.is_empty() {

@@ -207,8 +207,8 @@ impl Endpoint {
         }
     }
 
-    /// A request of this router is over that unloads the model, if nothing else uses it.
-    pub fn unloads(&self, pool: &Arc<SlotPool>) {
+    /// The last request of this router is over that used a model which is to be unloaded.
+    pub(super) fn unloads(&self, pool: &Arc<SlotPool>) {
         self.changed();
         self.tell(Message::Unloaded {
             pool: Arc::clone(pool),
@@ -223,7 +223,7 @@ impl Endpoint {
     }
 
     /// It has loaded or unloaded something for a request, or does so at the end of it.
-    pub fn changed(&self) {
+    pub(super) fn changed(&self) {
         if self.settings.load().backend.loads_models() {
             self.changes.fetch_add(1, Ordering::SeqCst);
         }

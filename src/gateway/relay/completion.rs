@@ -130,7 +130,7 @@ impl Completion {
         }
         self.end = Some(end);
         let slot = self.slot.as_ref()?;
-        slot.ending();
+        slot.ending(self.status);
         let endpoint = slot.endpoint();
         let pool = slot.pool();
         let status = if self.left {
