@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 pub use error::Error;
+pub use reload::Reload;
 
 use crate::access::Access;
 use crate::config::{Config, Problem};

@@ -9,8 +9,8 @@
 //! read once it has been the same for a while. One that is gone or empty is not what was meant either: without
 //! it nobody would need a key, and the admin calls would need none.
 
-use std::fs;
 use std::time::{Duration, SystemTime};
+use std::{fmt, fs};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -21,7 +21,8 @@ use crate::fleet::Applied;
 /// How often the file is checked. It is read when two checks in a row found the same.
 const CHECK: Duration = Duration::from_secs(1);
 
-pub(super) struct Reload {
+/// What the router runs with, and where that is read again.
+pub struct Reload {
     running: Config,
     source: Source,
     /// The file as it was when it was read.
@@ -47,7 +48,9 @@ struct Difference {
 }
 
 impl Reload {
-    pub(super) fn new(running: Config, source: Source) -> Self {
+    /// Of a router that runs with this configuration, which came from there.
+    #[must_use]
+    pub fn new(running: Config, source: Source) -> Self {
         let print = print_of(&source);
         Self {
             running,
@@ -74,7 +77,7 @@ impl Reload {
 
     /// Reads it, and does what can be done about it. A file is read in less time than a request takes to
     /// be answered, and seldom.
-    pub(super) async fn now(&mut self, app: &App) {
+    pub async fn now(&mut self, app: &App) {
         let (print, file) = (print_of(&self.source), self.source.file.display());
         if has_text(self.read) && !has_text(print) {
             tracing::error!(%file, "configuration not reloaded: the file is gone or empty");
@@ -198,6 +201,14 @@ fn adopt(running: &mut Config, new: Config) {
     running.access.end_users = new.access.end_users;
     running.access.outage_grace = new.access.outage_grace;
     running.access.admin_key = new.access.admin_key;
+}
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reload")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,21 @@
-//! Random faults on the servers while the fleet changes: no request is lost that a server could have served.
+//! Random faults on the servers while the fleet changes, by call and by a file that is read again: no request is
+//! lost that a server could have served.
 //!
 //! `HERDSMAN_SEED=n` is another run.
 
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
+use herdsman::app::Reload;
 use herdsman::backend::Backend;
 use herdsman::fleet::{Desired, Settings, Spec};
 use herdsman::upstream::Target;
 use herdsman_simulator::{Fault, Model, Simulator};
 use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::support::{Footprint, Plan, TestRouter, eventually};
 
@@ -19,6 +24,15 @@ const CLIENTS: usize = 48;
 const SERVERS: usize = 4;
 /// One for each server: a fault that is about a model is on one server for each model at a time.
 const MODELS: [&str; SERVERS] = ["llama3.2", "qwen3:8b", "phi4", "gemma3"];
+/// The file with the servers of the router, and what reads it as a signal makes the program do.
+struct File {
+    path: PathBuf,
+    reload: Reload,
+}
+
+/// These servers are to be in the file, with settings by this seed; answered when it has been read.
+type Change = (Vec<usize>, u64, oneshot::Sender<()>);
+
 /// The last server has no faults and is never removed: whatever the others do, it can serve.
 const SOUND: usize = SERVERS - 1;
 
@@ -45,23 +59,43 @@ async fn ten_thousand_requests_under_random_faults_and_changes_are_all_served() 
         .await;
 
     let mut random = fastrand::Rng::with_seed(seed);
+    let all: Vec<_> = (0..SERVERS).collect();
+    let path = router.dir.path().join("servers.toml");
+    write(&path, &router, &all, &mut random);
+    let mut file = File {
+        reload: router.reload_from(&path),
+        path,
+    };
+    let (changes, mut wanted) = mpsc::unbounded_channel();
     let requests: Vec<_> = (0..REQUESTS).map(|i| (i, random.u64(..))).collect();
     let answers = iter(requests)
-        .map(|(i, seed)| request(&router, i, fastrand::Rng::with_seed(seed)))
+        .map(|(i, seed)| request(&router, &changes, i, fastrand::Rng::with_seed(seed)))
         .buffer_unordered(CLIENTS);
     let whole = answers.filter(|whole| std::future::ready(*whole)).count();
-    let whole = i64::try_from(whole.await).unwrap();
+    let reloads = async {
+        while let Some((servers, seed, done)) = wanted.recv().await {
+            let random = &mut fastrand::Rng::with_seed(seed);
+            file.rewrite(&router, &servers, random).await;
+            let _ = done.send(());
+        }
+    };
+    let whole = tokio::select! {
+        whole = whole => i64::try_from(whole).unwrap(),
+        () = reloads => unreachable!("it can be asked"),
+    };
 
     for server in &router.servers {
         server.clear_faults();
     }
     router.at_rest().await;
-    let all: Vec<_> = (0..SERVERS).collect();
-    change(&router, &all, &mut random).await;
-    eventually("all servers are back", || {
-        router.app.fleet().view().up().count() == SERVERS
-    })
-    .await;
+    // What is in the file is what there is.
+    for servers in [&[SOUND][..], &all] {
+        file.rewrite(&router, servers, &mut random).await;
+        eventually("the servers of the file, and no others, are up", || {
+            router.app.fleet().view().up().count() == servers.len()
+        })
+        .await;
+    }
     let (input, output) = router.counted().await;
     let requests = i64::try_from(REQUESTS).unwrap();
     assert!(requests - whole < requests / 20, "{whole} were whole");
@@ -82,7 +116,12 @@ async fn ten_thousand_requests_under_random_faults_and_changes_are_all_served() 
 }
 
 /// One request, sometimes with a fault or a change of the fleet before it. Says whether its answer was whole.
-async fn request(router: &TestRouter, i: u64, mut random: fastrand::Rng) -> bool {
+async fn request(
+    router: &TestRouter,
+    changes: &mpsc::UnboundedSender<Change>,
+    i: u64,
+    mut random: fastrand::Rng,
+) -> bool {
     if i.is_multiple_of(17) {
         let at = random.usize(..SOUND);
         inject(&router.servers[at], at, &mut random);
@@ -94,7 +133,14 @@ async fn request(router: &TestRouter, i: u64, mut random: fastrand::Rng) -> bool
     if i % 60 == 30 {
         let mut wanted: Vec<_> = (0..SOUND).filter(|_| random.u8(..) < 200).collect();
         wanted.push(SOUND);
-        change(router, &wanted, &mut random).await;
+        match i % 120 {
+            30 => change(router, &wanted, &mut random).await,
+            _ => {
+                let (done, read) = oneshot::channel();
+                changes.send((wanted, random.u64(..), done)).unwrap();
+                read.await.unwrap();
+            }
+        }
     }
     if i % 1_000 == 500 {
         router.app.fleet().kill_registry();
@@ -172,4 +218,27 @@ async fn change(router: &TestRouter, wanted: &[usize], random: &mut fastrand::Rn
     });
     let desired = Desired::new(specs.collect()).unwrap();
     router.app.fleet().apply(&desired).await;
+}
+
+impl File {
+    /// The same from the file, which is written anew and read as after a signal.
+    async fn rewrite(&mut self, router: &TestRouter, wanted: &[usize], random: &mut fastrand::Rng) {
+        write(&self.path, router, wanted, random);
+        self.reload.now(&router.app).await;
+    }
+}
+
+fn write(path: &Path, router: &TestRouter, wanted: &[usize], random: &mut fastrand::Rng) {
+    let mut text = String::new();
+    for at in wanted {
+        let (url, weight) = (router.servers[*at].url(), random.u32(1..5));
+        let (priority, slots) = (random.i32(0..2), random.u32(2..9));
+        write!(
+            text,
+            "[[endpoint]]\nname = \"gpu-{at}\"\nurl = \"{url}\"\nweight = {weight}.0\n\
+             priority = {priority}\nslots = {slots}\n"
+        )
+        .unwrap();
+    }
+    std::fs::write(path, text).unwrap();
 }

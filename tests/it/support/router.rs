@@ -1,11 +1,11 @@
 //! The router of one test, with its servers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use herdsman::app::App;
-use herdsman::config::{self, Config, EndpointUrl, LoadArgs};
+use herdsman::app::{App, Reload, Source};
+use herdsman::config::{self, Config, EndpointUrl, LoadArgs, Problem};
 use herdsman_simulator::{Model, Simulator};
 use http::{Method, Request};
 use http_body_util::Full;
@@ -34,6 +34,7 @@ pub struct TestRouter {
     pub servers: Vec<Simulator>,
     pub app: App,
     pub dir: TempDir,
+    settings: Vec<String>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -139,6 +140,7 @@ impl Plan {
             servers,
             app,
             dir,
+            settings: self.settings,
             client,
         }
     }
@@ -146,6 +148,11 @@ impl Plan {
 
 /// Defaults, quick probes, and what the test sets.
 pub fn configuration(dir: &Path, settings: &[String]) -> Config {
+    load(dir, settings, None).expect("a valid configuration")
+}
+
+/// The same, over this file.
+fn load(dir: &Path, settings: &[String], file: Option<PathBuf>) -> Result<Config, Vec<Problem>> {
     let mut set = vec![
         "server.listen=127.0.0.1:0".to_owned(),
         "server.grace=5s".to_owned(),
@@ -157,11 +164,10 @@ pub fn configuration(dir: &Path, settings: &[String]) -> Config {
     ];
     set.extend_from_slice(settings);
     config::load(LoadArgs {
-        file: None,
+        file,
         env: std::iter::empty(),
         set,
     })
-    .expect("a valid configuration")
 }
 
 fn url(server: &Simulator) -> EndpointUrl {
@@ -222,6 +228,19 @@ impl TestRouter {
             .iter()
             .map(|server| server.endpoint.total_in_flight())
             .sum()
+    }
+
+    /// Reads this file as the router would that had been started with it, beside what the test sets.
+    pub fn reload_from(&self, file: &Path) -> Reload {
+        let (dir, settings) = (self.dir.path().to_owned(), self.settings.clone());
+        let path = file.to_owned();
+        let read = move || load(&dir, &settings, Some(path.clone()));
+        let running = read().expect("a valid file");
+        let source = Source {
+            read: Box::new(read),
+            file: file.to_owned(),
+        };
+        Reload::new(running, source)
     }
 
     /// No request runs or waits.
