@@ -1,14 +1,14 @@
 //! Counting: from a request's usage to rows in the database, each record exactly once.
 //!
 //! ```text
-//! record ─▶ journal ─▶ forward ─▶ forwarder ─▶ stream in Redis ─▶ drain ─▶ store
+//! record ─▶ journal ─▶ sealing ─▶ forwarder ─▶ stream in Redis ─▶ drain ─▶ store
 //!              ▲          │  ▲       │    │        (the leader)              │
 //!              │          │  │       │    └──────▶ flush ───────────────────▶│
 //!              │          │  │       └───────────── applied? ───────────────▶│
 //!              └─ forget ─┘  └─────────────────── settled ◀──────────────────┘
 //! ```
 //!
-//! Owns the [`journal`] (two threads; the source of truth), [`forward`] (an actor: when to seal, what is in
+//! Owns the [`journal`] (two threads; the source of truth), [`sealing`] (an actor: when to seal, what is in
 //! transit), the [`forwarder`] and the [`stream`] (how batches reach whoever writes), the [`drain`] (an
 //! actor: the stream into the database, while this router leads) and [`flush`] (an actor: this
 //! router's own batches into the database, without Redis or when Redis does not accept them). It must not
@@ -28,7 +28,6 @@
 mod audit;
 mod drain;
 mod flush;
-mod forward;
 mod forwarder;
 mod journal;
 mod kind;
@@ -40,6 +39,7 @@ mod queue;
 mod recorded;
 mod recover;
 mod replay;
+mod sealing;
 mod settlement;
 mod start;
 mod stats;
@@ -96,7 +96,7 @@ pub struct Spend(Arc<Inner>);
 
 struct Inner {
     journal: Journal,
-    forward: forward::Handle,
+    sealing: sealing::Handle,
     flush: flush::Handle,
     /// With Redis.
     shared: Option<Shared>,
@@ -152,7 +152,7 @@ impl Spend {
                 shared.forwarder.drain().await;
             }
             inner.flush.drain().await;
-            inner.forward.drain().await;
+            inner.sealing.drain().await;
         });
         if drained.await.is_err() {
             tracing::warn!("the counting actors did not end in time");
@@ -173,9 +173,9 @@ impl Spend {
         self.0.stats.journal_healthy()
     }
 
-    /// Fault injection: ends the forward actor as a panic would.
-    pub fn kill_forward_actor(&self) {
-        self.0.forward.kill();
+    /// Fault injection: ends the sealing actor as a panic would.
+    pub fn kill_sealing_actor(&self) {
+        self.0.sealing.kill();
     }
 
     /// Fault injection: ends the flush actor as a panic would.
@@ -199,13 +199,13 @@ impl Spend {
         self.0.supervisor.stop_restarting().await;
         self.kill_redis_actors();
         self.kill_flush_actor();
-        self.kill_forward_actor();
+        self.kill_sealing_actor();
     }
 
     async fn flush_until(&self, deadline: Instant) -> Result<(), Unflushed> {
         let flushed = async {
             // An actor that crashes before it answers is restarted soon.
-            while !self.0.forward.flush().await {
+            while !self.0.sealing.flush().await {
                 tokio::time::sleep(RESTARTS.backoff.delay(1, 0.0)).await;
             }
         };

@@ -13,8 +13,8 @@ use super::prune::Prune;
 use super::stream::Stream;
 use super::transport::Transport;
 use super::{
-    Durability, Inner, Options, RESTARTS, Redis, Shared, Spend, SpendStats, drain, flush, forward,
-    forwarder,
+    Durability, Inner, Options, RESTARTS, Redis, Shared, Spend, SpendStats, drain, flush,
+    forwarder, sealing,
 };
 use crate::cluster::lease;
 use crate::store::Store;
@@ -61,16 +61,16 @@ impl Spend {
         let stats = Arc::new(SpendStats::default());
         let limits = Limits::within(options.journal_bytes);
         let journal = open(&options, limits, &stats).await?;
-        let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
+        let (sealing, flush) = (sealing::Handle::new(), flush::Handle::new());
         let children = vec![
             flush.child(flush::Setup {
                 prune: Prune::new(store.clone(), tracker.clone()),
                 store,
                 interval: options.flush_interval,
-                forward: forward.clone(),
+                sealing: sealing.clone(),
                 stats: Arc::clone(&stats),
             }),
-            forward.child(sealing(
+            sealing.child(sealing_setup(
                 &options,
                 &journal,
                 Transport::InProcess(flush.clone()),
@@ -79,7 +79,7 @@ impl Spend {
         Ok(Self(Arc::new(Inner {
             supervisor: Supervisor::start(RESTARTS, tracker, children).await?,
             journal,
-            forward,
+            sealing,
             flush,
             shared: None,
             stats,
@@ -116,7 +116,7 @@ impl Spend {
             ..Limits::within(options.journal_bytes)
         };
         let journal = open(&options, limits, &stats).await?;
-        let (forward, flush) = (forward::Handle::new(), flush::Handle::new());
+        let (sealing, flush) = (sealing::Handle::new(), flush::Handle::new());
         // The same for the lease and for the fence: of two who lead under one number, one writes.
         let leader: Arc<str> = format!("{}/{}", redis.name, Uuid::now_v7()).into();
         let prune = Prune::new(store.clone(), tracker.clone());
@@ -125,7 +125,7 @@ impl Spend {
                 prune: prune.clone(),
                 store: store.clone(),
                 interval: options.flush_interval,
-                forward: forward.clone(),
+                sealing: sealing.clone(),
                 stats: Arc::clone(&stats),
             }),
             shared.forwarder.child(forwarder::Setup {
@@ -138,11 +138,11 @@ impl Spend {
                 stream: stream.clone(),
                 store: store.clone(),
                 journal: journal.clone(),
-                forward: forward.clone(),
+                sealing: sealing.clone(),
                 flush: flush.clone(),
                 stats: Arc::clone(&stats),
             }),
-            forward.child(sealing(
+            sealing.child(sealing_setup(
                 &options,
                 &journal,
                 Transport::Redis(shared.forwarder.clone()),
@@ -167,7 +167,7 @@ impl Spend {
         Ok(Self(Arc::new(Inner {
             supervisor: Supervisor::start(RESTARTS, tracker, children).await?,
             journal,
-            forward,
+            sealing,
             flush,
             shared: Some(shared),
             stats,
@@ -175,14 +175,14 @@ impl Spend {
     }
 }
 
-fn sealing(options: &Options, journal: &Journal, transport: Transport) -> forward::Setup {
+fn sealing_setup(options: &Options, journal: &Journal, transport: Transport) -> sealing::Setup {
     let (interval, longest) = match options.durability {
         Durability::Redis => (options.seal_interval.min(AWAITED), LONGEST_AWAITED),
         Durability::Memory | Durability::Journal | Durability::Fsync => {
             (options.seal_interval, LONGEST)
         }
     };
-    forward::Setup {
+    sealing::Setup {
         journal: journal.clone(),
         transport,
         interval,

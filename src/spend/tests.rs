@@ -211,11 +211,11 @@ async fn actors_killed_under_load_lose_and_double_nothing() {
     for number in 0..1_000 {
         waiting.push(spend.record(record(number)));
         match number % 250 {
-            50 => spend.kill_forward_actor(),
+            50 => spend.kill_sealing_actor(),
             100 => spend.kill_flush_actor(),
             150 => {
                 spend.kill_flush_actor();
-                spend.kill_forward_actor();
+                spend.kill_sealing_actor();
             }
             // Lets them restart and work before they are killed next.
             _ => tokio::task::yield_now().await,

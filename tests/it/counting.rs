@@ -190,7 +190,7 @@ async fn killed_actors_of_the_pipeline_leave_the_count_exact() {
     let router = Plan::servers(1).start().await;
     for i in 0..60 {
         match i % 20 {
-            5 => router.app.spend().kill_forward_actor(),
+            5 => router.app.spend().kill_sealing_actor(),
             15 => router.app.spend().kill_flush_actor(),
             _ => {}
         }

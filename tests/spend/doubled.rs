@@ -39,7 +39,7 @@ async fn kill(fixture: &Fixture, router: Router, whole: bool) -> Router {
     }
     router.spend.kill_redis_actors();
     router.spend.kill_flush_actor();
-    router.spend.kill_forward_actor();
+    router.spend.kill_sealing_actor();
     router
 }
 

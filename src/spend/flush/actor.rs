@@ -25,7 +25,7 @@ impl Actor for Flush {
 
     fn start(setup: Setup, _: &mut Context<Self>) -> Self {
         // The batches of the incarnation before are sent again.
-        setup.forward.resend();
+        setup.sealing.resend();
         let state = State::new(setup.interval);
         Self { setup, state }
     }
@@ -56,7 +56,7 @@ impl Flush {
             match effect {
                 Effect::Arm(pause) => context.arm((), pause),
                 Effect::Write(batches) => self.write(batches, context),
-                Effect::Report(settlements) => self.setup.forward.applied(settlements),
+                Effect::Report(settlements) => self.setup.sealing.applied(settlements),
                 Effect::Prune => self.setup.prune.begin(),
             }
         }

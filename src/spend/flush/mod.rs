@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use super::prune::Prune;
 use super::queue::Amount;
-use super::{SpendStats, forward};
+use super::{SpendStats, sealing};
 use crate::store::{SealedBatch, Store};
 use crate::supervision::{Child, Mailbox};
 use actor::Flush;
@@ -38,7 +38,7 @@ pub(super) struct Setup {
     pub(super) store: Store,
     pub(super) interval: Duration,
     /// Is told what was applied.
-    pub(super) forward: forward::Handle,
+    pub(super) sealing: sealing::Handle,
     /// The list of what was applied.
     pub(super) prune: Prune,
     pub(super) stats: Arc<SpendStats>,

@@ -28,7 +28,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Actor for Forwarder<C> {
 
     fn start(setup: Setup<C>, _: &mut Context<Self>) -> Self {
         // The batches of the incarnation before are sent again.
-        setup.forward.resend();
+        setup.sealing.resend();
         let state = State::new(setup.rules);
         Self { setup, state }
     }
@@ -63,7 +63,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Forwarder<C> {
     fn act(&self, effects: Vec<Effect>, context: &mut Context<Self>) {
         let Setup {
             journal,
-            forward,
+            sealing,
             flush,
             stats,
             ..
@@ -79,7 +79,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Forwarder<C> {
                 }
                 Effect::FlushNow => flush.flush_now(),
                 Effect::Query(query) => self.query(query, context),
-                Effect::Report(settlements) => forward.applied(settlements),
+                Effect::Report(settlements) => sealing.applied(settlements),
                 Effect::Lost(batches) => {
                     stats.resent.fetch_add(batches as u64, Relaxed);
                     tracing::warn!(batches, "Redis has lost usage; it is sent again");

@@ -31,7 +31,7 @@ use super::journal::Journal;
 use super::queue::InTransit;
 use super::settlement::Settlement;
 use super::stream::Stream;
-use super::{SpendStats, flush, forward};
+use super::{SpendStats, flush, sealing};
 use crate::store::{SealedBatch, Store};
 use crate::supervision::{Child, Mailbox};
 use actor::Forwarder;
@@ -59,7 +59,7 @@ pub(super) struct Setup<C> {
     pub(super) store: Store,
     pub(super) journal: Journal,
     /// Is told what was applied.
-    pub(super) forward: forward::Handle,
+    pub(super) sealing: sealing::Handle,
     /// Past Redis.
     pub(super) flush: flush::Handle,
     pub(super) stats: Arc<SpendStats>,

@@ -157,7 +157,7 @@ impl FaultTarget for Routers {
                 let spend = in_process.pipelines[which].load();
                 spend.kill_redis_actors();
                 spend.kill_flush_actor();
-                spend.kill_forward_actor();
+                spend.kill_sealing_actor();
             }
             Self::Processes(processes) => processes.routers[which].as_mut().unwrap().kill_actors(),
         }

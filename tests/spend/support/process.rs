@@ -248,7 +248,7 @@ pub async fn run_router_process() {
             ("actors", _) => {
                 spend.kill_redis_actors();
                 spend.kill_flush_actor();
-                spend.kill_forward_actor();
+                spend.kill_sealing_actor();
             }
             ("stop", within) => {
                 running.store(false, Relaxed);

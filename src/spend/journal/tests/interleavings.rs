@@ -26,7 +26,7 @@ enum Step {
         take: u8,
         reply_lost: bool,
     },
-    /// The forward actor crashes: its next incarnation attaches.
+    /// The sealing actor crashes: its next incarnation attaches.
     Attach,
     /// The other thread reads a segment again.
     Load,

@@ -19,7 +19,7 @@ use super::journal::Journal;
 use super::settlement::Settlement;
 use super::transport::Transport;
 use crate::supervision::{Child, Mailbox};
-use actor::Forward;
+use actor::Sealing;
 use message::Message;
 
 /// What an incarnation needs to begin.
@@ -44,7 +44,7 @@ impl Handle {
 
     /// For the supervisor.
     pub(super) fn child(&self, setup: Setup) -> Child {
-        Child::new::<Forward>("spend/forward", &self.0, setup)
+        Child::new::<Sealing>("spend/sealing", &self.0, setup)
     }
 
     /// These are in the database.

@@ -8,25 +8,25 @@ use super::state::{Ask, Effect, State};
 use crate::supervision::{Actor, Context, Reply};
 
 /// See the module.
-pub(super) struct Forward {
+pub(super) struct Sealing {
     setup: Setup,
     state: State,
     replies: BTreeMap<Ask, Reply<()>>,
 }
 
-impl Actor for Forward {
+impl Actor for Sealing {
     type Message = Message;
     type Timer = ();
     type Setup = Setup;
 
     fn start(setup: Setup, context: &mut Context<Self>) -> Self {
-        let forward = Self {
+        let sealing = Self {
             state: State::new(setup.interval, setup.longest),
             setup,
             replies: BTreeMap::new(),
         };
-        forward.attach(context);
-        forward
+        sealing.attach(context);
+        sealing
     }
 
     fn handle(&mut self, message: Message, context: &mut Context<Self>) {
@@ -54,7 +54,7 @@ impl Actor for Forward {
     }
 }
 
-impl Forward {
+impl Sealing {
     /// Makes the journal report everything that is pending, whether or not it was reported before.
     fn attach(&self, context: &Context<Self>) {
         // Should this one have ended, the next one attaches and is told everything again.
