@@ -9,7 +9,9 @@ use std::time::Duration;
 use divan::Bencher;
 use herdsman::backend::Backend;
 use herdsman::domain::ModelName;
-use herdsman::fleet::{Desired, Fleet, Intervals, LeaseRequest, Outcome, Rules, Settings, Spec};
+use herdsman::fleet::{
+    Desired, Drain, Fleet, Intervals, LeaseRequest, Outcome, Rules, Settings, Spec,
+};
 use herdsman::protocol::{Api, Instance};
 use herdsman::upstream::{Client, Target};
 use herdsman_simulator::{Config, Model, Simulator};
@@ -53,6 +55,8 @@ impl BenchFleet {
                     weight: 1.0,
                     priority: 0,
                     slots,
+                    labels: Arc::default(),
+                    drain: Drain::Nothing,
                 },
             };
             let desired = Desired::new(vec![spec]).expect("one name");
@@ -102,6 +106,7 @@ impl BenchFleet {
             arrival: self.fleet.arrive(),
             deadline: Instant::now() + Duration::from_secs(60),
             only: Vec::new(),
+            within: Vec::new(),
             tried: Vec::new(),
         }
     }

@@ -11,7 +11,7 @@
 //! | 2 | [`backend`], [`upstream`], [`store`] |
 //! | 3 | [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
-//! | 5 | [`gateway`] |
+//! | 5 | [`gateway`], [`inventory`] |
 //! | 6 | [`http`] |
 //! | 7 | [`app`] |
 //! | 8 | [`cli`] and `main` |
@@ -31,6 +31,7 @@ pub mod faults;
 pub mod fleet;
 pub mod gateway;
 pub mod http;
+pub mod inventory;
 pub mod metrics;
 pub mod protocol;
 pub mod routing;

@@ -183,6 +183,12 @@ impl Party {
         entry.is_some_and(|entry| !entry.account.models.is_empty())
     }
 
+    /// The servers it is limited to, if it is.
+    pub(super) fn servers(&self) -> Option<Arc<[String]>> {
+        let servers = &self.entry.as_ref()?.account.servers;
+        (!servers.is_empty()).then(|| Arc::clone(servers))
+    }
+
     fn owner(&self) -> Owner {
         Owner {
             kind: self.account,

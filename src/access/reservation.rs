@@ -22,6 +22,8 @@ pub struct Reservation {
     model: ModelName,
     api_key: Arc<str>,
     payers: Vec<Payer>,
+    /// What its servers are limited to, by each whom it concerns.
+    servers: Vec<Arc<[String]>>,
     taken: Vec<Taken>,
 }
 
@@ -73,8 +75,15 @@ impl Reservation {
             model: request.model.clone(),
             api_key: caller.key_id(),
             payers: parties.iter().map(Payer::of).collect(),
+            servers: parties.iter().filter_map(Party::servers).collect(),
             taken,
         })
+    }
+
+    /// The servers it may go to: of each list, one name or label has to be theirs. Once, for the request.
+    #[must_use]
+    pub fn take_servers(&mut self) -> Vec<Arc<[String]>> {
+        mem::take(&mut self.servers)
     }
 
     /// Whether anybody known pays.

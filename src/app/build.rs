@@ -8,19 +8,19 @@ use tokio_util::task::TaskTracker;
 use super::redis::RedisGauges;
 use super::{App, DirLock, Error, redis};
 use crate::access::{self, Access, RedisLedger};
-use crate::backend::Backend;
 use crate::clock;
-use crate::config::{Config, Durability, Kind};
+use crate::config::{Config, Durability};
 use crate::domain::{ModelName, Price};
-use crate::fleet::{Desired, Fleet, Gauges, Intervals, Rules, Settings, Spec};
+use crate::fleet::{Fleet, Gauges, Intervals, Rules};
 use crate::gateway::{self, Gateway, Meters};
 use crate::http::{self, Admin, Front, Hosts, Limits, Origins, Patience, State};
+use crate::inventory::{self, Inventory};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
 use crate::protocol::Instance;
 use crate::spend::{self, Spend};
 use crate::store::{self, Store};
 use crate::supervision::Backoff;
-use crate::upstream::{Client, Target};
+use crate::upstream::Client;
 use crate::usage::{Running, Usage};
 use herdsman_multidb::{Idempotent, MultiDb};
 
@@ -78,13 +78,14 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let instance = Instance::new(&router);
     let client = Client::new(config.routing.connect_timeout, instance.clone())?;
     let fleet = Fleet::start(
-        &desired(&config)?,
+        &inventory::desired(&config.endpoint, config.routing.slots)?,
         rules(&config),
         client.clone(),
         tracker.clone(),
     )
     .await?;
     registry.register_collector(Box::new(Gauges::new(fleet.clone())));
+    let inventory = inventory(&config, &fleet, &store, &tracker).await?;
     // What an earlier run left in the journal belongs to the totals that are shown from the start.
     if let Err(unflushed) = spend.flush_now(FIRST_FLUSH).await {
         tracing::warn!("{unflushed}; live totals start without them");
@@ -127,6 +128,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         store,
         spend: spend.clone(),
         access: access.clone(),
+        inventory: inventory.clone(),
         redis: redis.clone(),
         tasks: tracker.clone(),
         admin: admin.clone(),
@@ -149,6 +151,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let server = http::serve(listen, front, patience)
         .await
         .map_err(|error| Error::Listen(listen, error))?;
+    inventory.listens_at(server.addr());
     if let Some(exposed) = config.exposed() {
         tracing::error!("{exposed}");
     }
@@ -156,6 +159,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         server,
         gateway,
         fleet,
+        inventory,
         spend,
         access,
         admin,
@@ -194,44 +198,20 @@ async fn migrate(store: &Store, tracker: &TaskTracker) -> Result<(), Error> {
     Ok(())
 }
 
-/// The servers that the configuration wants.
-pub(super) fn desired(config: &Config) -> Result<Desired, Error> {
-    let spec = |endpoint: &crate::config::Endpoint| {
-        let target = Target::new(&root(endpoint), endpoint.api_key.expose());
-        let target = target.map_err(|error| Error::Endpoint(endpoint.name.clone(), error))?;
-        Ok::<_, Error>(Spec {
-            name: endpoint.name.as_str().into(),
-            url: endpoint.url.as_str().into(),
-            settings: Settings {
-                target: Arc::new(target),
-                backend: backend(endpoint)?,
-                weight: endpoint.weight,
-                priority: endpoint.priority,
-                slots: endpoint.slots.or(config.routing.slots).get(),
-            },
-        })
+/// The list of wanted servers. Those that were named on the command line stand in place of stored ones.
+async fn inventory(
+    config: &Config,
+    fleet: &Fleet,
+    store: &Store,
+    tracker: &TaskTracker,
+) -> Result<Inventory, Error> {
+    let options = inventory::Options {
+        configured: config.endpoint.clone(),
+        slots: config.routing.slots,
+        listen: config.server.listen,
     };
-    let specs = config.endpoint.iter().map(spec).collect::<Result<_, _>>()?;
-    Ok(Desired::new(specs)?)
-}
-
-/// Where its paths begin. Addresses of servers of OpenAI's calls are often written with the first part
-/// of those calls' paths.
-fn root(endpoint: &crate::config::Endpoint) -> ::http::Uri {
-    let whole = endpoint.url.uri();
-    let written = endpoint.url.as_str().trim_end_matches('/');
-    match (endpoint.kind, written.strip_suffix("/v1")) {
-        (Kind::OpenAi, Some(root)) => root.parse().unwrap_or_else(|_| whole.clone()),
-        _ => whole.clone(),
-    }
-}
-
-fn backend(endpoint: &crate::config::Endpoint) -> Result<Backend, Error> {
-    match endpoint.kind {
-        Kind::OpenAi => Ok(Backend::openai(&endpoint.models)),
-        Kind::Ollama => Ok(Backend::Ollama),
-        Kind::LlamaServer => Err(Error::Kind(endpoint.kind.as_str())),
-    }
+    let store = (!config.only_named).then(|| store.clone());
+    Ok(Inventory::start(options, fleet.clone(), store, tracker.clone()).await?)
 }
 
 pub(super) fn prices(config: &Config) -> Vec<(ModelName, Price)> {

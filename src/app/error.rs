@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::upstream::InvalidTarget;
-use crate::{spend, store, supervision};
+use crate::{inventory, spend, store, supervision};
 
 /// What could not be started.
 #[derive(Debug, Error)]
@@ -19,15 +18,9 @@ pub enum Error {
     /// The address to listen on.
     #[error("cannot listen on {0}: {1}")]
     Listen(std::net::SocketAddr, std::io::Error),
-    /// A server's address or key.
-    #[error("endpoint {0}: {1}")]
-    Endpoint(String, InvalidTarget),
-    /// A kind of server that this version does not support.
-    #[error("endpoints of kind {0} are not available in this version")]
-    Kind(&'static str),
-    /// The servers' names.
+    /// The servers.
     #[error(transparent)]
-    Endpoints(#[from] crate::fleet::DuplicateName),
+    Endpoint(#[from] inventory::InvalidEndpoint),
     /// The database.
     #[error("database: {0}")]
     Store(#[from] store::Error),

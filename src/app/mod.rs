@@ -30,6 +30,7 @@ use crate::config::{Config, Problem};
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::http::{Admin, Server};
+use crate::inventory::Inventory;
 use crate::spend::Spend;
 use herdsman_multidb::MultiDb;
 use lock::DirLock;
@@ -49,6 +50,7 @@ pub struct App {
     server: Server,
     gateway: Arc<Gateway>,
     fleet: Fleet,
+    inventory: Inventory,
     spend: Spend,
     access: Access,
     admin: Admin,
@@ -172,6 +174,7 @@ impl App {
         self.server.close();
         let _ = timeout(LAST_ERRORS, self.server.closed()).await;
         // 4. What produces: probes and the fleet's actors, children first.
+        self.inventory.stop().await;
         self.fleet.stop().await;
         // 5. Pending records: sealed, journaled, flushed.
         if let Err(unflushed) = self.spend.shutdown(Instant::now() + LAST_FLUSH).await {

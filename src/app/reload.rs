@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{App, Source, build};
 use crate::config::{Config, Routing, Slots};
-use crate::fleet::Applied;
 
 /// How often the file is checked. It is read when two checks in a row found the same.
 const CHECK: Duration = Duration::from_secs(1);
@@ -100,28 +99,21 @@ impl Reload {
                 return;
             }
         };
-        let desired = match build::desired(&config) {
-            Ok(desired) => desired,
-            Err(error) => {
+        let difference = difference(&self.running, &config);
+        let (endpoints, slots) = (config.endpoint.clone(), config.routing.slots);
+        // Nothing else is handled meanwhile, not even a signal to stop.
+        match timeout(APPLIED, app.inventory.configure(endpoints, slots)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
                 tracing::error!(%error, "configuration not reloaded: nothing is changed");
                 return;
             }
-        };
-        let difference = difference(&self.running, &config);
-        // Nothing else is handled meanwhile, not even a signal to stop.
-        let Ok(applied) = timeout(APPLIED, app.fleet.apply(&desired)).await else {
-            tracing::error!(
-                "configuration not reloaded: the endpoints could not be changed in time"
-            );
-            return;
-        };
-        if applied != Applied::default() {
-            let Applied {
-                added,
-                changed,
-                removed,
-            } = applied;
-            tracing::info!(?added, ?changed, ?removed, "endpoints applied");
+            Err(_) => {
+                tracing::error!(
+                    "configuration not reloaded: the endpoints could not be changed in time"
+                );
+                return;
+            }
         }
         app.access.reprice(build::prices(&config));
         let access = &config.access;
@@ -223,6 +215,7 @@ mod tests {
             file: None,
             env: Vec::new(),
             set: set.iter().map(ToString::to_string).collect(),
+            servers: Vec::new(),
         })
         .unwrap()
     }

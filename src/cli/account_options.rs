@@ -51,6 +51,9 @@ pub(super) struct AccountOptions {
     /// A model it may use, a beginning with `*`, or `all`; repeatable
     #[arg(long = "model", value_name = "MODEL")]
     models: Vec<String>,
+    /// A server its requests may go to, by name or label, or `all`; repeatable
+    #[arg(long = "server", value_name = "SERVER")]
+    servers: Vec<String>,
     /// Your own metadata: a JSON object
     #[arg(long, value_name = "JSON", value_parser = object)]
     metadata: Option<Map<String, Value>>,
@@ -108,6 +111,11 @@ impl AccountOptions {
             let all = self.models.iter().any(|model| model == "all");
             let models = if all { Vec::new() } else { self.models };
             object.insert("models".to_owned(), models.into());
+        }
+        if !self.servers.is_empty() {
+            let all = self.servers.iter().any(|server| server == "all");
+            let servers = if all { Vec::new() } else { self.servers };
+            object.insert("servers".to_owned(), servers.into());
         }
         if let Some(metadata) = self.metadata {
             object.insert("metadata".to_owned(), Value::Object(metadata));

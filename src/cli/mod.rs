@@ -11,12 +11,14 @@ mod check;
 mod client;
 mod completions;
 mod demo;
+mod endpoint;
 mod failure;
 mod interrupt;
 mod migrate;
 mod output;
 mod redis;
 mod serve;
+mod servers;
 mod settings;
 mod simulate;
 mod spend;
@@ -26,6 +28,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -63,7 +66,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Run one simulated Ollama server, for tests
     Simulate(simulate::Arguments),
-    /// API keys, through any healthy router
+    /// Servers of a router, through any healthy one
+    Endpoint(endpoint::Arguments),
+    /// API keys, likewise
     Key(account::Arguments),
     /// Users, likewise
     User(account::Arguments),
@@ -82,6 +87,15 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the arguments of the process, the first of which is its name.
+    ///
+    /// # Errors
+    /// What the parser says of them; help and the version come this way too.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments = arguments.into_iter().collect();
+        Self::try_parse_from(servers::with_command(arguments))
+    }
+
     /// Runs the command. Every failure has been printed on stderr when this returns.
     ///
     /// Boxed: what it awaits is compiled with this library, and not once more with the program.
@@ -114,6 +128,10 @@ impl Cli {
             Command::Simulate(arguments) => {
                 settings.must_be_empty("simulate")?;
                 arguments.run().await
+            }
+            Command::Endpoint(arguments) => {
+                settings.must_be_empty("a command for running routers")?;
+                arguments.run(&env).await
             }
             Command::Key(arguments) => account(settings, arguments, Kind::Key, &env).await,
             Command::User(arguments) => account(settings, arguments, Kind::User, &env).await,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Environment, Failure};
-use crate::config::{self, Config, DEFAULT_FILE, LoadArgs, Problem};
+use crate::config::{self, Config, DEFAULT_FILE, EndpointUrl, LoadArgs, Problem};
 
 /// Where the configuration comes from.
 ///
@@ -19,6 +19,9 @@ pub(super) struct Settings {
     /// Override one value of the configuration; repeatable
     #[arg(long, value_name = "TABLE.KEY=VALUE")]
     set: Vec<String>,
+    /// Servers in place of every `[[endpoint]]`.
+    #[arg(skip)]
+    servers: Vec<EndpointUrl>,
 }
 
 impl Settings {
@@ -30,6 +33,11 @@ impl Settings {
         self.config = later.config.or(self.config);
         self.set.extend(later.set);
         Ok(self)
+    }
+
+    /// These, with servers in place of those of the configuration, if there are any.
+    pub(super) fn with_servers(self, servers: Vec<EndpointUrl>) -> Self {
+        Self { servers, ..self }
     }
 
     /// The configuration these, `later` and the environment make.
@@ -44,6 +52,7 @@ impl Settings {
             file: self.config.clone(),
             env: env.clone(),
             set: self.set.clone(),
+            servers: self.servers.clone(),
         })
     }
 

@@ -28,6 +28,22 @@ fn no_command_is_serve() {
 }
 
 #[test]
+fn servers_may_be_named_with_and_without_the_command() {
+    for line in [
+        "herdsman gpu-1 http://10.0.0.7",
+        "herdsman serve gpu",
+        "herdsman 10.0.0.7 --set a.b=c",
+    ] {
+        let read = Cli::read(line.split(' ').map(Into::into)).unwrap();
+        assert!(matches!(read.command, Some(Command::Serve(_))), "{line}");
+    }
+    let meant = Cli::read(["herdsman", "chekc"].map(Into::into)).unwrap_err();
+    assert_eq!(meant.exit_code(), 2);
+    assert!(meant.to_string().contains("'check'"), "{meant}");
+    assert!(Cli::read(["herdsman", "serve", "gpu-1:0"].map(Into::into)).is_err());
+}
+
+#[test]
 fn settings_count_on_both_sides_of_the_command() {
     let config = load(
         "herdsman --set routing.attempts=5 check --set routing.queue_limit=6 --set routing.attempts=7",

@@ -1,5 +1,6 @@
 //! `[[endpoint]]`: one server behind the router.
 
+use http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::{EndpointUrl, Secret, Slots};
@@ -32,6 +33,9 @@ pub struct Endpoint {
     /// What it serves, if it cannot say so itself.
     #[serde(default)]
     pub models: Vec<String>,
+    /// What it is also called, together with others: keys and requests may be limited to it.
+    #[serde(default)]
+    pub labels: Vec<String>,
 }
 
 /// Which API a server has.
@@ -59,6 +63,13 @@ impl Kind {
         }
     }
 
+    /// The one that is written so.
+    #[must_use]
+    pub fn parse(written: &str) -> Option<Self> {
+        let all = [Self::Ollama, Self::OpenAi, Self::LlamaServer];
+        all.into_iter().find(|kind| kind.as_str() == written)
+    }
+
     /// Whether such a server always tells which models it has, so that nobody else needs to.
     #[must_use]
     pub fn lists_models(self) -> bool {
@@ -82,7 +93,31 @@ impl Endpoint {
             priority: 0,
             api_key: Secret::default(),
             models: Vec::new(),
+            labels: Vec::new(),
         }
+    }
+
+    /// Where its paths begin. Addresses of servers of OpenAI's calls are often written with the first part
+    /// of those calls' paths.
+    #[must_use]
+    pub fn root(&self) -> Uri {
+        let whole = self.url.uri();
+        let written = self.url.as_str().trim_end_matches('/');
+        match (self.kind, written.strip_suffix("/v1")) {
+            (Kind::OpenAi, Some(root)) => root.parse().unwrap_or_else(|_| whole.clone()),
+            _ => whole.clone(),
+        }
+    }
+
+    /// Its address, the same however it is written: what tells servers apart.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let root = self.root();
+        format!(
+            "{}{}",
+            self.url.reached(),
+            root.path().trim_end_matches('/')
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::EndpointUrl;
 
 /// True when a router that listens at `listen` would be its own server at `url`.
-pub(super) fn is_itself(listen: SocketAddr, url: &EndpointUrl) -> bool {
+pub fn is_itself(listen: SocketAddr, url: &EndpointUrl) -> bool {
     let address = url.host_and_port();
     let Some((host, port)) = address.rsplit_once(':') else {
         return false;
@@ -19,7 +19,7 @@ pub(super) fn is_itself(listen: SocketAddr, url: &EndpointUrl) -> bool {
 }
 
 /// The addresses to which a connection to this host goes, where that needs no resolver.
-fn reached(host: &str) -> Vec<IpAddr> {
+pub(super) fn reached(host: &str) -> Vec<IpAddr> {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     if name == "localhost" || name.ends_with(".localhost") {
         return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];

@@ -18,7 +18,7 @@ use super::expand;
 use super::key::{Key, Step};
 use super::problem::{Place, Problem, Source};
 use super::tree::{Node, Value};
-use super::{Config, Endpoint, validate};
+use super::{Config, Endpoint, EndpointUrl, validate};
 
 /// Read when no file is named; it need not be there.
 pub const DEFAULT_FILE: &str = "config.toml";
@@ -41,6 +41,8 @@ pub struct LoadArgs<E> {
     pub env: E,
     /// `table.key=value`, in order.
     pub set: Vec<String>,
+    /// Servers in place of every `[[endpoint]]`; none: those that are configured.
+    pub servers: Vec<EndpointUrl>,
 }
 
 /// Reads and validates everything.
@@ -57,9 +59,15 @@ where
     let mut problems = Vec::new();
     overlay_environment(&mut root, &env, &mut problems);
     overlay_flags(&mut root, &args.set, &mut problems);
+    if !args.servers.is_empty()
+        && let Value::Table(table) = &mut root.value
+    {
+        table.remove("endpoint");
+    }
     problems.extend(expand::secrets(&mut root, &env));
     problems.extend(placeholder_for_missing(&mut root));
-    let config = deserialize(&mut root, &mut problems).map(finished);
+    let config = deserialize(&mut root, &mut problems);
+    let config = config.map(|config| finished(named(config, args.servers)));
     if let Some(config) = &config {
         for fault in validate::faults(config) {
             // A placeholder is not reported a second time.
@@ -255,6 +263,15 @@ fn problem_at(root: &Node, key: &Key, what: &str) -> Problem {
         quotable: !key.is_one_of(&expand::SECRETS) && key.last_name() != Some("url"),
         ..Problem::new(key, root.place_of(key), what)
     }
+}
+
+/// With these servers and no others, if there are any.
+fn named(mut config: Config, servers: Vec<EndpointUrl>) -> Config {
+    if !servers.is_empty() {
+        config.endpoint = servers.into_iter().map(Endpoint::at).collect();
+        config.only_named = true;
+    }
+    config
 }
 
 /// What is derived from other values.

@@ -40,6 +40,7 @@ pub use access::{Access, WhenRedisAway};
 pub use display::to_toml;
 pub use endpoint::{Endpoint, Kind};
 pub use fleet::Fleet;
+pub use itself::is_itself;
 pub use load::{DEFAULT_FILE, LoadArgs, load};
 pub use metrics::Metrics;
 pub use price::Price;
@@ -52,6 +53,7 @@ pub use slots::Slots;
 pub use spend::{Durability, Spend};
 pub use store::Store;
 pub use url::{EndpointUrl, InvalidUrl};
+pub use validate::endpoint_faults;
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +83,9 @@ pub struct Config {
     pub price: Vec<Price>,
     /// What `/metrics` says.
     pub metrics: Metrics,
+    /// The servers were named on the command line: they stand in place of stored ones too.
+    #[serde(skip)]
+    pub only_named: bool,
 }
 
 impl Config {
@@ -148,6 +153,7 @@ impl Default for Config {
             access: Access::default(),
             price: Vec::new(),
             metrics: Metrics::default(),
+            only_named: false,
         }
     }
 }

@@ -61,6 +61,16 @@ impl Visitor<'_> for SlotsVisitor {
         }
     }
 
+    fn visit_u64<E: Error>(self, count: u64) -> Result<Slots, E> {
+        match i64::try_from(count) {
+            Ok(count) => self.visit_i64(count),
+            Err(_) => Err(E::invalid_value(
+                serde::de::Unexpected::Unsigned(count),
+                &self,
+            )),
+        }
+    }
+
     fn visit_i64<E: Error>(self, count: i64) -> Result<Slots, E> {
         u32::try_from(count)
             .ok()

@@ -4,6 +4,7 @@
 //! path) would be lost, leaked or resolved differently by someone further on, so it is refused here.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use http::Uri;
 use http::uri::Scheme;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::text;
+use super::{itself, text};
 
 /// The root of a server: `http` or `https`, host, port, and perhaps a path in front of its paths.
 #[derive(Clone, Eq, PartialEq)]
@@ -73,6 +74,21 @@ impl EndpointUrl {
     #[must_use]
     pub fn prefix(&self) -> &str {
         self.uri.path().trim_end_matches('/')
+    }
+
+    /// The same for every way to write it that needs no resolver to see through.
+    #[must_use]
+    pub fn reached(&self) -> String {
+        let written = self.host_and_port();
+        let (host, port) = written.rsplit_once(':').unwrap_or((&written, ""));
+        match itself::reached(host).first() {
+            Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+            Some(ip) => format!("{ip}:{port}"),
+            None => {
+                let host = host.trim_end_matches('.').to_ascii_lowercase();
+                format!("{host}:{port}")
+            }
+        }
     }
 
     /// The host and the port, the scheme's own port if none was written.
@@ -178,6 +194,22 @@ mod tests {
             EndpointUrl::local_ollama(),
             parse("http://127.0.0.1:11434").unwrap()
         );
+    }
+
+    #[test]
+    fn one_address_is_recognised_however_it_is_written() {
+        let reached = |written: &str| parse(written).unwrap().reached();
+        for (one, other) in [
+            ("http://GPU-1:11434/", "http://gpu-1.:11434"),
+            ("http://gpu-1", "http://gpu-1:80"),
+            ("http://localhost:1", "http://127.0.0.1:1"),
+            ("http://[::ffff:10.0.0.7]:1", "http://10.0.0.7:1"),
+            ("http://[0:0::1]:1", "http://[::1]:1"),
+        ] {
+            assert_eq!(reached(one), reached(other), "{one} {other}");
+        }
+        assert_ne!(reached("http://gpu-1:1"), reached("http://gpu-2:1"));
+        assert_ne!(reached("http://127.0.0.1:1"), reached("http://127.0.0.2:1"));
     }
 
     #[test]

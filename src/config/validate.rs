@@ -77,6 +77,15 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     faults.0
 }
 
+/// What is wrong with one server that is not of the file: each key, and what it must be.
+#[must_use]
+pub fn endpoint_faults(endpoint: &Endpoint) -> Vec<String> {
+    let mut faults = Faults(Vec::new());
+    self::endpoint("", endpoint, &mut faults);
+    let said = |fault: Fault| format!("{} {}", fault.key.trim_start_matches('.'), fault.what);
+    faults.0.into_iter().map(said).collect()
+}
+
 fn server(server: &Server, faults: &mut Faults) {
     if server.data_dir.as_os_str().is_empty() {
         faults.add("server.data_dir", "must name a folder");
@@ -130,6 +139,14 @@ fn endpoint(key: &str, endpoint: &Endpoint, faults: &mut Faults) {
             faults.add(
                 format!("{key}.models.{at}"),
                 "must be at most 255 visible ASCII characters without spaces",
+            );
+        }
+    }
+    for (at, label) in endpoint.labels.iter().enumerate() {
+        if !is_name(label) {
+            faults.add(
+                format!("{key}.labels.{at}"),
+                format!("must be at most {MAX_NAME} visible ASCII characters without a comma"),
             );
         }
     }

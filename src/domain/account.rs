@@ -52,6 +52,8 @@ pub struct Account {
     pub allowance: Allowance,
     /// Which models it may use; empty for all.
     pub models: Vec<ModelRule>,
+    /// Which servers its requests may go to, by name or label; empty for all.
+    pub servers: Arc<[String]>,
     /// The operator's own, a JSON object.
     pub metadata: String,
     /// Its requests are refused.
@@ -138,6 +140,7 @@ impl Account {
             budget: String::new(),
             allowance: Allowance::default(),
             models: Vec::new(),
+            servers: Arc::default(),
             metadata: "{}".to_owned(),
             blocked: false,
             understood: true,

@@ -13,6 +13,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::backend::Backend;
+use crate::domain::ModelName;
 use crate::upstream::Target;
 
 static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
@@ -53,6 +54,22 @@ pub struct Settings {
     pub priority: i32,
     /// Concurrent requests per model.
     pub slots: u32,
+    /// What it is also called, together with others.
+    pub labels: Arc<[Arc<str>]>,
+    /// What of it takes nothing new for now.
+    pub drain: Drain,
+}
+
+/// What of a server takes nothing new, though the server stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Drain {
+    /// It takes requests.
+    #[default]
+    Nothing,
+    /// These models on it do not.
+    Models(Arc<[ModelName]>),
+    /// None do.
+    Everything,
 }
 
 /// All servers there should be.
@@ -88,6 +105,23 @@ impl EndpointId {
 impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.name, self.generation)
+    }
+}
+
+impl Drain {
+    /// Whether the model takes nothing new, while the server as a whole does.
+    pub(super) fn is_of(&self, model: &ModelName) -> bool {
+        match self {
+            Self::Models(models) => models.contains(model),
+            Self::Nothing | Self::Everything => false,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether it goes by this name, or has this label.
+    pub(super) fn has_label(&self, label: &str) -> bool {
+        self.labels.iter().any(|own| **own == *label)
     }
 }
 

@@ -202,9 +202,7 @@ impl Drop for Lease {
         // Pairs with the fence of a request that joins a queue: either it sees the free slot, or
         // this sees the queue. Likewise with that of a server that begins to drain.
         fence(Ordering::SeqCst);
-        if self.endpoint.is_draining() {
-            self.endpoint.freed();
-        }
+        self.endpoint.freed(&self.pool);
         if self.queues.anyone_waits() {
             self.queues.freed();
         }

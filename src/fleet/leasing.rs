@@ -25,8 +25,10 @@ pub struct LeaseRequest {
     pub arrival: Arrival,
     /// How long it waits in the queue.
     pub deadline: Instant,
-    /// The client's own choice of servers, by name; empty for any.
+    /// The client's own choice of servers, by name or label; empty for any.
     pub only: Vec<Box<str>>,
+    /// What else its servers are limited to: of each list, one name or label has to be theirs.
+    pub within: Vec<Arc<[String]>>,
     /// Servers that have failed it already, by address: one that is removed and added again is the same.
     pub tried: Vec<Arc<str>>,
 }
@@ -42,6 +44,8 @@ pub enum Denied {
     Unsupported,
     /// Every server that could serve it has asked for a pause: the shortest of these.
     Paused(Pause),
+    /// Servers have it, but none that the request is limited to.
+    Restricted,
     /// Too many requests wait for it already.
     QueueFull,
     /// It has waited until its deadline.
@@ -87,7 +91,7 @@ impl Fleet {
         request: &LeaseRequest,
         queue: Option<Arc<Queue>>,
     ) -> Result<Leased, Denied> {
-        let constrained = !request.only.is_empty() || !request.tried.is_empty();
+        let constrained = request.is_constrained();
         let mut known = queue.or_else(|| self.queues.get(&request.model));
         let entry = loop {
             let queue = match known.take() {
@@ -221,9 +225,21 @@ impl LeaseRequest {
 
     fn allows(&self, holder: &Holder) -> bool {
         let endpoint = &holder.endpoint;
-        let named =
-            self.only.is_empty() || self.only.iter().any(|name| **name == **endpoint.name());
-        named && self.is_of_kind(holder) && !self.tried.contains(endpoint.url())
+        let named = self.only.is_empty() || self.only.iter().any(|name| endpoint.is_called(name));
+        named
+            && self.is_within(holder)
+            && self.is_of_kind(holder)
+            && !self.tried.contains(endpoint.url())
+    }
+
+    fn is_within(&self, holder: &Holder) -> bool {
+        let is_called = |name: &String| holder.endpoint.is_called(name);
+        self.within.iter().all(|names| names.iter().any(is_called))
+    }
+
+    /// Whether there may be a server with room that it must not be sent to.
+    fn is_constrained(&self) -> bool {
+        !(self.only.is_empty() && self.within.is_empty() && self.tried.is_empty())
     }
 
     fn is_of_kind(&self, holder: &Holder) -> bool {
@@ -234,7 +250,11 @@ impl LeaseRequest {
     /// waited would wait for nothing else.
     fn paused(&self, model: &ModelView) -> Option<Pause> {
         let now = Instant::now();
-        let holders = || model.holders().filter(|holder| holder.is_up() && self.allows(holder));
+        let holders = || {
+            model
+                .holders()
+                .filter(|holder| holder.is_up() && self.allows(holder))
+        };
         let refuses = |holder: &Holder| holder.refuses(self.api);
         // As in the ranking: those that refuse the API count where no other is left.
         let all_refuse = holders().all(refuses);
@@ -253,10 +273,16 @@ impl LeaseRequest {
 
     /// Why no holder of the model can be asked.
     fn unreachable(&self, model: &ModelView) -> Denied {
-        let mut holders = model.holders();
-        match holders.any(|holder| self.is_of_kind(holder)) {
-            true => Denied::Unreachable,
-            false => Denied::Unsupported,
+        let mut serving = model
+            .holders()
+            .filter(|holder| self.is_of_kind(holder))
+            .peekable();
+        if serving.peek().is_none() {
+            Denied::Unsupported
+        } else if serving.any(|holder| self.is_within(holder)) {
+            Denied::Unreachable
+        } else {
+            Denied::Restricted
         }
     }
 }

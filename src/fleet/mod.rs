@@ -11,6 +11,7 @@ mod desired;
 mod endpoint;
 mod first_bytes;
 mod gauges;
+mod hold;
 mod lease;
 mod leasing;
 mod observed;
@@ -30,7 +31,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-pub use desired::{Applied, Desired, DuplicateName, EndpointId, Settings, Spec};
+pub use desired::{Applied, Desired, Drain, DuplicateName, EndpointId, Settings, Spec};
 pub use endpoint::{Endpoint, Intervals, Phase, Report};
 pub use gauges::Gauges;
 pub use lease::{Lease, Outcome};

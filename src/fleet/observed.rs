@@ -30,6 +30,10 @@ pub struct Observed {
     pub kind: Kind,
     /// Whether it serves.
     pub phase: Shown,
+    /// It is not wanted any more, and goes when its last stream has ended.
+    pub leaving: bool,
+    /// What it is also called, together with others.
+    pub labels: Arc<[Arc<str>]>,
     /// Since when, in Unix seconds.
     pub since: i64,
     /// Why it does not serve, for people.
@@ -75,6 +79,8 @@ pub enum Shown {
     Down,
     /// Finishes its streams and takes nothing new.
     Draining,
+    /// Has finished them, and takes nothing new until it is told to.
+    Drained,
 }
 
 /// The slots of one model on one server.
@@ -88,6 +94,8 @@ pub struct Held {
     pub in_flight: u32,
     /// Of these, those without a first byte yet.
     pub waiting: u32,
+    /// Whether an operator keeps new requests from it on this server.
+    pub draining: bool,
 }
 
 /// Why requests for one model avoid one server.
@@ -115,6 +123,8 @@ impl Observed {
             url: endpoint.url().clone(),
             kind: settings.backend.kind(),
             phase: Shown::of(endpoint, report),
+            leaving: endpoint.is_draining(),
+            labels: Arc::clone(&settings.labels),
             since: at(report.since),
             reason: report.trouble.clone(),
             version: report.version.clone(),
@@ -143,6 +153,8 @@ impl Shown {
     fn of(endpoint: &Endpoint, report: &Report) -> Self {
         match report.phase {
             _ if endpoint.is_draining() => Self::Draining,
+            _ if endpoint.is_drained() => Self::Drained,
+            _ if endpoint.is_on_hold() => Self::Draining,
             Phase::Starting => Self::Starting,
             Phase::Up => Self::Up,
             Phase::Down => Self::Down,
@@ -151,11 +163,12 @@ impl Shown {
 }
 
 fn held(pool: &Arc<SlotPool>) -> Option<Held> {
-    pool.was_used().then(|| Held {
+    (pool.was_used() || pool.hold().is_on()).then(|| Held {
         model: pool.model().clone(),
         slots: pool.slots(),
         in_flight: pool.in_flight(),
         waiting: pool.waiting(),
+        draining: pool.hold().is_on(),
     })
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::first_bytes::FirstBytes;
+use super::hold::Hold;
 use super::refusals::Refusals;
 use crate::domain::ModelName;
 use crate::faults::Closed;
@@ -45,6 +46,8 @@ pub struct SlotPool {
     /// A request has told the server to unload the model, which it does when nothing uses it any more.
     unloading: AtomicBool,
     used: AtomicBool,
+    /// Whether an operator lets it take new requests.
+    hold: Hold,
     first_bytes: FirstBytes,
     refusals: Refusals,
 }
@@ -73,6 +76,7 @@ impl SlotPool {
             suspicions: AtomicU32::new(0),
             unloading: AtomicBool::new(false),
             used: AtomicBool::new(false),
+            hold: Hold::default(),
             first_bytes: FirstBytes::default(),
             refusals: Refusals::new(Instant::now()),
         }
@@ -226,6 +230,11 @@ impl SlotPool {
         self.taken.load(Ordering::Acquire) == 0
             && self.is_unloading()
             && self.unloading.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether an operator lets it take new requests.
+    pub(super) fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     /// When first bytes come here.

@@ -230,7 +230,14 @@ impl FleetView {
     pub fn up(&self) -> impl Iterator<Item = &Server> {
         self.servers
             .iter()
-            .filter(|server| server.report.phase == Phase::Up && !server.endpoint.is_draining())
+            .filter(|server| server.report.phase == Phase::Up && server.takes_requests())
+    }
+}
+
+impl Server {
+    /// Neither drains for good nor is kept from new requests for now.
+    fn takes_requests(&self) -> bool {
+        !self.endpoint.is_draining() && !self.endpoint.is_on_hold()
     }
 }
 
@@ -243,7 +250,7 @@ fn oldest<'a>(servers: impl Iterator<Item = &'a Server>) -> Option<&'a Version> 
 // === impl ModelView ===
 
 impl ModelView {
-    /// All of them, by priority.
+    /// Every server that has it: the first tier first, and in each those that have it loaded.
     pub(super) fn holders(&self) -> impl Iterator<Item = &Holder> {
         let tiers = self.tiers.iter();
         tiers.flat_map(|tier| tier.warm.iter().chain(&tier.cold))
@@ -291,7 +298,7 @@ impl routing::Candidate for Holder {
     fn is_up(&self) -> bool {
         // Not whether it drains: then it is in an old view only, and refuses by itself. A request that is refused
         // waits for the next view, which has its successor.
-        self.endpoint.is_up()
+        self.endpoint.is_up() && !self.endpoint.is_on_hold() && !self.pool.hold().is_on()
     }
 
     fn in_flight(&self) -> u32 {

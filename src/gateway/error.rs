@@ -83,6 +83,9 @@ fn denied(denied: Denied, model: &str) -> String {
                 "server busy, please try again.  every server that has model '{model}' has asked for a pause"
             )
         }
+        Denied::Restricted => {
+            format!("model '{model}' is on no server that may be used with this key")
+        }
         Denied::QueueFull | Denied::TooLate => BUSY.to_owned(),
     }
 }
@@ -94,7 +97,7 @@ impl Error {
         match self {
             Self::BadRequest(error) => error.status(),
             Self::Refused(refused) => refused.status(),
-            Self::NoCloud(_) => StatusCode::FORBIDDEN,
+            Self::NoCloud(_) | Self::Denied(Denied::Restricted, _) => StatusCode::FORBIDDEN,
             Self::InvalidModelName | Self::Denied(Denied::Unsupported, _) => {
                 StatusCode::BAD_REQUEST
             }

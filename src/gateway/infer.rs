@@ -85,17 +85,18 @@ impl Gateway {
     /// Admits the request, and if it gets no answer, records that for its payers.
     async fn admitted(
         self: &Arc<Self>,
-        prepared: Prepared,
+        mut prepared: Prepared,
         meter: &mut Meter,
     ) -> Result<Response<Answer>, Error> {
         let computes = prepared.computes;
         let model = prepared.lease_request.model.clone();
         let admission = prepared.admission();
-        let reservation = tokio::select! {
+        let mut reservation = tokio::select! {
             biased;
             reservation = self.access.admit(&prepared.caller, &admission) => reservation?,
             () = self.cutting.cancelled() => return Err(Error::Closing),
         };
+        prepared.lease_request.within = reservation.take_servers();
         let mut reservation = Some(reservation);
         let answered = self.serve(prepared, meter, &mut reservation).await;
         if let (Err(_), Some(reservation), true) = (&answered, reservation, computes) {
@@ -138,6 +139,7 @@ impl Gateway {
             arrival: self.fleet.arrive(),
             deadline: Instant::now(),
             only,
+            within: Vec::new(),
             tried: Vec::new(),
         };
         let request = ClientRequest {

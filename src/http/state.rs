@@ -8,6 +8,7 @@ use super::admin::Admin;
 use super::decode::Decoder;
 use crate::access::Access;
 use crate::gateway::Gateway;
+use crate::inventory::Inventory;
 use crate::metrics::Registry;
 use crate::protocol::Instance;
 use crate::spend::Spend;
@@ -25,6 +26,8 @@ pub struct State {
     pub spend: Spend,
     /// Accounts.
     pub access: Access,
+    /// Which servers there should be.
+    pub inventory: Inventory,
     /// Who may use the admin API.
     pub admin: Admin,
     /// The Redis databases, if there are several routers.

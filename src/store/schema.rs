@@ -88,6 +88,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    endpoints (name) {
+        name -> Text,
+        url -> Text,
+        address -> Text,
+        kind -> Text,
+        api_key -> Text,
+        settings -> Text,
+        draining -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
     dead_letters (id) {
         id -> Text,
         producer -> Text,

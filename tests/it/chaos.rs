@@ -5,16 +5,20 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::iter;
 use herdsman::app::Reload;
 use herdsman::backend::Backend;
-use herdsman::fleet::{Desired, Settings, Spec};
+use herdsman::fleet::{Desired, Drain, Settings, Spec};
 use herdsman::upstream::Target;
 use herdsman_simulator::{Fault, Model, Simulator};
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::support::{Footprint, Plan, TestRouter, eventually};
@@ -115,6 +119,166 @@ async fn ten_thousand_requests_under_random_faults_and_changes_are_all_served() 
     before.is_restored().await;
 }
 
+/// How many clients there are while an operator changes the servers, and how many answers they get.
+const OPERATED_CLIENTS: usize = 100;
+const OPERATED_REQUESTS: u64 = 6_000;
+/// So many answers between two changes.
+const BETWEEN: u64 = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_clients_see_no_failure_while_servers_are_added_drained_and_removed() {
+    #[expect(clippy::disallowed_methods, reason = "the seed of a test")]
+    let seed = std::env::var("HERDSMAN_SEED").ok();
+    let mut random = fastrand::Rng::with_seed(seed.map_or(12, |seed| seed.parse().unwrap()));
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        others.push(Simulator::start(quick()).await.unwrap());
+    }
+    let router = Plan::servers(1)
+        .each(|server| *server = quick())
+        .start()
+        .await;
+    let (answered, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let clients = join_all((0..OPERATED_CLIENTS).map(|seed| {
+        let random = fastrand::Rng::with_seed(seed as u64);
+        operated_client(&router, random, &answered, &stop)
+    }));
+    let changes = async {
+        let mut operator = Operator::new(&router, &others);
+        while answered.load(Ordering::Relaxed) < OPERATED_REQUESTS {
+            operator.change(&mut random).await;
+            let enough = answered.load(Ordering::Relaxed) + BETWEEN;
+            eventually("requests are answered between two changes", || {
+                answered.load(Ordering::Relaxed) >= enough
+            })
+            .await;
+        }
+        stop.store(true, Ordering::Relaxed);
+        operator.added()
+    };
+    let (_, added) = tokio::join!(clients, changes);
+    let router = router.restarted(|_| {}).await;
+    let observed = router.app.fleet().observed();
+    let mut names: Vec<String> = observed
+        .iter()
+        .map(|server| server.id.name.to_string())
+        .collect();
+    names.retain(|name| name != "gpu-0");
+    names.sort();
+    assert_eq!(names, added, "the same servers after a restart");
+    router.finish().await;
+    for other in others {
+        other.stop().await;
+    }
+}
+
+fn quick() -> herdsman_simulator::Config {
+    herdsman_simulator::Config {
+        models: vec![Model::named("llama3.2")],
+        parallel: 64,
+        max_queue: 4096,
+        default_predict: 6,
+        decode_interval: Duration::from_millis(1),
+        ..herdsman_simulator::Config::default()
+    }
+}
+
+async fn operated_client(
+    router: &TestRouter,
+    mut random: fastrand::Rng,
+    answered: &AtomicU64,
+    stop: &AtomicBool,
+) {
+    while !stop.load(Ordering::Relaxed) {
+        let streamed = random.bool();
+        let messages = json!([{"role": "user", "content": "x"}]);
+        let body = json!({"model": "llama3.2", "stream": streamed, "messages": messages});
+        let answer = router.post("/api/chat", &body).await;
+        let text = answer.text();
+        assert!(
+            answer.status == 200 && !answer.broken,
+            "{}: {text}",
+            answer.status
+        );
+        assert!(
+            text.contains(r#""done":true"#) && !text.contains(r#""error""#),
+            "{text}"
+        );
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Who changes the servers, and knows what there should be.
+struct Operator<'a> {
+    router: &'a TestRouter,
+    others: &'a [Simulator],
+    /// Whether each of the others is there, and takes requests.
+    there: Vec<Option<bool>>,
+}
+
+impl<'a> Operator<'a> {
+    fn new(router: &'a TestRouter, others: &'a [Simulator]) -> Self {
+        Self {
+            router,
+            others,
+            there: vec![None; others.len()],
+        }
+    }
+
+    /// One change, of one of the servers: whatever is possible.
+    async fn change(&mut self, random: &mut fastrand::Rng) {
+        let at = random.usize(..self.others.len());
+        let one = format!("/admin/endpoints/other-{at}");
+        let (method, path, body, after) = match (self.there[at], random.u8(..4)) {
+            (None, _) => {
+                let url = self.others[at].url();
+                let body = json!({"name": format!("other-{at}"), "url": url, "slots": 16});
+                (
+                    Method::POST,
+                    "/admin/endpoints".to_owned(),
+                    body,
+                    Some(true),
+                )
+            }
+            (Some(_), 0) => (Method::DELETE, one, Value::Null, None),
+            (Some(true), 1) => {
+                let body = json!({"weight": f64::from(random.u32(1..5))});
+                (Method::PATCH, one, body, Some(true))
+            }
+            (Some(true), 2) => {
+                let part = json!({"model": "llama3.2"});
+                (Method::POST, format!("{one}/drain"), part, Some(false))
+            }
+            (Some(true), _) => (
+                Method::POST,
+                format!("{one}/drain"),
+                Value::Null,
+                Some(false),
+            ),
+            (Some(false), _) => (
+                Method::POST,
+                format!("{one}/resume"),
+                Value::Null,
+                Some(true),
+            ),
+        };
+        let answer = self.router.admin(method.clone(), &path, body).await;
+        assert!(
+            answer.status.is_success(),
+            "{method} {path}: {}",
+            answer.text()
+        );
+        self.there[at] = after;
+    }
+
+    /// The names of those that are there.
+    fn added(&self) -> Vec<String> {
+        let there = self.there.iter().enumerate();
+        let names = there.filter_map(|(at, there)| there.map(|_| format!("other-{at}")));
+        names.collect()
+    }
+}
+
 /// One request, sometimes with a fault or a change of the fleet before it. Says whether its answer was whole.
 async fn request(
     router: &TestRouter,
@@ -208,11 +372,13 @@ async fn change(router: &TestRouter, wanted: &[usize], random: &mut fastrand::Rn
             name: format!("gpu-{at}").into(),
             url: server.url().into(),
             settings: Settings {
-                target: std::sync::Arc::new(Target::new(&base, "").unwrap()),
+                target: Arc::new(Target::new(&base, "").unwrap()),
                 backend: Backend::Ollama,
                 weight: f64::from(random.u32(1..5)),
                 priority: random.i32(0..2),
                 slots: random.u32(2..9),
+                labels: Arc::default(),
+                drain: Drain::Nothing,
             },
         }
     });

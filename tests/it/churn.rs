@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use herdsman::backend::Backend;
-use herdsman::fleet::{Applied, Desired, Endpoint, Settings, Shown, Spec};
+use herdsman::fleet::{Applied, Desired, Drain, Endpoint, Settings, Shown, Spec};
 use herdsman::upstream::Target;
 use herdsman_simulator::{Model, Simulator};
 use serde_json::json;
@@ -32,6 +32,8 @@ fn spec(name: &str, server: &Simulator, backend: Backend, random: &mut fastrand:
             weight: f64::from(random.u32(1..10)),
             priority: random.i32(0..3),
             slots: random.u32(1..6),
+            labels: Arc::default(),
+            drain: Drain::Nothing,
         },
     }
 }

@@ -31,6 +31,8 @@ mod pauses;
 mod recorded;
 mod redis;
 mod reload;
+mod servers;
+mod servers_cli;
 mod serving;
 mod spend;
 mod spend_cli;

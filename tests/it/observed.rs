@@ -75,12 +75,14 @@ async fn a_server_is_reported_with_its_models_its_slots_and_what_fails_on_it() {
         "generation": "[generation]",
         "held": [
           {
+            "draining": false,
             "in_flight": 0,
             "model": "bad:latest",
             "slots": 4,
             "waiting": 0
           },
           {
+            "draining": false,
             "in_flight": 1,
             "model": "llama3.2:latest",
             "slots": 4,
@@ -89,6 +91,8 @@ async fn a_server_is_reported_with_its_models_its_slots_and_what_fails_on_it() {
         ],
         "in_flight": 1,
         "kind": "ollama",
+        "labels": [],
+        "leaving": false,
         "loaded": [
           "bad:latest",
           "llama3.2:latest"

@@ -382,3 +382,58 @@ async fn whoever_listens_for_everybody_without_keys_is_told_so_at_the_end_of_the
     assert!(!check(&path).contains("OPEN TO EVERYBODY"));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_were_added_outlive_a_reload_and_drains_of_the_file_s_do_not() {
+    let plain = || Config {
+        models: vec![Model::named("llama3.2")],
+        ..Config::default()
+    };
+    let (of_file, other) = (
+        Simulator::start(plain()).await.unwrap(),
+        Simulator::start(plain()).await.unwrap(),
+    );
+    let dir = TempDir::new().unwrap();
+    let url = of_file.url();
+    let router = Router::start(&write(&dir, &url, 1.0, "key", ""));
+    let post = http::Method::POST;
+    let body = json!({"name": "added", "url": other.url()});
+    let added = router
+        .call(post.clone(), "/admin/endpoints", "key", body)
+        .await;
+    assert_eq!(added.0, 201, "{added:?}");
+    let of_file_name = url.strip_prefix("http://").unwrap();
+    for name in [of_file_name, "added"] {
+        let path = format!("/admin/endpoints/{name}/drain");
+        let drained = router.call(post.clone(), &path, "key", json!({})).await;
+        assert_eq!(drained.1["phase"], "drained", "{drained:?}");
+        router.logs("endpoint drained");
+    }
+    write(&dir, &url, 2.0, "key", "");
+    router.hang_up();
+    router.logs("configuration reloaded");
+    let listed = router
+        .call(http::Method::GET, "/admin/endpoints", "key", Value::Null)
+        .await
+        .1;
+    let states: Vec<_> = listed["endpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|server| {
+            let text = |key: &str| server[key].as_str().unwrap();
+            [text("name"), text("source"), text("phase")]
+        })
+        .collect();
+    assert_eq!(
+        states,
+        [
+            [of_file_name, "config", "up"],
+            ["added", "admin", "drained"]
+        ]
+    );
+    drop(router);
+    for server in [of_file, other] {
+        server.stop().await;
+    }
+}

@@ -131,8 +131,7 @@ async fn lists_counts_and_servers_are_for_whoever_has_a_key() {
     for wrong in ["", "sk-nobody"] {
         let health = seen(&router, "/health", wrong).await;
         assert_eq!(health.status, 200);
-        let expected =
-            json!({"status": "ok", "states": {"ok": 2, "error": 0, "unknown": 0, "draining": 0}});
+        let expected = json!({"status": "ok", "states": {"ok": 2, "error": 0, "unknown": 0, "drained": 0, "draining": 0}});
         assert_eq!(health.json(), expected);
     }
     let health = seen(&router, "/health", &any).await.json();

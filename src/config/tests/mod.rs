@@ -25,6 +25,7 @@ fn load_with(file: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, V
         file: Some(path),
         env: tables(env),
         set: set.iter().map(|flag| (*flag).to_owned()).collect(),
+        servers: Vec::new(),
     })
 }
 

@@ -101,6 +101,7 @@ fn without_a_file_the_defaults_are_used() {
         file: None,
         env: tables(&[]),
         set: Vec::new(),
+        servers: Vec::new(),
     };
     // Tests run where the shipped file lies, which is the same.
     assert_eq!(crate::config::load(args).unwrap(), Config::default());
@@ -112,6 +113,7 @@ fn a_named_file_must_be_there() {
         file: Some(PathBuf::from("/nonexistent/config.toml")),
         env: tables(&[]),
         set: Vec::new(),
+        servers: Vec::new(),
     };
     let problems = crate::config::load(args).unwrap_err();
     assert_eq!(problems.len(), 1);

@@ -148,6 +148,7 @@ impl Actor for EndpointActor {
                 }
             }
             Message::Freed => self.freed(),
+            Message::Abandoned => self.setup.endpoint.eject(),
         }
     }
 
@@ -172,7 +173,7 @@ impl EndpointActor {
         if reply.is_closed() {
             return;
         }
-        if self.setup.endpoint.is_draining() {
+        if self.setup.endpoint.takes_nothing(pool) {
             drop(reply.send(Err(Refusal::Draining)));
             return;
         }
@@ -221,7 +222,7 @@ impl EndpointActor {
         pool.set_failing(self.state.is_failing(pool.model(), now));
         pool.set_half_open(self.state.is_half_open(pool.model(), now));
         pool.set_refusing(self.state.refuses(pool, now));
-        pool.set_direct(!self.setup.endpoint.is_draining() && self.state.is_direct(pool));
+        pool.set_direct(!self.setup.endpoint.takes_nothing(pool) && self.state.is_direct(pool));
         if pool.set_closed(self.state.closed(pool.model(), now)) {
             self.setup.queues.freed(); // who waits may have nothing left to wait for
         }
@@ -239,6 +240,7 @@ impl EndpointActor {
         if endpoint.is_draining() && endpoint.total_in_flight() == 0 {
             self.setup.registry.drained(endpoint.id());
         }
+        endpoint.say_drained();
     }
 
     fn sweep(&mut self, context: &mut Context<Self>) {

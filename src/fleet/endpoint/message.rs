@@ -75,10 +75,12 @@ pub enum Message {
         /// What came back.
         answer: Result<Heard, Failure>,
     },
-    /// From the registry: the server begins or ceases to drain.
+    /// From the registry: the server, or a model there, begins or ceases to drain.
     Drain,
     /// From the registry: what was asked with the former key, or of the former list, no longer counts.
     Outdated,
-    /// From a lease that ended while the server drains.
+    /// From a lease that ended while the server, or its model there, drains.
     Freed,
+    /// From an operator: what waits there for a first byte is not to wait any longer.
+    Abandoned,
 }

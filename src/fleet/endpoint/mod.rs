@@ -13,6 +13,7 @@
 
 mod actor;
 mod asking;
+mod draining;
 mod message;
 mod probe;
 mod refusal;
@@ -22,7 +23,7 @@ mod slots;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -37,7 +38,8 @@ pub use refusal::Refusal;
 pub use report::{Phase, Report};
 pub use state::Intervals;
 
-use super::desired::{EndpointId, Settings, Spec};
+use super::desired::{Drain, EndpointId, Settings, Spec};
+use super::hold::Hold;
 use super::refusals::Refusals;
 use super::slot_pool::SlotPool;
 use crate::backend::Probe;
@@ -60,6 +62,8 @@ pub struct Endpoint {
     refuses_probes: AtomicBool,
     /// Takes nothing new, and is removed when its streams have ended.
     draining: AtomicBool,
+    /// Whether an operator lets it take new requests.
+    hold: Hold,
     /// Serial of the pool whose model is being loaded; 0 when none is.
     loading: AtomicU64,
     /// How often it has loaded or unloaded something for a request of this router.
@@ -79,6 +83,8 @@ pub struct Endpoint {
 impl Endpoint {
     pub(super) fn new(spec: &Spec, client: &Client, now: Instant) -> Self {
         let limit = spec.settings.backend.idle_limit();
+        let hold = Hold::default();
+        hold.set(spec.settings.drain == Drain::Everything);
         Self {
             id: EndpointId::next(&spec.name),
             url: Arc::clone(&spec.url),
@@ -89,6 +95,7 @@ impl Endpoint {
             up: AtomicBool::new(false),
             refuses_probes: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            hold,
             loading: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             taken: Arc::new(()),
@@ -258,21 +265,10 @@ impl Endpoint {
         for pool in self.pools() {
             pool.set_slots(wanted.slots);
         }
+        self.set_hold(&wanted.drain);
         if former.target != wanted.target || former.backend != wanted.backend {
             self.tell(Message::Outdated);
         }
-        true
-    }
-
-    /// Begins or ceases to drain; says whether that is new.
-    pub(super) fn set_draining(&self, draining: bool) -> bool {
-        if self.draining.swap(draining, Ordering::Relaxed) == draining {
-            return false;
-        }
-        // Pairs with the fence of a dropping lease: either the actor finds no lease, or the lease
-        // finds the server draining and says so.
-        fence(Ordering::SeqCst);
-        self.tell(Message::Drain);
         true
     }
 

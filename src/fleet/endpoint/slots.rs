@@ -44,8 +44,10 @@ impl Endpoint {
             return Arc::clone(&pool);
         }
         let pool = self.pools.entry(model.clone()).or_insert_with(|| {
-            let slots = self.settings.load().slots;
-            Arc::new(SlotPool::new(model.clone(), spelling, slots))
+            let settings = self.settings.load();
+            let pool = SlotPool::new(model.clone(), spelling, settings.slots);
+            pool.hold().set(settings.drain.is_of(model));
+            Arc::new(pool)
         });
         Arc::clone(&pool)
     }
@@ -65,7 +67,7 @@ impl Endpoint {
             // Pairs with the fence of a server that begins to drain: either that finds this lease,
             // or this finds it draining. A server is removed when its last lease has ended.
             fence(Ordering::SeqCst);
-            return match self.is_draining() {
+            return match self.takes_nothing(lease.pool()) {
                 false => Ok(lease),
                 true => Err(Refusal::Draining),
             };
@@ -122,10 +124,5 @@ impl Endpoint {
 
     pub(in crate::fleet) fn take(&self) -> Arc<()> {
         Arc::clone(&self.taken)
-    }
-
-    /// From a lease that ended while the server drains.
-    pub(in crate::fleet) fn freed(&self) {
-        self.tell(Message::Freed);
     }
 }

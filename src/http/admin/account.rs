@@ -53,6 +53,8 @@ pub(super) struct Draft {
     model_limits: BTreeMap<String, Speed>,
     /// The models that may be used; all, where none is named.
     models: Vec<String>,
+    /// The servers that requests may go to, by name or label; all, where none is named.
+    servers: Vec<String>,
     /// Whatever else should be kept with it; `tags` are charged too.
     metadata: serde_json::Map<String, Value>,
     /// Whether it lets nobody in.
@@ -152,6 +154,7 @@ impl Draft {
                 .map(|(model, limits)| (model.clone(), speed(limits)))
                 .collect(),
             models: account.models.iter().map(ToString::to_string).collect(),
+            servers: account.servers.to_vec(),
             metadata: serde_json::from_str(&account.metadata).unwrap_or_default(),
             blocked: account.blocked,
             expires_at: account.expires_at,
@@ -240,6 +243,9 @@ impl Draft {
                 None => return wrong("models", &format!("\"{written}\" is not a model's name")),
             }
         }
+        if !self.servers.iter().all(|name| is_server_name(name)) {
+            return wrong("servers", "must be names or labels of servers");
+        }
         let mut by_model = BTreeMap::new();
         for (written, speed) in &self.model_limits {
             let Ok(model) = ModelName::parse_any(written) else {
@@ -282,6 +288,7 @@ impl Draft {
                 by_model,
             },
             models,
+            servers: self.servers.into(),
             metadata,
             blocked: self.blocked,
             understood: true,
@@ -289,6 +296,14 @@ impl Draft {
             created_at,
         })
     }
+}
+
+/// As a configuration may have them.
+fn is_server_name(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
 fn check(key: &str, amount: Option<i64>) -> Result<(), Problem> {

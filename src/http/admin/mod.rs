@@ -6,6 +6,8 @@
 
 mod account;
 mod accounts;
+mod endpoint;
+mod endpoints;
 mod extract;
 mod guard;
 mod members;
@@ -58,6 +60,7 @@ fn all() -> Vec<Route> {
     [
         accounts::routes(),
         members::routes(),
+        endpoints::routes(),
         prices::routes(),
         redis::routes(),
         spend::routes(),

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::account::Draft;
+use super::endpoint::NewEndpoint;
 use super::{all, openapi};
+use crate::config::Endpoint;
 
 fn description() -> Value {
     serde_json::from_str(&openapi::describe(&all())).unwrap()
@@ -49,6 +51,17 @@ fn what_is_described_of_an_account_is_what_is_read() {
     let schema = &description["components"]["schemas"]["Draft"]["properties"];
     let described: BTreeSet<&String> = schema.as_object().unwrap().keys().collect();
     assert_eq!(fields, described);
+}
+
+#[test]
+fn what_is_described_of_a_server_is_what_is_read() {
+    let fields =
+        |value: Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let read = fields(serde_json::to_value(Endpoint::default()).unwrap());
+    assert_eq!(
+        read,
+        fields(serde_json::to_value(NewEndpoint::default()).unwrap())
+    );
 }
 
 /// Every value there is in a body, and its type, however the description spells it.

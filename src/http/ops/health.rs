@@ -91,9 +91,7 @@ pub(super) async fn fleet(
 /// Requests are routed by tag, so one tag with two digests is two models under one name.
 fn different_digests(observed: &[Observed]) -> BTreeMap<&str, BTreeMap<&str, Vec<&str>>> {
     let mut models: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
-    let wanted = observed
-        .iter()
-        .filter(|server| server.phase != Shown::Draining);
+    let wanted = observed.iter().filter(|server| !server.leaving);
     for server in wanted {
         let listed = server.models.iter().flat_map(|models| models.iter());
         for model in listed.filter(|model| !model.digest.is_empty()) {
@@ -108,7 +106,7 @@ fn different_digests(observed: &[Observed]) -> BTreeMap<&str, BTreeMap<&str, Vec
     models
 }
 
-const STATES: [&str; 4] = ["draining", "error", "ok", "unknown"];
+const STATES: [&str; 5] = ["drained", "draining", "error", "ok", "unknown"];
 
 fn status(server: &Observed) -> &'static str {
     match server.phase {
@@ -116,6 +114,7 @@ fn status(server: &Observed) -> &'static str {
         Shown::Up | Shown::Down => "error",
         Shown::Starting => "unknown",
         Shown::Draining => "draining",
+        Shown::Drained => "drained",
     }
 }
 

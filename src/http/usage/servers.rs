@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::fleet::{Observed, Shown};
+use crate::fleet::Observed;
 use crate::http::visible::Visible;
 use crate::http::{State, json};
 
@@ -37,7 +37,7 @@ pub(super) async fn config(Shared(state): Shared<State>, Visible(scope): Visible
     };
     let wanted = observed
         .iter()
-        .filter(|server| server.phase != Shown::Draining)
+        .filter(|server| !server.leaving)
         .filter(shown);
     let config = Config {
         endpoints: wanted.map(endpoint).collect(),

@@ -52,6 +52,8 @@ struct Rules {
     model_limits: BTreeMap<String, Speed>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     models: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    servers: Vec<String>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, Serialize)]
@@ -126,6 +128,7 @@ impl AccountRow {
                     .collect(),
             },
             models,
+            servers: rules.servers.into(),
             metadata: self.metadata,
             blocked: self.blocked != 0,
             understood,
@@ -178,6 +181,7 @@ impl Texts {
                 .map(|(model, limits)| (model.clone(), (*limits).into()))
                 .collect(),
             models: account.models.iter().map(ToString::to_string).collect(),
+            servers: account.servers.to_vec(),
         };
         Self {
             period: allowance.budget.period.to_string(),

@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod contention;
+mod endpoints;
 mod exactly_once;
 mod migrations;
 mod outages;

@@ -35,6 +35,7 @@ pub struct TestRouter {
     pub app: App,
     pub dir: TempDir,
     settings: Vec<String>,
+    config: Config,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -134,13 +135,14 @@ impl Plan {
             })
             .chain(self.others)
             .collect();
-        let app = App::start(config).await.expect("the router starts");
+        let app = App::start(config.clone()).await.expect("the router starts");
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
         TestRouter {
             servers,
             app,
             dir,
             settings: self.settings,
+            config,
             client,
         }
     }
@@ -167,6 +169,7 @@ fn load(dir: &Path, settings: &[String], file: Option<PathBuf>) -> Result<Config
         file,
         env: std::iter::empty(),
         set,
+        servers: Vec::new(),
     })
 }
 
@@ -177,6 +180,32 @@ fn url(server: &Simulator) -> EndpointUrl {
 impl TestRouter {
     pub fn url(&self) -> String {
         format!("http://{}", self.app.addr())
+    }
+
+    /// The same router, stopped and started again, with another configuration if there is a change to it.
+    pub async fn restarted(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self {
+            app, mut config, ..
+        } = self;
+        app.shutdown().await;
+        change(&mut config);
+        let app = App::start(config.clone())
+            .await
+            .expect("the router starts again");
+        Self {
+            app,
+            config,
+            ..self
+        }
+    }
+
+    /// An admin call.
+    pub async fn admin(&self, method: Method, path: &str, body: Value) -> Answer {
+        let body = match body {
+            Value::Null => Bytes::new(),
+            body => body.to_string().into(),
+        };
+        self.send(method, path, body).await.whole().await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::backend::Backend;
-use crate::fleet::desired::Settings;
+use crate::fleet::desired::{Drain, Settings};
 use crate::protocol::{Instance, listed_by_id};
 use crate::upstream::Target;
 
@@ -19,6 +19,8 @@ fn spec(name: &str, url: &str) -> Spec {
             weight: 1.0,
             priority: 0,
             slots: 1,
+            labels: Arc::default(),
+            drain: Drain::Nothing,
         },
     }
 }

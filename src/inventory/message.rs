@@ -1,0 +1,43 @@
+//! The messages of the inventory.
+
+use std::net::SocketAddr;
+
+use super::state::Step;
+use crate::config::{Endpoint, Slots};
+use crate::fleet::Applied;
+use crate::store::{EndpointRow, Error};
+use crate::supervision::Reply;
+
+/// The mailbox of the inventory.
+#[derive(Debug)]
+pub enum Message {
+    /// From a reload: the servers of the configuration are these now.
+    Configure {
+        /// All of them.
+        configured: Vec<Endpoint>,
+        /// The slots of those that do not say.
+        slots: Slots,
+        /// Answered when the fleet shows it.
+        reply: Reply<Applied>,
+    },
+    /// From an operator, and kept where it has to be: do this.
+    Do {
+        /// What.
+        step: Step,
+        /// Answered when the fleet shows it.
+        reply: Reply<Applied>,
+    },
+    /// Read what is stored.
+    Refresh(Reply<Applied>),
+    /// From the task that read it.
+    Read {
+        /// Which reading.
+        number: u64,
+        /// What it found.
+        rows: Result<Vec<EndpointRow>, Error>,
+    },
+    /// From the task that applied the list to the fleet.
+    Applied(Applied),
+    /// From the start of the router: it listens there.
+    Listening(SocketAddr),
+}

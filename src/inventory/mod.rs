@@ -1,0 +1,219 @@
+//! Which servers there should be, and who says so.
+//!
+//! Owns the one list of wanted servers: those of the configuration, those that operators added while
+//! routers ran (kept in the database, read again and again, so that what is added through one router
+//! reaches all that share it), and what operators keep new requests from. An actor merges them into one
+//! [`Desired`](crate::fleet::Desired) and applies it; nobody else does. Of two that are the same server, the
+//! configuration's counts.
+//!
+//! It must not know whether a server is up, nor any request: no request waits for it.
+//!
+//! It fails into what was known. With the database away the servers of the configuration serve, and those
+//! that were read before; a change that has to be kept is refused. Restarted, the actor goes on with the list it
+//! had, reads the database, and applies both.
+
+mod actor;
+mod message;
+mod refused;
+mod resolve;
+mod row;
+mod spec;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+pub use refused::Refused;
+pub use spec::{InvalidEndpoint, desired};
+pub use state::{Change, Entry, Source};
+
+use crate::clock;
+use crate::config::{Endpoint, Slots};
+use crate::fleet::{Applied, Fleet};
+use crate::store::{Saved, Store};
+use crate::supervision::{Backoff, Child, Mailbox, RestartPolicy, StartError, Supervisor};
+use actor::{InventoryActor, Setup};
+use message::Message;
+use state::{Step, Wanted};
+
+/// It changes seldom, and nothing waits for it but operators.
+const RESTARTS: RestartPolicy = RestartPolicy {
+    max: 10,
+    within: Duration::from_secs(30),
+    backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
+};
+/// How often a change is tried again when another change of the same server came first.
+const ATTEMPTS: usize = 5;
+/// How long the start waits for the servers that were added. Without them those of the configuration serve.
+const FIRST_READ: Duration = Duration::from_secs(2);
+
+/// What is wanted at the start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The servers of the configuration.
+    pub configured: Vec<Endpoint>,
+    /// The slots of those that do not say.
+    pub slots: Slots,
+    /// Where this router listens: it is not its own server.
+    pub listen: SocketAddr,
+}
+
+/// The way to the list of wanted servers. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Inventory {
+    wanted: Arc<ArcSwap<Wanted>>,
+    /// Nothing is kept without it.
+    store: Option<Store>,
+    mailbox: Mailbox<Message>,
+    supervisor: Arc<Supervisor>,
+}
+
+impl Inventory {
+    /// Goes on with a fleet that has the servers of the configuration. Without a store servers can be added
+    /// all the same, until the end of the program. Returns when those that are stored are in the fleet, or
+    /// when that takes too long: then they come later.
+    ///
+    /// # Errors
+    /// When the actor cannot be started.
+    pub async fn start(
+        options: Options,
+        fleet: Fleet,
+        store: Option<Store>,
+        tracker: TaskTracker,
+    ) -> Result<Self, StartError> {
+        let wanted = Arc::new(ArcSwap::from_pointee(Wanted::new(
+            options.configured,
+            options.slots,
+            options.listen,
+        )));
+        let mailbox = Mailbox::new();
+        let setup = Setup {
+            wanted: Arc::clone(&wanted),
+            store: store.clone(),
+            fleet,
+        };
+        let child = Child::new::<InventoryActor>("inventory", &mailbox, setup);
+        let supervisor = Supervisor::start(RESTARTS, tracker, vec![child]).await?;
+        let inventory = Self {
+            wanted,
+            store,
+            mailbox,
+            supervisor: Arc::new(supervisor),
+        };
+        if timeout(FIRST_READ, inventory.refresh()).await.is_err() {
+            tracing::warn!(
+                "servers that were added are not read yet: those of the configuration serve"
+            );
+        }
+        Ok(inventory)
+    }
+
+    /// All that are wanted, in the order in which they are shown.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Entry> {
+        self.wanted.load().entries()
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<Entry> {
+        let entries = self.entries();
+        entries
+            .into_iter()
+            .find(|entry| entry.endpoint.name == name)
+    }
+
+    /// Where the router listens, once that is known.
+    pub fn listens_at(&self, address: SocketAddr) {
+        self.mailbox.cast(Message::Listening(address));
+    }
+
+    /// The servers of the configuration, from this moment on. What operators kept from them ends with it.
+    ///
+    /// # Errors
+    /// [`InvalidEndpoint`], when one of them cannot be used: then nothing is changed.
+    pub async fn configure(
+        &self,
+        configured: Vec<Endpoint>,
+        slots: Slots,
+    ) -> Result<Applied, InvalidEndpoint> {
+        spec::desired(&configured, slots)?;
+        let applied = self.mailbox.call(|reply| Message::Configure {
+            configured,
+            slots,
+            reply,
+        });
+        // Without a reply the actor is being restarted, and applies what there is.
+        Ok(applied.await.unwrap_or_default())
+    }
+
+    /// Makes the change, keeps it where it has to be kept, and returns when the fleet shows it.
+    ///
+    /// Must not be cancelled half-way: run it in a task of its own.
+    ///
+    /// # Errors
+    /// [`Refused`], the reason why it was not made.
+    pub async fn change(&self, change: Change) -> Result<(), Refused> {
+        if let Change::Add(endpoint) | Change::Set { endpoint, .. } = &change {
+            // What can be seen without looking up a name is said first.
+            self.wanted.load().plan(&change, clock::unix_seconds())?;
+            resolve::check(&self.wanted.load_full(), endpoint).await?;
+        }
+        for _ in 0..ATTEMPTS {
+            let now = clock::unix_seconds();
+            let step = self.wanted.load().plan(&change, now)?;
+            let Some(step) = self.keep(step, now).await? else {
+                self.refresh().await;
+                continue;
+            };
+            let is_kept = !matches!(step, Step::Hold { .. }) && self.store.is_some();
+            let done = self.mailbox.call(|reply| Message::Do { step, reply }).await;
+            // What is kept is found by the actor's successor.
+            return match done.is_some() || is_kept {
+                true => Ok(()),
+                false => Err(Refused::Restarting),
+            };
+        }
+        Err(Refused::Contended)
+    }
+
+    /// Writes it down, if that is needed. `None`: somebody else made a change first.
+    async fn keep(&self, step: Step, now: i64) -> Result<Option<Step>, Refused> {
+        let Some(store) = &self.store else {
+            return Ok(Some(step));
+        };
+        match step {
+            Step::Hold { .. } => Ok(Some(step)),
+            Step::Put { added, before } => {
+                match store.save_endpoint(&row::of(&added), before, now).await? {
+                    Saved::As(version) => Ok(Some(Step::Put {
+                        added: Box::new(added.with_version(version)),
+                        before,
+                    })),
+                    Saved::Stale | Saved::Lacks(..) => Ok(None),
+                }
+            }
+            Step::Remove { name } => {
+                store.delete_endpoint(&name).await?;
+                Ok(Some(Step::Remove { name }))
+            }
+        }
+    }
+
+    /// Reads what is stored; returns when the fleet has it, or when it cannot be read now.
+    async fn refresh(&self) {
+        self.mailbox.call(Message::Refresh).await;
+    }
+
+    /// Changes nothing any more.
+    pub async fn stop(&self) {
+        self.supervisor.stop().await;
+    }
+}

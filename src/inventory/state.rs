@@ -1,0 +1,350 @@
+//! The list of wanted servers, and what a change does to it. Pure.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Refused;
+use super::spec::spec;
+use crate::config::{Endpoint, Slots, endpoint_faults, is_itself};
+use crate::domain::ModelName;
+use crate::fleet::{Desired, Drain, Spec};
+use crate::store::Precondition;
+
+/// How many servers can be added.
+const MOST: usize = 1_000;
+/// The longest address, and the longest key, that can be kept.
+const LONGEST_URL: usize = 500;
+const LONGEST_KEY: usize = 8 << 10;
+
+/// All that is wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    configured: Vec<Endpoint>,
+    slots: Slots,
+    /// What operators keep from those, until the configuration is read again.
+    held: BTreeMap<String, Drain>,
+    /// Those that operators added.
+    pub(super) added: Vec<Added>,
+    /// Where this router listens.
+    pub(super) listen: SocketAddr,
+}
+
+/// A server that an operator added.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Added {
+    pub(super) endpoint: Endpoint,
+    pub(super) drain: Drain,
+    /// In Unix seconds.
+    pub(super) created_at: i64,
+    /// Grows with every change.
+    pub(super) version: i64,
+}
+
+/// A server that is wanted, and by whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// What is said of it.
+    pub endpoint: Endpoint,
+    /// Who said it.
+    pub source: Source,
+    /// What of it takes nothing new.
+    pub drain: Drain,
+    /// Grows with every change of one that was added.
+    pub version: i64,
+}
+
+/// Who wants a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration.
+    Configured,
+    /// An operator, while routers ran.
+    Added,
+}
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new server.
+    Add(Endpoint),
+    /// Other settings for the one of this name.
+    Set {
+        /// How it is called.
+        name: String,
+        /// What is said of it from now on, under the same name.
+        endpoint: Endpoint,
+        /// What was seen of it before.
+        version: i64,
+    },
+    /// It takes nothing new: none of it, or not this model.
+    Drain(String, Option<ModelName>),
+    /// It takes requests again.
+    Resume(String, Option<ModelName>),
+    /// It goes.
+    Remove(String),
+}
+
+/// What a change does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Of one of the configuration: not kept.
+    Hold {
+        /// How it is called.
+        name: String,
+        /// What of it takes nothing new.
+        drain: Drain,
+    },
+    /// One that was added is new, or other than it was.
+    Put {
+        /// As it is from now on.
+        added: Box<Added>,
+        /// What has to be so, for it to be done.
+        before: Precondition,
+    },
+    /// One that was added goes.
+    Remove {
+        /// How it is called.
+        name: String,
+    },
+}
+
+impl Added {
+    pub(super) fn with_version(self, version: i64) -> Self {
+        Self { version, ..self }
+    }
+}
+
+impl Wanted {
+    pub(super) fn new(configured: Vec<Endpoint>, slots: Slots, listen: SocketAddr) -> Self {
+        Self {
+            configured,
+            slots,
+            held: BTreeMap::new(),
+            added: Vec::new(),
+            listen,
+        }
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let configured = self.configured.iter().map(|endpoint| Entry {
+            endpoint: endpoint.clone(),
+            source: Source::Configured,
+            drain: self.held.get(&endpoint.name).cloned().unwrap_or_default(),
+            version: 0,
+        });
+        let added = self.counted().map(|added| Entry {
+            endpoint: added.endpoint.clone(),
+            source: Source::Added,
+            drain: added.drain.clone(),
+            version: added.version,
+        });
+        configured.chain(added).collect()
+    }
+
+    /// Those that were added and are none of the configuration's.
+    fn counted(&self) -> impl Iterator<Item = &Added> {
+        let is_configured = |added: &&Added| {
+            let address = added.endpoint.address();
+            let same =
+                |other: &Endpoint| other.name == added.endpoint.name || other.address() == address;
+            !self.configured.iter().any(same)
+        };
+        self.added.iter().filter(is_configured)
+    }
+
+    /// What the fleet should be.
+    pub(super) fn desired(&self) -> Desired {
+        let entries = self.entries();
+        let spec = |entry: &Entry| spec(&entry.endpoint, self.slots, entry.drain.clone());
+        let mut names = HashSet::new();
+        // Each was tried when it came, and none of them may keep the others from being applied.
+        let specs: Vec<Spec> = entries
+            .iter()
+            .filter(|entry| names.insert(&entry.endpoint.name))
+            .filter_map(|entry| spec(entry).ok())
+            .collect();
+        Desired::new(specs).unwrap_or_default()
+    }
+
+    /// Other servers in the configuration.
+    pub(super) fn configure(&mut self, configured: Vec<Endpoint>, slots: Slots) {
+        self.configured = configured;
+        self.slots = slots;
+        self.held.clear();
+        let counted = self.counted().count();
+        if counted < self.added.len() {
+            let left_out = self.added.len() - counted;
+            tracing::warn!(
+                left_out,
+                "servers that were added are in the configuration too, under their name or address: that counts"
+            );
+        }
+    }
+
+    /// What the change does, or why it is refused. `now` is Unix seconds.
+    pub(super) fn plan(&self, change: &Change, now: i64) -> Result<Step, Refused> {
+        match change {
+            Change::Add(endpoint) => {
+                self.may_be(endpoint, None)?;
+                if self.added.len() >= MOST {
+                    return Err(Refused::TooMany(MOST));
+                }
+                Ok(Step::Put {
+                    added: Box::new(Added {
+                        endpoint: endpoint.clone(),
+                        drain: Drain::Nothing,
+                        created_at: now,
+                        version: 1,
+                    }),
+                    before: Precondition::Absent,
+                })
+            }
+            Change::Set {
+                name,
+                endpoint,
+                version,
+            } => {
+                let known = self.added(name)?;
+                if known.version != *version {
+                    return Err(Refused::Contended);
+                }
+                self.may_be(endpoint, Some(name))?;
+                let endpoint = endpoint.clone();
+                Ok(put(known, |added| added.endpoint = endpoint))
+            }
+            Change::Drain(name, model) => self.hold(name, |now| Ok(drained(now, model.as_ref()))),
+            Change::Resume(name, model) => {
+                self.hold(name, |now| resumed(name, now, model.as_ref()))
+            }
+            Change::Remove(name) => {
+                self.added(name)?;
+                Ok(Step::Remove { name: name.clone() })
+            }
+        }
+    }
+
+    /// The added server of this name, for a change that needs it to be one.
+    fn added(&self, name: &str) -> Result<&Added, Refused> {
+        if self.configured.iter().any(|endpoint| endpoint.name == name) {
+            return Err(Refused::Configured(name.to_owned()));
+        }
+        let mut added = self.added.iter();
+        let found = added.find(|added| added.endpoint.name == name);
+        found.ok_or_else(|| Refused::Missing(name.to_owned()))
+    }
+
+    fn hold(
+        &self,
+        name: &str,
+        change: impl FnOnce(&Drain) -> Result<Drain, Refused>,
+    ) -> Result<Step, Refused> {
+        match self.added(name) {
+            Ok(known) => {
+                let drain = change(&known.drain)?;
+                Ok(put(known, |added| added.drain = drain))
+            }
+            Err(Refused::Configured(name)) => {
+                let now = self.held.get(&name).cloned().unwrap_or_default();
+                let drain = change(&now)?;
+                Ok(Step::Hold { name, drain })
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Whether a server may be in the list, as a new one or in place of the one of this name.
+    fn may_be(&self, endpoint: &Endpoint, instead: Option<&str>) -> Result<(), Refused> {
+        if let Some(fault) = endpoint_faults(endpoint).into_iter().next() {
+            return Err(Refused::Invalid(fault));
+        }
+        if endpoint.url.as_str().len() > LONGEST_URL || !endpoint.url.as_str().is_ascii() {
+            let text = format!("url must be at most {LONGEST_URL} ASCII characters");
+            return Err(Refused::Invalid(text));
+        }
+        if endpoint.api_key.expose().len() > LONGEST_KEY {
+            return Err(Refused::Invalid("api_key is too long".to_owned()));
+        }
+        spec(endpoint, self.slots, Drain::Nothing)
+            .map_err(|error| Refused::Invalid(error.to_string()))?;
+        if is_itself(self.listen, &endpoint.url) {
+            return Err(Refused::Itself);
+        }
+        let address = endpoint.address();
+        for other in self.others(instead) {
+            let name = || other.name.clone();
+            if other.name == endpoint.name {
+                let what = "name is taken";
+                return Err(Refused::Taken { what, name: name() });
+            }
+            if other.address() == address {
+                let what = "url is known";
+                return Err(Refused::Taken { what, name: name() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every server but the one of this name, also those that do not count.
+    pub(super) fn others(&self, but: Option<&str>) -> impl Iterator<Item = &Endpoint> {
+        let added = self.added.iter().map(|added| &added.endpoint);
+        let all = self.configured.iter().chain(added);
+        all.filter(move |endpoint| but != Some(&*endpoint.name))
+    }
+
+    /// Makes the change.
+    pub(super) fn make(&mut self, step: Step) {
+        match step {
+            Step::Hold { name, drain } => {
+                self.held.insert(name, drain);
+            }
+            Step::Put { added, .. } => {
+                let mut known = self.added.iter_mut();
+                match known.find(|known| known.endpoint.name == added.endpoint.name) {
+                    Some(known) => *known = *added,
+                    None => self.added.push(*added),
+                }
+            }
+            Step::Remove { name } => self.added.retain(|added| added.endpoint.name != name),
+        }
+    }
+}
+
+fn put(known: &Added, change: impl FnOnce(&mut Added)) -> Step {
+    let mut added = known.clone();
+    change(&mut added);
+    Step::Put {
+        // As the database counts; without one, so that a change that was not seen is noticed.
+        added: Box::new(added.with_version(known.version + 1)),
+        before: Precondition::Version(known.version),
+    }
+}
+
+fn drained(now: &Drain, model: Option<&ModelName>) -> Drain {
+    match (now, model) {
+        (_, None) | (Drain::Everything, _) => Drain::Everything,
+        (Drain::Nothing, Some(model)) => Drain::Models([model.clone()].into()),
+        (Drain::Models(models), Some(model)) => {
+            let mut models: Vec<ModelName> = models.to_vec();
+            if !models.contains(model) {
+                models.push(model.clone());
+            }
+            Drain::Models(models.into())
+        }
+    }
+}
+
+fn resumed(name: &str, now: &Drain, model: Option<&ModelName>) -> Result<Drain, Refused> {
+    match (now, model) {
+        (_, None) | (Drain::Nothing, _) => Ok(Drain::Nothing),
+        (Drain::Everything, Some(_)) => Err(Refused::DrainsWhole(name.to_owned())),
+        (Drain::Models(models), Some(model)) => {
+            let rest = models.iter().filter(|other| *other != model);
+            let rest: Arc<[ModelName]> = rest.cloned().collect();
+            Ok(match rest.is_empty() {
+                true => Drain::Nothing,
+                false => Drain::Models(rest),
+            })
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use super::*;
+use crate::domain::ModelName;
+use crate::fleet::Drain;
+use crate::store::Precondition;
+
+fn server(name: &str, url: &str) -> Endpoint {
+    Endpoint {
+        name: name.to_owned(),
+        ..Endpoint::at(url.parse().unwrap())
+    }
+}
+
+/// One server of the configuration, and one that was added.
+fn wanted() -> Wanted {
+    let listen = "127.0.0.1:11435".parse().unwrap();
+    let configured = vec![server("file-1", "http://gpu-1:11434")];
+    let mut wanted = Wanted::new(configured, Slots::Auto, listen);
+    make(
+        &mut wanted,
+        Change::Add(server("added-1", "http://gpu-2:11434")),
+    );
+    wanted
+}
+
+fn make(wanted: &mut Wanted, change: Change) {
+    let step = wanted.plan(&change, 7).unwrap();
+    wanted.make(step);
+}
+
+fn refused(wanted: &Wanted, change: Change) -> String {
+    wanted.plan(&change, 7).unwrap_err().to_string()
+}
+
+fn names(wanted: &Wanted) -> Vec<String> {
+    let entries = wanted.entries().into_iter();
+    entries.map(|entry| entry.endpoint.name).collect()
+}
+
+fn model(name: &str) -> ModelName {
+    ModelName::parse(name).unwrap()
+}
+
+#[test]
+fn the_same_server_twice_is_refused_however_it_is_written() {
+    let wanted = wanted();
+    for (name, url, said) in [
+        (
+            "file-1",
+            "http://gpu-9:1",
+            "name is taken: it is the server \"file-1\"",
+        ),
+        (
+            "added-1",
+            "http://gpu-9:1",
+            "name is taken: it is the server \"added-1\"",
+        ),
+        (
+            "x",
+            "http://GPU-1.:11434/",
+            "url is known: it is the server \"file-1\"",
+        ),
+        (
+            "x",
+            "http://gpu-2:11434",
+            "url is known: it is the server \"added-1\"",
+        ),
+        (
+            "x",
+            "http://localhost:11435",
+            "url: this router itself listens there, and would send requests to itself",
+        ),
+        (
+            "a,b",
+            "http://gpu-9:1",
+            "name must be at most 100 visible ASCII characters without a comma, because it travels in headers",
+        ),
+    ] {
+        assert_eq!(
+            refused(&wanted, Change::Add(server(name, url))),
+            said,
+            "{name} {url}"
+        );
+    }
+    assert!(
+        wanted
+            .plan(&Change::Add(server("x", "http://gpu-2:11434/behind")), 7)
+            .is_ok()
+    );
+}
+
+#[test]
+fn of_a_server_of_the_configuration_only_what_it_takes_can_be_changed() {
+    let mut wanted = wanted();
+    let file = || "file-1".to_owned();
+    let said = "the server \"file-1\" is in the configuration: change the file";
+    assert_eq!(refused(&wanted, Change::Remove(file())), said);
+    let set = Change::Set {
+        name: file(),
+        endpoint: server("file-1", "http://gpu-3:1"),
+        version: 0,
+    };
+    assert_eq!(refused(&wanted, set), said);
+    make(&mut wanted, Change::Drain(file(), None));
+    assert_eq!(wanted.entries()[0].drain, Drain::Everything);
+    // Until it is read again.
+    wanted.configure(vec![server("file-1", "http://gpu-1:11434")], Slots::Auto);
+    assert_eq!(wanted.entries()[0].drain, Drain::Nothing);
+    assert_eq!(
+        names(&wanted),
+        ["file-1", "added-1"],
+        "what was added stays"
+    );
+}
+
+#[test]
+fn a_server_that_is_in_the_configuration_too_counts_once() {
+    let mut wanted = wanted();
+    wanted.configure(vec![server("new", "http://gpu-2:11434")], Slots::Auto);
+    assert_eq!(names(&wanted), ["new"]);
+    wanted.configure(vec![server("added-1", "http://gpu-4:11434")], Slots::Auto);
+    assert_eq!(wanted.entries()[0].source, Source::Configured);
+    assert_eq!(names(&wanted), ["added-1"]);
+    wanted.configure(Vec::new(), Slots::Auto);
+    assert_eq!(names(&wanted), ["added-1"], "it is back");
+    assert_eq!(wanted.entries()[0].source, Source::Added);
+}
+
+#[test]
+fn models_drain_and_go_on_one_by_one() {
+    let mut wanted = wanted();
+    let drain = |model: Option<&str>| Change::Drain("added-1".to_owned(), model.map(self::model));
+    let resume = |model: Option<&str>| Change::Resume("added-1".to_owned(), model.map(self::model));
+    let held = |wanted: &Wanted| wanted.entries()[1].drain.clone();
+    make(&mut wanted, drain(Some("phi4")));
+    make(&mut wanted, drain(Some("qwen3")));
+    make(&mut wanted, drain(Some("phi4")));
+    assert_eq!(
+        held(&wanted),
+        Drain::Models([model("phi4"), model("qwen3")].into())
+    );
+    make(&mut wanted, resume(Some("phi4")));
+    assert_eq!(held(&wanted), Drain::Models([model("qwen3")].into()));
+    make(&mut wanted, drain(None));
+    make(&mut wanted, drain(Some("phi4")));
+    assert_eq!(held(&wanted), Drain::Everything);
+    assert_eq!(
+        refused(&wanted, resume(Some("qwen3"))),
+        "the whole server \"added-1\" drains: resume it as a whole"
+    );
+    make(&mut wanted, resume(None));
+    assert_eq!(held(&wanted), Drain::Nothing);
+    assert_eq!(
+        refused(&wanted, Change::Drain("nobody".to_owned(), None)),
+        "there is no server \"nobody\""
+    );
+}
+
+#[test]
+fn a_change_of_what_was_changed_meanwhile_is_noticed() {
+    let mut wanted = wanted();
+    let set = |version| Change::Set {
+        name: "added-1".to_owned(),
+        endpoint: server("added-1", "http://gpu-3:1"),
+        version,
+    };
+    let step = wanted.plan(&set(1), 7).unwrap();
+    let Step::Put { added, before } = &step else {
+        panic!("{step:?}");
+    };
+    assert_eq!((before, added.version), (&Precondition::Version(1), 2));
+    wanted.make(step);
+    assert!(matches!(wanted.plan(&set(1), 7), Err(Refused::Contended)));
+    assert!(wanted.plan(&set(2), 7).is_ok());
+}
