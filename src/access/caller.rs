@@ -77,9 +77,13 @@ impl Caller {
     /// SHA-256 of the key; empty without one.
     #[must_use]
     pub fn key_id(&self) -> Arc<str> {
-        self.key
-            .as_ref()
-            .map_or_else(|| "".into(), |key| Arc::clone(&key.account.id))
+        self.key().unwrap_or_else(|| "".into())
+    }
+
+    /// SHA-256 of the key, if there is one.
+    #[must_use]
+    pub fn key(&self) -> Option<Arc<str>> {
+        self.key.as_ref().map(|key| Arc::clone(&key.account.id))
     }
 
     /// Everyone the request concerns, each once.

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{Config, Durability};
 use crate::domain::{ModelName, Price};
 use crate::fleet::{Fleet, Gauges, Intervals, Rules};
-use crate::gateway::{self, Gateway, Meters};
+use crate::gateway::{self, AccessLog, Gateway, Meters, Requests};
 use crate::http::{self, Admin, Front, Hosts, Limits, Origins, Patience, State};
 use crate::inventory::{self, Inventory};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
@@ -102,7 +102,8 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     .await?;
     access.stats().register(registry);
 
-    let meters = Meters::register(registry);
+    let access_log = access_log(&config)?;
+    let meters = Meters::register(registry, Requests::new(access_log.clone()));
     let request_rules = gateway::Rules {
         attempts: config.routing.attempts,
         queue_timeout: config.routing.queue_timeout,
@@ -164,6 +165,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         access,
         admin,
         redis,
+        access_log,
         grace: config.server.grace,
         lead_in: config.server.lead_in,
         tracker,
@@ -196,6 +198,12 @@ async fn migrate(store: &Store, tracker: &TaskTracker) -> Result<(), Error> {
         }
     });
     Ok(())
+}
+
+fn access_log(config: &Config) -> Result<Option<AccessLog>, Error> {
+    let file = &config.log.access;
+    let log = (!file.as_os_str().is_empty()).then(|| AccessLog::open(file));
+    Ok(log.transpose()?)
 }
 
 /// The list of wanted servers. Those that were named on the command line stand in place of stored ones.

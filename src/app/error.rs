@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{inventory, spend, store, supervision};
+use crate::{gateway, inventory, spend, store, supervision};
 
 /// What could not be started.
 #[derive(Debug, Error)]
@@ -21,6 +21,9 @@ pub enum Error {
     /// The servers.
     #[error(transparent)]
     Endpoint(#[from] inventory::InvalidEndpoint),
+    /// The access log.
+    #[error(transparent)]
+    AccessLog(#[from] gateway::LogError),
     /// The database.
     #[error("database: {0}")]
     Store(#[from] store::Error),

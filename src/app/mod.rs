@@ -28,7 +28,7 @@ pub use reload::Reload;
 use crate::access::Access;
 use crate::config::{Config, Problem};
 use crate::fleet::Fleet;
-use crate::gateway::Gateway;
+use crate::gateway::{AccessLog, Gateway};
 use crate::http::{Admin, Server};
 use crate::inventory::Inventory;
 use crate::spend::Spend;
@@ -55,6 +55,7 @@ pub struct App {
     access: Access,
     admin: Admin,
     redis: Option<MultiDb>,
+    access_log: Option<AccessLog>,
     grace: Duration,
     lead_in: Duration,
     tracker: TaskTracker,
@@ -85,7 +86,10 @@ pub async fn run(config: Config, source: Source) -> Result<(), Error> {
             event = signals.next() => match event {
                 Event::Terminate => break true,
                 Event::Interrupt => break false,
-                Event::Reload => reload.now(&app).await,
+                Event::Reload => {
+                    app.reopen_log().await;
+                    reload.now(&app).await;
+                }
             },
             () = reload.changed() => reload.now(&app).await,
         }
@@ -141,6 +145,13 @@ impl App {
         &self.spend
     }
 
+    /// The access log goes on in the file that has its name now.
+    pub async fn reopen_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.reopen().await;
+        }
+    }
+
     /// Open connections of clients.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -183,6 +194,9 @@ impl App {
         // 6. The connection to the other routers.
         if let Some(redis) = &self.redis {
             let _ = timeout(LAST_PROBES, redis.close()).await;
+        }
+        if let Some(log) = &self.access_log {
+            log.close().await;
         }
         // 7. What still runs in the background holds nothing.
         self.tracker.close();

@@ -164,6 +164,7 @@ fn difference(old: &Config, new: &Config) -> Difference {
             "access.when_redis_away",
             was.when_redis_away != is.when_redis_away,
         ),
+        ("log", old.log != new.log),
         ("metrics", old.metrics != new.metrics),
     ];
     let names = |all: &[(&'static str, bool)]| {

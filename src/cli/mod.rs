@@ -17,6 +17,7 @@ mod interrupt;
 mod migrate;
 mod output;
 mod redis;
+mod request;
 mod serve;
 mod servers;
 mod settings;
@@ -68,6 +69,8 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Servers of a router, through any healthy one
     Endpoint(endpoint::Arguments),
+    /// What a router is doing, likewise
+    Request(request::Arguments),
     /// API keys, likewise
     Key(account::Arguments),
     /// Users, likewise
@@ -130,6 +133,10 @@ impl Cli {
                 arguments.run().await
             }
             Command::Endpoint(arguments) => {
+                settings.must_be_empty("a command for running routers")?;
+                arguments.run(&env).await
+            }
+            Command::Request(arguments) => {
                 settings.must_be_empty("a command for running routers")?;
                 arguments.run(&env).await
             }

@@ -16,6 +16,7 @@ mod fleet;
 mod itself;
 mod key;
 mod load;
+mod log;
 mod metrics;
 mod price;
 mod problem;
@@ -42,6 +43,7 @@ pub use endpoint::{Endpoint, Kind};
 pub use fleet::Fleet;
 pub use itself::is_itself;
 pub use load::{DEFAULT_FILE, LoadArgs, load};
+pub use log::Log;
 pub use metrics::Metrics;
 pub use price::Price;
 pub use problem::{Place, Problem};
@@ -81,6 +83,8 @@ pub struct Config {
     /// What tokens cost; a model that is not listed costs nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub price: Vec<Price>,
+    /// What is written down of requests.
+    pub log: Log,
     /// What `/metrics` says.
     pub metrics: Metrics,
     /// The servers were named on the command line: they stand in place of stored ones too.
@@ -152,6 +156,7 @@ impl Default for Config {
             spend: Spend::default(),
             access: Access::default(),
             price: Vec::new(),
+            log: Log::default(),
             metrics: Metrics::default(),
             only_named: false,
         }

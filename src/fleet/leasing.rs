@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::Fleet;
+use super::considered::{Considered, Reason};
 use super::endpoint::Endpoint;
 use super::lease::Lease;
 use super::queue::{Arrival, NotEntered, Queue};
@@ -59,6 +60,8 @@ pub struct Leased {
     pub lease: Lease,
     /// True when the request had to wait in the queue for it.
     pub waited: bool,
+    /// What spoke for and against each server.
+    pub considered: Considered,
 }
 
 // === impl Fleet ===
@@ -75,11 +78,12 @@ impl Fleet {
             false => None,
         };
         if queue.as_ref().is_none_or(|queue| queue.is_empty())
-            && let Some(lease) = self.try_lease(request).await?
+            && let Some((lease, considered)) = self.try_lease(request).await?
         {
             return Ok(Leased {
                 lease,
                 waited: false,
+                considered,
             });
         }
         // Boxed, because most requests do not wait, and its size would be part of each.
@@ -109,16 +113,27 @@ impl Fleet {
             .await
             .map_err(late)?;
         loop {
-            if let Some(lease) = self.try_lease(request).await? {
+            if let Some((lease, considered)) = self.try_lease(request).await? {
                 return Ok(Leased {
                     lease,
                     waited: true,
+                    considered,
                 });
             }
             permit = timeout_at(request.deadline, entry.again(permit))
                 .await
                 .map_err(late)?;
         }
+    }
+
+    /// What speaks for and against each server now, for a request that has none.
+    #[must_use]
+    pub fn considered(&self, request: &LeaseRequest) -> Considered {
+        let view = self.view.load();
+        let considered = |model: &Arc<ModelView>| Considered::new(model, request, None);
+        view.model(&request.model)
+            .map(considered)
+            .unwrap_or_default()
     }
 
     /// The server whose entry stands for the model in the fleet's lists, for a request that takes no slot:
@@ -170,7 +185,10 @@ impl Fleet {
     }
 
     /// One try: `None` when servers are there but none has room.
-    async fn try_lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, Denied> {
+    async fn try_lease(
+        &self,
+        request: &LeaseRequest,
+    ) -> Result<Option<(Lease, Considered)>, Denied> {
         let view = self.view.load_full();
         let model = view.model(&request.model).ok_or_else(|| unknown(&view))?;
         let allowed = |holder: &Holder| request.allows(holder);
@@ -193,7 +211,8 @@ impl Fleet {
         for choice in rank.iter() {
             let holder = choice.candidate;
             if let Ok(lease) = holder.endpoint.acquire(&holder.pool, &self.queues).await {
-                return Ok(Some(lease));
+                let considered = Considered::new(model, request, Some(lease.endpoint()));
+                return Ok(Some((lease, considered)));
             }
         }
         Ok(None)
@@ -230,6 +249,19 @@ impl LeaseRequest {
             && self.is_within(holder)
             && self.is_of_kind(holder)
             && !self.tried.contains(endpoint.url())
+    }
+
+    /// Why the request must not be sent there, whatever the state of the server, if it must not.
+    pub(super) fn disallows(&self, holder: &Holder) -> Option<Reason> {
+        if self.allows(holder) {
+            None
+        } else if !self.is_of_kind(holder) {
+            Some(Reason::Unsupported)
+        } else if self.tried.contains(holder.endpoint.url()) {
+            Some(Reason::Tried)
+        } else {
+            Some(Reason::NotAllowed)
+        }
     }
 
     fn is_within(&self, holder: &Holder) -> bool {

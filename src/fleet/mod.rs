@@ -7,6 +7,7 @@
 //! It fails in parts: an endpoint's, a queue's or the registry's actor is restarted alone, slots in
 //! use stay counted by their leases, and whoever was waiting for a reply asks again.
 
+mod considered;
 mod desired;
 mod endpoint;
 mod first_bytes;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+pub use considered::{Considered, Reason};
 pub use desired::{Applied, Desired, Drain, DuplicateName, EndpointId, Settings, Spec};
 pub use endpoint::{Endpoint, Intervals, Phase, Report};
 pub use gauges::Gauges;

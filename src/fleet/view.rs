@@ -8,6 +8,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
+use super::considered::MOST_CONSIDERED;
 use super::endpoint::{Endpoint, Phase, Report};
 use super::observed::Observed;
 use super::refusals::Refusable;
@@ -46,6 +47,8 @@ pub struct Server {
 pub struct ModelView {
     /// The holders, by priority.
     pub(super) tiers: Box<[Tier<Holder>]>,
+    /// The names of the first of them, in their order.
+    names: Arc<[Arc<str>]>,
 }
 
 /// One server that holds the model.
@@ -250,6 +253,31 @@ fn oldest<'a>(servers: impl Iterator<Item = &'a Server>) -> Option<&'a Version> 
 // === impl ModelView ===
 
 impl ModelView {
+    pub(super) fn new(tiers: Box<[Tier<Holder>]>) -> Self {
+        let mut view = Self {
+            tiers,
+            names: Arc::default(),
+        };
+        let first = view.holders().take(MOST_CONSIDERED);
+        view.names = first
+            .map(|holder| Arc::clone(holder.endpoint.name()))
+            .collect();
+        view
+    }
+
+    /// The names of the first holders, in their order.
+    pub(super) fn names(&self) -> &Arc<[Arc<str>]> {
+        &self.names
+    }
+
+    /// Every server that has it, and whether it has it loaded, in the same order.
+    pub(super) fn ranked_holders(&self) -> impl Iterator<Item = (bool, &Holder)> {
+        self.tiers.iter().flat_map(|tier| {
+            let warm = tier.warm.iter().map(|holder| (true, holder));
+            warm.chain(tier.cold.iter().map(|holder| (false, holder)))
+        })
+    }
+
     /// Every server that has it: the first tier first, and in each those that have it loaded.
     pub(super) fn holders(&self) -> impl Iterator<Item = &Holder> {
         let tiers = self.tiers.iter();

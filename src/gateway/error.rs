@@ -37,6 +37,9 @@ pub enum Error {
     /// The router has run out of file descriptors or ports.
     #[error("server busy, please try again.  the router has no resources to connect: {0}")]
     Exhaustion(String),
+    /// An operator has ended it.
+    #[error("the request was cancelled by an operator")]
+    Cancelled,
     /// The router is shutting down.
     #[error("server is shutting down, please try again.")]
     Closing,
@@ -97,7 +100,10 @@ impl Error {
         match self {
             Self::BadRequest(error) => error.status(),
             Self::Refused(refused) => refused.status(),
-            Self::NoCloud(_) | Self::Denied(Denied::Restricted, _) => StatusCode::FORBIDDEN,
+            // Clients do not repeat it.
+            Self::NoCloud(_) | Self::Denied(Denied::Restricted, _) | Self::Cancelled => {
+                StatusCode::FORBIDDEN
+            }
             Self::InvalidModelName | Self::Denied(Denied::Unsupported, _) => {
                 StatusCode::BAD_REQUEST
             }

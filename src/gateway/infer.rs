@@ -18,7 +18,7 @@ use crate::access::{self, Caller, Reservation};
 use crate::backend::{ClientRequest, Probe};
 use crate::domain::ModelName;
 use crate::faults::Fault;
-use crate::fleet::{Denied, LeaseRequest};
+use crate::fleet::{Considered, Denied, LeaseRequest};
 use crate::protocol::{Api, Unload, peek, settle};
 
 /// What an error quotes of a name that is none is no longer.
@@ -60,7 +60,19 @@ impl Gateway {
         // Kept from `debug` on: an open span costs a request a tenth of its CPU, and what is logged about
         // requests above that level names them itself.
         let span = tracing::debug_span!("request", id, path = inbound.api.path());
-        self.answer(inbound, meter).instrument(span).await
+        let tracked = meter.request().map(Arc::clone);
+        let cancelled = async {
+            match &tracked {
+                Some(request) => request.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answered = self.answer(inbound, meter).instrument(span) => answered,
+            // What it holds is given back, as when its client leaves.
+            () = cancelled => Err(Error::Cancelled),
+        }
     }
 
     async fn answer(
@@ -90,6 +102,8 @@ impl Gateway {
     ) -> Result<Response<Answer>, Error> {
         let computes = prepared.computes;
         let model = prepared.lease_request.model.clone();
+        let (key, streamed) = (prepared.caller.key(), prepared.request.streamed);
+        meter.note(|request| request.asks(&model, key, streamed));
         let admission = prepared.admission();
         let mut reservation = tokio::select! {
             biased;
@@ -220,6 +234,8 @@ impl Gateway {
                 // No server is left to try, or none in time: the last one's error is the answer.
                 Err(NoSlot::Denied(_)) if last.is_some() => break,
                 Err(NoSlot::Denied(denied)) => {
+                    let considered = self.fleet.considered(&prepared.lease_request);
+                    meter.note(|request| request.denied(considered));
                     return Err(self.denied(denied, &prepared));
                 }
             };
@@ -254,6 +270,7 @@ impl Gateway {
                     server_error,
                 } => {
                     self.failed_over(&prepared, slot.endpoint(), attempt, &server_error);
+                    meter.note(|request| request.failed(server_error.label()));
                     if !prepared.computes {
                         let endpoint = slot.endpoint();
                         endpoint.failed_without_slot(&prepared.lease_request.model, fault);
@@ -291,6 +308,7 @@ impl Gateway {
         let lease_request = &mut prepared.lease_request;
         if !prepared.computes {
             let picked = self.fleet.pick(lease_request).map_err(NoSlot::Denied)?;
+            meter.tries(&picked, Considered::default());
             return Ok(Slot::none(picked, &self.usage));
         }
         let asked = Instant::now();
@@ -301,6 +319,7 @@ impl Gateway {
             () = self.cutting.cancelled() => return Err(NoSlot::Closing),
         };
         meter.leased(asked, &leased);
+        meter.tries(leased.lease.endpoint(), leased.considered);
         Ok(Slot::leased(leased.lease, &prepared.request, &self.usage))
     }
 

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
+use http::HeaderValue;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 
+use super::requests::{Request, Requests, Tracked};
 use super::server_error::ServerError;
 use crate::domain::{ModelName, TokenCounts};
-use crate::fleet::{Endpoint, FleetView, Leased, SlotPool};
+use crate::fleet::{Considered, Endpoint, FleetView, Leased, SlotPool};
 use crate::metrics::{
     ANSWER_SECONDS, Labelled, OVERHEAD_SECONDS, PairLabels, Registry, RequestLabels, TokenLabels,
     WAIT_SECONDS, histogram,
@@ -41,6 +43,7 @@ struct Families {
     tokens: Counters<TokenLabels>,
     estimated: Counter,
     failovers: Counters<FailoverLabels>,
+    all: Requests,
     /// By the slot pool's serial: a request finds its series with one number and not with six labels.
     pairs: DashMap<u64, Arc<Pair>, RandomState>,
 }
@@ -66,7 +69,7 @@ struct FailoverLabels {
 }
 
 /// One request's times, from its arrival on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Meter {
     meters: Meters,
     api: Api,
@@ -76,6 +79,8 @@ pub struct Meter {
     sent: Option<Instant>,
     pair: Option<Arc<Pair>>,
     counted: bool,
+    /// What operators see of it. `None` once it has moved to the answer's body.
+    tracked: Option<Tracked>,
 }
 
 fn answer_histogram() -> Histogram {
@@ -87,7 +92,7 @@ fn answer_histogram() -> Histogram {
 impl Meters {
     /// Makes the families known to `registry`.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry, requests: Requests) -> Self {
         let families = Families {
             requests: Labelled::new(Counter::default),
             request_seconds: Labelled::new(answer_histogram),
@@ -97,6 +102,7 @@ impl Meters {
             tokens: Labelled::new(Counter::default),
             estimated: Counter::default(),
             failovers: Labelled::new(Counter::default),
+            all: requests,
             pairs: DashMap::default(),
         };
         let m = families.clone();
@@ -135,7 +141,11 @@ impl Meters {
         Self(Arc::new(families))
     }
 
-    pub(super) fn arrived(&self, api: Api) -> Meter {
+    pub(super) fn requests(&self) -> &Requests {
+        &self.0.all
+    }
+
+    pub(super) fn arrived(&self, api: Api, id: &HeaderValue) -> Meter {
         Meter {
             meters: self.clone(),
             api,
@@ -145,6 +155,7 @@ impl Meters {
             sent: None,
             pair: None,
             counted: false,
+            tracked: Some(self.0.all.arrived(api, id.clone())),
         }
     }
 
@@ -246,9 +257,30 @@ impl Meter {
 
     /// The meter is moved to the answer's body.
     pub(super) fn take(&mut self) -> Self {
-        let taken = self.clone();
-        self.counted = true;
-        taken
+        Self {
+            meters: self.meters.clone(),
+            pair: self.pair.clone(),
+            counted: std::mem::replace(&mut self.counted, true),
+            tracked: self.tracked.take(),
+            ..*self
+        }
+    }
+
+    /// What operators see of it.
+    pub(super) fn request(&self) -> Option<&Arc<Request>> {
+        self.tracked.as_ref().map(Tracked::request)
+    }
+
+    /// Tells it what operators see of it.
+    pub(super) fn note(&self, note: impl FnOnce(&Request)) {
+        if let Some(request) = self.request() {
+            note(request);
+        }
+    }
+
+    /// It goes to this server.
+    pub(super) fn tries(&self, endpoint: &Endpoint, considered: Considered) {
+        self.note(|request| request.tries(endpoint, considered, self.route, self.queued));
     }
 
     pub(super) fn first_byte(&mut self, endpoint: &Endpoint, pool: &SlotPool) {
@@ -261,6 +293,7 @@ impl Meter {
     /// The answer is over.
     pub(super) fn ended(&mut self, endpoint: &Endpoint, pool: Option<&SlotPool>, status: u16) {
         self.counted = true;
+        self.note(|request| request.ends(status));
         let Some(pool) = pool else {
             return self.without_pool(Arc::clone(endpoint.name()), "".into(), status);
         };
@@ -290,6 +323,7 @@ impl Meter {
         tokens: TokenCounts,
         estimated: bool,
     ) {
+        self.note(|request| request.used(tokens));
         let pair = self.pair(endpoint, pool);
         pair.input.inc_by(tokens.input);
         pair.output.inc_by(tokens.output);
@@ -301,12 +335,14 @@ impl Meter {
     /// There was no answer.
     pub fn refused(&mut self, status: u16) {
         self.counted = true;
+        self.note(|request| request.ends(status));
         self.without_pool("".into(), "".into(), status);
     }
 
     /// There was no answer: no server has what it asks for.
     pub(super) fn unknown_model(&mut self, status: u16) {
         self.counted = true;
+        self.note(|request| request.ends(status));
         self.without_pool("".into(), ModelName::unknown().shared(), status);
     }
 

@@ -25,6 +25,7 @@ mod journal;
 mod kept;
 mod meters;
 mod relay;
+mod requests;
 mod respond;
 mod server_error;
 mod unload;
@@ -34,6 +35,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,9 +45,10 @@ pub use error::Error;
 pub use inbound::Inbound;
 pub use meters::{Meter, Meters};
 use relay::Relay;
+pub use requests::{AccessLog, LogError, MOST_ENDED, Phase, Request, Requests, Try};
 
 use crate::access::{Access, Caller};
-use crate::fleet::Fleet;
+use crate::fleet::{Considered, Fleet, LeaseRequest};
 use crate::protocol::Api;
 use crate::spend::Spend;
 use crate::upstream::Client;
@@ -141,8 +144,31 @@ impl Gateway {
     /// A request has arrived, though nothing of it but its path is known: from here on it is
     /// measured, and counted however it ends.
     #[must_use]
-    pub fn arrived(&self, api: Api) -> Meter {
-        self.meters.arrived(api)
+    pub fn arrived(&self, api: Api, id: &HeaderValue) -> Meter {
+        self.meters.arrived(api, id)
+    }
+
+    /// Every request of this router, and the last that were.
+    #[must_use]
+    pub fn requests(&self) -> &Requests {
+        self.meters.requests()
+    }
+
+    /// What speaks for and against each server now, for a request that was sent to none.
+    #[must_use]
+    pub fn considered(&self, request: &Request) -> Considered {
+        let lease_request = request.model().map(|model| LeaseRequest {
+            model: model.clone(),
+            api: request.api(),
+            arrival: request.serial(),
+            deadline: Instant::now(),
+            only: Vec::new(),
+            within: Vec::new(),
+            tried: Vec::new(),
+        });
+        lease_request
+            .map(|request| self.fleet.considered(&request))
+            .unwrap_or_default()
     }
 
     /// The caller who sends this key, or none: called before a body is read.

@@ -31,6 +31,7 @@ mod pauses;
 mod recorded;
 mod redis;
 mod reload;
+mod requests;
 mod servers;
 mod servers_cli;
 mod serving;

@@ -437,3 +437,33 @@ async fn servers_that_were_added_outlive_a_reload_and_drains_of_the_file_s_do_no
         server.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_router_begins_another_access_log_when_it_is_told_to() {
+    let server = Simulator::start(Config {
+        models: vec![Model::named("llama3.2")],
+        ..Config::default()
+    })
+    .await
+    .unwrap();
+    let dir = TempDir::new().unwrap();
+    let (file, moved) = (dir.path().join("access.log"), dir.path().join("moved"));
+    let log = format!("[log]\naccess = \"{}\"", file.display());
+    let router = Router::start(&write(&dir, &server.url(), 1.0, "key", &log));
+    let lines = |file: &Path| std::fs::read_to_string(file).map_or(0, |text| text.lines().count());
+    let ask = async |before: &Path| {
+        let wanted = lines(before) + 1;
+        let body = json!({"model": "llama3.2", "prompt": "hi"});
+        assert_eq!(router.ask("/api/generate", body).await.0, 200);
+        crate::support::eventually("the request is in the log", || lines(before) == wanted).await;
+    };
+    ask(&file).await;
+    std::fs::rename(&file, &moved).unwrap();
+    ask(&moved).await;
+    router.hang_up();
+    router.logs("configuration reloaded");
+    ask(&file).await;
+    assert_eq!((lines(&moved), lines(&file)), (2, 1));
+    drop(router);
+    server.stop().await;
+}

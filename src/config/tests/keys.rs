@@ -205,6 +205,7 @@ const KEYS: &[(&str, Effect)] = &[
         "price.output",
         Acts("config/price.rs", "output: self.output"),
     ),
+    ("log.access", Acts("app", "log.access")),
     (
         "metrics.litellm_names",
         Acts("app", "metrics.litellm_names"),

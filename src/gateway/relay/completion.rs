@@ -1,6 +1,7 @@
 //! What is done at the end of an answer, exactly once.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -17,6 +18,7 @@ use crate::fleet::Outcome;
 use crate::gateway::Gateway;
 use crate::gateway::attempt::Slot;
 use crate::gateway::meters::Meter;
+use crate::gateway::requests::Request;
 use crate::protocol::Tail;
 use crate::spend::Recorded;
 
@@ -90,7 +92,27 @@ impl Completion {
         self.status = status;
     }
 
+    /// So many pieces of the answer's text have come.
+    pub(super) fn progressed(&self, pieces: u64) {
+        self.meter.note(|request| request.progressed(pieces));
+    }
+
+    /// Whether an operator has ended the request; whoever asks is woken when one does.
+    pub(super) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.meter.request() {
+            Some(request) => request.poll_cancelled(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The same, for whoever is not to be woken.
+    pub(super) fn is_cancelled(&self) -> bool {
+        let request = self.meter.request();
+        request.is_some_and(|request| request.is_cancelled())
+    }
+
     pub(super) fn first_byte(&mut self) {
+        self.meter.note(Request::answered);
         let Some(slot) = &mut self.slot else { return };
         slot.first_byte();
         if let Some(pool) = slot.pool() {

@@ -97,6 +97,7 @@ pub(super) const FRAMING: Duration = Duration::from_secs(1);
 const STALLED: &str = "the server stopped answering";
 const BROKEN: &str = "the connection to the server broke inside its answer";
 const CUT_SHORT: &str = "the server ended its answer without finishing it";
+const CANCELLED: &str = "the request was cancelled by an operator";
 const SHUTDOWN: &str = "server is shutting down";
 const NOT_RECORDED: &str = "the usage of this answer could not be recorded";
 
@@ -152,9 +153,13 @@ impl Relay {
     /// One piece of the server's.
     fn pass(&mut self, data: Bytes) -> Bytes {
         let is_read = std::mem::take(&mut self.is_read);
-        let finished = self.tail.as_mut().is_some_and(|tail| match is_read {
-            true => tail.is_finished(),
-            false => tail.push(&data).finished_now,
+        let finished = self.tail.as_mut().is_some_and(|tail| {
+            let finished = match is_read {
+                true => tail.is_finished(),
+                false => tail.push(&data).finished_now,
+            };
+            self.completion.progressed(tail.pieces());
+            finished
         });
         let failed = finished && self.tail.as_ref().is_some_and(Tail::saw_error);
         let data = match failed && self.format == Format::Sse {
@@ -275,6 +280,9 @@ impl Relay {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Ok(Some(first)));
         }
+        if self.completion.is_cancelled() {
+            return Poll::Ready(self.fail(End::Cut, CANCELLED).map(|()| None));
+        }
         match Pin::new(&mut self.upstream).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.waits.over();
@@ -288,6 +296,9 @@ impl Relay {
                 })
             }
             Poll::Pending => {
+                if self.completion.poll_cancelled(cx).is_ready() {
+                    return Poll::Ready(self.fail(End::Cut, CANCELLED).map(|()| None));
+                }
                 let woken = ready!(self.waits.poll(cx));
                 Poll::Ready(match woken {
                     Woken::Stalled => self.broken(Fault::Silent, STALLED).map(|()| None),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::endpoint::{NewEndpoint, Shown};
-use super::{InPath, Object, Outcome, Problem, Route, answer, patch};
+use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer, patch};
 use crate::config::{Endpoint, Secret};
 use crate::domain::ModelName;
 use crate::http::State;
@@ -37,12 +37,21 @@ struct Part {
     model: Option<String>,
 }
 
+/// How a server is taken out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Removal {
+    /// Answers that have begun there end with an error.
+    #[serde(default)]
+    now: bool,
+}
+
 /// A server that was taken out.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "EndpointGone")]
 struct Gone {
     deleted: String,
-    /// Requests that run there, and go on to their end.
+    /// Requests that still run there.
     in_flight: u32,
 }
 
@@ -88,9 +97,10 @@ pub(super) fn routes() -> Vec<Route> {
         .gives::<Shown>(),
         Route::delete(
             ONE,
-            "Takes out a server that was added; what runs there goes on to its end",
+            "Takes out a server that was added; what runs there goes on to its end, unless `now=true`",
             remove,
         )
+        .query(&["now"])
         .gives::<Gone>(),
         Route::post(
             DRAIN,
@@ -169,9 +179,27 @@ async fn change(
     shown(&state, StatusCode::OK, &name)
 }
 
-async fn remove(Shared(state): Shared<State>, InPath(name): InPath<String>) -> Outcome {
+async fn remove(
+    Shared(state): Shared<State>,
+    InPath(name): InPath<String>,
+    InQuery(asked): InQuery<Removal>,
+) -> Outcome {
+    let view = state.gateway.fleet().view();
     make(&state, Change::Remove(name.clone())).await?;
-    tracing::info!(endpoint = name, "endpoint removed by an operator");
+    tracing::info!(
+        endpoint = name,
+        now = asked.now,
+        "endpoint removed by an operator"
+    );
+    let mut named = view.servers.iter().map(|server| &server.endpoint);
+    if asked.now
+        && let Some(endpoint) = named.find(|endpoint| **endpoint.name() == *name)
+    {
+        // What has no answer yet moves to other servers.
+        endpoint.abandon();
+        let requests = state.gateway.requests();
+        requests.cancel_on(endpoint.id().generation);
+    }
     let observed = state.gateway.fleet().observed();
     let leaving = observed
         .iter()

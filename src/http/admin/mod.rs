@@ -15,6 +15,7 @@ mod openapi;
 mod patch;
 mod prices;
 mod redis;
+mod requests;
 mod spend;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ fn all() -> Vec<Route> {
         endpoints::routes(),
         prices::routes(),
         redis::routes(),
+        requests::routes(),
         spend::routes(),
     ]
     .into_iter()

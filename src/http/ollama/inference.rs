@@ -22,13 +22,13 @@ pub(in crate::http) async fn answer<B>(api: Api, state: &State, request: Request
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
-    let mut meter = state.gateway.arrived(api);
     let (mut head, body) = request.into_parts();
+    let id = request_id::of(&head.headers);
+    let mut meter = state.gateway.arrived(api, &id);
     if state.instance.refuses(&head.headers) {
         meter.refused(StatusCode::LOOP_DETECTED.as_u16());
         return Refusal::looped(api.dialect()).into_response();
     }
-    let id = request_id::of(&head.headers);
     let caller = match state
         .gateway
         .identify(credentials::of(&head.headers).as_deref())

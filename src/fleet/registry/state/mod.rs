@@ -231,7 +231,7 @@ impl State {
             if tiers.is_empty() {
                 self.dropped |= self.models.remove(&name).is_some();
             } else {
-                self.models.insert(name, Arc::new(ModelView { tiers }));
+                self.models.insert(name, Arc::new(ModelView::new(tiers)));
             }
         }
         if std::mem::take(&mut self.catalogue_changed) {
