@@ -13,7 +13,7 @@ use crate::config::{Config, Durability};
 use crate::domain::{ModelName, Price};
 use crate::fleet::{Fleet, Gauges, Intervals, Rules};
 use crate::gateway::{self, AccessLog, Gateway, Meters, Requests};
-use crate::http::{self, Admin, Front, Hosts, Limits, Origins, Patience, State};
+use crate::http::{self, Actions, Admin, Front, Hosts, Limits, Origins, Patience, State, Ticks};
 use crate::inventory::{self, Inventory};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
 use crate::protocol::Instance;
@@ -129,6 +129,8 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         store,
         spend: spend.clone(),
         access: access.clone(),
+        actions: Actions::default(),
+        ticks: Ticks::default(),
         inventory: inventory.clone(),
         redis: redis.clone(),
         tasks: tracker.clone(),

@@ -133,6 +133,9 @@ impl Lease {
         }
         let waited = self.since.elapsed();
         self.pool.first_bytes().came(waited, self.before());
+        if !self.whole {
+            self.endpoint.first_bytes().came(waited);
+        }
         if self.grant.watched {
             let loaded = self.grant.cold.then_some(waited);
             self.endpoint.answered(&self.pool, loaded);

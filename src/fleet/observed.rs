@@ -11,7 +11,8 @@ use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use super::desired::EndpointId;
-use super::endpoint::{Endpoint, Phase, Report};
+use super::endpoint::{Endpoint, Phase, Report, StateChange};
+use super::quantiles::FirstByteQuantiles;
 use super::slot_pool::SlotPool;
 use crate::backend::Kind;
 use crate::domain::ModelName;
@@ -65,6 +66,11 @@ pub struct Observed {
     pub held: Vec<Held>,
     /// The models that fail on it.
     pub evidence: Vec<FailingModel>,
+    /// How long first bytes take, from the moment a request is sent there; loads included.
+    pub first_byte_ms: Option<FirstByteQuantiles>,
+    /// What states it has been in, the oldest first.
+    #[serde(skip)]
+    pub history: Arc<Vec<StateChange>>,
 }
 
 /// Whether a server serves, as it is shown.
@@ -114,7 +120,7 @@ pub struct FailingModel {
 impl Observed {
     /// `now` and `unix` are the same moment on two clocks.
     pub(super) fn new(endpoint: &Endpoint, report: &Report, now: Instant, unix: i64) -> Self {
-        let settings = endpoint.settings();
+        let (settings, history) = (endpoint.settings(), endpoint.history());
         let mut held: Vec<Held> = endpoint.pools().iter().filter_map(held).collect();
         held.sort_unstable_by(|a, b| a.model.cmp(&b.model));
         let at = |instant| unix_at(instant, now, unix);
@@ -125,7 +131,10 @@ impl Observed {
             phase: Shown::of(endpoint, report),
             leaving: endpoint.is_draining(),
             labels: Arc::clone(&settings.labels),
-            since: at(report.since),
+            // As it was written down: what is converted from one clock to another is not the same each time.
+            since: history
+                .last()
+                .map_or_else(|| at(report.since), |last| last.at),
             reason: report.trouble.clone(),
             version: report.version.clone(),
             weight: settings.weight,
@@ -138,6 +147,8 @@ impl Observed {
             loaded: Arc::clone(&report.running),
             held,
             evidence: report.evidence.iter().map(|e| failing(e, &at)).collect(),
+            first_byte_ms: endpoint.first_bytes().get(),
+            history,
         }
     }
 
@@ -150,7 +161,7 @@ impl Observed {
 }
 
 impl Shown {
-    fn of(endpoint: &Endpoint, report: &Report) -> Self {
+    pub(super) fn of(endpoint: &Endpoint, report: &Report) -> Self {
         match report.phase {
             _ if endpoint.is_draining() => Self::Draining,
             _ if endpoint.is_drained() => Self::Drained,

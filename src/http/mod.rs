@@ -30,7 +30,7 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
-pub use admin::Admin;
+pub use admin::{Actions, Admin, Ticks};
 pub use front::{Front, Hosts, Origins};
 pub use serve::{Patience, Server, serve};
 pub use state::{Limits, State};

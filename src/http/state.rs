@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use super::admin::Admin;
+use super::admin::{Actions, Admin, Ticks};
 use super::decode::Decoder;
 use crate::access::Access;
 use crate::gateway::Gateway;
@@ -26,6 +26,10 @@ pub struct State {
     pub spend: Spend,
     /// Accounts.
     pub access: Access,
+    /// What operators did last.
+    pub actions: Actions,
+    /// What is shown to those who watch.
+    pub ticks: Ticks,
     /// Which servers there should be.
     pub inventory: Inventory,
     /// Who may use the admin API.

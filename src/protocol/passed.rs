@@ -36,6 +36,12 @@ impl Instance {
         }
     }
 
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Whether these are headers of something that has passed this router already, or so many others
     /// that it must go in a circle.
     #[must_use]

@@ -17,7 +17,7 @@ fn replace(value: &mut Value) {
         Value::Object(members) => {
             for (name, value) in members {
                 match name.as_str() {
-                    "url" | "generation" => *value = format!("[{name}]").into(),
+                    "url" | "generation" | "first_byte_ms" => *value = format!("[{name}]").into(),
                     // As the server sent them.
                     "models" | "loaded" => *value = names(value),
                     "since" | "until" => {
@@ -72,6 +72,7 @@ async fn a_server_is_reported_with_its_models_its_slots_and_what_fails_on_it() {
             "until": "[until]"
           }
         ],
+        "first_byte_ms": "[first_byte_ms]",
         "generation": "[generation]",
         "held": [
           {

@@ -85,5 +85,6 @@ impl Endpoint {
                 tracing::info!(endpoint = %self.name(), model = %pool.model(), "model drained");
             }
         }
+        self.note_state();
     }
 }

@@ -21,6 +21,7 @@ mod relisting;
 mod report;
 mod slots;
 mod state;
+mod watched;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +38,8 @@ use message::Message;
 pub use refusal::Refusal;
 pub use report::{Phase, Report};
 pub use state::Intervals;
+pub use watched::StateChange;
+use watched::Watched;
 
 use super::desired::{Drain, EndpointId, Settings, Spec};
 use super::hold::Hold;
@@ -75,6 +78,8 @@ pub struct Endpoint {
     refusals: Refusals,
     /// What its actor reported last, for its next incarnation.
     report: ArcSwap<Report>,
+    /// What people watch of it.
+    watched: Watched,
     mailbox: Mailbox<Message>,
 }
 
@@ -103,6 +108,7 @@ impl Endpoint {
             alive: ArcSwap::from_pointee(CancellationToken::new()),
             refusals: Refusals::new(now),
             report: ArcSwap::from_pointee(Report::unknown(now)),
+            watched: Watched::default(),
             mailbox: Mailbox::new(),
         }
     }
@@ -278,6 +284,7 @@ impl Endpoint {
     fn sweep(&self) -> Duration {
         self.connections.expire();
         self.probing.expire();
+        self.first_bytes().passed(self.connections.limit() / 2);
         self.connections.limit() / 2
     }
 
@@ -288,6 +295,7 @@ impl Endpoint {
 
     fn set_report(&self, report: &Report) {
         self.report.store(Arc::new(report.clone()));
+        self.note_state();
     }
 
     fn set_up(&self, up: bool) {

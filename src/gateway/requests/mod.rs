@@ -37,7 +37,19 @@ struct Shared {
     open: DashMap<u64, Arc<Request>, RandomState>,
     serials: AtomicU64,
     ended: Ring,
+    counted: [AtomicU64; 3],
     log: Option<AccessLog>,
+}
+
+/// What has ended since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// All.
+    pub requests: u64,
+    /// Those with a status from 500 on.
+    pub failed: u64,
+    /// Tokens that were written.
+    pub tokens: u64,
 }
 
 /// One request, while it is not over. Dropping this ends it.
@@ -54,9 +66,21 @@ impl Requests {
         Self(Arc::new(Shared {
             open: DashMap::default(),
             serials: AtomicU64::new(0),
+            counted: Default::default(),
             ended: Ring::new(MOST_ENDED),
             log,
         }))
+    }
+
+    /// What has ended since the start.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let [requests, failed, tokens] = self.0.counted.each_ref();
+        Totals {
+            requests: requests.load(Ordering::Relaxed),
+            failed: failed.load(Ordering::Relaxed),
+            tokens: tokens.load(Ordering::Relaxed),
+        }
     }
 
     pub(super) fn arrived(&self, api: Api, id: HeaderValue) -> Tracked {
@@ -120,6 +144,11 @@ impl Drop for Tracked {
         let shared = &self.requests.0;
         shared.open.remove(&self.request.serial());
         self.request.close();
+        let failed = u64::from(self.request.status() >= 500);
+        let [requests, failures, tokens] = shared.counted.each_ref();
+        requests.fetch_add(1, Ordering::Relaxed);
+        failures.fetch_add(failed, Ordering::Relaxed);
+        tokens.fetch_add(self.request.output(), Ordering::Relaxed);
         if let Some(log) = &shared.log {
             log.write(&self.request);
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::backend::Kind;
 use crate::domain::ModelName;
-use crate::fleet::{Observed, Shown as Phase};
+use crate::fleet::{Observed, Shown as Phase, StateChange};
 use crate::inventory::{Entry, Source};
 use crate::protocol::{RunningModel, unix_seconds};
 
@@ -84,6 +84,31 @@ pub(super) struct Shown {
     draining: Vec<String>,
     loaded: Vec<Loaded>,
     memory: Memory,
+    /// How long first bytes take there, in milliseconds; `null` where none has come lately.
+    first_byte_ms: Option<FirstByte>,
+    /// Of one server alone: the states it has been in during the last day, the oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<WasIn>")]
+    history: Option<Vec<WasIn>>,
+}
+
+/// Within so long the first bytes of half, of 95 and of 99 of a hundred answers came.
+#[derive(JsonSchema, Serialize)]
+#[schemars(inline)]
+struct FirstByte {
+    p50: f64,
+    p95: f64,
+    p99: f64,
+}
+
+#[derive(JsonSchema, Serialize)]
+#[schemars(inline)]
+struct WasIn {
+    /// From when on.
+    at: i64,
+    #[schemars(with = "String")]
+    phase: Phase,
+    why: Option<String>,
 }
 
 /// A model in memory.
@@ -147,6 +172,25 @@ impl Shown {
                 learned: None,
             },
             loaded,
+            first_byte_ms: server.first_byte_ms.map(|quantiles| FirstByte {
+                p50: quantiles.p50,
+                p95: quantiles.p95,
+                p99: quantiles.p99,
+            }),
+            history: None,
+        }
+    }
+
+    /// With the states it has been in.
+    pub(super) fn with_history(self, server: &Observed) -> Self {
+        let was_in = |change: &StateChange| WasIn {
+            at: change.at,
+            phase: change.phase,
+            why: change.why.as_deref().map(str::to_owned),
+        };
+        Self {
+            history: Some(server.history.iter().map(was_in).collect()),
+            ..self
         }
     }
 }

@@ -145,6 +145,7 @@ async fn add(Shared(state): Shared<State>, Object(object): Object) -> Outcome {
     let name = endpoint.name.clone();
     make(&state, Change::Add(endpoint)).await?;
     tracing::info!(endpoint = name, "endpoint added by an operator");
+    state.actions.done("add server", &name);
     shown(&state, StatusCode::CREATED, &name)
 }
 
@@ -170,6 +171,7 @@ async fn change(
         };
         make(&state, set).await?;
         tracing::info!(endpoint = name, "endpoint changed by an operator");
+        state.actions.done("change server", &name);
     }
     match phase {
         Some(Phase::Draining) => hold(&state, Change::Drain(name.clone(), None)).await?,
@@ -191,6 +193,7 @@ async fn remove(
         now = asked.now,
         "endpoint removed by an operator"
     );
+    state.actions.done("remove server", &name);
     let mut named = view.servers.iter().map(|server| &server.endpoint);
     if asked.now
         && let Some(endpoint) = named.find(|endpoint| **endpoint.name() == *name)
@@ -232,18 +235,23 @@ async fn resume(
 }
 
 async fn hold(state: &State, change: Change) -> Result<(), Problem> {
-    match &change {
-        Change::Drain(endpoint, model) => {
-            let model = model.as_ref().map(ModelName::as_str);
-            tracing::info!(endpoint, model, "endpoint draining, by an operator");
-        }
-        Change::Resume(endpoint, model) => {
-            let model = model.as_ref().map(ModelName::as_str);
-            tracing::info!(endpoint, model, "endpoint resumed by an operator");
-        }
-        _ => {}
-    }
-    make(state, change).await
+    make(state, change.clone()).await?;
+    let (what, endpoint, model) = match &change {
+        Change::Drain(endpoint, model) => ("drain", endpoint, model),
+        Change::Resume(endpoint, model) => ("resume", endpoint, model),
+        _ => return Ok(()),
+    };
+    let of = match model {
+        Some(model) => format!("{model} on {endpoint}"),
+        None => endpoint.clone(),
+    };
+    tracing::info!(
+        endpoint,
+        model = model.as_ref().map(ModelName::as_str),
+        "{what}, by an operator"
+    );
+    state.actions.done(what, &of);
+    Ok(())
 }
 
 async fn make(state: &State, change: Change) -> Result<(), Problem> {
@@ -265,7 +273,8 @@ fn shown(state: &State, status: StatusCode, name: &str) -> Outcome {
         .next()
         .ok_or_else(|| Refused::Missing(name.to_owned()))?;
     let entry = state.inventory.entry(name).filter(|_| !server.leaving);
-    Ok(answer(status, &Shown::new(server, entry.as_ref())))
+    let shown = Shown::new(server, entry.as_ref()).with_history(server);
+    Ok(answer(status, &shown))
 }
 
 fn part(object: Map<String, Value>) -> Result<Option<ModelName>, Problem> {

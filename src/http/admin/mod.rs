@@ -8,6 +8,7 @@ mod account;
 mod accounts;
 mod endpoint;
 mod endpoints;
+mod events;
 mod extract;
 mod guard;
 mod members;
@@ -30,6 +31,7 @@ use http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
+pub use events::{Actions, Ticks};
 use extract::{InPath, InQuery, Object};
 pub use guard::Admin;
 pub(super) use guard::Peer;
@@ -62,6 +64,7 @@ fn all() -> Vec<Route> {
         accounts::routes(),
         members::routes(),
         endpoints::routes(),
+        events::routes(),
         prices::routes(),
         redis::routes(),
         requests::routes(),

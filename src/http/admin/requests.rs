@@ -185,6 +185,7 @@ async fn cancel(Shared(state): Shared<State>, InPath(id): InPath<String>) -> Out
         0 => Err(unknown(&id)),
         requests => {
             tracing::info!(request = id, requests, "request cancelled by an operator");
+            state.actions.done("cancel request", &id);
             let cancelled = Cancelled {
                 cancelled: id,
                 requests,
