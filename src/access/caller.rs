@@ -181,10 +181,12 @@ impl Party {
         }
     }
 
-    /// Whether it is for some models only.
+    /// Whether it is for some models, or some servers, only.
     pub(super) fn is_limited(&self) -> bool {
         let entry = self.entry.as_ref();
-        entry.is_some_and(|entry| !entry.account.models.is_empty())
+        entry.is_some_and(|entry| {
+            !(entry.account.models.is_empty() && entry.account.servers.is_empty())
+        })
     }
 
     /// The servers it is limited to, if it is.

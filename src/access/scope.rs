@@ -1,4 +1,6 @@
-//! What a caller may see: the models it may use.
+//! What a caller may see: the models it may use, where it may use them.
+
+use std::sync::Arc;
 
 use super::caller::{Caller, Party};
 use super::{Access, Refused};
@@ -24,7 +26,13 @@ impl Scope {
         self.parties.is_empty()
     }
 
-    /// Whether the caller may use the model.
+    /// The servers that the caller may use: of each list, one name or label has to be theirs.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Arc<[String]>> {
+        self.parties.iter().filter_map(Party::servers).collect()
+    }
+
+    /// Whether the caller may use the model, wherever it is.
     #[must_use]
     pub fn shows(&self, model: &ModelName) -> bool {
         self.parties

@@ -97,6 +97,17 @@ impl FleetView {
         self.models.get(model)
     }
 
+    /// Whether a server has the model that is in each of these lists, by its name or a label.
+    #[must_use]
+    pub fn is_within(&self, model: &ModelName, servers: &[Arc<[String]>]) -> bool {
+        let is_in = |holder: &Holder| {
+            let is_called = |name: &String| holder.endpoint.is_called(name);
+            servers.iter().all(|names| names.iter().any(is_called))
+        };
+        let model = self.model(model);
+        model.is_some_and(|model| model.holders().any(is_in))
+    }
+
     /// `/api/tags` of the whole fleet.
     #[must_use]
     pub fn tags(&self) -> Bytes {

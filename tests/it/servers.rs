@@ -485,6 +485,14 @@ async fn keys_and_requests_are_limited_to_servers_by_name_and_by_label() {
             .text()
             .contains("on no server that may be used with this key")
     );
+    for (key, shown) in [(&one, 1), (&nowhere, 0)] {
+        let request = Request::get(format!("{}/api/tags", router.url()))
+            .header("authorization", format!("Bearer {key}"))
+            .body(bytes::Bytes::new().into())
+            .unwrap();
+        let tags = router.request(request).await.whole().await.json();
+        assert_eq!(tags["models"].as_array().unwrap().len(), shown, "{tags}");
+    }
     // Where both say something, both count.
     assert_eq!(asked(&router, &one, "fast").await.status, 502);
     router.finish().await;

@@ -11,9 +11,8 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use tokio::sync::watch;
 
-use crate::access::Scope;
 use crate::http::State;
-use crate::http::visible::Visible;
+use crate::http::visible::{Sight, Visible};
 use crate::usage::Usage;
 
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
@@ -41,7 +40,7 @@ pub(super) async fn stream(Shared(state): Shared<State>, Visible(scope): Visible
         .into_response()
 }
 
-fn event(snapshots: &mut watch::Receiver<Bytes>, usage: &Usage, scope: &Scope) -> Event {
+fn event(snapshots: &mut watch::Receiver<Bytes>, usage: &Usage, scope: &Sight) -> Event {
     let everything = snapshots.borrow_and_update().clone();
     let snapshot = match scope.is_everything() {
         true => everything,
