@@ -112,12 +112,13 @@ impl Client {
     }
 
     /// Asks every router; an error when none answers.
-    pub(super) async fn get_from_all(
+    pub(super) async fn ask_all(
         &self,
+        method: Method,
         path: &str,
     ) -> Result<Vec<(String, Result<Value, String>)>, Failure> {
         let asked = self.addresses.iter().map(async |address| {
-            let answer = match self.ask_one(address, &Method::GET, path, None).await {
+            let answer = match self.ask_one(address, &method, path, None).await {
                 Ok((status, answer)) if status.is_success() => Ok(answer),
                 Ok((status, answer)) => Err((Some(status), reason(status, &answer))),
                 Err(Missed::Away(why) | Missed::Broke(why)) => Err((None, why)),

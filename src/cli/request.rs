@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::{Target, escaped};
 use super::output::Output;
@@ -53,7 +53,7 @@ enum Action {
 }
 
 impl Arguments {
-    /// Each router knows its own requests: the first that answers is asked.
+    /// Each router knows its own requests, so all of them are asked.
     pub(super) async fn run(self, env: &Environment) -> Result<(), Failure> {
         let client = self.target.client(env)?;
         let output = self.output;
@@ -72,20 +72,51 @@ impl Arguments {
                         path += &format!("&{key}={}", escaped(&value));
                     }
                 }
-                let all = client.get(&path).await?;
-                output.tell(&all, || Ok(listed(&all)))
+                let answers = client.ask_all(Method::GET, &path).await?;
+                let (all, away) = together(answers);
+                output.tell(&all, || Ok(format!("{}{away}", listed(&all))))
             }
             Action::Show { id } => {
-                let one = client.get(&format!("{ALL}/{}", escaped(&id))).await?;
+                let one = client.ask_all(Method::GET, &one(&id)).await?;
+                let one = first(one);
                 output.tell(&one, || Ok(shown(&one)))
             }
             Action::Cancel { id } => {
-                let path = format!("{ALL}/{}", escaped(&id));
-                let done = client.ask(Method::DELETE, &path, None).await?;
+                let done = first(client.ask_all(Method::DELETE, &one(&id)).await?);
                 output.tell(&done, || Ok(format!("cancelled {id}")))
             }
         }
     }
+}
+
+type Answers = Vec<(String, Result<Value, String>)>;
+
+fn one(id: &str) -> String {
+    format!("{ALL}/{}", escaped(id))
+}
+
+/// The requests of all routers, each with the address of its own; and who did not answer.
+fn together(answers: Answers) -> (Value, String) {
+    let (mut all, mut away) = (Vec::new(), String::new());
+    for (address, answer) in answers {
+        match answer {
+            Ok(mut listed) => {
+                let requests = listed["requests"].as_array_mut().map(std::mem::take);
+                for mut request in requests.unwrap_or_default() {
+                    request["router"] = address.as_str().into();
+                    all.push(request);
+                }
+            }
+            Err(why) => away += &format!("{address}: {why}\n"),
+        }
+    }
+    (json!({ "requests": all }), away)
+}
+
+/// What the router said that has it.
+fn first(answers: Answers) -> Value {
+    let mut said = answers.into_iter().filter_map(|(_, answer)| answer.ok());
+    said.next().unwrap_or_default()
 }
 
 const HEAD: [&str; 9] = [
@@ -155,9 +186,26 @@ fn shown(one: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    #[test]
+    fn the_requests_of_all_routers_are_one_list() {
+        let answers = vec![
+            (
+                "http://a".to_owned(),
+                Ok(json!({"requests": [{"id": "1"}]})),
+            ),
+            ("http://b".to_owned(), Err("refused".to_owned())),
+            (
+                "http://c".to_owned(),
+                Ok(json!({"requests": [{"id": "2"}]})),
+            ),
+        ];
+        let (all, away) = together(answers);
+        let routers = json!([{"id": "1", "router": "http://a"}, {"id": "2", "router": "http://c"}]);
+        assert_eq!(all["requests"], routers);
+        assert_eq!(away, "http://b: refused\n");
+    }
 
     #[test]
     fn one_request_is_shown_with_why_it_went_where_it_went() {

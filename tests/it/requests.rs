@@ -355,3 +355,86 @@ async fn each_request_has_its_line_in_the_access_log() {
     assert_eq!([&b["status"], &b["endpoint"]], [&json!(404), &json!("")]);
     assert_eq!([&c["id"], &c["status"]], [&json!("c"), &json!(400)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_spoke_against_each_server_is_said_of_each() {
+    let router = Plan::servers(4).start().await;
+    let drained = router
+        .admin(Method::POST, "/admin/endpoints/gpu-0/drain", Value::Null)
+        .await;
+    assert_eq!(drained.status, 200);
+    router.servers[1].stop().await;
+    eventually("the second server is down", || {
+        router.app.fleet().observed()[1].phase == herdsman::fleet::Shown::Down
+    })
+    .await;
+    let request = Request::post(format!("{}/api/chat", router.url()))
+        .header("x-request-id", "a")
+        .header("x-herdsman-endpoints", "gpu-0,gpu-1,gpu-3")
+        .body(chat().to_string().into())
+        .unwrap();
+    let answer = router.request(request).await.whole().await;
+    assert_eq!(answer.header("x-herdsman-endpoint"), "gpu-3");
+    let because = |server: &str, why: &str| (server.to_owned(), why.to_owned());
+    let excluded = "excluded: not among the servers that the client or its key allows";
+    assert_eq!(
+        why(&shown(&router, "a").await),
+        [
+            because("gpu-0", "excluded: drains"),
+            because("gpu-1", "excluded: does not answer"),
+            because("gpu-2", excluded),
+            because("gpu-3", "chosen: the best of those that had room"),
+        ]
+    );
+    // One that nobody could take.
+    let request = Request::post(format!("{}/api/chat", router.url()))
+        .header("x-request-id", "b")
+        .header("x-herdsman-endpoints", "gpu-0")
+        .body(chat().to_string().into())
+        .unwrap();
+    assert_eq!(router.request(request).await.whole().await.status, 502);
+    let refused = shown(&router, "b").await;
+    assert_eq!(refused["tries"], json!([]));
+    assert_eq!(why(&refused)[0], because("gpu-0", "excluded: drains"));
+    assert_eq!(why(&refused)[3], because("gpu-3", excluded));
+    router.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_listed_shown_and_cancelled_by_commands() {
+    let router = Plan::servers(1).each(slow).start().await;
+    let herdsman = async |arguments: &[&str]| {
+        // No router listens at the first address.
+        let addresses = format!("http://127.0.0.1:1,{}", router.url());
+        tokio::process::Command::new(env!("CARGO_BIN_EXE_herdsman"))
+            .args(["request"])
+            .args(arguments)
+            .env_clear()
+            .env("HERDSMAN_ADDRESS", addresses)
+            .output()
+            .await
+            .unwrap()
+    };
+    let mut stream = ask(&router, "one", chat()).await;
+    stream.piece().await.unwrap();
+    let listed = herdsman(&["list", "--json"]).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let one = &listed["requests"][0];
+    assert_eq!(
+        [&one["id"], &one["phase"], &one["router"]],
+        [&json!("one"), &json!("streaming"), &json!(router.url())]
+    );
+    let shown = herdsman(&["show", "one"]).await;
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("the best of those that had room"), "{shown}");
+    let cancelled = herdsman(&["cancel", "one"]).await;
+    assert_eq!(cancelled.stdout, b"cancelled one\n");
+    let answer = stream.whole().await;
+    assert!(answer.text().contains("cancelled"), "{}", answer.text());
+    let again = herdsman(&["cancel", "one"]).await;
+    assert_eq!(again.status.code(), Some(1));
+    let ended = herdsman(&["list", "--ended", "--status", "200"]).await;
+    let ended = String::from_utf8(ended.stdout).unwrap();
+    assert!(ended.contains("200 (cancelled)"), "{ended}");
+    router.finish().await;
+}

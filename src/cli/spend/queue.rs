@@ -1,5 +1,6 @@
 //! `herdsman spend queue`: where every record is, on each router.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{Client, Failure, Output, table};
@@ -7,7 +8,7 @@ use super::{Client, Failure, Output, table};
 const PATH: &str = "/admin/spend/queue";
 
 pub(super) async fn run(client: &Client, output: Output) -> Result<(), Failure> {
-    let answers = client.get_from_all(PATH).await?;
+    let answers = client.ask_all(Method::GET, PATH).await?;
     let shown: Vec<Value> = answers
         .iter()
         .map(|(address, answer)| match answer {

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{Client, Failure, Output, table};
@@ -22,7 +23,7 @@ const PENDING_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(client: &Client, output: Output) -> Result<(), Failure> {
     let (mut routers, mut problems, mut database) = (Vec::new(), Vec::<String>::new(), Value::Null);
-    for (address, answer) in client.get_from_all(PATH).await? {
+    for (address, answer) in client.ask_all(Method::GET, PATH).await? {
         let verified = match answer {
             Ok(verified) => verified,
             Err(why) => {
