@@ -66,7 +66,7 @@ pub struct Observed {
     pub held: Vec<Held>,
     /// The models that fail on it.
     pub evidence: Vec<FailingModel>,
-    /// How long first bytes take, from the moment a request is sent there; loads included.
+    /// How long the first bytes of streams take, from the moment a request is sent there; loads included.
     pub first_byte_ms: Option<FirstByteQuantiles>,
     /// What states it has been in, the oldest first.
     #[serde(skip)]

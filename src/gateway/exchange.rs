@@ -68,6 +68,7 @@ impl Exchange {
                         biased;
                         tried = timeout_at(deadline, attempt) => tried.ok()?,
                         () = self.slot.blamed() => return None,
+                        () = self.meter.cancelled() => return None,
                     }
                 }
             }

@@ -271,6 +271,14 @@ impl Meter {
         self.tracked.as_ref().map(Tracked::request)
     }
 
+    /// Ends when an operator has ended the request.
+    pub(super) async fn cancelled(&self) {
+        match self.request() {
+            Some(request) => request.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Tells it what operators see of it.
     pub(super) fn note(&self, note: impl FnOnce(&Request)) {
         if let Some(request) = self.request() {

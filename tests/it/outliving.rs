@@ -118,3 +118,44 @@ async fn an_answer_that_is_computed_without_its_client_holds_its_slot_and_is_cou
     assert!(input > 0 && output == 40, "{input} {output}");
     router.finish().await;
 }
+
+#[tokio::test]
+async fn an_operator_ends_what_would_outlive_its_client() {
+    let router = servers(1)
+        .each(|server| {
+            server.default_predict = 1_000;
+            server.decode_interval = Duration::from_millis(20);
+        })
+        .start()
+        .await;
+    for leaves_first in [true, false] {
+        let body = chat();
+        let mut request = Box::pin(router.post(PATH, &body));
+        assert!(
+            timeout(Duration::from_millis(200), &mut request)
+                .await
+                .is_err()
+        );
+        let answer = (!leaves_first).then_some(request);
+        assert_eq!(router.in_flight(), 1);
+        let open = router.get("/admin/requests").await.json();
+        let path = format!(
+            "/admin/requests/{}",
+            open["requests"][0]["id"].as_str().unwrap()
+        );
+        let cancelled = router.admin(http::Method::DELETE, &path, Value::Null).await;
+        assert_eq!(cancelled.status, 200, "{}", cancelled.text());
+        if let Some(answer) = answer {
+            assert_eq!(answer.await.status, 403);
+        }
+        // Its answer takes twenty seconds.
+        let began = Instant::now();
+        eventually("its slot is free", || router.in_flight() == 0).await;
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+    router.finish().await;
+}

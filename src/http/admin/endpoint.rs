@@ -84,7 +84,7 @@ pub(super) struct Shown {
     draining: Vec<String>,
     loaded: Vec<Loaded>,
     memory: Memory,
-    /// How long first bytes take there, in milliseconds; `null` where none has come lately.
+    /// How long the first bytes of streams take there, in milliseconds; `null` where none has come lately.
     first_byte_ms: Option<FirstByte>,
     /// Of one server alone: the states it has been in during the last day, the oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
