@@ -13,7 +13,9 @@ use crate::config::{Config, Durability};
 use crate::domain::{ModelName, Price};
 use crate::fleet::{Fleet, Gauges, Intervals, Rules};
 use crate::gateway::{self, AccessLog, Gateway, Meters, Requests};
-use crate::http::{self, Actions, Admin, Front, Hosts, Limits, Origins, Patience, State, Ticks};
+use crate::http::{
+    self, Actions, Admin, Front, Hosts, Limits, Origins, Patience, Proxies, State, Ticks, Tls,
+};
 use crate::inventory::{self, Inventory};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
 use crate::protocol::Instance;
@@ -41,6 +43,10 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
             tracing::warn!("{warning}");
         }
     }
+    let tls = match config.server.tls() {
+        Some((certificate, key)) => Some(Tls::read(certificate, key)?),
+        None => None,
+    };
     let lock = DirLock::take(&config.server.data_dir)?;
     let tracker = TaskTracker::new();
     let mut all = Registry::default();
@@ -146,12 +152,13 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         &config.server.cors_origins,
         listen.ip().is_loopback(),
     );
-    let front = Front::new(state, origins, hosts);
+    let proxies = Proxies::new(&config.server.trusted_proxies);
+    let front = Front::new(state, origins, hosts, proxies);
     let patience = Patience {
         idle: config.server.idle,
         reader: config.server.reader_timeout,
     };
-    let server = http::serve(listen, front, patience)
+    let server = http::serve(listen, front, patience, tls.clone())
         .await
         .map_err(|error| Error::Listen(listen, error))?;
     inventory.listens_at(server.addr());
@@ -166,6 +173,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         spend,
         access,
         admin,
+        tls,
         redis,
         access_log,
         grace: config.server.grace,

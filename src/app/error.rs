@@ -18,6 +18,9 @@ pub enum Error {
     /// The address to listen on.
     #[error("cannot listen on {0}: {1}")]
     Listen(std::net::SocketAddr, std::io::Error),
+    /// The certificate or its key.
+    #[error("server.tls_cert: {0}")]
+    Tls(#[from] crate::http::TlsError),
     /// The servers.
     #[error(transparent)]
     Endpoint(#[from] inventory::InvalidEndpoint),

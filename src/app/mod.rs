@@ -4,12 +4,14 @@
 //! the start, with an [`Error`] that says what could not be started.
 
 mod build;
+mod certificate;
 mod error;
 mod files;
 mod lock;
 mod redis;
 mod reload;
 mod signals;
+mod watched;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
+pub use certificate::check;
 pub use error::Error;
 pub use reload::Reload;
 
@@ -29,7 +32,7 @@ use crate::access::Access;
 use crate::config::{Config, Problem};
 use crate::fleet::Fleet;
 use crate::gateway::{AccessLog, Gateway};
-use crate::http::{Admin, Server};
+use crate::http::{Admin, Server, Tls};
 use crate::inventory::Inventory;
 use crate::spend::Spend;
 use herdsman_multidb::MultiDb;
@@ -54,6 +57,7 @@ pub struct App {
     spend: Spend,
     access: Access,
     admin: Admin,
+    tls: Option<Tls>,
     redis: Option<MultiDb>,
     access_log: Option<AccessLog>,
     grace: Duration,
@@ -78,6 +82,7 @@ pub struct Source {
 pub async fn run(config: Config, source: Source) -> Result<(), Error> {
     files::raise_limit();
     let mut signals = signals::Signals::listen()?;
+    let mut certificate = certificate::Certificate::new(&config);
     let mut reload = reload::Reload::new(config.clone(), source);
     let app = App::start(config).await?;
     tracing::info!(address = %app.addr(), "listening");
@@ -88,10 +93,12 @@ pub async fn run(config: Config, source: Source) -> Result<(), Error> {
                 Event::Interrupt => break false,
                 Event::Reload => {
                     app.reopen_log().await;
+                    certificate.now(&app);
                     reload.now(&app).await;
                 }
             },
             () = reload.changed() => reload.now(&app).await,
+            () = certificate.changed() => certificate.now(&app),
         }
     };
     tracing::info!("stopping; a second signal stops at once");

@@ -5,37 +5,27 @@
 //! `access.end_users`, `access.outage_grace` and `access.admin_key` count from this moment; whatever else differs is named in
 //! the log, each time, until a restart or until it is as it was. Values are never logged.
 //!
-//! A file that is being written may be whole TOML and half of what was meant, so a file that changed is
-//! read once it has been the same for a while. One that is gone or empty is not what was meant either: without
+//! A file that is gone or empty is not what was meant either: without
 //! it nobody would need a key, and the admin calls would need none.
 
-use std::time::{Duration, SystemTime};
-use std::{fmt, fs};
+use std::fmt;
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
+use super::watched::Watched;
 use super::{App, Source, build};
 use crate::config::{Config, Routing, Slots};
-
-/// How often the file is checked. It is read when two checks in a row found the same.
-const CHECK: Duration = Duration::from_secs(1);
 
 /// What the router runs with, and where that is read again.
 pub struct Reload {
     running: Config,
     source: Source,
-    /// The file as it was when it was read.
-    read: Print,
-    /// The file as it was at the last check.
-    seen: Print,
-    next_check: Instant,
+    file: Watched,
 }
 
 /// How long the fleet may take to change its servers: it does so at once, unless it is being restarted.
 const APPLIED: Duration = Duration::from_secs(5);
-
-/// By what a file is told from what it was; nothing when it is not there.
-type Print = Option<(SystemTime, u64)>;
 
 /// What differs in a new configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,44 +40,32 @@ impl Reload {
     /// Of a router that runs with this configuration, which came from there.
     #[must_use]
     pub fn new(running: Config, source: Source) -> Self {
-        let print = print_of(&source);
         Self {
             running,
+            file: Watched::new(vec![source.file.clone()]),
             source,
-            read: print,
-            seen: print,
-            next_check: Instant::now() + CHECK,
         }
     }
 
     /// Waits until the file is another one than was read. Can be dropped at any moment.
     pub(super) async fn changed(&mut self) {
-        loop {
-            sleep_until(self.next_check).await;
-            self.next_check = Instant::now() + CHECK;
-            let print = print_of(&self.source);
-            let same = self.seen == print;
-            self.seen = print;
-            if same && has_text(print) && print != self.read {
-                return;
-            }
-        }
+        self.file.changed().await;
     }
 
     /// Reads it, and does what can be done about it. A file is read in less time than a request takes to
     /// be answered, and seldom.
     pub async fn now(&mut self, app: &App) {
-        let (print, file) = (print_of(&self.source), self.source.file.display());
-        if has_text(self.read) && !has_text(print) {
+        let (print, file) = (self.file.now(), self.source.file.display());
+        if self.file.had_text() && !print.have_text() {
             tracing::error!(%file, "configuration not reloaded: the file is gone or empty");
             return;
         }
         let read = (self.source.read)();
-        if print_of(&self.source) != print {
+        if self.file.now() != print {
             tracing::error!(%file, "configuration not reloaded: the file changed while it was read");
             return;
         }
-        (self.read, self.seen) = (print, print);
+        self.file.set_read(print);
         let config = match read {
             Ok(config) => config,
             Err(problems) => {
@@ -131,15 +109,6 @@ impl Reload {
             tracing::warn!(differs, "this part of the configuration needs a restart");
         }
     }
-}
-
-fn has_text(print: Print) -> bool {
-    print.is_some_and(|(_, bytes)| bytes > 0)
-}
-
-fn print_of(source: &Source) -> Print {
-    let about = fs::metadata(&source.file).ok()?;
-    Some((about.modified().ok()?, about.len()))
 }
 
 fn difference(old: &Config, new: &Config) -> Difference {
@@ -206,8 +175,6 @@ impl fmt::Debug for Reload {
 
 #[cfg(test)]
 mod tests {
-    use std::future;
-
     use super::*;
     use crate::config::{LoadArgs, WhenRedisAway, load};
 
@@ -245,43 +212,5 @@ mod tests {
             difference(&running, &running.clone()),
             Difference::default()
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_file_is_read_when_it_has_stopped_changing() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("config.toml");
-        fs::write(&file, "[server]").unwrap();
-        let source = Source {
-            read: Box::new(|| Err(Vec::new())),
-            file: file.clone(),
-        };
-        let mut reload = Reload::new(config(&[]), source);
-        let quiet = Duration::from_secs(60);
-        let changed = tokio::time::timeout(quiet, reload.changed()).await;
-        assert!(changed.is_err(), "nothing has happened");
-        // It grows between any two checks.
-        let start = Instant::now();
-        let writer = async {
-            for n in 1..=10 {
-                tokio::time::sleep(CHECK / 2).await;
-                fs::write(&file, "#".repeat(n)).unwrap();
-                tokio::time::sleep(CHECK / 2).await;
-            }
-            future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = reload.changed() => {}
-            () = writer => {}
-        }
-        assert!(start.elapsed() > 10 * CHECK, "{:?}", start.elapsed());
-        assert_eq!(reload.seen.unwrap().1, 10, "bytes");
-        // Neither is what anybody meant, however long it lasts.
-        reload.read = reload.seen;
-        fs::write(&file, "").unwrap();
-        let emptied = tokio::time::timeout(quiet, reload.changed()).await;
-        fs::remove_file(&file).unwrap();
-        let removed = tokio::time::timeout(quiet, reload.changed()).await;
-        assert!(emptied.is_err() && removed.is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Environment, Failure};
+use crate::app;
 use crate::config::{self, Config, DEFAULT_FILE, EndpointUrl, LoadArgs, Problem};
 
 /// Where the configuration comes from.
@@ -48,12 +49,14 @@ impl Settings {
 
     /// The configuration these and the environment make now.
     pub(super) fn load_again(&self, env: &Environment) -> Result<Config, Vec<Problem>> {
-        config::load(LoadArgs {
+        let config = config::load(LoadArgs {
             file: self.config.clone(),
             env: env.clone(),
             set: self.set.clone(),
             servers: self.servers.clone(),
-        })
+        })?;
+        app::check(&config)?;
+        Ok(config)
     }
 
     /// The file that is part of it, if it is there.

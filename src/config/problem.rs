@@ -31,6 +31,8 @@ pub enum Place {
     Flag(String),
     /// Nowhere: it is a default.
     Default,
+    /// Not looked up: the key says it.
+    Nowhere,
 }
 
 /// A file and its text.
@@ -51,7 +53,8 @@ struct Spot<'a> {
 }
 
 impl Problem {
-    pub(super) fn new(key: impl ToString, place: Place, what: impl Into<String>) -> Self {
+    /// One whose line may be shown.
+    pub fn new(key: impl ToString, place: Place, what: impl Into<String>) -> Self {
         Self {
             key: key.to_string(),
             place,
@@ -75,7 +78,7 @@ impl Problem {
             Place::File(_, span) => (0, span.start, self.key.clone()),
             Place::Environment(variable) => (1, 0, variable.clone()),
             Place::Flag(key) => (2, 0, key.clone()),
-            Place::Default => (3, 0, self.key.clone()),
+            Place::Default | Place::Nowhere => (3, 0, self.key.clone()),
         }
     }
 }
@@ -109,6 +112,7 @@ impl fmt::Display for Place {
             Self::Environment(variable) => f.write_str(variable),
             Self::Flag(key) => write!(f, "--set {key}"),
             Self::Default => f.write_str("default"),
+            Self::Nowhere => f.write_str("configuration"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{duration, size, text};
+use super::{Network, duration, size, text};
 
 /// The process itself.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -33,9 +33,24 @@ pub struct Server {
     pub cors_origins: Vec<String>,
     /// Names under which it may be asked while it listens on loopback, beyond this machine's own.
     pub hosts: Vec<String>,
+    /// PEM file of the certificate chain; with it the port speaks HTTPS. Read again when it changes.
+    pub tls_cert: PathBuf,
+    /// PEM file of the certificate's private key.
+    pub tls_key: PathBuf,
+    /// Networks of proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
     /// Largest body of an inference request, in bytes. Blobs are streamed and not limited by it.
     #[serde(with = "size")]
     pub max_body: u64,
+}
+
+impl Server {
+    /// The files of the certificate and its key, if the port speaks HTTPS.
+    #[must_use]
+    pub fn tls(&self) -> Option<(&PathBuf, &PathBuf)> {
+        let is_set = !self.tls_cert.as_os_str().is_empty();
+        is_set.then_some((&self.tls_cert, &self.tls_key))
+    }
 }
 
 impl Default for Server {
@@ -49,6 +64,9 @@ impl Default for Server {
             reader_timeout: Duration::from_secs(5 * 60),
             cors_origins: Vec::new(),
             hosts: Vec::new(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            trusted_proxies: Vec::new(),
             max_body: 256 << 20,
         }
     }

@@ -5,6 +5,7 @@
 //! second database must not be left with one.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::itself::is_itself;
@@ -93,6 +94,14 @@ fn server(server: &Server, faults: &mut Faults) {
     if server.max_body == 0 {
         faults.add("server.max_body", "must be above zero");
     }
+    match (is_set(&server.tls_cert), is_set(&server.tls_key)) {
+        (true, false) => faults.add("server.tls_key", "must name the key of server.tls_cert"),
+        (false, true) => faults.add(
+            "server.tls_cert",
+            "must name the certificate of server.tls_key",
+        ),
+        _ => {}
+    }
     for (at, host) in server.hosts.iter().enumerate() {
         if !is_host(host) {
             faults.add(
@@ -109,6 +118,10 @@ fn server(server: &Server, faults: &mut Faults) {
             );
         }
     }
+}
+
+fn is_set(file: &Path) -> bool {
+    !file.as_os_str().is_empty()
 }
 
 fn endpoint(key: &str, endpoint: &Endpoint, faults: &mut Faults) {

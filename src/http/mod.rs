@@ -23,6 +23,7 @@ mod request_id;
 mod serve;
 mod socket;
 mod state;
+mod tls;
 mod usage;
 mod visible;
 
@@ -31,9 +32,10 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
 pub use admin::{Actions, Admin, Ticks};
-pub use front::{Front, Hosts, Origins};
+pub use front::{Front, Hosts, Origins, Proxies};
 pub use serve::{Patience, Server, serve};
 pub use state::{Limits, State};
+pub use tls::{Tls, TlsError};
 
 /// Every path there is.
 fn router(state: State) -> Router {

@@ -12,16 +12,18 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Front;
 use super::head_timer::HeadTimer;
 use super::socket::Socket;
+use super::tls::Tls;
 
-/// A head must be whole so long after its first byte.
+/// A head must be whole so long after its first byte, and a TLS handshake so long after the connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// More headers than any client sends; above it 431.
 const MAX_HEADERS: usize = 100;
@@ -47,11 +49,16 @@ pub struct Server {
     connections: TaskTracker,
 }
 
-/// Binds and begins to accept.
+/// Binds and begins to accept; with `tls`, clients that speak it only.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub async fn serve(listen: SocketAddr, front: Front, patience: Patience) -> io::Result<Server> {
+pub async fn serve(
+    listen: SocketAddr,
+    front: Front,
+    patience: Patience,
+    tls: Option<Tls>,
+) -> io::Result<Server> {
     let listener = TcpListener::bind(listen).await?;
     let server = Server {
         addr: listener.local_addr()?,
@@ -69,7 +76,13 @@ pub async fn serve(listen: SocketAddr, front: Front, patience: Patience) -> io::
                 Ok((stream, peer)) => {
                     prepare(&stream, patience);
                     let front = front.for_peer(peer);
-                    connections.spawn(connection(stream, front, patience, closing.clone()));
+                    let closing = closing.clone();
+                    match tls.clone() {
+                        None => connections.spawn(connection(stream, front, patience, closing)),
+                        Some(tls) => {
+                            connections.spawn(encrypted(tls, stream, front, patience, closing))
+                        }
+                    };
                 }
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
@@ -107,8 +120,26 @@ impl Server {
     }
 }
 
-async fn connection(
+async fn encrypted(
+    tls: Tls,
     stream: TcpStream,
+    front: Front,
+    patience: Patience,
+    closing: CancellationToken,
+) {
+    let accepted = tokio::select! {
+        accepted = timeout(HEAD_TIMEOUT, tls.accept(stream)) => accepted,
+        () = closing.cancelled() => return,
+    };
+    match accepted {
+        Ok(Ok(stream)) => connection(stream, front, patience, closing).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
+        Err(elapsed) => tracing::debug!(%elapsed, "no TLS handshake in time"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     front: Front,
     patience: Patience,
     closing: CancellationToken,

@@ -20,6 +20,7 @@ mod events;
 mod failover;
 mod faults;
 mod freshness;
+mod https;
 mod kill;
 mod leaving;
 mod listening;

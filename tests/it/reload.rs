@@ -7,9 +7,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use herdsman_simulator::{Config, Model, Simulator};
+use herdsman_test_support::Certificates;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::https;
 use crate::support::TEST_TIMEOUT;
 
 /// The real program, and its stderr, line by line.
@@ -125,6 +127,39 @@ impl Drop for Router {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[tokio::test]
+async fn new_clients_are_shown_a_certificate_that_has_changed() {
+    let dir = TempDir::new().unwrap();
+    let first = Certificates::make();
+    let (pem, key) = (dir.path().join("tls.pem"), dir.path().join("tls.key"));
+    let install = |certificates: &Certificates| {
+        std::fs::copy(certificates.path("server.pem"), &pem).unwrap();
+        std::fs::copy(certificates.path("server.key"), &key).unwrap();
+    };
+    install(&first);
+    let config = dir.path().join("config.toml");
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"{}\"\ntls_cert = {pem:?}\ntls_key = {key:?}\n",
+        dir.path().join("data").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let router = Router::start(&config);
+    let address = router.address.strip_prefix("http://").unwrap();
+    let address = address.parse().unwrap();
+    assert!(https::connect(address, &first).await.is_ok());
+
+    // Half of it is no certificate, and the former one stays.
+    let second = Certificates::make();
+    std::fs::copy(second.path("server.pem"), &pem).unwrap();
+    router.logs("the certificate stays as it was");
+    assert!(https::connect(address, &first).await.is_ok());
+
+    install(&second);
+    router.logs("certificate read");
+    assert!(https::connect(address, &second).await.is_ok());
+    assert!(https::connect(address, &first).await.is_err());
 }
 
 fn write(dir: &TempDir, server: &str, output: f64, admin_key: &str, more: &str) -> PathBuf {

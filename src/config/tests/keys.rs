@@ -29,6 +29,12 @@ const KEYS: &[(&str, Effect)] = &[
     ),
     ("server.cors_origins", Acts("app", "server.cors_origins")),
     ("server.hosts", Acts("app", "server.hosts")),
+    ("server.tls_cert", Acts("config/server.rs", "self.tls_cert")),
+    ("server.tls_key", Acts("config/server.rs", "self.tls_key")),
+    (
+        "server.trusted_proxies",
+        Acts("app", "server.trusted_proxies"),
+    ),
     ("server.max_body", Acts("app", "server.max_body")),
     ("endpoint.url", Acts("inventory", "endpoint.url")),
     ("endpoint.name", Acts("inventory", "endpoint.name")),

@@ -8,7 +8,6 @@
 //! whatever they send: a browser adds what it knows of a site (a password, its place in the network) to the requests
 //! of other sites as well. An origin that only matches one of the configuration (`*`) is a stranger's.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -21,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Problem;
 use crate::http::credentials;
+use crate::http::front::ClientAddress;
 
 /// The admin key. Clones share it.
 #[derive(Clone)]
@@ -29,10 +29,10 @@ pub struct Admin {
     key: Arc<ArcSwapOption<[u8; 32]>>,
 }
 
-/// The other end of a connection, and what it calls this one.
+/// Who asks, and what it calls this router.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Peer {
-    pub(in crate::http) address: SocketAddr,
+    pub(in crate::http) from: ClientAddress,
     /// By a name that no stranger can have made up.
     pub(in crate::http) named: bool,
     /// It is a page, and the configuration has its origin.
@@ -129,14 +129,24 @@ fn is_of_another_page(headers: &HeaderMap) -> bool {
 }
 
 fn is_from_here(headers: &HeaderMap, peer: Option<Peer>) -> bool {
-    let local =
-        peer.is_some_and(|peer| peer.named && peer.address.ip().to_canonical().is_loopback());
-    let proxied = headers.contains_key(FORWARDED)
+    let Some(peer) = peer else {
+        return false;
+    };
+    let address = match peer.from {
+        ClientAddress::Named(address) => address,
+        ClientAddress::Peer(address) if !is_proxied(headers) => address,
+        ClientAddress::Peer(_) | ClientAddress::Unknown => return false,
+    };
+    peer.named && address.is_loopback()
+}
+
+/// By a proxy whose word does not count.
+fn is_proxied(headers: &HeaderMap) -> bool {
+    headers.contains_key(FORWARDED)
         || headers
             .keys()
             .any(|name| name.as_str().starts_with("x-forwarded-"))
-        || headers.contains_key("x-real-ip");
-    local && !proxied
+        || headers.contains_key("x-real-ip")
 }
 
 fn hash(key: &str) -> [u8; 32] {
@@ -162,9 +172,9 @@ mod tests {
     use super::*;
 
     fn named(address: &str) -> Peer {
-        let address = address.parse().unwrap();
+        let address: std::net::SocketAddr = address.parse().unwrap();
         Peer {
-            address,
+            from: ClientAddress::Peer(address.ip().to_canonical()),
             named: true,
             trusted: false,
         }
@@ -218,6 +228,25 @@ mod tests {
         };
         let authorized = Admin::new("").authorize(&HeaderMap::new(), Some(rebound));
         assert_eq!(authorized.unwrap_err().0, StatusCode::FORBIDDEN);
+    }
+
+    #[test]
+    fn whom_a_trusted_proxy_names_counts_in_place_of_the_proxy() {
+        let may = |from: ClientAddress| {
+            let headers = [("x-forwarded-for", "1.2.3.4")].into_iter();
+            let headers =
+                headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let peer = Peer {
+                from,
+                named: true,
+                trusted: false,
+            };
+            let authorized = Admin::new("").authorize(&headers.collect(), Some(peer));
+            authorized.is_ok()
+        };
+        assert!(may(ClientAddress::Named("127.0.0.1".parse().unwrap())));
+        assert!(!may(ClientAddress::Named("1.2.3.4".parse().unwrap())));
+        assert!(!may(ClientAddress::Unknown));
     }
 
     #[test]

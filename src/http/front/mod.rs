@@ -13,6 +13,7 @@
 mod host;
 mod origins;
 mod path;
+mod proxies;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -34,6 +35,8 @@ use tower::Service;
 
 pub use host::Hosts;
 pub use origins::Origins;
+pub(in crate::http) use proxies::ClientAddress;
+pub use proxies::Proxies;
 
 use super::admin::Peer;
 use super::error::Refusal;
@@ -55,6 +58,7 @@ pub struct Front {
     router: Router,
     origins: Origins,
     hosts: Hosts,
+    proxies: Proxies,
     /// The other end of the connection, once there is one.
     peer: Option<SocketAddr>,
 }
@@ -77,12 +81,13 @@ enum Decision {
 impl Front {
     /// Guards every path there is.
     #[must_use]
-    pub fn new(state: State, origins: Origins, hosts: Hosts) -> Self {
+    pub fn new(state: State, origins: Origins, hosts: Hosts, proxies: Proxies) -> Self {
         Self {
             router: super::router(state.clone()),
             state,
             origins,
             hosts,
+            proxies,
             peer: None,
         }
     }
@@ -200,14 +205,13 @@ impl hyper::service::Service<Request<Incoming>> for Front {
             && let Some(address) = self.peer
         {
             let headers = request.headers();
-            let named = self.hosts.knows(host_of(headers));
             let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-            let trusted = origin.is_some_and(|origin| self.origins.has(origin));
-            request.extensions_mut().insert(Peer {
-                address,
-                named,
-                trusted,
-            });
+            let peer = Peer {
+                from: self.proxies.from(address, headers),
+                named: self.hosts.knows(host_of(headers)),
+                trusted: origin.is_some_and(|origin| self.origins.has(origin)),
+            };
+            request.extensions_mut().insert(peer);
         }
         match self.decide(&request) {
             Decision::Plain => self.admit(request),
