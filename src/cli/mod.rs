@@ -15,6 +15,7 @@ mod endpoint;
 mod failure;
 mod interrupt;
 mod migrate;
+mod model;
 mod output;
 mod redis;
 mod request;
@@ -67,7 +68,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Run one simulated Ollama server, for tests
     Simulate(simulate::Arguments),
-    /// Servers of a router, through any healthy one
+    /// Models of the servers, through any healthy router
+    Model(model::Arguments),
+    /// Servers of a router, likewise
     Endpoint(endpoint::Arguments),
     /// What a router is doing, likewise
     Request(request::Arguments),
@@ -131,6 +134,10 @@ impl Cli {
             Command::Simulate(arguments) => {
                 settings.must_be_empty("simulate")?;
                 arguments.run().await
+            }
+            Command::Model(arguments) => {
+                settings.must_be_empty("a command for running routers")?;
+                arguments.run(&env).await
             }
             Command::Endpoint(arguments) => {
                 settings.must_be_empty("a command for running routers")?;

@@ -1,8 +1,10 @@
-//! The client of the admin calls: it asks the first of the named routers that answers.
+//! The client of the commands that ask a router: it asks the first of the named routers that answers.
 //!
 //! The routers of a fleet are equal, so the first that can be reached is asked, and one that is
 //! shutting down or cannot do it now is passed over for the next. A change that may have been made
 //! is never asked for twice: once a request is on its way, only another *answer* moves it on.
+
+mod lines;
 
 use std::time::Duration;
 
@@ -10,8 +12,9 @@ use bytes::Bytes;
 use clap::Args;
 use futures_util::future::join_all;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,14 +22,19 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::time::timeout;
 
+pub(super) use lines::Lines;
+
 use super::{Environment, Failure};
 
 const ADDRESS: &str = "HERDSMAN_ADDRESS";
 const ADMIN_KEY: &str = "HERDSMAN_ADMIN_KEY";
+const API_KEY: &str = "HERDSMAN_API_KEY";
 const DEFAULT: &str = "http://127.0.0.1:11435";
 /// For a connection, and for an answer.
 const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(30);
+/// For the beginning of an answer that comes in lines: a model may have to be loaded first.
+const BEGINNING: Duration = Duration::from_secs(15 * 60);
 /// No answer to a command is larger.
 const MOST_BYTES: usize = 64 << 20;
 
@@ -57,8 +65,20 @@ enum Missed {
 }
 
 impl Target {
-    /// A client for these routers.
+    /// A client for these routers, that shows the admin key.
     pub(super) fn client(&self, env: &Environment) -> Result<Client, Failure> {
+        self.client_with(env, None)
+    }
+
+    /// A client for these routers, that shows an API key if there is one, else the admin key.
+    pub(super) fn client_of_models(&self, env: &Environment) -> Result<Client, Failure> {
+        let key = env
+            .iter()
+            .find(|(key, value)| key == API_KEY && !value.is_empty());
+        self.client_with(env, key.map(|(_, key)| key.clone()))
+    }
+
+    fn client_with(&self, env: &Environment, key: Option<String>) -> Result<Client, Failure> {
         let variable = |name: &str| {
             let found = env
                 .iter()
@@ -82,6 +102,7 @@ impl Target {
             }
         }
         let key = match &self.admin_key_file {
+            _ if key.is_some() => key,
             Some(file) => {
                 let read = std::fs::read_to_string(file);
                 let text = read.map_err(Failure::to("read the admin key"))?;
@@ -118,7 +139,7 @@ impl Client {
         path: &str,
     ) -> Result<Vec<(String, Result<Value, String>)>, Failure> {
         let asked = self.addresses.iter().map(async |address| {
-            let answer = match self.ask_one(address, &method, path, None).await {
+            let answer = match self.ask_one(address, &method, path, None, ANSWER).await {
                 Ok((status, answer)) if status.is_success() => Ok(answer),
                 Ok((status, answer)) => Err((Some(status), reason(status, &answer))),
                 Err(Missed::Away(why) | Missed::Broke(why)) => Err((None, why)),
@@ -146,6 +167,32 @@ impl Client {
         Ok(answers.into_iter().map(told).collect())
     }
 
+    /// The same for an answer that comes in lines of JSON, as it comes.
+    pub(super) async fn lines(&self, path: &str, body: &Value) -> Result<Lines, Failure> {
+        let mut said = Vec::new();
+        for address in &self.addresses {
+            let sent = self.send(address, &Method::POST, path, Some(body), BEGINNING);
+            match sent.await {
+                Ok(answer) if answer.status().is_success() => {
+                    return Ok(Lines::new(answer.into_body()));
+                }
+                Ok(answer) => {
+                    let (status, answer) = whole(answer).await.map_err(Missed::into_failure)?;
+                    let why = reason(status, &answer);
+                    if status != StatusCode::SERVICE_UNAVAILABLE {
+                        return Err(Failure::to("do it")(why));
+                    }
+                    said.push(format!("{address}: {why}"));
+                }
+                Err(Missed::Away(why)) => said.push(format!("{address}: {why}")),
+                Err(Missed::Broke(why)) => {
+                    return Err(Failure::to("do it")(format!("{address}: {why}")));
+                }
+            }
+        }
+        Err(Failure::Unreachable(said))
+    }
+
     /// Asks the routers in turn, and gives the first answer that is one.
     pub(super) async fn ask(
         &self,
@@ -153,9 +200,19 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
+        self.ask_within(method, path, body, ANSWER).await
+    }
+
+    async fn ask_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Result<Value, Failure> {
         let mut said = Vec::new();
         for address in &self.addresses {
-            match self.ask_one(address, &method, path, body).await {
+            match self.ask_one(address, &method, path, body, limit).await {
                 Ok((status, answer)) if status.is_success() => return Ok(answer),
                 Ok((status, answer)) if status == StatusCode::SERVICE_UNAVAILABLE => {
                     said.push(format!("{address}: {}", reason(status, &answer)));
@@ -178,13 +235,36 @@ impl Client {
         Err(Failure::Unreachable(said))
     }
 
+    /// The same for what may take as long as a load does.
+    pub(super) async fn ask_long(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        self.ask_within(method, path, body, BEGINNING).await
+    }
+
     async fn ask_one(
         &self,
         address: &str,
         method: &Method,
         path: &str,
         body: Option<&Value>,
+        limit: Duration,
     ) -> Result<(StatusCode, Value), Missed> {
+        whole(self.send(address, method, path, body, limit).await?).await
+    }
+
+    /// The head of the answer.
+    async fn send(
+        &self,
+        address: &str,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, Missed> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{address}{path}"));
@@ -198,24 +278,34 @@ impl Client {
         let request = request
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
             .map_err(|error| Missed::Away(error.to_string()))?;
-        let answer = match timeout(ANSWER, self.http.request(request)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if error.is_connect() => return Err(Missed::Away(causes(&error))),
-            Ok(Err(error)) => return Err(Missed::Broke(causes(&error))),
-            Err(_) => return Err(Missed::Broke("no answer in time".to_owned())),
-        };
-        let status = answer.status();
-        let whole = Limited::new(answer.into_body(), MOST_BYTES).collect();
-        let body = match timeout(ANSWER, whole).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) => return Err(Missed::Broke(error.to_string())),
-            Err(_) => return Err(Missed::Broke("no whole answer in time".to_owned())),
-        };
-        let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
-        Ok((
-            status,
-            serde_json::from_slice(&body).unwrap_or_else(|_| text()),
-        ))
+        match timeout(limit, self.http.request(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.is_connect() => Err(Missed::Away(causes(&error))),
+            Ok(Err(error)) => Err(Missed::Broke(causes(&error))),
+            Err(_) => Err(Missed::Broke("no answer in time".to_owned())),
+        }
+    }
+}
+
+async fn whole(answer: Response<Incoming>) -> Result<(StatusCode, Value), Missed> {
+    let status = answer.status();
+    let whole = Limited::new(answer.into_body(), MOST_BYTES).collect();
+    let body = match timeout(ANSWER, whole).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) => return Err(Missed::Broke(error.to_string())),
+        Err(_) => return Err(Missed::Broke("no whole answer in time".to_owned())),
+    };
+    let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
+    Ok((
+        status,
+        serde_json::from_slice(&body).unwrap_or_else(|_| text()),
+    ))
+}
+
+impl Missed {
+    fn into_failure(self) -> Failure {
+        let (Self::Away(why) | Self::Broke(why)) = self;
+        Failure::to("do it")(why)
     }
 }
 
