@@ -15,12 +15,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::Model;
 use crate::answer::Family;
-use crate::fault::Stage;
+use crate::fault::{Fault, Stage};
 use crate::go::go_object;
 use crate::name::ModelName;
 use crate::node::Node;
 use crate::wire::Body;
 
+use super::blobs::no_space;
 use super::infer::find;
 use super::problem::Problem;
 use super::progress::{Progress, Stopped, report};
@@ -82,6 +83,10 @@ pub async fn pull(node: &Arc<Node>, body: Incoming) -> Response<Body> {
                 .await;
             return Err(Stopped);
         };
+        let full = match worker.faults.take(Stage::Disk, Some(&name)) {
+            Some(Fault::DiskFull { after }) => after,
+            _ => u64::MAX,
+        };
         let digest = model.digest(name.as_str(), worker.config.seed);
         let small = Model::named(format!("{digest} config")).digest("", worker.config.seed);
         layer(
@@ -89,6 +94,7 @@ pub async fn pull(node: &Arc<Node>, body: Incoming) -> Response<Body> {
             &mut progress,
             &format!("sha256:{digest}"),
             model.size,
+            full,
         )
         .await?;
         layer(
@@ -96,6 +102,7 @@ pub async fn pull(node: &Arc<Node>, body: Incoming) -> Response<Body> {
             &mut progress,
             &format!("sha256:{small}"),
             SMALL_LAYER,
+            u64::MAX,
         )
         .await?;
         progress.status("verifying sha256 digest").await?;
@@ -188,6 +195,7 @@ async fn layer(
     progress: &mut Progress,
     digest: &str,
     total: u64,
+    full: u64,
 ) -> Result<(), Stopped> {
     let status = format!("pulling {}", digest.get(7..19).unwrap_or_default());
     let line = |completed| Layer {
@@ -204,6 +212,10 @@ async fn layer(
     loop {
         let now = *completed.borrow_and_update();
         progress.write(&line(now)).await?;
+        if now > full {
+            progress.fail(&no_space(digest)).await;
+            return Err(Stopped);
+        }
         if now >= total {
             return Ok(());
         }

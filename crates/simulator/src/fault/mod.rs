@@ -104,6 +104,16 @@ pub enum Fault {
         #[serde(with = "text")]
         every: Duration,
     },
+    /// The disk is full: a pull or an upload fails when it has so many bytes.
+    DiskFull {
+        /// So many still fit.
+        after: u64,
+    },
+    /// An upload is read so far, and no further.
+    StallUpload {
+        /// So many bytes are read.
+        after: u64,
+    },
     /// The answer is whole, but its slot is never given back.
     LeakSlot,
     /// This answer in place of the first token, as something before the server might give it.
@@ -141,6 +151,10 @@ pub enum Stage {
     Load,
     /// The answer is made.
     Answer,
+    /// Bytes are written to the disk.
+    Disk,
+    /// A blob is read.
+    Upload,
 }
 
 /// A fault and the requests it is for.
@@ -183,6 +197,8 @@ impl Fault {
             Self::StaleCatalogue => Stage::Lookup,
             Self::Busy => Stage::Schedule,
             Self::LoadFailure => Stage::Load,
+            Self::DiskFull { .. } => Stage::Disk,
+            Self::StallUpload { .. } => Stage::Upload,
             Self::InternalError
             | Self::OutOfMemory
             | Self::Crash { .. }
