@@ -57,6 +57,7 @@ impl BenchFleet {
                     slots,
                     labels: Arc::default(),
                     drain: Drain::Nothing,
+                    cloud: false,
                 },
             };
             let desired = Desired::new(vec![spec]).expect("one name");

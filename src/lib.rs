@@ -11,7 +11,7 @@
 //! | 2 | [`backend`], [`upstream`], [`store`] |
 //! | 3 | [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
-//! | 5 | [`gateway`], [`inventory`] |
+//! | 5 | [`gateway`], [`inventory`], [`models`] |
 //! | 6 | [`http`] |
 //! | 7 | [`app`] |
 //! | 8 | [`cli`] and `main` |
@@ -33,6 +33,7 @@ pub mod gateway;
 pub mod http;
 pub mod inventory;
 pub mod metrics;
+pub mod models;
 pub mod protocol;
 pub mod routing;
 pub mod spend;

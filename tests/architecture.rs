@@ -98,6 +98,19 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "models",
+        &[
+            "clock",
+            "access",
+            "backend",
+            "domain",
+            "protocol",
+            "supervision",
+            "fleet",
+            "upstream",
+        ],
+    ),
+    (
         "http",
         &[
             "clock",
@@ -108,6 +121,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol",
             "gateway",
             "inventory",
+            "models",
             "fleet",
             "usage",
             "spend",
@@ -135,6 +149,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "spend",
             "gateway",
             "inventory",
+            "models",
             "http",
         ],
     ),

@@ -86,6 +86,12 @@ impl Caller {
         self.key.as_ref().map(|key| Arc::clone(&key.account.id))
     }
 
+    /// Whether it has a key that may change which models the servers have.
+    #[must_use]
+    pub fn may_manage(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.account.manage)
+    }
+
     /// Everyone the request concerns, each once.
     pub(super) fn parties(
         &self,

@@ -9,15 +9,16 @@ use super::redis::RedisGauges;
 use super::{App, DirLock, Error, redis};
 use crate::access::{self, Access, RedisLedger};
 use crate::clock;
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, Pull};
 use crate::domain::{ModelName, Price};
 use crate::fleet::{Fleet, Gauges, Intervals, Rules};
 use crate::gateway::{self, AccessLog, Gateway, Meters, Requests};
 use crate::http::{
-    self, Actions, Admin, Front, Hosts, Limits, Origins, Patience, Proxies, State, Ticks, Tls,
+    self, Actions, Admin, Front, Hosts, Limits, Managers, Origins, Patience, Proxies, State, Ticks, Tls,
 };
 use crate::inventory::{self, Inventory};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
+use crate::models::{self, Models, Spread};
 use crate::protocol::Instance;
 use crate::spend::{self, Spend};
 use crate::store::{self, Store};
@@ -108,6 +109,12 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     .await?;
     access.stats().register(registry);
 
+    let model_rules = models::Rules {
+        spread: spread(&config),
+        silence: config.routing.idle_timeout,
+    };
+    let models = Models::start(model_rules, fleet.clone(), client.clone(), tracker.clone()).await?;
+
     let access_log = access_log(&config)?;
     let meters = Meters::register(registry, Requests::new(access_log.clone()));
     let request_rules = gateway::Rules {
@@ -130,10 +137,12 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     fleet.wait_until_complete(FIRST_PROBES).await;
 
     let admin = Admin::new(config.access.admin_key.expose());
+    let managers = Managers::new(admin.clone(), config.access.management);
     let state = State {
         gateway: Arc::clone(&gateway),
         store,
         spend: spend.clone(),
+        models: models.clone(),
         access: access.clone(),
         actions: Actions::default(),
         ticks: Ticks::default(),
@@ -141,6 +150,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         redis: redis.clone(),
         tasks: tracker.clone(),
         admin: admin.clone(),
+        managers: managers.clone(),
         registry: Arc::new(all),
         limits: Limits::new(config.server.max_body),
         instance,
@@ -171,9 +181,11 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         fleet,
         inventory,
         spend,
+        models,
         access,
         admin,
         tls,
+        managers,
         redis,
         access_log,
         grace: config.server.grace,
@@ -230,6 +242,14 @@ async fn inventory(
     };
     let store = (!config.only_named).then(|| store.clone());
     Ok(Inventory::start(options, fleet.clone(), store, tracker.clone()).await?)
+}
+
+/// Which servers get a model.
+pub(super) fn spread(config: &Config) -> Spread {
+    match config.models.pull {
+        Pull::All => Spread::All,
+        Pull::Some(count) => Spread::Some(count.get().try_into().unwrap_or(usize::MAX)),
+    }
 }
 
 pub(super) fn prices(config: &Config) -> Vec<(ModelName, Price)> {

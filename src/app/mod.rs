@@ -32,8 +32,9 @@ use crate::access::Access;
 use crate::config::{Config, Problem};
 use crate::fleet::Fleet;
 use crate::gateway::{AccessLog, Gateway};
-use crate::http::{Admin, Server, Tls};
+use crate::http::{Admin, Managers, Server, Tls};
 use crate::inventory::Inventory;
+use crate::models::Models;
 use crate::spend::Spend;
 use herdsman_multidb::MultiDb;
 use lock::DirLock;
@@ -55,9 +56,11 @@ pub struct App {
     fleet: Fleet,
     inventory: Inventory,
     spend: Spend,
+    models: Models,
     access: Access,
     admin: Admin,
     tls: Option<Tls>,
+    managers: Managers,
     redis: Option<MultiDb>,
     access_log: Option<AccessLog>,
     grace: Duration,
@@ -159,6 +162,12 @@ impl App {
         }
     }
 
+    /// The calls that manage models, for fault injection and tests.
+    #[must_use]
+    pub fn models(&self) -> &Models {
+        &self.models
+    }
+
     /// Open connections of clients.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -178,15 +187,19 @@ impl App {
     pub async fn shutdown(self) {
         // 1. Not ready: new requests are refused with an error.
         self.gateway.close();
+        self.models.close();
         // 2. Open streams and requests that wait finish, until the grace is over; then each gets its error.
         let deadline = Instant::now() + self.grace;
-        if timeout_at(deadline, self.gateway.idle()).await.is_err() {
+        let idle = async { tokio::join!(self.gateway.idle(), self.models.idle()) };
+        if timeout_at(deadline, idle).await.is_err() {
             tracing::warn!(
                 connections = self.connections(),
                 "grace is over, cutting open streams"
             );
             self.gateway.cut();
-            let _ = timeout(LAST_ERRORS, self.gateway.idle()).await;
+            self.models.cut();
+            let idle = async { tokio::join!(self.gateway.idle(), self.models.idle()) };
+            let _ = timeout(LAST_ERRORS, idle).await;
         }
         // 3. No more connections; those that are open end after the answer they are sending.
         self.server.close();

@@ -2,7 +2,7 @@
 //!
 //! Owns what the router runs with now. All three layers are read and validated as at the start, and either
 //! all of it is good or nothing changes. Of what is new, the endpoints, prices, `access.require_key`,
-//! `access.end_users`, `access.outage_grace` and `access.admin_key` count from this moment; whatever else differs is named in
+//! `access.end_users`, `access.outage_grace`, `access.admin_key`, `access.management` and `[models]` count from this moment; whatever else differs is named in
 //! the log, each time, until a restart or until it is as it was. Values are never logged.
 //!
 //! A file that is gone or empty is not what was meant either: without
@@ -98,6 +98,8 @@ impl Reload {
         app.access.require(access.require_key, access.outage_grace);
         app.access.tell_apart(access.end_users);
         app.admin.set_key(access.admin_key.expose());
+        app.managers.set_rule(access.management);
+        app.models.set_spread(build::spread(&config));
         adopt(&mut self.running, config);
         if let Some(exposed) = self.running.exposed() {
             tracing::error!("{exposed}");
@@ -121,6 +123,8 @@ fn difference(old: &Config, new: &Config) -> Difference {
         ("access.end_users", was.end_users != is.end_users),
         ("access.outage_grace", was.outage_grace != is.outage_grace),
         ("access.admin_key", was.admin_key != is.admin_key),
+        ("access.management", was.management != is.management),
+        ("models", old.models != new.models),
     ];
     let left = [
         ("server", old.server != new.server),
@@ -163,6 +167,8 @@ fn adopt(running: &mut Config, new: Config) {
     running.access.end_users = new.access.end_users;
     running.access.outage_grace = new.access.outage_grace;
     running.access.admin_key = new.access.admin_key;
+    running.access.management = new.access.management;
+    running.models = new.models;
 }
 
 impl fmt::Debug for Reload {

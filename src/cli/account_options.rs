@@ -54,6 +54,9 @@ pub(super) struct AccountOptions {
     /// A server its requests may go to, by name or label, or `all`; repeatable
     #[arg(long = "server", value_name = "SERVER")]
     servers: Vec<String>,
+    /// Whether the key may pull, push, create, copy and delete models
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    manage: Option<bool>,
     /// Your own metadata: a JSON object
     #[arg(long, value_name = "JSON", value_parser = object)]
     metadata: Option<Map<String, Value>>,
@@ -116,6 +119,9 @@ impl AccountOptions {
             let all = self.servers.iter().any(|server| server == "all");
             let servers = if all { Vec::new() } else { self.servers };
             object.insert("servers".to_owned(), servers.into());
+        }
+        if let Some(manage) = self.manage {
+            object.insert("manage".to_owned(), manage.into());
         }
         if let Some(metadata) = self.metadata {
             object.insert("metadata".to_owned(), Value::Object(metadata));

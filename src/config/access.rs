@@ -14,6 +14,8 @@ pub struct Access {
     pub require_key: bool,
     /// Opens the admin calls. Empty: they are answered only to this machine itself.
     pub admin_key: Secret,
+    /// Who may change which models the servers have.
+    pub management: Management,
     /// How many names of end users are counted one by one; what is used under any further name is booked as
     /// used by `other`.
     pub end_users: usize,
@@ -22,6 +24,19 @@ pub struct Access {
     pub outage_grace: Duration,
     /// What is done about shared limits and budgets while Redis is unavailable.
     pub when_redis_away: WhenRedisAway,
+}
+
+/// Who may pull, push, create, copy and delete models.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Management {
+    /// This machine itself, and whoever shows the admin key or a key that may.
+    #[default]
+    Admin,
+    /// Whoever may use the models.
+    Open,
+    /// Nobody.
+    Off,
 }
 
 /// What is done about a limit that several routers share and none can ask Redis about.
@@ -41,6 +56,7 @@ impl Default for Access {
         Self {
             require_key: false,
             admin_key: Secret::default(),
+            management: Management::default(),
             end_users: 10_000,
             outage_grace: Duration::from_secs(60 * 60),
             when_redis_away: WhenRedisAway::default(),

@@ -36,6 +36,9 @@ pub struct Endpoint {
     /// What it is also called, together with others: keys and requests may be limited to it.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// It has the account at ollama.com: what needs one goes to it. At most one server.
+    #[serde(default)]
+    pub cloud: bool,
 }
 
 /// Which API a server has.
@@ -94,6 +97,7 @@ impl Endpoint {
             api_key: Secret::default(),
             models: Vec::new(),
             labels: Vec::new(),
+            cloud: false,
         }
     }
 

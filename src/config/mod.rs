@@ -18,6 +18,7 @@ mod key;
 mod load;
 mod log;
 mod metrics;
+mod models;
 mod network;
 mod price;
 mod problem;
@@ -38,7 +39,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-pub use access::{Access, WhenRedisAway};
+pub use access::{Access, Management, WhenRedisAway};
 pub use display::to_toml;
 pub use endpoint::{Endpoint, Kind};
 pub use fleet::Fleet;
@@ -46,6 +47,7 @@ pub use itself::is_itself;
 pub use load::{DEFAULT_FILE, LoadArgs, load};
 pub use log::Log;
 pub use metrics::Metrics;
+pub use models::{Models, Pull};
 pub use network::Network;
 pub use price::Price;
 pub use problem::{Place, Problem};
@@ -69,6 +71,8 @@ pub struct Config {
     pub server: Server,
     /// The servers behind the router; never empty after [`load()`].
     pub endpoint: Vec<Endpoint>,
+    /// Which servers have which models.
+    pub models: Models,
     /// How a request finds its server.
     pub routing: Routing,
     /// How the servers are watched.
@@ -151,6 +155,7 @@ impl Default for Config {
         Self {
             server: Server::default(),
             endpoint: vec![Endpoint::default()],
+            models: Models::default(),
             routing: Routing::default(),
             fleet: Fleet::default(),
             store: Store::default(),

@@ -51,6 +51,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     }
     let names = config.endpoint.iter().map(|endpoint| &endpoint.name);
     faults.unless_unique("endpoint", "name", names);
+    one_cloud(&config.endpoint, &mut faults);
     intervals(config, &mut faults);
     routing(&config.routing, &mut faults);
     let url = config.store.url.expose();
@@ -166,6 +167,25 @@ fn endpoint(key: &str, endpoint: &Endpoint, faults: &mut Faults) {
     faults.unless_weight(format!("{key}.weight"), endpoint.weight);
     if !is_token(endpoint.api_key.expose()) {
         faults.add(format!("{key}.api_key"), NOT_A_TOKEN);
+    }
+}
+
+/// An account belongs to one server, and what needs it has to know which.
+fn one_cloud(endpoints: &[Endpoint], faults: &mut Faults) {
+    let mut first = None;
+    for (at, endpoint) in endpoints.iter().enumerate() {
+        if !endpoint.cloud {
+            continue;
+        }
+        let key = format!("endpoint.{at}.cloud");
+        if endpoint.kind != Kind::Ollama {
+            faults.add(key, "is only for kind = \"ollama\"");
+        } else if let Some(first) = first {
+            let what = format!("endpoint.{first} has cloud = true already; at most one can");
+            faults.add(key, what);
+        } else {
+            first = Some(at);
+        }
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Account {
     pub servers: Arc<[String]>,
     /// The operator's own, a JSON object.
     pub metadata: String,
+    /// Whether a key may change which models the servers have.
+    pub manage: bool,
     /// Its requests are refused.
     pub blocked: bool,
     /// Whether this version of the program knows all that is said of it. Who says something else may be
@@ -142,6 +144,7 @@ impl Account {
             models: Vec::new(),
             servers: Arc::default(),
             metadata: "{}".to_owned(),
+            manage: false,
             blocked: false,
             understood: true,
             expires_at: None,

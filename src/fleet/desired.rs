@@ -58,6 +58,8 @@ pub struct Settings {
     pub labels: Arc<[Arc<str>]>,
     /// What of it takes nothing new for now.
     pub drain: Drain,
+    /// It has the account at ollama.com.
+    pub cloud: bool,
 }
 
 /// What of a server takes nothing new, though the server stays.

@@ -63,6 +63,9 @@ const RESTARTS: RestartPolicy = RestartPolicy {
 /// How long a request for a model that no server lists waits for their lists.
 const RELISTED_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long a call that has changed what a server has waits for the server's new list.
+const CHANGED_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long a list of what is loaded waits for a server that has loaded or unloaded something just now.
 const SETTLED_WITHIN: Duration = Duration::from_millis(500);
 
@@ -211,6 +214,16 @@ impl Fleet {
             }
         };
         let _ = timeout(RELISTED_WITHIN, either).await;
+    }
+
+    /// A call has changed which models these servers have. Returns when the view shows what they have now, or after
+    /// a time in which a healthy server says so.
+    pub async fn models_changed(&self, endpoints: &[Arc<Endpoint>]) {
+        let listed = async {
+            join_all(endpoints.iter().map(|endpoint| endpoint.models_changed())).await;
+            self.registry.settle().await;
+        };
+        let _ = timeout(CHANGED_WITHIN, listed).await;
     }
 
     /// The fleet as it is now, what is loaded included: if a server has loaded or unloaded something for a

@@ -43,7 +43,7 @@ impl Inbound {
     ) -> Self {
         let only = headers
             .remove(ENDPOINTS)
-            .and_then(|value| value.to_str().map(names).ok())
+            .and_then(|value| value.to_str().map(endpoint_names).ok())
             .unwrap_or_default();
         let tags = headers.remove(TAGS);
         // Not text: then no list of tags either, which is said when they are read.
@@ -64,7 +64,9 @@ impl Inbound {
     }
 }
 
-fn names(list: &str) -> Vec<Box<str>> {
+/// The servers that a client names.
+#[must_use]
+pub fn endpoint_names(list: &str) -> Vec<Box<str>> {
     list.split(',')
         .map(str::trim)
         .filter(|name| !name.is_empty())

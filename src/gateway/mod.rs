@@ -42,7 +42,7 @@ use tokio_util::task::TaskTracker;
 
 pub use answer::Answer;
 pub use error::Error;
-pub use inbound::Inbound;
+pub use inbound::{Inbound, endpoint_names};
 pub use meters::{Meter, Meters};
 use relay::Relay;
 pub use requests::{AccessLog, LogError, MOST_ENDED, Phase, Request, Requests, Try};

@@ -16,6 +16,7 @@ mod decode;
 mod error;
 mod front;
 mod head_timer;
+mod managers;
 mod ollama;
 mod openai;
 mod ops;
@@ -33,6 +34,7 @@ use http::{StatusCode, header};
 
 pub use admin::{Actions, Admin, Ticks};
 pub use front::{Front, Hosts, Origins, Proxies};
+pub use managers::Managers;
 pub use serve::{Patience, Server, serve};
 pub use state::{Limits, State};
 pub use tls::{Tls, TlsError};

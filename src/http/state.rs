@@ -6,10 +6,12 @@ use tokio_util::task::TaskTracker;
 
 use super::admin::{Actions, Admin, Ticks};
 use super::decode::Decoder;
+use super::managers::Managers;
 use crate::access::Access;
 use crate::gateway::Gateway;
 use crate::inventory::Inventory;
 use crate::metrics::Registry;
+use crate::models::Models;
 use crate::protocol::Instance;
 use crate::spend::Spend;
 use crate::store::Store;
@@ -24,6 +26,8 @@ pub struct State {
     pub store: Store,
     /// Usage on its way to the database.
     pub spend: Spend,
+    /// Which models the servers have.
+    pub models: Models,
     /// Accounts.
     pub access: Access,
     /// What operators did last.
@@ -34,6 +38,8 @@ pub struct State {
     pub inventory: Inventory,
     /// Who may use the admin API.
     pub admin: Admin,
+    /// Who may change which models the servers have.
+    pub managers: Managers,
     /// The Redis databases, if there are several routers.
     pub redis: Option<MultiDb>,
     /// Work that goes on when its client has left.

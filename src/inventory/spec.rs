@@ -51,6 +51,7 @@ pub(super) fn spec(
             priority: endpoint.priority,
             slots: endpoint.slots.or(slots).get(),
             labels: labels.map(|label| label.as_str().into()).collect(),
+            cloud: endpoint.cloud,
             drain,
         },
     })

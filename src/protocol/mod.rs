@@ -15,6 +15,7 @@ mod api;
 mod catalogue;
 mod error_body;
 mod framing;
+mod manage;
 mod passed;
 mod peek;
 mod quote;
@@ -36,6 +37,9 @@ pub use catalogue::{
 };
 pub use error_body::{CONTENT_TYPE_JSON, error_body, quota_body, stream_end};
 pub use framing::{can_begin, framing};
+pub use manage::{
+    LONGEST_LINE, ManageApi, ManageRequest, ProgressLine, canonical_digest, error_words,
+};
 pub use passed::{Instance, PASSED, routers, united};
 pub use peek::{AskUsage, BadRequest, Peek, Splice, Unload, peek, settle, splice};
 pub use said_error::{SaidError, before_done, said_error};

@@ -1,6 +1,7 @@
 //! Sending requests, over idle connections or new ones.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use super::coding::Decoder;
-use super::connection::HttpConnection;
+use super::connection::{HttpConnection, Stream};
 use super::headers::forwarded;
 use super::pool::Pool;
-use super::{AnswerBody, Connections, Failure, Remote, Target};
+use super::{AnswerBody, Connections, Failure, Remote, Target, Upload};
 use crate::protocol::{Api, Instance, PASSED, routers};
 
 /// Sends requests to servers; cheap to clone, connections are shared.
@@ -99,6 +100,60 @@ impl Client {
         self.send(to, &Method::POST, &uri, headers, body).await
     }
 
+    /// Sends a request to any path and waits for the head of its answer.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no head.
+    pub async fn send_to(
+        &self,
+        to: &Remote,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Response<AnswerBody>, Failure> {
+        let uri = uri(to, path)?;
+        self.send(to, method, &uri, headers, body).await
+    }
+
+    /// Sends a body that is still coming, over a connection of its own, and reads the small answer whole. The
+    /// server may answer before it has read all of it.
+    ///
+    /// # Errors
+    /// [`Failure`], also when the answer is larger than `size_limit`.
+    pub async fn upload(
+        &self,
+        to: &Remote,
+        path: &str,
+        headers: &HeaderMap,
+        body: Upload,
+        size_limit: usize,
+    ) -> Result<Fetched, Failure> {
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri(to, path)?;
+        *request.headers_mut() = self.head(&to.target, headers);
+        let stream = self.stream_to(&to.target).await?;
+        let mut connection = HttpConnection::<Upload>::over(stream).await?;
+        let (head, body) = connection.exchange(request).await?.into_parts();
+        if self.instance.is_in(&head.headers) {
+            return Err(Failure::Loop);
+        }
+        let mut whole = pin!(Limited::new(body, size_limit).collect());
+        let whole = poll_fn(|cx| {
+            connection.drive(cx);
+            whole.as_mut().poll(cx)
+        });
+        let body = whole
+            .await
+            .map_err(|error| Failure::Garbled(error.to_string()))?;
+        Ok(Fetched {
+            status: head.status,
+            body: body.to_bytes(),
+            routers: routers(&head.headers),
+        })
+    }
+
     /// Sends a small request about the server itself, and reads the answer whole.
     ///
     /// # Errors
@@ -112,10 +167,7 @@ impl Client {
         size_limit: usize,
     ) -> Result<Fetched, Failure> {
         let fetched = async {
-            let uri = to
-                .target
-                .uri(path)
-                .map_err(|error| Failure::Garbled(error.to_string()))?;
+            let uri = uri(to, path)?;
             let answer = self
                 .send(to, &method, &uri, &HeaderMap::new(), &Bytes::new())
                 .await?;
@@ -146,18 +198,11 @@ impl Client {
         body: &Bytes,
     ) -> Result<Response<AnswerBody>, Failure> {
         let target = &*to.target;
-        let passed = self.instance.onto(headers);
         let request = || {
             let mut request = Request::new(Full::new(body.clone()));
             *request.method_mut() = method.clone();
             *request.uri_mut() = uri.clone();
-            let mut headers = forwarded(headers);
-            headers.insert(&PASSED, passed.clone());
-            headers.insert(HOST, target.host());
-            if let Some(key) = target.authorization() {
-                headers.insert(AUTHORIZATION, key);
-            }
-            *request.headers_mut() = headers;
+            *request.headers_mut() = self.head(target, headers);
             request
         };
         let mut kept = to.connections.take();
@@ -178,18 +223,37 @@ impl Client {
         }
     }
 
+    /// The headers of a request that came with these.
+    fn head(&self, target: &Target, headers: &HeaderMap) -> HeaderMap {
+        let mut head = forwarded(headers);
+        head.insert(&PASSED, self.instance.onto(headers));
+        head.insert(HOST, target.host());
+        if let Some(key) = target.authorization() {
+            head.insert(AUTHORIZATION, key);
+        }
+        head
+    }
+
     async fn connect(&self, target: &Target) -> Result<HttpConnection, Failure> {
+        HttpConnection::over(self.stream_to(target).await?).await
+    }
+
+    async fn stream_to(&self, target: &Target) -> Result<Stream, Failure> {
         let mut connector = self.connector.clone();
         let stream = async {
             poll_fn(|cx| connector.poll_ready(cx)).await?;
             connector.call(target.base().clone()).await
         };
-        let stream = timeout(self.connect_timeout, stream)
+        timeout(self.connect_timeout, stream)
             .await
             .map_err(|_| Failure::ConnectTimeout)?
-            .map_err(|error| Failure::from_connector(&*error))?;
-        HttpConnection::over(stream).await
+            .map_err(|error| Failure::from_connector(&*error))
     }
+}
+
+fn uri(to: &Remote, path: &str) -> Result<Uri, Failure> {
+    let uri = to.target.uri(path);
+    uri.map_err(|error| Failure::Garbled(error.to_string()))
 }
 
 async fn exchange(

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -21,16 +22,20 @@ use super::Failure;
 
 /// What a connection runs over.
 pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Connection = http1::Connection<Stream, Full<Bytes>>;
+type Connection<B> = http1::Connection<Stream, B>;
 
-/// Both halves of a connection.
-pub(super) struct HttpConnection {
-    sender: SendRequest<Full<Bytes>>,
+/// Both halves of a connection, for requests with bodies of this type.
+pub(super) struct HttpConnection<B: Body + 'static = Full<Bytes>> {
+    sender: SendRequest<B>,
     /// `None` once it has ended.
-    connection: Option<Pin<Box<Connection>>>,
+    connection: Option<Pin<Box<Connection<B>>>>,
 }
 
-impl HttpConnection {
+impl<B> HttpConnection<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     /// Starts HTTP on a new stream.
     pub(super) async fn over(stream: Stream) -> Result<Self, Failure> {
         let (sender, connection) = http1::handshake(stream)
@@ -45,7 +50,7 @@ impl HttpConnection {
     /// Sends a request and waits for the head of the answer.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Full<Bytes>>,
+        request: Request<B>,
     ) -> Result<Response<Incoming>, Failure> {
         let mut answer = pin!(self.sender.send_request(request));
         let answered = poll_fn(|cx| {
@@ -77,10 +82,14 @@ impl HttpConnection {
     }
 }
 
-fn poll(
-    connection: &mut Option<Pin<Box<Connection>>>,
+fn poll<B>(
+    connection: &mut Option<Pin<Box<Connection<B>>>>,
     cx: &mut Context<'_>,
-) -> Poll<Result<(), hyper::Error>> {
+) -> Poll<Result<(), hyper::Error>>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let Some(open) = connection else {
         return Poll::Ready(Ok(()));
     };

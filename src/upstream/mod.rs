@@ -18,6 +18,7 @@ mod headers;
 mod pool;
 mod remote;
 mod target;
+mod upload;
 
 pub use answer::{AnswerBody, BodyError};
 pub use client::{Client, Fetched};
@@ -26,3 +27,4 @@ pub use headers::strip_response;
 pub use pool::Connections;
 pub use remote::Remote;
 pub use target::{InvalidTarget, Target};
+pub use upload::{Piece, Upload};

@@ -379,6 +379,7 @@ async fn change(router: &TestRouter, wanted: &[usize], random: &mut fastrand::Rn
                 slots: random.u32(2..9),
                 labels: Arc::default(),
                 drain: Drain::Nothing,
+                cloud: false,
             },
         }
     });

@@ -34,6 +34,7 @@ fn spec(name: &str, server: &Simulator, backend: Backend, random: &mut fastrand:
             slots: random.u32(1..6),
             labels: Arc::default(),
             drain: Drain::Nothing,
+            cloud: false,
         },
     }
 }

@@ -27,6 +27,7 @@ mod listening;
 mod lists;
 mod llama_server;
 mod loops;
+mod models;
 mod observed;
 mod outliving;
 mod pauses;

@@ -45,6 +45,8 @@ const KEYS: &[(&str, Effect)] = &[
     ("endpoint.api_key", Acts("inventory", "endpoint.api_key")),
     ("endpoint.models", Acts("inventory", "endpoint.models")),
     ("endpoint.labels", Acts("inventory", "endpoint.labels")),
+    ("endpoint.cloud", Acts("inventory", "endpoint.cloud")),
+    ("models.pull", Acts("app", "models.pull")),
     ("routing.slots", Acts("app", "routing.slots")),
     ("routing.queue_limit", Acts("app", "routing.queue_limit")),
     (
@@ -195,6 +197,7 @@ const KEYS: &[(&str, Effect)] = &[
     ("spend.journal_size", Acts("app", "spend.journal_size")),
     ("access.require_key", Acts("app", "access.require_key")),
     ("access.admin_key", Acts("app", "access.admin_key")),
+    ("access.management", Acts("app", "access.management")),
     ("access.end_users", Acts("app", "access.end_users")),
     ("access.outage_grace", Acts("app", "access.outage_grace")),
     (

@@ -104,6 +104,7 @@ impl Actor for EndpointActor {
                 self.apply(effects, context);
             }
             Message::Relist(reply) => self.relist(reply, context),
+            Message::ModelsChanged(reply) => self.models_changed(reply, context),
             Message::Delivered { pool } => {
                 let effects = self.state.delivered(&pool, context.now());
                 self.learnt(effects, &pool, context);

@@ -80,6 +80,16 @@ impl EndpointActor {
         }
     }
 
+    /// What it has was changed by a call, which waits for a list that shows it. Such calls are few, and each has
+    /// cost the server more than its list does.
+    pub(super) fn models_changed(&mut self, reply: Reply<()>, context: &mut Context<Self>) {
+        if self.asking.is_out(Probe::Models) {
+            self.asking.relisting.wait_for_next(reply);
+        } else if self.asking.relisting.wait(reply) {
+            self.ask(Probe::Models, context);
+        }
+    }
+
     pub(super) fn probed(
         &mut self,
         probe: Probe,
@@ -101,8 +111,10 @@ impl EndpointActor {
             schedule(probe, pause, context);
         }
         if probe == Probe::Models {
-            self.asking.relisting.listed();
             context.disarm(Timer::Relist);
+            if self.asking.relisting.listed() {
+                self.ask(Probe::Models, context);
+            }
         }
     }
 

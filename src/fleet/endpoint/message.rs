@@ -62,6 +62,9 @@ pub enum Message {
     /// From a request for a model that no server lists: ask for the models as soon as that may be done again,
     /// and answer when they are known.
     Relist(Reply<()>),
+    /// From a call that has changed what the server has: ask for the models, and answer when a list has come that
+    /// was asked for after now.
+    ModelsChanged(Reply<()>),
     /// What is known may be out of date: ask this, unless it was asked just now.
     Recheck(Probe),
     /// From the probe's task: the answer.

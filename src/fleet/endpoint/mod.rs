@@ -247,6 +247,11 @@ impl Endpoint {
         self.mailbox.call(Message::Relist).await;
     }
 
+    /// Returns when the server has been asked for its models after now.
+    pub(super) async fn models_changed(&self) {
+        self.mailbox.call(Message::ModelsChanged).await;
+    }
+
     /// Cancelled when the server is found down. Worth watching before the first byte only: after it the
     /// stream itself tells.
     #[must_use]

@@ -55,6 +55,8 @@ pub(super) struct Draft {
     models: Vec<String>,
     /// The servers that requests may go to, by name or label; all, where none is named.
     servers: Vec<String>,
+    /// Whether a key may pull, push, create, copy and delete models.
+    manage: bool,
     /// Whatever else should be kept with it; `tags` are charged too.
     metadata: serde_json::Map<String, Value>,
     /// Whether it lets nobody in.
@@ -155,6 +157,7 @@ impl Draft {
                 .collect(),
             models: account.models.iter().map(ToString::to_string).collect(),
             servers: account.servers.to_vec(),
+            manage: account.manage,
             metadata: serde_json::from_str(&account.metadata).unwrap_or_default(),
             blocked: account.blocked,
             expires_at: account.expires_at,
@@ -216,6 +219,9 @@ impl Draft {
         }
         if kind != AccountKind::Key && self.expires_at.is_some() {
             return wrong("expires_at", "only keys expire");
+        }
+        if kind != AccountKind::Key && self.manage {
+            return wrong("manage", "only keys manage models");
         }
         let Some(period) = Period::parse(&self.period) else {
             return wrong(
@@ -289,6 +295,7 @@ impl Draft {
             },
             models,
             servers: self.servers.into(),
+            manage: self.manage,
             metadata,
             blocked: self.blocked,
             understood: true,

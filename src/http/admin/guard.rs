@@ -64,6 +64,13 @@ impl Admin {
         key.as_deref().is_some_and(|key| shows(headers, key))
     }
 
+    /// Whether it is a request of this machine itself, or one that shows the admin key, and no other site's.
+    pub(in crate::http) fn trusts(&self, headers: &HeaderMap, peer: Option<Peer>) -> bool {
+        let trusted = peer.is_some_and(|peer| peer.trusted);
+        (trusted || !is_of_another_page(headers))
+            && (is_from_here(headers, peer) || self.is_shown(headers))
+    }
+
     fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), Problem> {
         let trusted = peer.is_some_and(|peer| peer.trusted);
         if !trusted && is_of_another_page(headers) {

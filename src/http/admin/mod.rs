@@ -15,6 +15,7 @@ mod members;
 mod openapi;
 mod patch;
 mod prices;
+mod pulls;
 mod redis;
 mod requests;
 mod spend;
@@ -52,6 +53,8 @@ pub(super) struct Route {
     takes: Option<SchemaOf>,
     /// The schema of its answer.
     gives: Option<SchemaOf>,
+    /// What it asks for is done after it has been answered.
+    accepted: bool,
     handler: MethodRouter<State>,
 }
 
@@ -66,6 +69,7 @@ fn all() -> Vec<Route> {
         endpoints::routes(),
         events::routes(),
         prices::routes(),
+        pulls::routes(),
         redis::routes(),
         requests::routes(),
         spend::routes(),
@@ -158,6 +162,7 @@ impl Route {
             query: &[],
             takes: None,
             gives: None,
+            accepted: false,
             handler,
         }
     }
@@ -171,6 +176,14 @@ impl Route {
     fn takes<T: JsonSchema>(self) -> Self {
         Self {
             takes: Some(SchemaGenerator::subschema_for::<T>),
+            ..self
+        }
+    }
+
+    /// What it asks for is done after it has been answered.
+    fn accepted(self) -> Self {
+        Self {
+            accepted: true,
             ..self
         }
     }

@@ -50,7 +50,11 @@ fn call(route: &Route, schemas: &mut Schemas) -> Value {
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
     // A list is posted to for something to be made, anything else for something to be done.
     let makes = route.method == http::Method::POST && !route.path.contains('{');
-    let status = if makes { "201" } else { "200" };
+    let status = match (route.accepted, makes) {
+        (true, _) => "202",
+        (false, true) => "201",
+        (false, false) => "200",
+    };
     let mut done = json!({ "description": "done" });
     if let Some(gives) = route.gives {
         done["content"] = content(gives, &mut schemas.written);

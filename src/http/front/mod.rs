@@ -200,8 +200,9 @@ impl hyper::service::Service<Request<Incoming>> for Front {
 
     fn call(&self, mut request: Request<Incoming>) -> Answer {
         path::clean(request.uri_mut());
-        // Only the admin API needs to know, and it costs an allocation.
-        if request.uri().path().starts_with("/admin/")
+        // Only what this machine itself may do needs to know, and it costs an allocation.
+        let path = request.uri().path();
+        if (path.starts_with("/admin/") || ollama::is_managing(path))
             && let Some(address) = self.peer
         {
             let headers = request.headers();

@@ -2,17 +2,20 @@
 
 mod inference;
 mod lists;
+mod models;
 
 use axum::Router;
 use axum::routing::{get, post};
 
 pub(super) use inference::{answer, elsewhere};
+pub(super) use models::{forwarded, is_managing};
 
 use super::State;
 use crate::protocol::{Api, Dialect};
 
 pub(super) fn routes() -> Router<State> {
     let router = Router::new()
+        .merge(models::routes())
         .route("/", get(lists::root))
         .route("/api/version", get(lists::version))
         .route("/api/status", get(lists::status))

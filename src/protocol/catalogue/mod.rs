@@ -13,6 +13,7 @@ mod render;
 #[cfg(test)]
 mod tests;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use openai::{listed_by_id, parse_openai_models};
@@ -45,6 +46,20 @@ pub struct ListedModel {
     pub modified_at: String,
     /// Hex; empty if the server did not say.
     pub digest: String,
+}
+
+impl ListedModel {
+    /// Bytes on disk; 0 if the server did not say. Read anew each time: it is seldom wanted.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        #[derive(Deserialize)]
+        struct Sized<'a> {
+            #[serde(borrow)]
+            size: Option<&'a RawValue>,
+        }
+        let sized = serde_json::from_str::<Sized<'_>>(self.raw.get()).ok();
+        read::number(sized.and_then(|sized| sized.size)).unwrap_or(0)
+    }
 }
 
 /// One entry of `/api/ps`.

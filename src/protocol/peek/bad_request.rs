@@ -61,7 +61,7 @@ pub enum BadRequest {
 }
 
 impl BadRequest {
-    pub(super) fn not_json(error: &serde_json::Error) -> Self {
+    pub(in crate::protocol) fn not_json(error: &serde_json::Error) -> Self {
         match error.is_eof() {
             true => Self::Truncated,
             false => Self::NotJson(error.to_string()),

@@ -184,7 +184,7 @@ fn not_an_object(api: Api, body: &str, first: u8) -> BadRequest {
 }
 
 /// What Go calls the value that starts with `first`.
-const fn kind(first: u8) -> &'static str {
+pub(in crate::protocol) const fn kind(first: u8) -> &'static str {
     match first {
         b'{' => "object",
         b'[' => "array",

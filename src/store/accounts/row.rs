@@ -54,6 +54,8 @@ struct Rules {
     models: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     servers: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    manage: bool,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, Serialize)]
@@ -129,6 +131,7 @@ impl AccountRow {
             },
             models,
             servers: rules.servers.into(),
+            manage: rules.manage,
             metadata: self.metadata,
             blocked: self.blocked != 0,
             understood,
@@ -182,6 +185,7 @@ impl Texts {
                 .collect(),
             models: account.models.iter().map(ToString::to_string).collect(),
             servers: account.servers.to_vec(),
+            manage: account.manage,
         };
         Self {
             period: allowance.budget.period.to_string(),

@@ -44,13 +44,6 @@ impl Call {
         format!("{} {} {}", self.n, self.method, self.path)
     }
 
-    /// It manages models, on a path that the router does not have.
-    pub fn manages(&self) -> bool {
-        let paths = ["blobs/", "create", "copy", "delete", "push", "pull"];
-        let path = self.path.strip_prefix("/api/").unwrap_or_default();
-        paths.iter().any(|managing| path.starts_with(managing))
-    }
-
     pub fn is_head(&self) -> bool {
         self.method == "HEAD"
     }

@@ -21,6 +21,7 @@ fn spec(name: &str, url: &str) -> Spec {
             slots: 1,
             labels: Arc::default(),
             drain: Drain::Nothing,
+            cloud: false,
         },
     }
 }

@@ -1,0 +1,119 @@
+//! A call on several servers at once, from its beginning to its one end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::follow::{Outgoing, Part, follow};
+use super::merge::Merge;
+use super::outcome::{Call, Outcome, conclude};
+use super::targets::LeftOut;
+use crate::fleet::{Endpoint, Fleet};
+use crate::upstream::Client;
+
+/// What is done on which servers.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) outgoing: Outgoing,
+    /// In the client's spelling.
+    pub(super) model: String,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
+    /// Servers that were named and cannot be asked: there it has failed.
+    pub(super) missed: Vec<LeftOut>,
+    /// Servers that are left out, and named to readers.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// What it is done with.
+#[derive(Clone, Debug)]
+pub(super) struct Means {
+    pub(super) fleet: Fleet,
+    pub(super) client: Client,
+    /// How long a server may say nothing.
+    pub(super) silence: Duration,
+    /// Everything ends, with an error that clients can see.
+    pub(super) cutting: CancellationToken,
+}
+
+impl Work {
+    /// Its progress, before anything has happened.
+    pub(super) fn progress(&self) -> Merge {
+        let names = self.endpoints.iter().map(|one| Arc::clone(one.name()));
+        Merge::new(names, self.left_out.clone())
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call {
+            verb: self.outgoing.api.verb(),
+            what: &self.model,
+        }
+    }
+}
+
+/// Runs it. When this is dropped, the servers notice that their client has left.
+pub(super) async fn run(
+    work: &Work,
+    means: &Means,
+    stop: &CancellationToken,
+    progress: &watch::Sender<Merge>,
+) {
+    let (verb, model) = (work.outgoing.api.verb(), &*work.model);
+    let names: Vec<&str> = work.endpoints.iter().map(|one| &**one.name()).collect();
+    tracing::info!(call = verb, model, endpoints = ?names, "model call begins");
+    let each = work.endpoints.iter().enumerate();
+    let all = join_all(each.map(|(at, endpoint)| on_one(work, means, at, endpoint, progress)));
+    let outcome = tokio::select! {
+        _ = all => {
+            let merge = progress.borrow();
+            conclude(work.call(), merge.servers(), &work.missed)
+        }
+        () = stop.cancelled() => stopped(&format!("{verb} of '{model}' was cancelled")),
+        () = means.cutting.cancelled() => stopped("server is shutting down, please try again."),
+    };
+    match &outcome {
+        Outcome::Success => tracing::info!(call = verb, model, "model call has succeeded"),
+        Outcome::Failed { words, .. } => {
+            tracing::warn!(call = verb, model, why = %words, "model call has failed");
+        }
+    }
+    progress.send_modify(|merge| merge.end(outcome));
+}
+
+/// On one server, its list of models included: who is told that it is done finds it in every list.
+async fn on_one(
+    work: &Work,
+    means: &Means,
+    server: usize,
+    endpoint: &Arc<Endpoint>,
+    progress: &watch::Sender<Merge>,
+) {
+    let part = Part { progress, server };
+    let followed = follow(
+        &means.client,
+        endpoint,
+        &work.outgoing,
+        means.silence,
+        &part,
+    )
+    .await;
+    if followed.is_ok() {
+        means
+            .fleet
+            .models_changed(std::slice::from_ref(endpoint))
+            .await;
+    }
+    progress.send_modify(|merge| match followed {
+        Ok(()) => merge.done(server),
+        Err(failed) => merge.failed(server, failed),
+    });
+}
+
+fn stopped(words: &str) -> Outcome {
+    Outcome::Failed {
+        status: http::StatusCode::SERVICE_UNAVAILABLE,
+        words: words.to_owned(),
+    }
+}
