@@ -202,11 +202,19 @@ mod tests {
             "price.0.output=1.0",
             "access.require_key=true",
             "access.admin_key=x",
+            "access.management=off",
+            "models.pull=2",
             "access.when_redis_away=refuse",
             "routing.attempts=2",
         ]);
         let first = difference(&running, &new);
-        let taken = ["price", "access.require_key", "access.admin_key"];
+        let taken = [
+            "price",
+            "access.require_key",
+            "access.admin_key",
+            "access.management",
+            "models",
+        ];
         assert_eq!(first.taken, taken);
         assert_eq!(first.left, ["routing", "access.when_redis_away"]);
         adopt(&mut running, new.clone());

@@ -13,7 +13,7 @@ pub struct PullShown {
     /// By what it is named.
     pub id: u64,
     /// The model, as it was spelt.
-    pub model: String,
+    pub model: Arc<str>,
     /// `running`, `done` or `failed`.
     pub phase: &'static str,
     /// Why it has failed.
@@ -71,7 +71,7 @@ fn shown(pull: &Listed) -> PullShown {
     };
     PullShown {
         id: pull.id,
-        model: pull.work.model.clone(),
+        model: Arc::clone(&pull.model),
         phase,
         error,
         since: pull.since,

@@ -156,7 +156,7 @@ impl Models {
         let joined = self.0.jobs.join(jobs::Asked {
             key,
             kept: asked.kept,
-            work: Arc::new(work),
+            work,
         });
         Ok(Ongoing::new(joined.await?))
     }

@@ -427,3 +427,28 @@ fn whoever_opens_the_router_to_everybody_is_warned() {
         );
     }
 }
+
+#[test]
+fn a_model_goes_to_all_servers_or_to_so_many() {
+    let pull = |written: &str| load_with("", &[], &[&format!("models.pull={written}")]);
+    assert_eq!(pull("all").unwrap().models.pull, Pull::All);
+    let two = Pull::Some(2.try_into().unwrap());
+    assert_eq!(pull("2").unwrap().models.pull, two);
+    for wrong in ["0", "-1", "some", "1.5", "99999999999"] {
+        let problems = pull(wrong).unwrap_err();
+        assert_eq!(problems[0].key, "models.pull", "{wrong}: {problems:?}");
+    }
+}
+
+#[test]
+fn at_most_one_server_has_the_account_and_it_is_an_ollama() {
+    let problems =
+        |file: &str| load_with(file, &[], &[]).map_err(|problems| problems[0].key.clone());
+    let server = |n: u32, more: &str| format!("[[endpoint]]\nurl = \"http://gpu-{n}\"\n{more}\n");
+    let cloud = "cloud = true";
+    assert!(problems(&(server(1, "") + &server(2, cloud))).is_ok());
+    let two = server(1, cloud) + &server(2, "") + &server(3, cloud);
+    assert_eq!(problems(&two).unwrap_err(), "endpoint.2.cloud");
+    let other = server(1, "kind = \"openai\"\ncloud = true");
+    assert_eq!(problems(&other).unwrap_err(), "endpoint.0.cloud");
+}

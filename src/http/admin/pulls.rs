@@ -155,7 +155,7 @@ async fn end(Shared(state): Shared<State>, InPath(id): InPath<u64>) -> Outcome {
 fn pull(pull: PullShown) -> Pull {
     Pull {
         id: pull.id,
-        model: pull.model,
+        model: pull.model.to_string(),
         phase: pull.phase,
         error: pull.error,
         since: pull.since,

@@ -25,6 +25,8 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static ENDPOINTS: HeaderName = HeaderName::from_static("x-herdsman-endpoints");
 static LEFT_OUT: HeaderName = HeaderName::from_static("x-herdsman-left-out");
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+/// No template, licence or list of messages is longer; a call keeps its body as long as it runs.
+const LONGEST_BODY: u64 = 16 << 20;
 const INVALID_DIGEST: &str = "invalid digest format";
 
 pub(super) fn routes() -> Router<State> {
@@ -140,13 +142,8 @@ async fn read(api: ManageApi, state: &State, request: Request) -> Result<Call, R
     let Manager(scope) = Manager::from_request_parts(&mut parts, state).await?;
     let id = request_id::of(&parts.headers);
     let only = only(&parts.uri, &parts.headers).map_err(|error| refused(error, &id))?;
-    let body = body::read(
-        &mut parts.headers,
-        body,
-        state.limits.max_body,
-        &state.limits.decoder,
-    )
-    .await;
+    let longest = state.limits.max_body.min(LONGEST_BODY);
+    let body = body::read(&mut parts.headers, body, longest, &state.limits.decoder).await;
     let body =
         body.map_err(|error| Refusal::body(Dialect::Ollama, error, id.clone()).into_response())?;
     let understood = ManageRequest::read(api, &body).and_then(|request| {

@@ -13,7 +13,7 @@ use super::state::State;
 use super::{Joined, NotStarted};
 use crate::clock;
 use crate::models::merge::Merge;
-use crate::models::run::{Means, Work, run};
+use crate::models::run::{Means, run};
 use crate::protocol::ManageApi;
 use crate::supervision::{Actor, Context, Mailbox};
 
@@ -32,9 +32,10 @@ pub(super) struct Jobs {
     state: State<Job>,
 }
 
-/// What is kept of a call.
+/// What is kept of a call, also when it has ended: not what it was asked for.
 struct Job {
-    work: Arc<Work>,
+    api: ManageApi,
+    model: Arc<str>,
     progress: watch::Receiver<Merge>,
     stop: CancellationToken,
     since: i64,
@@ -66,7 +67,7 @@ impl Actor for Jobs {
             }
             Message::Ended(id) => {
                 let job = self.state.running(id);
-                let is_pull = job.is_some_and(|job| job.work.outgoing.api == ManageApi::Pull);
+                let is_pull = job.is_some_and(|job| job.api == ManageApi::Pull);
                 self.state.ended(id, is_pull);
             }
             Message::List(reply) => drop(reply.send(self.list())),
@@ -99,7 +100,8 @@ impl Jobs {
         let (sender, progress) = watch::channel(work.progress());
         let stop = CancellationToken::new();
         let job = Job {
-            work: Arc::clone(&work),
+            api: work.outgoing.api,
+            model: work.model.as_str().into(),
             progress: progress.clone(),
             stop: stop.clone(),
             since: clock::unix_seconds(),
@@ -124,10 +126,10 @@ impl Jobs {
 
     fn list(&self) -> Vec<Listed> {
         let pulls = self.state.all();
-        let pulls = pulls.filter(|(_, one)| one.job.work.outgoing.api == ManageApi::Pull);
+        let pulls = pulls.filter(|(_, one)| one.job.api == ManageApi::Pull);
         let listed = pulls.map(|(id, one)| Listed {
             id,
-            work: Arc::clone(&one.job.work),
+            model: Arc::clone(&one.job.model),
             kept: one.kept,
             readers: one.readers,
             since: one.job.since,

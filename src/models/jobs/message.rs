@@ -42,14 +42,15 @@ pub(in crate::models) struct Asked {
     pub(in crate::models) key: Option<Key>,
     /// It goes on without readers.
     pub(in crate::models) kept: bool,
-    pub(in crate::models) work: Arc<Work>,
+    pub(in crate::models) work: Work,
 }
 
 /// A call as an operator sees it.
 #[derive(Clone, Debug)]
 pub(in crate::models) struct Listed {
     pub(in crate::models) id: u64,
-    pub(in crate::models) work: Arc<Work>,
+    /// In its first client's spelling.
+    pub(in crate::models) model: Arc<str>,
     pub(in crate::models) kept: bool,
     pub(in crate::models) readers: usize,
     /// In Unix seconds.

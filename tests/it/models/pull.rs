@@ -190,6 +190,25 @@ fn check_goes_on(lines: &[Value]) {
 }
 
 #[tokio::test]
+async fn a_pull_ends_with_a_client_that_waits_for_no_lines_as_well() {
+    let router = plan(1)
+        .each(|server| server.pull_bytes_per_second = 1e3)
+        .start()
+        .await;
+    let body = json!({"model": "big", "stream": false});
+    let waiting = router.stream("/api/pull", &body);
+    tokio::select! {
+        answer = waiting => panic!("{answer:?}"),
+        _ = until(&router, "it runs", |pulls| pulls.iter().any(|pull| pull["readers"] == 1)) => {}
+    }
+    until(&router, "it has ended", |pulls| {
+        pulls[0]["phase"] == "failed"
+    })
+    .await;
+    router.finish().await;
+}
+
+#[tokio::test]
 async fn a_model_that_exists_nowhere_is_an_error_with_one_word_for_all() {
     let router = plan(2).start().await;
     let lines = pull(&router, "none").await.lines();

@@ -253,3 +253,42 @@ async fn a_model_is_created_from_another() {
         400
     );
 }
+
+#[tokio::test]
+async fn a_full_disk_fails_a_pull_and_an_upload_and_nothing_is_kept() {
+    let server = start(Config::default()).await;
+    server.fault(Fault::DiskFull { after: 100 }.next(2));
+    let answer = post(server.addr(), "/api/pull", json!({"model": "new"})).await;
+    let last = answer.lines().last().unwrap()["error"].to_string();
+    assert!(last.contains("no space left on device"), "{last}");
+    let digest = format!("/api/blobs/sha256:{}", "0".repeat(64));
+    let answer = call(server.addr(), "POST", &digest, &"x".repeat(1000)).await;
+    assert_eq!(answer.status, 500);
+    assert!(
+        answer.body().contains("no space left on device"),
+        "{}",
+        answer.body()
+    );
+    let tags = call(server.addr(), "GET", "/api/tags", "").await.json();
+    assert!(
+        tags["models"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|model| model["name"] != "new:latest")
+    );
+    assert_eq!(call(server.addr(), "HEAD", &digest, "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_copy_and_a_delete_can_fail() {
+    let server = start(Config::default()).await;
+    server.fault(Fault::InternalError.on(MODEL).next(2));
+    let copy = json!({"source": MODEL, "destination": "copied"});
+    let answer = post(server.addr(), "/api/copy", copy.clone()).await;
+    assert_eq!(answer.status, 500);
+    let delete = json!({"model": MODEL}).to_string();
+    let answer = call(server.addr(), "DELETE", "/api/delete", &delete).await;
+    assert_eq!(answer.status, 500);
+    assert_eq!(post(server.addr(), "/api/copy", copy).await.status, 200);
+}
