@@ -82,7 +82,11 @@ impl Models {
             .chosen
             .into_iter()
             .filter(|one| chosen.contains(&one.name));
-        Ok(chosen.map(|one| one.server).collect())
+        let chosen: Vec<_> = chosen.map(|one| one.server).collect();
+        match chosen.is_empty() {
+            true => Err(NoTarget::Away(fresh.left_out)), // they have gone meanwhile
+            false => Ok(chosen),
+        }
     }
 
     /// Those of the targets that have all blobs. `bound`: only these have the model that the new one is made from.

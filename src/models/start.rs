@@ -136,6 +136,9 @@ impl Models {
         targets: Targets,
         key: Option<Key>,
     ) -> Result<Ongoing, Error> {
+        if targets.chosen.is_empty() {
+            return Err(NoTarget::Away(targets.left_out).into()); // done on no server is not done
+        }
         let endpoints = targets.chosen.into_iter().map(|one| one.server).collect();
         // Whoever named servers wants it there, and nowhere else.
         let (missed, left_out) = match asked.only.is_empty() {
