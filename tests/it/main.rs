@@ -27,6 +27,7 @@ mod listening;
 mod lists;
 mod llama_server;
 mod loops;
+mod model_cli;
 mod models;
 mod observed;
 mod outliving;
