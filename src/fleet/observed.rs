@@ -102,6 +102,8 @@ pub struct Held {
     pub waiting: u32,
     /// Whether an operator keeps new requests from it on this server.
     pub draining: bool,
+    /// Whether what ran at the beginning of that has ended.
+    pub drained: bool,
 }
 
 /// Why requests for one model avoid one server.
@@ -180,6 +182,7 @@ fn held(pool: &Arc<SlotPool>) -> Option<Held> {
         in_flight: pool.in_flight(),
         waiting: pool.waiting(),
         draining: pool.hold().is_on(),
+        drained: pool.hold().is_drained(),
     })
 }
 

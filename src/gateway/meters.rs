@@ -146,16 +146,17 @@ impl Meters {
     }
 
     pub(super) fn arrived(&self, api: Api, id: &HeaderValue) -> Meter {
+        let arrived = Instant::now();
         Meter {
             meters: self.clone(),
             api,
-            arrived: Instant::now(),
+            arrived,
             queued: Duration::ZERO,
             route: None,
             sent: None,
             pair: None,
             counted: false,
-            tracked: Some(self.0.all.arrived(api, id.clone())),
+            tracked: Some(self.0.all.arrived(api, id.clone(), arrived)),
         }
     }
 

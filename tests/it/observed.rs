@@ -76,6 +76,7 @@ async fn a_server_is_reported_with_its_models_its_slots_and_what_fails_on_it() {
         "generation": "[generation]",
         "held": [
           {
+            "drained": false,
             "draining": false,
             "in_flight": 0,
             "model": "bad:latest",
@@ -83,6 +84,7 @@ async fn a_server_is_reported_with_its_models_its_slots_and_what_fails_on_it() {
             "waiting": 0
           },
           {
+            "drained": false,
             "draining": false,
             "in_flight": 1,
             "model": "llama3.2:latest",

@@ -361,6 +361,16 @@ async fn a_model_drains_on_one_server_and_every_other_goes_on_there() {
     );
     let refused = router.post("/api/chat", &chat("phi4")).await;
     assert_eq!(refused.status, 502, "{}", refused.text());
+    eventually("nothing of it runs there", || {
+        let observed = router.app.fleet().observed();
+        let mut held = observed[0].held.iter();
+        held.any(|held| held.drained)
+    })
+    .await;
+    assert_eq!(
+        shown(&router, "gpu-0").await["drained"],
+        json!(["phi4:latest"])
+    );
     let resumed = router
         .admin(Method::POST, "/admin/endpoints/gpu-0/resume", model)
         .await

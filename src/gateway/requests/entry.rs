@@ -90,13 +90,13 @@ pub struct Try {
 }
 
 impl Request {
-    pub(super) fn new(serial: u64, api: Api, id: HeaderValue) -> Self {
+    pub(super) fn new(serial: u64, api: Api, id: HeaderValue, arrived: Instant) -> Self {
         let since_epoch = clock::since_epoch().as_millis();
         Self {
             serial,
             id,
             api,
-            arrived: Instant::now(),
+            arrived,
             arrived_ms: u64::try_from(since_epoch).unwrap_or_default(),
             asked: OnceLock::new(),
             first_try: OnceLock::new(),

@@ -292,7 +292,8 @@ mod tests {
     use crate::protocol::Api;
 
     fn one(requests: &Requests, id: &'static str) {
-        let tracked = requests.arrived(Api::OllamaChat, HeaderValue::from_static(id));
+        let id = HeaderValue::from_static(id);
+        let tracked = requests.arrived(Api::OllamaChat, id, Instant::now());
         let model = ModelName::parse("phi4").unwrap();
         tracked.request().asks(&model, Some("k".into()), true);
         tracked.request().ends(200);

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use http::header::HeaderValue;
+use tokio::time::Instant;
 
 pub use entry::{Phase, Request, Try};
 pub use log::{AccessLog, LogError};
@@ -83,9 +84,9 @@ impl Requests {
         }
     }
 
-    pub(super) fn arrived(&self, api: Api, id: HeaderValue) -> Tracked {
+    pub(super) fn arrived(&self, api: Api, id: HeaderValue, at: Instant) -> Tracked {
         let serial = self.0.serials.fetch_add(1, Ordering::Relaxed);
-        let request = Arc::new(Request::new(serial, api, id));
+        let request = Arc::new(Request::new(serial, api, id, at));
         self.0.open.insert(serial, Arc::clone(&request));
         Tracked {
             requests: self.clone(),
@@ -165,7 +166,8 @@ mod tests {
     use crate::domain::ModelName;
 
     fn arrived(requests: &Requests, id: &'static str) -> Tracked {
-        let tracked = requests.arrived(Api::OllamaChat, HeaderValue::from_static(id));
+        let id = HeaderValue::from_static(id);
+        let tracked = requests.arrived(Api::OllamaChat, id, Instant::now());
         let model = ModelName::parse("phi4").unwrap();
         tracked.request().asks(&model, None, true);
         tracked
@@ -187,7 +189,8 @@ mod tests {
         assert_eq!(ids(&requests.ended()), ["b", "a"]);
         let ended = requests.find("a").unwrap();
         assert_eq!((ended.phase(), ended.status()), (Phase::Ended, 499));
-        drop(requests.arrived(Api::OllamaChat, HeaderValue::from_static("c")));
+        let id = HeaderValue::from_static("c");
+        drop(requests.arrived(Api::OllamaChat, id, Instant::now()));
         assert_eq!(requests.ended().len(), 2, "nothing was known of it");
     }
 

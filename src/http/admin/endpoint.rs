@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::backend::Kind;
 use crate::domain::ModelName;
-use crate::fleet::{Observed, Shown as Phase, StateChange};
+use crate::fleet::{Held, Observed, Shown as Phase, StateChange};
 use crate::inventory::{Entry, Source};
 use crate::protocol::{RunningModel, unix_seconds};
 
@@ -82,6 +82,8 @@ pub(super) struct Shown {
     models: Vec<String>,
     /// Models that take nothing new there, while the server does.
     draining: Vec<String>,
+    /// Of these, those whose last request has ended.
+    drained: Vec<String>,
     loaded: Vec<Loaded>,
     memory: Memory,
     /// How long the first bytes of streams take there, in milliseconds; `null` where none has come lately.
@@ -145,7 +147,10 @@ impl Shown {
             .map(|running| loaded(server, running))
             .collect();
         let models = server.models.iter().flat_map(|models| models.iter());
-        let draining = server.held.iter().filter(|held| held.draining);
+        let held = |which: fn(&Held) -> bool| {
+            let held = server.held.iter().filter(|held| which(held));
+            held.map(|held| held.model.to_string()).collect()
+        };
         Self {
             name: server.id.name.to_string(),
             url: server.url.to_string(),
@@ -165,7 +170,8 @@ impl Shown {
             in_flight: server.in_flight,
             waiting: server.waiting,
             models: models.map(|model| model.name.to_string()).collect(),
-            draining: draining.map(|held| held.model.to_string()).collect(),
+            draining: held(|held| held.draining),
+            drained: held(|held| held.drained),
             memory: Memory {
                 limit: None,
                 used: loaded.iter().map(|loaded| loaded.size).sum(),
