@@ -1,14 +1,19 @@
 //! `herdsman endpoint …`: the servers of a running router, through any healthy one.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
+use tokio::time::sleep;
 
 use super::client::{Client, Target, escaped};
 use super::output::Output;
 use super::{Environment, Failure, table};
 
 const ALL: &str = "/admin/endpoints";
+/// How often a server is looked at that drains.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -51,6 +56,9 @@ enum Action {
         /// Of this model only
         #[arg(long)]
         model: Option<String>,
+        /// Return when the last of what runs there has ended
+        #[arg(long)]
+        wait: bool,
     },
     /// Let it take requests again
     Resume {
@@ -156,9 +164,15 @@ impl Arguments {
                 }
                 tell(&client, output, Method::PATCH, &one(&name), body).await
             }
-            Action::Drain { name, model } => {
+            Action::Drain { name, model, wait } => {
                 let path = format!("{}/drain", one(&name));
-                tell(&client, output, Method::POST, &path, of(model)).await
+                let body = Value::Object(of(model.clone()));
+                let mut shown = client.ask(Method::POST, &path, Some(&body)).await?;
+                while wait && is_draining(&shown, model.is_some()) {
+                    sleep(BETWEEN_LOOKS).await;
+                    shown = client.get(&one(&name)).await?;
+                }
+                output.tell(&shown, || Ok(table::of(&HEAD, &[row(&shown)])))
             }
             Action::Resume { name, model } => {
                 let path = format!("{}/resume", one(&name));
@@ -171,6 +185,14 @@ impl Arguments {
                 output.tell(&gone, || Ok(removed(&gone)))
             }
         }
+    }
+}
+
+/// Whether something still runs that is to end: on the whole server, or of a model that drains there.
+fn is_draining(server: &Value, of_model: bool) -> bool {
+    match of_model {
+        false => server["phase"] == "draining",
+        true => server["drained"] != server["draining"],
     }
 }
 

@@ -64,7 +64,7 @@ async fn servers_are_added_changed_drained_and_removed_through_any_router() {
     );
     let set = json_of(&router, &["endpoint", "set", "other", "--weight", "0.5"]).await;
     assert_eq!([&set["weight"], &set["slots"]], [&json!(0.5), &json!(3)]);
-    let drained = json_of(&router, &["endpoint", "drain", "other"]).await;
+    let drained = json_of(&router, &["endpoint", "drain", "other", "--wait"]).await;
     assert_eq!(drained["phase"], "drained");
     let drain = ["endpoint", "drain", "gpu-0", "--model", "llama3.2"];
     assert_eq!(
