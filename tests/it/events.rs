@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use herdsman_simulator::Model;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -191,6 +192,38 @@ async fn a_request_is_seen_to_come_and_to_go() {
     assert_eq!(went["removed"][0].to_string(), *id);
     let one = router.get("/admin/endpoints/gpu-0").await.json();
     assert!(one["first_byte_ms"]["p50"].as_f64().unwrap() > 0.0, "{one}");
+    drop(watcher);
+    router.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_is_seen_to_get_on() {
+    let router = Plan::servers(2)
+        .each(|server| {
+            server.pull_bytes_per_second = 5e5;
+            server.registry = Some(vec![Model {
+                size: 1_000_000,
+                ..Model::named("big")
+            }]);
+        })
+        .start()
+        .await;
+    let mut watcher = Watcher::new(&router, "jobs").await;
+    let none = watcher.until("snapshot", |_| true).await;
+    assert_eq!(none["rows"], json!({}));
+    let begun = router
+        .admin(Method::POST, "/admin/pulls", json!({"model": "big"}))
+        .await;
+    assert_eq!(begun.status, 202, "{}", begun.text());
+    watcher
+        .until("job", |job| {
+            job["phase"] == "running" && job["completed"] != 0
+        })
+        .await;
+    let done = watcher.until("job", |job| job["phase"] == "done").await;
+    assert_eq!([&done["kind"], &done["model"]], ["pull", "big"]);
+    assert_eq!(done["completed"], done["total"]);
+    assert_eq!(done["endpoints"].as_array().unwrap().len(), 2);
     drop(watcher);
     router.finish().await;
 }

@@ -6,11 +6,13 @@
 //! | `snapshot` | after `hello`, and for who has missed something | a topic as a table: rows by number, columns named once |
 //! | `delta` | at most twice a second; an empty one after two seconds without another | what is other: new rows, changed fields, removed rows |
 //! | `event` | at most ten a second, then how many more | a server came, went or is in another state; an operator did something |
+//! | `job` | at most twice a second for each | a pull, whole, each time it has got on |
 //! | `bye` | before the router stops | why, and when to come back |
 //!
 //! What is shown is made once for all who watch ([`tick`]), and there is no queue for who reads slowly.
 
 mod happened;
+mod jobs;
 mod table;
 mod tick;
 mod topics;
@@ -51,7 +53,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get(
             "/admin/events",
-            "Shows topics (overview, servers, models, requests, system) as they are and then what changes, as server-sent events",
+            "Shows topics (overview, servers, models, requests, system, jobs) as they are and then what changes, as server-sent events",
             watch,
         )
         .query(&["topics"]),
@@ -140,26 +142,31 @@ impl Watcher {
                     }
                 }
             }
-            self.show();
+            self.show().await;
         }
     }
 
     /// What is to be shown of the tick that is now.
-    fn show(&mut self) {
+    async fn show(&mut self) {
         let tick = self.state.ticks.now();
         let follows = self.shown.is_some_and(|shown| shown + 1 == tick.number);
         let is_first = self.shown.is_none();
         self.shown = Some(tick.number);
-        for topic in &self.topics {
+        for topic in self.topics.clone() {
+            tick.prepare(topic, &self.state).await;
             let delta = match follows {
-                true => tick.delta(*topic, &self.state),
+                true => tick.delta(topic),
                 false => Err(tick::Missed),
             };
             match delta {
+                Ok(_) if topic == Topic::Jobs => {
+                    let jobs = tick.jobs().iter();
+                    self.made.extend(jobs.map(|data| event("job", data)));
+                }
                 Ok(Some(delta)) => self.made.push_back(event("delta", &delta)),
                 Ok(None) => {}
                 Err(tick::Missed) => {
-                    let snapshot = tick.snapshot(*topic, &self.state);
+                    let snapshot = tick.snapshot(topic);
                     self.made.push_back(event("snapshot", &snapshot));
                 }
             }

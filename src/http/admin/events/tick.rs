@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::happened::{Happened, told};
+use super::jobs;
 use super::table::Table;
 use super::topics::Topic;
 use crate::http::State;
@@ -41,6 +42,7 @@ pub(super) struct Tick {
     seen: OnceLock<Happened>,
     seen_before: Option<Happened>,
     events: OnceLock<Vec<Bytes>>,
+    jobs: OnceLock<Vec<Bytes>>,
 }
 
 impl Default for Ticks {
@@ -97,6 +99,7 @@ impl Tick {
             deltas: Default::default(),
             seen: OnceLock::new(),
             events: OnceLock::new(),
+            jobs: OnceLock::new(),
         }
     }
 
@@ -108,19 +111,29 @@ impl Tick {
         Self::new(number, std::array::from_fn(table), seen)
     }
 
-    /// Everything there is of a topic.
-    pub(super) fn snapshot(&self, topic: Topic, state: &State) -> Bytes {
-        let at = topic as usize;
-        let snapshot = || self.table(topic, state).snapshot(self.number);
-        self.snapshots[at].get_or_init(snapshot).clone()
+    /// Everything there is of a topic that is prepared.
+    pub(super) fn snapshot(&self, topic: Topic) -> Bytes {
+        let table = self.table(topic);
+        let snapshot = || table.map(|table| table.snapshot(self.number));
+        let made = self.snapshots[topic as usize].get_or_init(|| snapshot().unwrap_or_default());
+        made.clone()
     }
 
-    /// What is other than one tick before. `Err` when that is not known.
-    pub(super) fn delta(&self, topic: Topic, state: &State) -> Result<Option<Bytes>, Missed> {
+    /// What of a topic that is prepared is other than one tick before. `Err` when that is not known.
+    pub(super) fn delta(&self, topic: Topic) -> Result<Option<Bytes>, Missed> {
         let at = topic as usize;
         let before = self.before[at].as_ref().ok_or(Missed)?;
-        let delta = || self.table(topic, state).delta(before, self.number);
+        let delta = || self.table(topic)?.delta(before, self.number);
         Ok(self.deltas[at].get_or_init(delta).clone())
+    }
+
+    /// The jobs that are new or have got on since one tick before; nothing when that is not known.
+    pub(super) fn jobs(&self) -> &[Bytes] {
+        let (before, now) = (&self.before[Topic::Jobs as usize], self.table(Topic::Jobs));
+        self.jobs.get_or_init(|| match (before, now) {
+            (Some(before), Some(now)) => jobs::told(before, now),
+            _ => Vec::new(),
+        })
     }
 
     /// What has happened since one tick before.
@@ -132,8 +145,17 @@ impl Tick {
         })
     }
 
-    fn table(&self, topic: Topic, state: &State) -> &Arc<Table> {
-        self.tables[topic as usize].get_or_init(|| Arc::new(topic.table(state)))
+    /// Makes the topic's table, unless it is there: everything else is made of it.
+    pub(super) async fn prepare(&self, topic: Topic, state: &State) {
+        let place = &self.tables[topic as usize];
+        if place.get().is_none() {
+            // Of several that are made at once, the first counts.
+            let _ = place.set(Arc::new(topic.table(state).await));
+        }
+    }
+
+    fn table(&self, topic: Topic) -> Option<&Arc<Table>> {
+        self.tables[topic as usize].get()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use super::jobs;
 use super::table::Table;
 use crate::fleet::{Observed, Shown};
 use crate::gateway::Phase;
@@ -28,15 +29,18 @@ pub(super) enum Topic {
     Requests,
     /// The router itself.
     System,
+    /// What goes on for longer than a request.
+    Jobs,
 }
 
 impl Topic {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Overview,
         Self::Servers,
         Self::Models,
         Self::Requests,
         Self::System,
+        Self::Jobs,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -46,6 +50,7 @@ impl Topic {
             Self::Models => "models",
             Self::Requests => "requests",
             Self::System => "system",
+            Self::Jobs => "jobs",
         }
     }
 
@@ -53,8 +58,10 @@ impl Topic {
         Self::ALL.into_iter().find(|topic| topic.as_str() == name)
     }
 
-    pub(super) fn table(self, state: &State) -> Table {
+    /// As it is now.
+    pub(super) async fn table(self, state: &State) -> Table {
         let (columns, rows) = match self {
+            Self::Jobs => return jobs::table(state.models.pulls().await),
             Self::Overview => overview(state),
             Self::Servers => servers(state),
             Self::Models => models(state),
