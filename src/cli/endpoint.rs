@@ -96,6 +96,9 @@ struct Settings {
     /// File with the key that is sent to it
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<std::path::PathBuf>,
+    /// Whether what is Ollama's cloud's goes to it
+    #[arg(long, value_name = "true|false")]
+    cloud: Option<bool>,
     /// A model it has, of a server that cannot list them; repeatable
     #[arg(long = "model", value_name = "MODEL")]
     models: Vec<String>,
@@ -122,6 +125,7 @@ impl Settings {
         say("slots", slots);
         say("weight", self.weight.map(Value::from));
         say("priority", self.priority.map(Value::from));
+        say("cloud", self.cloud.map(Value::from));
         say("models", list(self.models));
         say("labels", list(self.labels));
         if let Some(file) = self.api_key_file {

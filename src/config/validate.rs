@@ -84,6 +84,9 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
 pub fn endpoint_faults(endpoint: &Endpoint) -> Vec<String> {
     let mut faults = Faults(Vec::new());
     self::endpoint("", endpoint, &mut faults);
+    if endpoint.cloud && endpoint.kind != Kind::Ollama {
+        faults.add("cloud", "is only for kind = \"ollama\"");
+    }
     let said = |fault: Fault| format!("{} {}", fault.key.trim_start_matches('.'), fault.what);
     faults.0.into_iter().map(said).collect()
 }

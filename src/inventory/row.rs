@@ -24,6 +24,7 @@ struct Settings {
     slots: Slots,
     weight: f64,
     priority: i32,
+    cloud: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     models: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -42,6 +43,7 @@ impl Settings {
             slots: endpoint.slots,
             weight: endpoint.weight,
             priority: endpoint.priority,
+            cloud: endpoint.cloud,
             models: endpoint.models.clone(),
             labels: endpoint.labels.clone(),
         }
@@ -98,6 +100,7 @@ fn added(row: &EndpointRow) -> Result<Added, String> {
         slots: settings.slots,
         weight: settings.weight,
         priority: settings.priority,
+        cloud: settings.cloud,
         models: settings.models,
         labels: settings.labels,
         ..Endpoint::at(url)
@@ -138,6 +141,7 @@ mod tests {
     fn one() -> Added {
         let mut endpoint = Endpoint::at("http://gpu-7:11434".parse().unwrap());
         endpoint.weight = 2.5;
+        endpoint.cloud = true;
         endpoint.labels = vec!["fast".to_owned()];
         endpoint.api_key = "hunter2".into();
         Added {

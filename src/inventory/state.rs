@@ -273,6 +273,10 @@ impl Wanted {
         let address = endpoint.address();
         for other in self.others(instead) {
             let name = || other.name.clone();
+            if other.cloud && endpoint.cloud {
+                let what = "cloud is one server's, and another has it";
+                return Err(Refused::Taken { what, name: name() });
+            }
             if other.name == endpoint.name {
                 let what = "name is taken";
                 return Err(Refused::Taken { what, name: name() });

@@ -89,6 +89,26 @@ fn the_same_server_twice_is_refused_however_it_is_written() {
 }
 
 #[test]
+fn one_server_has_the_account_of_ollama_s_cloud() {
+    let mut wanted = wanted();
+    let cloud = |name: &str, url: &str| Endpoint {
+        cloud: true,
+        ..server(name, url)
+    };
+    make(&mut wanted, Change::Add(cloud("one", "http://gpu-5:1")));
+    assert_eq!(
+        refused(&wanted, Change::Add(cloud("two", "http://gpu-6:1"))),
+        "cloud is one server's, and another has it: it is the server \"one\""
+    );
+    let again = Change::Set {
+        name: "one".to_owned(),
+        endpoint: cloud("one", "http://gpu-7:1"),
+        version: 1,
+    };
+    assert!(wanted.plan(&again, 7).is_ok(), "it has it already");
+}
+
+#[test]
 fn of_a_server_of_the_configuration_only_what_it_takes_can_be_changed() {
     let mut wanted = wanted();
     let file = || "file-1".to_owned();

@@ -35,6 +35,8 @@ pub(super) struct NewEndpoint {
     models: Vec<String>,
     /// What it is also called, together with others.
     labels: Vec<String>,
+    /// The one server that what is Ollama's cloud's goes to.
+    cloud: bool,
 }
 
 #[derive(JsonSchema, Serialize)]
