@@ -17,6 +17,7 @@ mod error;
 mod front;
 mod head_timer;
 mod managers;
+mod meant;
 mod ollama;
 mod openai;
 mod ops;

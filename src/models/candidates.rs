@@ -27,7 +27,7 @@ pub(super) fn candidates(view: &FleetView, model: Option<&ModelName>) -> Vec<Can
 
 fn away(server: &Server) -> Option<&'static str> {
     match server.report.phase {
-        _ if server.endpoint.is_draining() => Some("draining"),
+        _ if server.endpoint.is_draining() || server.endpoint.is_on_hold() => Some("draining"),
         Phase::Up => None,
         Phase::Starting => Some("has not answered yet"),
         Phase::Down => Some("down"),

@@ -9,7 +9,7 @@ use super::{InPath, Object, Outcome, Problem, Route, answer};
 use crate::access::Scope;
 use crate::http::managers::OFF;
 use crate::http::ollama::forwarded;
-use crate::http::{State, request_id};
+use crate::http::{State, meant, request_id};
 use crate::models::{Asked, Error, PartShown, PullShown};
 use crate::protocol::{ManageApi, ManageRequest};
 
@@ -124,6 +124,7 @@ async fn begin(
     let mut only: Vec<Box<str>> = asked.endpoints.into_iter().map(Into::into).collect();
     only.sort_unstable();
     only.dedup();
+    let only = meant::servers(&state, &Scope::everything(), only)?;
     let pull = state.models.pull(Asked {
         request: request.map_err(|error| Problem::wrong(error.to_string()))?,
         headers: forwarded(

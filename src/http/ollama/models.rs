@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::gateway::endpoint_names;
 use crate::http::error::Refusal;
 use crate::http::managers::Manager;
-use crate::http::{State, body, json, request_id};
+use crate::http::{State, body, json, meant, request_id};
 use crate::models::{Asked, Error, Ongoing};
 use crate::protocol::{Dialect, ManageApi, ManageRequest, PASSED, canonical_digest};
 
@@ -90,13 +90,14 @@ async fn remove(Shared(state): Shared<State>, request: Request) -> Answer {
 /// `HEAD` has no words.
 async fn has_blob(
     Shared(state): Shared<State>,
-    _: Manager,
+    Manager(scope): Manager,
     Path(digest): Path<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
     let id = request_id::of(&headers);
-    let only = only(&uri, &headers).map_err(|error| refused(error, &id))?;
+    let only = only(&uri, &headers).and_then(|only| meant::servers(&state, &scope, only));
+    let only = only.map_err(|error| refused(error, &id))?;
     let Some(digest) = canonical_digest(&digest) else {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
@@ -110,13 +111,15 @@ async fn has_blob(
 
 async fn upload(
     Shared(state): Shared<State>,
-    _: Manager,
+    Manager(scope): Manager,
     Path(digest): Path<String>,
     request: Request,
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let id = request_id::of(&parts.headers);
-    let only = only(&parts.uri, &parts.headers).map_err(|error| refused(error, &id))?;
+    let only = only(&parts.uri, &parts.headers);
+    let only = only.and_then(|only| meant::servers(&state, &scope, only));
+    let only = only.map_err(|error| refused(error, &id))?;
     let Some(digest) = canonical_digest(&digest) else {
         return Err(Refusal::ollama(StatusCode::BAD_REQUEST, INVALID_DIGEST).into_response());
     };
@@ -141,7 +144,9 @@ async fn read(api: ManageApi, state: &State, request: Request) -> Result<Call, R
     let (mut parts, body) = request.into_parts();
     let Manager(scope) = Manager::from_request_parts(&mut parts, state).await?;
     let id = request_id::of(&parts.headers);
-    let only = only(&parts.uri, &parts.headers).map_err(|error| refused(error, &id))?;
+    let only = only(&parts.uri, &parts.headers);
+    let only = only.and_then(|only| meant::servers(state, &scope, only));
+    let only = only.map_err(|error| refused(error, &id))?;
     let longest = state.limits.max_body.min(LONGEST_BODY);
     let body = body::read(&mut parts.headers, body, longest, &state.limits.decoder).await;
     let body =

@@ -2,6 +2,7 @@
 
 mod change;
 mod files;
+mod meant;
 mod pull;
 mod pulls;
 mod who;
