@@ -160,7 +160,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let hosts = Hosts::new(
         &config.server.hosts,
         &config.server.cors_origins,
-        listen.ip().is_loopback(),
+        listen.ip().to_canonical().is_loopback(),
     );
     let proxies = Proxies::new(&config.server.trusted_proxies);
     let front = Front::new(state, origins, hosts, proxies);

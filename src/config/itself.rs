@@ -1,11 +1,28 @@
 //! Whether an address of a server is the address the router itself listens on.
 //!
-//! Only what can be seen without asking anybody: addresses of this machine under all their names. A name that
-//! a resolver would lead here is found out when the server is probed.
+//! Only what can be seen without asking anybody: names and addresses of this machine, as its system knows them. A
+//! name that a resolver would lead here is found out when the server is probed.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::LazyLock;
 
 use super::EndpointUrl;
+
+/// This machine's own name, in lower case; empty if it has none.
+static OWN_NAME: LazyLock<String> = LazyLock::new(|| {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_ascii_lowercase()
+});
+
+/// Whether this is the name of this machine.
+pub fn is_own_name(name: &str) -> bool {
+    !name.is_empty() && name.trim_end_matches('.').eq_ignore_ascii_case(&OWN_NAME)
+}
+
+/// Whether this machine has the address: nobody else can be listened for. Nothing is sent.
+fn is_own_address(ip: IpAddr) -> bool {
+    !ip.is_multicast() && UdpSocket::bind((ip, 0)).is_ok()
+}
 
 /// True when a router that listens at `listen` would be its own server at `url`.
 pub fn is_itself(listen: SocketAddr, url: &EndpointUrl) -> bool {
@@ -15,7 +32,10 @@ pub fn is_itself(listen: SocketAddr, url: &EndpointUrl) -> bool {
     };
     // Port 0 is any that is free.
     let same_port = listen.port() != 0 && port.parse() == Ok(listen.port());
-    same_port && reached(host).iter().any(|ip| answers(listen.ip(), *ip))
+    let everywhere = listen.ip().to_canonical().is_unspecified();
+    same_port
+        && ((everywhere && is_own_name(host))
+            || reached(host).iter().any(|ip| answers(listen.ip(), *ip)))
 }
 
 /// The addresses to which a connection to this host goes, where that needs no resolver.
@@ -39,9 +59,11 @@ pub(super) fn reached(host: &str) -> Vec<IpAddr> {
 /// Whether who listens on `listen` is reached at `ip`.
 fn answers(listen: IpAddr, ip: IpAddr) -> bool {
     match listen.to_canonical() {
-        IpAddr::V4(v4) if v4.is_unspecified() => ip.is_ipv4() && ip.is_loopback(),
+        IpAddr::V4(v4) if v4.is_unspecified() => {
+            ip.is_ipv4() && (ip.is_loopback() || is_own_address(ip))
+        }
         // It takes connections of the older protocol as well.
-        IpAddr::V6(v6) if v6.is_unspecified() => ip.is_loopback(),
+        IpAddr::V6(v6) if v6.is_unspecified() => ip.is_loopback() || is_own_address(ip),
         listen => listen == ip,
     }
 }
@@ -77,14 +99,46 @@ mod tests {
     }
 
     #[test]
+    fn who_listens_everywhere_is_found_under_the_name_and_the_addresses_of_the_machine() {
+        let name = OWN_NAME.to_uppercase();
+        assert!(!name.is_empty());
+        for listen in ["0.0.0.0:11435", "[::]:11435"] {
+            assert!(itself(listen, &format!("http://{name}:11435")), "{listen}");
+            assert!(
+                itself(listen, &format!("http://{name}.:11435/x")),
+                "{listen}"
+            );
+            assert!(!itself(listen, &format!("http://{name}:11434")), "{listen}");
+        }
+        // One address at most: it may be another server's.
+        assert!(!itself("127.0.0.1:11435", &format!("http://{name}:11435")));
+        // Where a packet to somebody else would come from: an address of this machine, if it has any but loopback.
+        let outward = UdpSocket::bind("0.0.0.0:0").unwrap();
+        if outward.connect("192.0.2.4:9").is_ok() {
+            let own = outward.local_addr().unwrap().ip();
+            assert!(
+                itself("0.0.0.0:11435", &format!("http://{own}:11435")),
+                "{own}"
+            );
+            assert!(
+                itself("[::]:11435", &format!("http://{own}:11435")),
+                "{own}"
+            );
+        }
+    }
+
+    #[test]
     fn another_address_of_this_machine_may_be_another_server() {
         for (listen, url) in [
             ("127.0.0.1:11435", "http://127.0.0.1:11434"),
             ("127.0.0.1:11435", "http://127.0.0.2:11435"),
             ("127.0.0.1:11435", "http://[::1]:11435"),
             ("192.168.1.4:11435", "http://localhost:11435"),
-            ("0.0.0.0:11435", "http://192.168.1.4:11435"),
-            ("0.0.0.0:11435", "http://gpu-1:11435"),
+            // Set aside for documents.
+            ("0.0.0.0:11435", "http://203.0.113.4:11435"),
+            ("[::]:11435", "http://203.0.113.4:11435"),
+            ("[::]:11435", "http://[2001:db8::4]:11435"),
+            ("0.0.0.0:11435", "http://some-other-machine:11435"),
             ("127.0.0.1:0", "http://127.0.0.1:11435"),
         ] {
             assert!(!itself(listen, url), "{listen} {url}");

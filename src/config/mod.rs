@@ -43,7 +43,7 @@ pub use access::{Access, Management, WhenRedisAway};
 pub use display::to_toml;
 pub use endpoint::{Endpoint, Kind};
 pub use fleet::Fleet;
-pub use itself::is_itself;
+pub use itself::{is_itself, is_own_name};
 pub use load::{DEFAULT_FILE, LoadArgs, load};
 pub use log::Log;
 pub use metrics::Metrics;

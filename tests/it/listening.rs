@@ -180,6 +180,51 @@ async fn names_of_tunnels_are_answered_and_others_are_told_what_to_set() {
     router.finish().await;
 }
 
+/// Whatever a tunnel does or does not add to the requests of its strangers.
+#[tokio::test]
+async fn a_name_that_is_configured_lets_nobody_make_admin_calls_without_the_admin_key() {
+    let router = Plan::servers(1)
+        .set("server.hosts=[\"abc.tunnel.test\", \"*.lan.test\"]")
+        .set("server.cors_origins=[\"https://chat.example.com\"]")
+        .start()
+        .await;
+    let admin = async |headers: &[(&str, &str)]| {
+        let mut request = Request::get(format!("{}/admin/keys", router.url()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        router.request(request).await.whole().await.status.as_u16()
+    };
+    for host in ["abc.tunnel.test", "gpu.lan.test:8080", "chat.example.com"] {
+        let answer = asked(&router, Method::GET, &[("host", host)]).await;
+        assert_eq!(answer.status, 200, "{host}");
+        assert_eq!(admin(&[("host", host)]).await, 403, "{host}");
+        let page = format!("https://{host}");
+        let own = [("host", host), ("origin", &*page)];
+        assert_eq!(admin(&own).await, 403, "{host}");
+    }
+    for added in ["via", "cf-connecting-ip", "true-client-ip", "x-client-ip"] {
+        let host = ("host", "localhost");
+        assert_eq!(admin(&[host, (added, "1.2.3.4")]).await, 403, "{added}");
+    }
+    assert_eq!(admin(&[("host", "localhost")]).await, 200);
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn loopback_written_as_an_address_of_the_newer_protocol_is_guarded_as_well() {
+    let router = Plan::servers(1)
+        .set("server.listen=[::ffff:127.0.0.1]:0")
+        .start()
+        .await;
+    for (host, status) in [("localhost", 200), ("evil.test", 403)] {
+        let answer = asked(&router, Method::GET, &[("host", host)]).await;
+        assert_eq!(answer.status, status, "{host}");
+    }
+    router.finish().await;
+}
+
 #[tokio::test]
 async fn configured_pages_may_call_into_the_private_network_and_others_may_not() {
     let router = Plan::servers(1)

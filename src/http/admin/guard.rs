@@ -1,8 +1,9 @@
 //! Who may use the admin API.
 //!
 //! With an admin key: whoever sends it. Without one: this machine itself, and nothing that is only
-//! proxied by it. A proxy on this machine is recognised by the headers proxies add, and a page that had its
-//! own name resolved to this machine by that name.
+//! proxied by it. A proxy or a tunnel on this machine is recognised by the headers they add, and by the name under
+//! which it comes, as is a page that had its own name resolved to this machine. That a name is configured
+//! (`server.hosts`) lets it ask, and does not make it this machine.
 //!
 //! No web page may, but those of this router itself, and those whose origin the configuration has in full,
 //! whatever they send: a browser adds what it knows of a site (a password, its place in the network) to the requests
@@ -14,7 +15,7 @@ use arc_swap::ArcSwapOption;
 use axum::extract::{Request, State as Shared};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{FORWARDED, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest as _, Sha256};
 
@@ -33,11 +34,38 @@ pub struct Admin {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Peer {
     pub(in crate::http) from: ClientAddress,
-    /// By a name that no stranger can have made up.
+    /// By a name or an address of this machine.
     pub(in crate::http) named: bool,
     /// It is a page, and the configuration has its origin.
     pub(in crate::http) trusted: bool,
 }
+
+/// How the headers begin by which a proxy, a tunnel or a content delivery network says for whom it asks, or only
+/// that it does.
+const OF_PROXIES: [&str; 22] = [
+    "appengine-",
+    "cdn-loop",
+    "cf-",
+    "client-ip",
+    "do-connecting-ip",
+    "fastly-",
+    "fly-",
+    "forwarded",
+    "proxy-client-ip",
+    "tailscale-",
+    "true-client-ip",
+    "via",
+    "wl-proxy-",
+    "x-amzn-",
+    "x-appengine-",
+    "x-azure-",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-",
+    "x-forwarded",
+    "x-original-",
+    "x-real-ip",
+];
 
 static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -71,7 +99,8 @@ impl Admin {
             && (is_from_here(headers, peer) || self.is_shown(headers))
     }
 
-    fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), Problem> {
+    /// Whether a request with these headers may, from there.
+    pub(super) fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), Problem> {
         let trusted = peer.is_some_and(|peer| peer.trusted);
         if !trusted && is_of_another_page(headers) {
             let text = "pages of other sites may not make admin calls, unless server.cors_origins has \
@@ -149,11 +178,11 @@ fn is_from_here(headers: &HeaderMap, peer: Option<Peer>) -> bool {
 
 /// By a proxy whose word does not count.
 fn is_proxied(headers: &HeaderMap) -> bool {
-    headers.contains_key(FORWARDED)
-        || headers
-            .keys()
-            .any(|name| name.as_str().starts_with("x-forwarded-"))
-        || headers.contains_key("x-real-ip")
+    let of_proxy = |name: &HeaderName| {
+        let mut beginnings = OF_PROXIES.iter();
+        beginnings.any(|beginning| name.as_str().starts_with(beginning))
+    };
+    headers.keys().any(of_proxy)
 }
 
 fn hash(key: &str) -> [u8; 32] {
@@ -218,6 +247,23 @@ mod tests {
         assert_eq!(status("", THERE, &[]), 403);
         assert_eq!(status("", HERE, &[("x-forwarded-for", "10.0.0.7")]), 403);
         assert_eq!(status("", HERE, &[("forwarded", "for=10.0.0.7")]), 403);
+        for (name, value) in [
+            ("via", "1.1 caddy"),
+            ("cf-connecting-ip", "1.2.3.4"),
+            ("cf-ray", "8"),
+            ("cdn-loop", "cloudflare"),
+            ("true-client-ip", "1.2.3.4"),
+            ("x-client-ip", "1.2.3.4"),
+            ("x-cluster-client-ip", "1.2.3.4"),
+            ("x-real-ip", "1.2.3.4"),
+            ("x-forwarded", "for=1.2.3.4"),
+            ("x-original-host", "abc.tunnel.test"),
+            ("x-amzn-trace-id", "Root=1"),
+            ("tailscale-user-login", "ann"),
+        ] {
+            assert_eq!(status("", HERE, &[(name, value)]), 403, "{name}");
+        }
+        assert_eq!(status("", HERE, &[("x-request-id", "7")]), 200);
         let page = [
             ("origin", "http://localhost:3000"),
             ("host", "localhost:11435"),

@@ -1,15 +1,10 @@
 //! Under which names the router may be asked.
 
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use super::origins::matches;
-
-/// This machine's own name.
-static OWN: LazyLock<String> = LazyLock::new(|| {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_ascii_lowercase()
-});
+use crate::config::is_own_name;
 
 /// The names that count, beside those that no public DNS serves. Clones share them.
 #[derive(Clone, Debug)]
@@ -40,8 +35,8 @@ impl Hosts {
         !self.guards || self.knows(host)
     }
 
-    /// Whether no stranger can have made up this name.
-    pub(super) fn knows(&self, host: &str) -> bool {
+    /// Whether it is this machine, or a name that is configured.
+    fn knows(&self, host: &str) -> bool {
         is_this_machine(host) || {
             let name = name(host).trim_end_matches('.').to_ascii_lowercase();
             self.names.iter().any(|rule| matches(rule, &name))
@@ -58,8 +53,9 @@ pub(super) fn name(host: &str) -> &str {
 }
 
 /// Ollama's rule for servers on loopback: addresses of private networks and names that no public
-/// DNS serves.
-fn is_this_machine(host: &str) -> bool {
+/// DNS serves. No stranger can have made up such a name, and no tunnel comes under one: whom the configured
+/// names let in may be anybody.
+pub(super) fn is_this_machine(host: &str) -> bool {
     let name = name(host);
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
@@ -68,7 +64,7 @@ fn is_this_machine(host: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.is_empty()
         || name == "localhost"
-        || name == *OWN
+        || is_own_name(&name)
         || [".localhost", ".local", ".internal"]
             .iter()
             .any(|end| name.ends_with(end))
@@ -130,7 +126,10 @@ mod tests {
             assert!(!hosts.allow(host), "{host}");
         }
         assert!(Hosts::new(&[], &[], false).allow("evil.test"));
-        assert!(!Hosts::new(&[], &[], false).knows("evil.test"));
+        assert!(!Hosts::new(&[], &[], true).allow("evil.test"));
+        for tunnel in ["abc.tunnel.test", "gpu.lan.test", "chat.example.com"] {
+            assert!(!is_this_machine(tunnel), "{tunnel}");
+        }
         assert!(Hosts::new(&["*".to_owned()], &[], true).allow("any.test"));
     }
 }

@@ -209,7 +209,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
             let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
             let peer = Peer {
                 from: self.proxies.from(address, headers),
-                named: self.hosts.knows(host_of(headers)),
+                named: host::is_this_machine(host_of(headers)),
                 trusted: origin.is_some_and(|origin| self.origins.has(origin)),
             };
             request.extensions_mut().insert(peer);
