@@ -136,7 +136,7 @@ impl Gateway {
         let (body, peeked) = match peek(api, &body) {
             Ok(peeked) => (&body, peeked),
             Err(refused) if refused.can_be_settled() => {
-                settled = settle(&body);
+                settled = settle(api, &body);
                 (&settled, peek(api, &settled)?)
             }
             Err(refused) => return Err(refused.into()),

@@ -6,7 +6,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{BadRequest, walk};
+use super::{BadRequest, Dialect, walk};
 
 /// The keys of the top-level object that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +56,14 @@ impl Field {
         })
     }
 
-    /// Go reads `null` into it as nothing at all, where it reads it into others as their absence.
-    const fn keeps_its_value_over_null(self) -> bool {
-        matches!(self, Self::Model | Self::Name)
+    /// Go reads `null` into it as nothing at all, where it reads it into others as their absence: what can be absent
+    /// (a pointer there) differs between the APIs.
+    const fn keeps_its_value_over_null(self, dialect: Dialect) -> bool {
+        match self {
+            Self::Model | Self::Name => true,
+            Self::Stream => !matches!(dialect, Dialect::Ollama),
+            _ => false,
+        }
     }
 
     /// The keys on which router and server must agree.
@@ -107,7 +112,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Walks the top-level object once.
-    pub(super) fn read(json: &'a str) -> Result<Self, serde_json::Error> {
+    pub(super) fn read(json: &'a str, dialect: Dialect) -> Result<Self, serde_json::Error> {
         let mut fields = Self {
             values: [None; FIELDS],
             repeated: [false; FIELDS],
@@ -118,7 +123,8 @@ impl<'a> Fields<'a> {
                 let slot = &mut fields.values[field as usize];
                 let other = slot.is_some_and(|former| former.get() != value.get());
                 fields.repeated[field as usize] |= other;
-                let kept = other && value.get() == "null" && field.keeps_its_value_over_null();
+                let kept =
+                    other && value.get() == "null" && field.keeps_its_value_over_null(dialect);
                 if !kept {
                     *slot = Some(value);
                 }

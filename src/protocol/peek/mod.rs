@@ -74,7 +74,8 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
     if first != b'{' {
         return Err(not_an_object(api, body, first));
     }
-    let fields = Fields::read(body).map_err(|error| BadRequest::not_json(&error))?;
+    let fields = Fields::read(body, api.dialect());
+    let fields = fields.map_err(|error| BadRequest::not_json(&error))?;
     fields.ends_body()?;
     let (model, json) = model(api, &fields)?;
     let model_at = splice::range_in(body, json);

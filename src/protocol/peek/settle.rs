@@ -10,15 +10,15 @@ use bytes::Bytes;
 
 use super::fields::{Field, Fields};
 use super::splice::{Splice, range_in, splice};
-use super::walk;
+use super::{Api, walk};
 use crate::protocol::skip;
 
 /// The body as Ollama reads it: text, one value under each key that decides the route, and the object alone. What
 /// is no JSON object stays as it is.
 #[must_use]
-pub fn settle(body: &Bytes) -> Bytes {
+pub fn settle(api: Api, body: &Bytes) -> Bytes {
     let text = String::from_utf8_lossy(body);
-    let Ok(fields) = Fields::read(&text) else {
+    let Ok(fields) = Fields::read(&text, api.dialect()) else {
         return owned(body, text);
     };
     let mut splices = Vec::new();
@@ -56,9 +56,14 @@ fn owned(body: &Bytes, text: Cow<'_, str>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Dialect;
 
     fn settled(body: &[u8]) -> String {
-        String::from_utf8(settle(&Bytes::copy_from_slice(body)).to_vec()).unwrap()
+        settled_of(Api::OllamaChat, body)
+    }
+
+    fn settled_of(api: Api, body: &[u8]) -> String {
+        String::from_utf8(settle(api, &Bytes::copy_from_slice(body)).to_vec()).unwrap()
     }
 
     #[test]
@@ -70,6 +75,19 @@ mod tests {
         let body = br#"{"model":"a","model":null,"stream":false,"stream":null}"#;
         let same = r#"{"model":"a","model":"a","stream":null,"stream":null}"#;
         assert_eq!(settled(body), same);
+        // Elsewhere than in Ollama's own API `stream` cannot be absent.
+        for api in Api::ALL {
+            let body = br#"{"model":"a","stream":true,"stream":null,"stream_options":{},"stream_options":null}"#;
+            let stream = if api.dialect() == Dialect::Ollama {
+                "null"
+            } else {
+                "true"
+            };
+            let same = format!(
+                r#"{{"model":"a","stream":{stream},"stream":{stream},"stream_options":null,"stream_options":null}}"#
+            );
+            assert_eq!(settled_of(api, body), same, "{api:?}");
+        }
     }
 
     #[test]

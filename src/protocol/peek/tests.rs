@@ -261,7 +261,7 @@ fn of_usage_asked_for_twice_the_last_counts() {
 fn what_follows_the_value_is_not_looked_at() {
     for body in [r#"{"model":"m"}xx"#, r#"{"model":"m"}{"model":"n"}"#] {
         assert_eq!(chat(body), Err(BadRequest::Followed));
-        let body = settle(&Bytes::from_static(body.as_bytes()));
+        let body = settle(Api::OllamaChat, &Bytes::from_static(body.as_bytes()));
         assert_eq!(peek(Api::OllamaChat, &body).unwrap().model, "m");
     }
     assert!(chat("{\"model\":\"m\"} \r\n\t").is_ok());
@@ -273,7 +273,8 @@ fn a_key_given_twice_alike_is_no_question() {
     assert_eq!(chat(r#"{"model":"m","MODEL":"m"}"#).unwrap().model, "m");
     let body = Bytes::from_static(br#"{"model":"m","MODEL":"n"}"#);
     assert!(peek(Api::OllamaChat, &body).unwrap_err().can_be_settled());
-    assert_eq!(peek(Api::OllamaChat, &settle(&body)).unwrap().model, "n");
+    let body = settle(Api::OllamaChat, &body);
+    assert_eq!(peek(Api::OllamaChat, &body).unwrap().model, "n");
 }
 
 /// JSON as clients write it, with texts that try to look like structure.
@@ -350,7 +351,7 @@ proptest! {
             for body in [Bytes::from(body.clone()), Bytes::from(text.clone())] {
                 let read = peek(api, &body).err();
                 if read.is_some_and(|refused| refused.can_be_settled()) {
-                    let again = settle(&body);
+                    let again = settle(api, &body);
                     let refused = peek(api, &again).err();
                     prop_assert!(!refused.is_some_and(|refused| refused.can_be_settled()), "{:?}", again);
                 }

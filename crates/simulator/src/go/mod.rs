@@ -16,5 +16,5 @@ pub use duration::parse_duration;
 pub use json::{escape, quote, to_vec};
 pub use mismatch::in_field;
 pub(super) use object::go_object;
-pub use object::{Keys, read};
+pub use object::{Keys, absent, read};
 pub use time::rfc3339_nano;

@@ -1,6 +1,6 @@
 //! Objects as `encoding/json` reads them into a struct: unknown keys are skipped, `null` leaves a
-//! field as it was, the last of two equal keys wins, keys match without regard to case, and
-//! whatever follows the first value is not looked at.
+//! field as it was and takes the value from one that can be absent (a pointer there), the last of two equal
+//! keys wins, keys match without regard to case, and whatever follows the first value is not looked at.
 //!
 //! serde's derive does none of these, hence [`go_object!`].
 
@@ -50,6 +50,11 @@ impl Visitor<'_> for Keys {
     }
 }
 
+/// What `null` makes of a field of this type, if anything.
+pub fn absent<T: DeserializeOwned>() -> Option<T> {
+    T::deserialize(serde_json::Value::Null).ok()
+}
+
 /// Declares a struct with Go's reading rules. Each field names its JSON key and, where the API
 /// knows one, a second key that feeds the same field.
 macro_rules! go_object {
@@ -79,7 +84,7 @@ macro_rules! go_object {
                                 $(Some($key $(| $other)?) => {
                                     let value = map.next_value::<Option<$type>>();
                                     let value = value.map_err(|error| $crate::go::in_field(&error, $key))?;
-                                    if let Some(value) = value {
+                                    if let Some(value) = value.or_else($crate::go::absent) {
                                         object.$field = value;
                                     }
                                 })*
@@ -106,6 +111,18 @@ mod tests {
             size: i64 = "size",
             flag: Option<bool> = "flag",
         }
+    }
+
+    #[test]
+    fn null_takes_the_value_from_what_can_be_absent() {
+        let thing: Thing = read(
+            br#"{"name":"a","flag":false,"flag":null,"name":null}"#,
+            "api.Thing",
+        )
+        .unwrap();
+        assert_eq!((thing.name.as_str(), thing.flag), ("a", None));
+        let thing: Thing = read(br#"{"flag":null,"flag":true}"#, "api.Thing").unwrap();
+        assert_eq!(thing.flag, Some(true));
     }
 
     #[test]
