@@ -120,6 +120,12 @@ pub struct FailingModel {
 }
 
 impl Observed {
+    /// Whether it goes by this name, or has this label.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        *self.id.name == *name || self.labels.iter().any(|label| **label == *name)
+    }
+
     /// `now` and `unix` are the same moment on two clocks.
     pub(super) fn new(endpoint: &Endpoint, report: &Report, now: Instant, unix: i64) -> Self {
         let (settings, history) = (endpoint.settings(), endpoint.history());

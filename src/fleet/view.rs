@@ -172,18 +172,23 @@ impl FleetView {
     pub fn running_details(&self) -> Bytes {
         let running = self
             .running_details
-            .get_or_init(|| self.running_details_of(|_| true));
+            .get_or_init(|| self.running_details_of(|_, _| true));
         running.clone()
     }
 
-    /// `/api/ps_details` of these models.
+    /// `/api/ps_details` of these models on these servers.
     #[must_use]
-    pub fn running_details_of(&self, shown: impl Fn(&ModelName) -> bool) -> Bytes {
+    pub fn running_details_of(&self, shown: impl Fn(&Endpoint, &ModelName) -> bool) -> Bytes {
         let running = self.up().flat_map(|server| {
-            let name: &str = server.endpoint.name();
-            server.report.running.iter().map(move |model| (name, model))
+            let endpoint = &*server.endpoint;
+            server
+                .report
+                .running
+                .iter()
+                .map(move |model| (endpoint, model))
         });
-        protocol::render_ps_details(running.filter(|(_, model)| shown(&model.name)))
+        let shown = running.filter(|(endpoint, model)| shown(endpoint, &model.name));
+        protocol::render_ps_details(shown.map(|(endpoint, model)| (&**endpoint.name(), model)))
     }
 
     /// The routers behind which servers of the fleet are, or which they are themselves, by their ids as one

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
 use http::request::Parts;
 
 use super::error::Refusal;
 use super::{State, credentials, request_id};
 use crate::access::Scope;
 use crate::domain::ModelName;
-use crate::fleet::Fleet;
+use crate::fleet::{Endpoint, Fleet, Observed};
 use crate::gateway::Error;
 use crate::protocol::Dialect;
 
@@ -38,6 +39,16 @@ impl Sight {
         }
     }
 
+    /// What whoever sends these headers may see now.
+    pub(super) fn of(headers: &HeaderMap, state: &State) -> Result<Self, Error> {
+        if state.admin.is_shown(headers) {
+            return Ok(Self::new(Scope::everything(), state));
+        }
+        let key = credentials::of(headers);
+        let caller = state.gateway.identify(key.as_deref())?;
+        Ok(Self::new(state.access.scope(&caller)?, state))
+    }
+
     /// Whether nothing is left out.
     pub(super) fn is_everything(&self) -> bool {
         self.scope.is_everything()
@@ -48,20 +59,31 @@ impl Sight {
         self.scope.shows(model)
             && (self.servers.is_empty() || self.fleet.view().is_within(model, &self.servers))
     }
+
+    /// Whether the caller may use the model on this server.
+    pub(super) fn shows_on(&self, server: &Endpoint, model: &ModelName) -> bool {
+        self.scope.shows(model) && self.is_within(|name| server.is_called(name))
+    }
+
+    /// Whether the caller may use the server, which has a model that it may use.
+    pub(super) fn shows_server(&self, server: &Observed) -> bool {
+        let mut models = server.models.iter().flat_map(|models| models.iter());
+        self.is_everything()
+            || (self.is_within(|name| server.is_called(name))
+                && models.any(|model| self.scope.shows(&model.name)))
+    }
+
+    fn is_within(&self, is_called: impl Fn(&str) -> bool) -> bool {
+        let mut lists = self.servers.iter();
+        lists.all(|names| names.iter().any(|name| is_called(name)))
+    }
 }
 
 impl FromRequestParts<State> for Visible {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Response> {
-        if state.admin.is_shown(&parts.headers) {
-            return Ok(Self(Sight::new(Scope::everything(), state)));
-        }
-        let key = credentials::of(&parts.headers);
-        let caller = state.gateway.identify(key.as_deref());
-        let scope = caller.and_then(|caller| Ok(state.access.scope(&caller)?));
-        let visible = scope.map(|scope| Self(Sight::new(scope, state)));
-        visible.map_err(|error: Error| {
+        Sight::of(&parts.headers, state).map(Self).map_err(|error| {
             let dialect = Dialect::of(parts.uri.path());
             Refusal::gateway(dialect, error, request_id::of(&parts.headers)).into_response()
         })

@@ -191,6 +191,16 @@ async fn a_key_sees_the_models_it_may_use_and_what_is_about_them() {
     let servers = config["endpoints"].as_array().unwrap();
     assert_eq!(servers.len(), 1, "the other has nothing for this key");
     assert_eq!(servers[0]["name"], "gpu-0");
+    let health = seen(&router, "/health", &narrow).await.json();
+    assert_eq!(
+        health["endpoints"].as_object().unwrap().len(),
+        1,
+        "{health}"
+    );
+    assert_eq!(health["endpoints"]["gpu-0"]["models"], 1, "{health}");
+    let health = seen(&router, "/health", &any).await.json();
+    assert_eq!(health["endpoints"]["gpu-0"]["models"], 2, "{health}");
+    assert_eq!(health["endpoints"]["gpu-1"]["models"], 1, "{health}");
     let bearer = format!("Bearer {narrow}");
     let request = Request::get(format!("{}/api/usage-stream", router.url()));
     let request = request
@@ -372,4 +382,81 @@ async fn end_users_and_tags_beyond_their_number_are_other_after_a_restart_too() 
     let users = booked(&again, data.path(), EntityKind::EndUser).await;
     assert_eq!(users, expected, "nobody new");
     again.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_sees_digests_and_servers_only_of_what_it_may_use() {
+    let router = two_models_of_two_digests().await;
+    let digests = async |key: &str| seen(&router, "/health", key).await.json()["digests"].clone();
+    let any = key(&router, json!({})).await;
+    assert_eq!(digests(&any).await.as_object().unwrap().len(), 2);
+    let models = key(&router, json!({"models": ["qwen3"]})).await;
+    let some = digests(&models).await;
+    assert!(some["qwen3:latest"].is_object(), "{some}");
+    assert_eq!(some.as_object().unwrap().len(), 1, "{some}");
+    // On one server there is nothing to compare.
+    let servers = key(&router, json!({"servers": ["gpu-1"]})).await;
+    let health = seen(&router, "/health", &servers).await.json();
+    assert!(health["digests"].is_null(), "{health}");
+    let config = seen(&router, "/api/config", &servers).await.json();
+    let shown = config["endpoints"].as_array().unwrap();
+    assert_eq!(shown.len(), 1, "{config}");
+    assert_eq!(shown[0]["name"], "gpu-1");
+    let endpoints = health["endpoints"].as_object().unwrap();
+    assert_eq!(endpoints.keys().collect::<Vec<_>>(), ["gpu-1"]);
+    router.finish().await;
+}
+
+/// Two servers with two models, each of which is another one on either server.
+async fn two_models_of_two_digests() -> TestRouter {
+    Plan::servers(2)
+        .each(|server| server.models.push(Model::named("qwen3")))
+        .server(1, |server| {
+            for model in &mut server.models {
+                model.digest = "b".repeat(64);
+            }
+        })
+        .set("access.require_key=true")
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn a_usage_stream_ends_when_its_key_is_blocked_or_deleted() {
+    let router = two_models().await;
+    let any = key(&router, json!({})).await;
+    for (method, body) in [
+        (Method::PATCH, json!({"blocked": true})),
+        (Method::DELETE, Value::Null),
+    ] {
+        let made = send(&router, Method::POST, "/admin/keys", &[], json!({})).await;
+        let made = made.json();
+        let bearer = format!("Bearer {}", made["key"].as_str().unwrap());
+        let request = Request::get(format!("{}/api/usage-stream", router.url()));
+        let request = request.header("authorization", bearer.clone());
+        let mut stream = router.request(request.body("".into()).unwrap()).await;
+        assert_eq!(stream.status, 200);
+        stream.piece().await.unwrap();
+        let path = format!("/admin/keys/{}", made["id"].as_str().unwrap());
+        let changed = send(&router, method.clone(), &path, &[], body).await;
+        assert!(changed.status.is_success(), "{}", changed.text());
+        let with = [("authorization", bearer.as_str())];
+        while send(&router, Method::GET, "/api/usage", &with, Value::Null)
+            .await
+            .status
+            == 200
+        {
+            tokio::task::yield_now().await;
+        }
+        // Something to show.
+        let bearer = format!("Bearer {any}");
+        let with = [("authorization", bearer.as_str())];
+        let asked = generate("llama3.2");
+        let answer = send(&router, Method::POST, "/api/generate", &with, asked).await;
+        assert_eq!(answer.status, 200);
+        let rest = tokio::time::timeout(TEST_TIMEOUT, stream.whole()).await;
+        let rest = rest.unwrap_or_else(|_| panic!("{method}: it goes on"));
+        assert!(!rest.broken);
+    }
+    router.finish().await;
 }

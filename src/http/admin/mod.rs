@@ -6,6 +6,7 @@
 
 mod account;
 mod accounts;
+mod caller;
 mod endpoint;
 mod endpoints;
 mod events;

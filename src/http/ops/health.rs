@@ -2,7 +2,8 @@
 //!
 //! *Live* says that the process answers: restart it when it does not. *Ready* says that it takes
 //! new work: send none while it does not. *Health* says whether any request could be served, and to whoever
-//! may see them what each server does; to others how many are in which state, and nothing else.
+//! may see them what each server does, of the servers and models that it may use; to others how many are in which
+//! state, and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,9 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::backend::Kind;
+use crate::domain::ModelName;
 use crate::fleet::{Observed, Shown};
-use crate::http::visible::Visible;
+use crate::http::visible::{Sight, Visible};
 use crate::http::{State, json};
 
 #[derive(Serialize)]
@@ -63,14 +65,17 @@ pub(super) async fn fleet(
     for server in &observed {
         *states.entry(status(server)).or_default() += 1;
     }
-    let endpoints = visible.is_ok().then(|| {
+    let sight = visible.ok().map(|Visible(sight)| sight);
+    let endpoints = sight.as_ref().map(|sight| {
         // Of a name that two servers share, the one that drains comes last and is not shown.
         let servers = observed.iter().rev();
-        let shown = servers.map(|server| (&*server.id.name, health(server)));
-        shown.collect()
+        let shown = servers.filter(|server| sight.shows_server(server));
+        shown
+            .map(|server| (&*server.id.name, health(server, sight)))
+            .collect()
     });
-    let digests = match &endpoints {
-        Some(_) => different_digests(&observed),
+    let digests = match &sight {
+        Some(sight) => different_digests(&observed, sight),
         None => BTreeMap::new(),
     };
     let serves = observed.iter().any(Observed::serves);
@@ -89,12 +94,18 @@ pub(super) async fn fleet(
 }
 
 /// Requests are routed by tag, so one tag with two digests is two models under one name.
-fn different_digests(observed: &[Observed]) -> BTreeMap<&str, BTreeMap<&str, Vec<&str>>> {
+fn different_digests<'a>(
+    observed: &'a [Observed],
+    sight: &Sight,
+) -> BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a str>>> {
     let mut models: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
-    let wanted = observed.iter().filter(|server| !server.leaving);
+    let wanted = observed
+        .iter()
+        .filter(|server| !server.leaving && sight.shows_server(server));
     for server in wanted {
         let listed = server.models.iter().flat_map(|models| models.iter());
-        for model in listed.filter(|model| !model.digest.is_empty()) {
+        let listed = listed.filter(|model| !model.digest.is_empty());
+        for model in listed.filter(|model| sight.is_everything() || sight.shows(&model.name)) {
             let digests = models.entry(model.name.as_str()).or_default();
             digests
                 .entry(&model.digest)
@@ -118,14 +129,17 @@ fn status(server: &Observed) -> &'static str {
     }
 }
 
-fn health(server: &Observed) -> Health<'_> {
+fn health<'a>(server: &'a Observed, sight: &Sight) -> Health<'a> {
+    let shown = |model: &ModelName| sight.is_everything() || sight.shows(model);
+    let models = server.models.iter().flat_map(|models| models.iter());
+    let loaded = server.loaded.iter();
     Health {
         status: status(server),
         url: &server.url,
         kind: server.kind,
         version: server.version.as_ref().map(ToString::to_string),
-        models: server.models.as_ref().map_or(0, |models| models.len()),
-        loaded: server.loaded.len(),
+        models: models.filter(|model| shown(&model.name)).count(),
+        loaded: loaded.filter(|model| shown(&model.name)).count(),
         in_flight: server.in_flight,
         detail: server.reason.as_deref(),
     }

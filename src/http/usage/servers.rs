@@ -28,17 +28,12 @@ struct Endpoint<'a> {
 }
 
 /// From the caches: unlike nomyo-router's, a request does not probe any server.
-/// Whoever may use some models only sees the servers that have one of them.
+/// Whoever may use some models or servers only sees those of these servers that have one of these models.
 pub(super) async fn config(Shared(state): Shared<State>, Visible(scope): Visible) -> Response {
     let observed = state.gateway.fleet().observed();
-    let shown = |server: &&Observed| {
-        let mut models = server.models.iter().flat_map(|models| models.iter());
-        scope.is_everything() || models.any(|model| scope.shows(&model.name))
-    };
     let wanted = observed
         .iter()
-        .filter(|server| !server.leaving)
-        .filter(shown);
+        .filter(|server| !server.leaving && scope.shows_server(server));
     let config = Config {
         endpoints: wanted.map(endpoint).collect(),
         llama_server_endpoints: [],
@@ -54,7 +49,7 @@ pub(super) async fn ps_details(Shared(state): Shared<State>, Visible(scope): Vis
     let view = state.gateway.fleet().settled_view().await;
     let details = match scope.is_everything() {
         true => view.running_details(),
-        false => view.running_details_of(|model| scope.shows(model)),
+        false => view.running_details_of(|server, model| scope.shows_on(server, model)),
     };
     json(StatusCode::OK, details)
 }

@@ -1,5 +1,6 @@
 //! `/api/usage-stream`: a snapshot on connect, then each change, and a keep-alive comment in between.
-//! Whoever may see some models only gets snapshots of those, made for each such reader.
+//! Whoever may see some models only gets snapshots of those, made for each such reader. The stream ends before the
+//! next event when its reader may see nothing any more.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,42 +10,64 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
+use http::HeaderMap;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::http::State;
 use crate::http::visible::{Sight, Visible};
-use crate::usage::Usage;
 
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
-pub(super) async fn stream(Shared(state): Shared<State>, Visible(scope): Visible) -> Response {
-    let usage = state.gateway.usage().clone();
+/// One who reads.
+struct Reader {
+    state: State,
+    /// Who it is: what that one may see is found out for each event, since its key may be blocked meanwhile.
+    headers: HeaderMap,
+    snapshots: watch::Receiver<Bytes>,
+    closing: CancellationToken,
+}
+
+pub(super) async fn stream(
+    Shared(state): Shared<State>,
+    _: Visible,
+    headers: HeaderMap,
+) -> Response {
     let mut snapshots = state.gateway.usage().subscribe();
     // What is there now is the first event.
     snapshots.mark_changed();
-    let closing = state.gateway.closing();
-    let start = (snapshots, closing, usage, scope);
-    let events = unfold(start, async |(mut snapshots, closing, usage, scope)| {
-        tokio::select! {
-            changed = snapshots.changed() => changed.ok()?,
-            () = closing.cancelled() => return None,
-        }
-        let event = event(&mut snapshots, &usage, &scope);
-        Some((
-            Ok::<_, Infallible>(event),
-            (snapshots, closing, usage, scope),
-        ))
+    let reader = Reader {
+        closing: state.gateway.closing(),
+        state,
+        headers,
+        snapshots,
+    };
+    let events = unfold(reader, async |mut reader| {
+        let event = reader.next().await?;
+        Some((Ok::<_, Infallible>(event), reader))
     });
     Sse::new(events)
         .keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE))
         .into_response()
 }
 
-fn event(snapshots: &mut watch::Receiver<Bytes>, usage: &Usage, scope: &Sight) -> Event {
-    let everything = snapshots.borrow_and_update().clone();
-    let snapshot = match scope.is_everything() {
-        true => everything,
-        false => usage.snapshot_of(|model| scope.shows(model)),
-    };
-    Event::default().data(String::from_utf8_lossy(&snapshot))
+impl Reader {
+    /// Nothing when the router stops, or when the reader may see nothing any more.
+    async fn next(&mut self) -> Option<Event> {
+        tokio::select! {
+            changed = self.snapshots.changed() => changed.ok()?,
+            () = self.closing.cancelled() => return None,
+        }
+        let sight = Sight::of(&self.headers, &self.state).ok()?;
+        let everything = self.snapshots.borrow_and_update().clone();
+        let snapshot = match sight.is_everything() {
+            true => everything,
+            false => self
+                .state
+                .gateway
+                .usage()
+                .snapshot_of(|model| sight.shows(model)),
+        };
+        Some(Event::default().data(String::from_utf8_lossy(&snapshot)))
+    }
 }

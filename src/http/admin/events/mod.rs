@@ -7,7 +7,7 @@
 //! | `delta` | at most twice a second; an empty one after two seconds without another | what is other: new rows, changed fields, removed rows |
 //! | `event` | at most ten a second, then how many more | a server came, went or is in another state; an operator did something |
 //! | `job` | at most twice a second for each | a pull, whole, each time it has got on |
-//! | `bye` | before the router stops | why, and when to come back |
+//! | `bye` | before the router stops, or when the key is no admin key any more | why, and when to come back if that helps |
 //!
 //! What is shown is made once for all who watch ([`tick`]), and there is no queue for who reads slowly.
 
@@ -35,6 +35,7 @@ pub use happened::Actions;
 pub use tick::Ticks;
 use topics::Topic;
 
+use super::caller::Caller;
 use super::{InQuery, Outcome, Problem, Route};
 use crate::clock;
 use crate::http::State;
@@ -60,8 +61,12 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn watch(Shared(state): Shared<State>, InQuery(asked): InQuery<Asked>) -> Outcome {
-    let watcher = Watcher::new(state, topics(asked.topics.as_deref())?);
+async fn watch(
+    Shared(state): Shared<State>,
+    InQuery(asked): InQuery<Asked>,
+    caller: Caller,
+) -> Outcome {
+    let watcher = Watcher::new(state, caller, topics(asked.topics.as_deref())?);
     let events = unfold(watcher, async |mut watcher| {
         let event = watcher.next().await?;
         Some((Ok::<_, Infallible>(event), watcher))
@@ -92,6 +97,8 @@ fn topics(asked: Option<&str>) -> Result<Vec<Topic>, Problem> {
 /// One who watches.
 struct Watcher {
     state: State,
+    /// Who it is: another admin key may be set meanwhile.
+    caller: Caller,
     topics: Vec<Topic>,
     closing: CancellationToken,
     /// Made, and not sent yet: what is of one tick.
@@ -104,7 +111,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(state: State, topics: Vec<Topic>) -> Self {
+    fn new(state: State, caller: Caller, topics: Vec<Topic>) -> Self {
         let hello = json!({
             "router": state.instance.id(),
             "run": state.instance.id(),
@@ -118,6 +125,7 @@ impl Watcher {
             closing: state.gateway.closing(),
             made: VecDeque::from([event("hello", hello.to_string().as_bytes())]),
             state,
+            caller,
             topics,
             shown: None,
             told: 0,
@@ -141,6 +149,13 @@ impl Watcher {
                         return Some(event("bye", br#"{"reason":"the router stops","retry_after":1}"#));
                     }
                 }
+            }
+            if !self.caller.may(&self.state.admin) {
+                self.over = true;
+                return Some(event(
+                    "bye",
+                    br#"{"reason":"the admin key is another one now"}"#,
+                ));
             }
             self.show().await;
         }
