@@ -137,19 +137,26 @@ impl Fleet {
     }
 
     /// The server whose entry stands for the model in the fleet's lists, for a request that takes no slot:
-    /// of a tag with several digests it always answers alike, while that server answers.
+    /// of a tag with several digests it always answers alike, while that server answers. One that fails such
+    /// requests, or fails with the model, or does not have the API, comes after those that do not.
     ///
     /// # Errors
     /// [`Denied`] when no server has it or none is up.
     pub fn pick(&self, request: &LeaseRequest) -> Result<Arc<Endpoint>, Denied> {
         let view = self.view.load();
         let model = view.model(&request.model).ok_or_else(|| unknown(&view))?;
-        model
+        let works = |holder: &Holder| {
+            !holder.is_failing()
+                && !holder.endpoint.fails_without_slot()
+                && !holder.refuses(request.api)
+        };
+        let picked = model
             .holders()
             .filter(|holder| holder.is_up() && request.allows(holder))
-            .max_by_key(|holder| (!holder.endpoint.refuses_probes(), &holder.precedence))
-            .map(|holder| Arc::clone(&holder.endpoint))
-            .ok_or_else(|| request.unreachable(model))
+            .max_by_key(|holder| (works(holder), holder.endpoint.stands(), &holder.precedence))
+            .ok_or_else(|| request.unreachable(model))?;
+        picked.endpoint.tried_without_slot();
+        Ok(Arc::clone(&picked.endpoint))
     }
 
     /// The servers that have the model, of those the request allows: first those that have it in memory, or load

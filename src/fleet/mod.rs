@@ -21,6 +21,7 @@ mod queue;
 mod refusals;
 mod registry;
 mod slot_pool;
+mod unanswered;
 mod view;
 
 use std::sync::Arc;

@@ -54,10 +54,11 @@ pub(super) type Try = Result<Began, Stopped>;
 
 impl Gateway {
     pub(super) async fn attempt(&self, slot: &Slot, request: &ClientRequest) -> Try {
-        let limit = match (request.unload, request.streamed) {
-            (Unload::Only, _) => unload::LIMIT,
-            (_, true) => self.rules.first_byte_timeout,
-            (_, false) => self.rules.answer_timeout,
+        let limit = match (slot.pool(), request.streamed) {
+            (None, _) if request.unload == Unload::Only => unload::limit(slot.endpoint()),
+            (None, _) => unload::LIMIT.min(self.rules.answer_timeout),
+            (Some(_), true) => self.rules.first_byte_timeout,
+            (Some(_), false) => self.rules.answer_timeout,
         };
         let deadline = Instant::now() + limit;
         let ejected = slot.ejected();

@@ -255,6 +255,9 @@ impl Gateway {
                     if began.head.status.is_success() {
                         blame.confirm();
                     }
+                    if !prepared.computes {
+                        exchange.slot.endpoint().worked_without_slot();
+                    }
                     if prepared.request.unload == Unload::Only && began.head.status.is_success() {
                         let endpoint = exchange.slot.endpoint();
                         endpoint.unloaded(&prepared.lease_request.model);
@@ -364,10 +367,10 @@ impl Gateway {
     }
 }
 
-/// Whether the client would be told that there is no such model.
+/// Whether the client would be told that there is no such model, or that whoever has it is away.
 fn is_not_found(denied: Denied, last: Option<&ServerError>) -> bool {
     match last {
-        None => denied == Denied::UnknownModel,
+        None => matches!(denied, Denied::UnknownModel | Denied::Unreachable),
         Some(error) => error.status() == StatusCode::NOT_FOUND,
     }
 }

@@ -347,6 +347,30 @@ async fn a_model_that_has_moved_to_another_server_is_found_there_by_the_first_re
     router.finish().await;
 }
 
+/// The only server that is known to have it is away.
+#[tokio::test]
+async fn a_model_of_a_server_that_is_down_is_found_where_it_was_pulled_meanwhile() {
+    let router = seldom_asked(2)
+        .server(0, |server| server.models.push(Model::named("qwen3")))
+        .start()
+        .await;
+    router.servers[0].fault(Fault::Refuse);
+    eventually("it is down", || {
+        !router.app.fleet().view().servers[0].endpoint.is_up()
+    })
+    .await;
+    let show = json!({"model": "qwen3"});
+    assert_eq!(router.post("/api/chat", &chat("qwen3")).await.status, 502);
+    router.servers[1].set_models(&[Model::named("llama3.2"), Model::named("qwen3")]);
+    for (path, ask) in [("/api/show", show), ("/api/chat", chat("qwen3"))] {
+        let answer = router.post(path, &ask).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert_eq!(answer.header("x-herdsman-endpoint"), "gpu-1");
+    }
+    router.servers[0].clear_faults();
+    router.finish().await;
+}
+
 /// Servers of another kind say 404 for other reasons too.
 #[tokio::test]
 async fn a_model_that_has_moved_between_servers_of_openais_api_is_found() {

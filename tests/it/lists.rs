@@ -112,7 +112,7 @@ async fn lists_do_not_wait_for_a_silent_server() {
 async fn models_of_a_server_that_is_down_stay_listed_for_a_while() {
     let router = Plan::servers(2)
         .server(1, |server| server.models = vec![Model::named("qwen3:8b")])
-        .set("fleet.stale_after=300ms")
+        .set("fleet.stale_after=2s")
         .start()
         .await;
     router.servers[1].fault(Fault::Refuse);
@@ -160,7 +160,7 @@ async fn the_version_is_never_one_that_no_server_has() {
         .start()
         .await;
     let is = async |version: &str| {
-        let deadline = Instant::now() + crate::support::TEST_TIMEOUT;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         while router.get("/api/version").await.json() != json!({ "version": version }) {
             assert!(Instant::now() < deadline, "never {version}");
         }
@@ -178,6 +178,46 @@ async fn the_version_is_never_one_that_no_server_has() {
     is("0.12.6").await;
     for server in &router.servers {
         server.clear_faults();
+    }
+    router.finish().await;
+}
+
+/// While the server is away whose entry stands for the model.
+#[tokio::test]
+async fn what_is_listed_of_a_model_is_what_is_shown_of_it_also_while_a_server_is_down() {
+    let digest = |digit: &str| digit.repeat(64);
+    let router = Plan::servers(2)
+        .each(|server| server.models[0].digest = digest("a"))
+        .server(1, |server| {
+            server.models[0].digest = digest("b");
+            server.models[0].modified += 60;
+            server.models[0].license = "newer".to_owned();
+        })
+        .start()
+        .await;
+    let listed = async || {
+        let tags = router.get("/api/tags").await.json();
+        tags["models"][0]["digest"]
+            .as_str()
+            .unwrap_or("")
+            .to_owned()
+    };
+    let is_shown = async |license: &str| {
+        let show = json!({"model": "llama3.2"});
+        let show = router.post("/api/show", &show).await.json();
+        (show["license"] == "newer") == (license == "newer")
+    };
+    for down in [false, true, false] {
+        match down {
+            true => router.servers[1].fault(Fault::Refuse),
+            false => router.servers[1].clear_faults(),
+        }
+        let (digit, license) = if down { ("a", "") } else { ("b", "newer") };
+        let deadline = Instant::now() + TEST_TIMEOUT;
+        while listed().await != digest(digit) {
+            assert!(Instant::now() < deadline, "never {digit}");
+        }
+        assert!(is_shown(license).await, "down: {down}");
     }
     router.finish().await;
 }

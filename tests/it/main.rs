@@ -39,6 +39,7 @@ mod requests;
 mod servers;
 mod servers_cli;
 mod serving;
+mod slotless;
 mod spend;
 mod spend_cli;
 mod storm;

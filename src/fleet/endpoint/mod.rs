@@ -45,6 +45,7 @@ use super::desired::{Drain, EndpointId, Settings, Spec};
 use super::hold::Hold;
 use super::refusals::Refusals;
 use super::slot_pool::SlotPool;
+use super::unanswered::Unanswered;
 use crate::backend::Probe;
 use crate::domain::ModelName;
 use crate::supervision::Mailbox;
@@ -76,6 +77,8 @@ pub struct Endpoint {
     alive: ArcSwap<CancellationToken>,
     /// What it refuses for every model.
     refusals: Refusals,
+    /// How it fails calls that take no slot.
+    unanswered: Unanswered,
     /// What its actor reported last, for its next incarnation.
     report: ArcSwap<Report>,
     /// What people watch of it.
@@ -107,6 +110,7 @@ impl Endpoint {
             pools: DashMap::new(),
             alive: ArcSwap::from_pointee(CancellationToken::new()),
             refusals: Refusals::new(now),
+            unanswered: Unanswered::new(now),
             report: ArcSwap::from_pointee(Report::unknown(now)),
             watched: Watched::default(),
             mailbox: Mailbox::new(),
@@ -187,6 +191,12 @@ impl Endpoint {
     #[must_use]
     pub fn refuses_probes(&self) -> bool {
         self.refuses_probes.load(Ordering::Relaxed)
+    }
+
+    /// Whether what it lists may stand for what other servers list: it takes requests, and does not refuse to say
+    /// what it has.
+    pub(super) fn stands(&self) -> bool {
+        self.is_up() && !self.is_on_hold() && !self.refuses_probes()
     }
 
     /// What is known of this server may be out of date: probe it again soon.
@@ -306,6 +316,7 @@ impl Endpoint {
     fn set_up(&self, up: bool) {
         if up && !self.is_up() {
             self.forget_refusals();
+            self.unanswered.worked();
         }
         if up && self.alive.load().is_cancelled() {
             self.alive.store(Arc::new(CancellationToken::new()));

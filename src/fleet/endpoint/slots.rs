@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::message::Message;
 use super::{Endpoint, Refusal};
+use crate::backend::Probe;
 use crate::domain::ModelName;
-use crate::faults::{Avoid, Fault};
+use crate::faults::{Avoid, Consequence, Fault, OnServer};
 use crate::fleet::lease::{Grant, Lease, Outcome};
 use crate::fleet::queue::Queues;
 use crate::fleet::slot_pool::{SlotPool, count};
@@ -116,10 +119,38 @@ impl Endpoint {
 
     /// The server failed a request that took no slot. What that says of the server counts; the model was not tried.
     pub fn failed_without_slot(&self, model: &ModelName, fault: Fault) {
-        let is_of_server = fault.consequence().avoid == Avoid::No;
-        if let Some(pool) = self.pools.get(model).filter(|_| is_of_server) {
-            self.failed(&pool, fault);
+        let Consequence { avoid, server } = fault.consequence();
+        match avoid {
+            Avoid::No => {
+                if let Some(pool) = self.pools.get(model) {
+                    self.failed(&pool, fault);
+                }
+            }
+            // It has answered, and what it says may be the request's own.
+            _ if fault == Fault::Status => self.worked_without_slot(),
+            Avoid::Doubling | Avoid::For(_) => {
+                self.unanswered.failed(Instant::now());
+                if server == OnServer::Probe {
+                    self.refresh(Probe::Alive);
+                }
+            }
         }
+    }
+
+    /// The server has answered a request that took no slot.
+    pub fn worked_without_slot(&self) {
+        self.unanswered.worked();
+    }
+
+    /// Whether it failed requests lately that took no slot: others are preferred for those.
+    #[must_use]
+    pub fn fails_without_slot(&self) -> bool {
+        self.unanswered.is_avoided(Instant::now())
+    }
+
+    /// A request that takes no slot is sent there.
+    pub(in crate::fleet) fn tried_without_slot(&self) {
+        self.unanswered.tried(Instant::now());
     }
 
     pub(in crate::fleet) fn take(&self) -> Arc<()> {

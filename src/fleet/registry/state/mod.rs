@@ -36,6 +36,8 @@ struct Member {
     listed: HashMap<ModelName, ListedModel>,
     /// Another server has taken over its name, and has not answered yet.
     superseded: bool,
+    /// What it lists could stand for what others list when that was decided last.
+    stands: bool,
 }
 
 /// What the actor does after applying a [`Desired`].
@@ -189,6 +191,8 @@ impl State {
             self.touched.extend(member.listed.keys().cloned());
             self.catalogue_changed = true;
         }
+        let stands = member.server.endpoint.stands();
+        self.catalogue_changed |= std::mem::replace(&mut member.stands, stands) != stands;
         if old.warm != report.warm {
             self.touched
                 .extend(old.warm.iter().chain(&*report.warm).cloned());
@@ -280,12 +284,16 @@ impl State {
             .collect()
     }
 
-    /// One entry per model, that of highest precedence, newest first as Ollama lists.
+    /// One entry per model: of servers that take requests for it before others, that of highest precedence, newest
+    /// first as Ollama lists.
     fn union(&self) -> Box<[ListedModel]> {
-        let mut newest: HashMap<&ModelName, (Precedence, &ListedModel)> = HashMap::new();
+        let mut newest: HashMap<&ModelName, ((bool, Precedence), &ListedModel)> = HashMap::new();
         for member in self.wanted() {
+            let settings = member.endpoint().settings();
             for entry in member.listed.values() {
-                let ranked = (Precedence::of(entry, member.endpoint().name()), entry);
+                let stands = member.endpoint().stands() && !settings.drain.is_of(&entry.name);
+                let precedence = Precedence::of(entry, member.endpoint().name());
+                let ranked = ((stands, precedence), entry);
                 newest
                     .entry(&entry.name)
                     .and_modify(|known| {
@@ -298,7 +306,7 @@ impl State {
         }
         let mut entries: Vec<_> = newest.into_values().collect();
         entries.sort_by(|(a_first, a), (b_first, b)| {
-            let newer = b_first.modified().cmp(&a_first.modified());
+            let newer = b_first.1.modified().cmp(&a_first.1.modified());
             newer.then_with(|| a.name.cmp(&b.name))
         });
         entries
@@ -314,6 +322,7 @@ impl Member {
     fn new(server: Server) -> Self {
         Self {
             listed: by_name(&server.report),
+            stands: server.endpoint.stands(),
             server,
             superseded: false,
         }
