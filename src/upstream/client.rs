@@ -216,7 +216,9 @@ impl Client {
             let sent = Instant::now();
             match exchange(to, connection, request()).await {
                 // Later than this it was not the connection: the server has worked, and failed.
-                Err(Failure::Closed(_)) if was_kept && sent.elapsed() < STALE => {}
+                Err(Failure::Closed(_)) if was_kept && sent.elapsed() < STALE => {
+                    to.connections.note_closed();
+                }
                 Ok(answer) if self.instance.is_in(answer.headers()) => return Err(Failure::Loop),
                 answered => return answered,
             }

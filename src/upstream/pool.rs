@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -30,6 +30,8 @@ pub(super) struct Pool {
 pub struct Connections {
     server: Server,
     limit: Duration,
+    /// The server has closed one that it could have used.
+    closed: AtomicBool,
     pool: Arc<Pool>,
 }
 
@@ -38,6 +40,7 @@ impl Connections {
         Self {
             server: NEXT.fetch_add(1, Ordering::Relaxed),
             limit,
+            closed: AtomicBool::new(false),
             pool: Arc::clone(pool),
         }
     }
@@ -47,8 +50,11 @@ impl Connections {
         loop {
             // Not in a `while let`: its guard would be held while the connection is looked at.
             let (mut connection, since) = self.pool.idle.get_mut(&self.server)?.pop_back()?;
-            if since.elapsed() < self.limit && connection.is_ready() {
-                return Some(connection);
+            if since.elapsed() < self.limit {
+                if connection.is_ready() {
+                    return Some(connection);
+                }
+                self.note_closed();
             }
         }
     }
@@ -67,9 +73,14 @@ impl Connections {
         if let Some(mut idle) = self.pool.idle.get_mut(&self.server) {
             let mut kept = VecDeque::with_capacity(idle.len());
             for (mut connection, since) in idle.drain(..) {
-                match since.elapsed() < self.limit && connection.is_ready() {
-                    true => kept.push_back((connection, since)),
-                    false => old.push(connection),
+                let is_young = since.elapsed() < self.limit;
+                if is_young && connection.is_ready() {
+                    kept.push_back((connection, since));
+                } else {
+                    if is_young {
+                        self.note_closed();
+                    }
+                    old.push(connection);
                 }
             }
             *idle = kept;
@@ -81,6 +92,16 @@ impl Connections {
     /// Closes those that are idle.
     pub fn close(&self) {
         drop(self.pool.idle.remove(&self.server));
+    }
+
+    /// The server has closed one that was kept.
+    pub(super) fn note_closed(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server has closed one that was kept, since this was asked: it may have been restarted.
+    pub fn takes_closed(&self) -> bool {
+        self.closed.swap(false, Ordering::Relaxed)
     }
 
     /// How long one may be idle.

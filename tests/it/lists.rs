@@ -6,7 +6,7 @@ use herdsman_simulator::{Fault, Model};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::{Plan, TEST_TIMEOUT, eventually};
+use crate::support::{Plan, TEST_TIMEOUT, TestRouter, eventually};
 
 fn names(list: &Value) -> Vec<String> {
     let models = list["models"].as_array().expect("a list");
@@ -180,6 +180,48 @@ async fn the_version_is_never_one_that_no_server_has() {
         server.clear_faults();
     }
     router.finish().await;
+}
+
+async fn says_version(router: &TestRouter, version: &str) {
+    let deadline = Instant::now() + TEST_TIMEOUT;
+    while router.get("/api/version").await.json() != json!({ "version": version }) {
+        assert!(Instant::now() < deadline, "never {version}");
+    }
+}
+
+/// So quickly that no probe finds it down.
+#[tokio::test]
+async fn the_version_follows_a_server_that_is_restarted_as_another_one() {
+    let router = Plan::servers(1)
+        .set("fleet.models_interval=1h")
+        .start()
+        .await;
+    says_version(&router, "0.12.6").await;
+    for version in ["0.13.1", "0.13.2"] {
+        router.servers[0].set_version(version);
+        router.servers[0].restart(Duration::ZERO).await;
+        says_version(&router, version).await;
+    }
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn the_version_behind_a_chain_of_routers_follows_that_of_the_server() {
+    let last = Plan::servers(1)
+        .set("fleet.models_interval=200ms")
+        .start()
+        .await;
+    let mut behind = herdsman::config::Endpoint::at(last.url().parse().unwrap());
+    behind.name = "router".to_owned();
+    let first = Plan::servers(0)
+        .and(behind)
+        .set("fleet.models_interval=200ms");
+    let first = first.start().await;
+    says_version(&first, "0.12.6").await;
+    last.servers[0].set_version("0.13.1");
+    says_version(&first, "0.13.1").await;
+    first.finish().await;
+    last.finish().await;
 }
 
 /// While the server is away whose entry stands for the model.

@@ -154,6 +154,11 @@ impl Simulator {
         self.node.set_models(models);
     }
 
+    /// From now on it is this version, as after an update.
+    pub fn set_version(&self, version: &str) {
+        self.node.version.store(Arc::new(version.to_owned()));
+    }
+
     /// Stops as if killed and starts again: every connection is cut, nothing is loaded, and after
     /// `pause` the same port listens again. Returns then; goes on when the caller does not wait.
     pub async fn restart(&self, pause: Duration) {

@@ -29,6 +29,8 @@ pub struct Node {
     pub config: Arc<Config>,
     pub clock: Clock,
     pub catalogue: ArcSwap<Catalogue>,
+    /// What `/api/version` says.
+    pub version: ArcSwap<String>,
     pub faults: Arc<Plan>,
     pub scheduler: Scheduler,
     pub blob_store: BlobStore,
@@ -52,6 +54,7 @@ impl Node {
         let stop = CancellationToken::new();
         Self {
             catalogue: ArcSwap::from_pointee(Catalogue::new(&config.models, &config)),
+            version: ArcSwap::from_pointee(config.version.clone()),
             scheduler: Scheduler::start(&config, clock, &faults, &totals, &tasks, stop.clone()),
             blob_store: BlobStore::default(),
             connections: TaskTracker::new(),

@@ -100,6 +100,7 @@ impl EndpointActor {
         if let Err(failure) = &heard {
             tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
         }
+        let is_alive = probe == Probe::Alive && heard.is_ok();
         let mut effects = self.state.heard(heard, probe, asked, context.now());
         if probe == Probe::Loaded {
             // Also when it says nothing: then nobody is to wait for it.
@@ -109,6 +110,14 @@ impl EndpointActor {
         self.apply(effects, context);
         if let Some(pause) = next {
             schedule(probe, pause, context);
+        }
+        if is_alive && self.setup.endpoint.was_closed() {
+            // It may have been restarted between two probes, as another version.
+            let pause = self.asking.pause(Probe::Version, context.now());
+            match pause.is_zero() {
+                true => self.ask(Probe::Version, context),
+                false => context.arm(Timer::Probe(Probe::Version), pause),
+            }
         }
         if probe == Probe::Models {
             context.disarm(Timer::Relist);

@@ -308,6 +308,11 @@ impl Endpoint {
         self.probing.close();
     }
 
+    /// Whether it has closed a connection for probes since this was asked.
+    fn was_closed(&self) -> bool {
+        self.probing.takes_closed()
+    }
+
     fn set_report(&self, report: &Report) {
         self.report.store(Arc::new(report.clone()));
         self.note_state();

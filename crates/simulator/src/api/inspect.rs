@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::reply::{empty, json, parse, read};
 
 pub fn version(node: &Node) -> Response<Body> {
-    json(&value!({ "version": node.config.version }))
+    json(&value!({ "version": **node.version.load() }))
 }
 
 pub fn status() -> Response<Body> {

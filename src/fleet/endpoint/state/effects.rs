@@ -26,6 +26,6 @@ pub struct Intervals {
     pub alive: Duration,
     /// What is loaded.
     pub loaded: Duration,
-    /// What there is.
+    /// What there is, and which version it is.
     pub models: Duration,
 }

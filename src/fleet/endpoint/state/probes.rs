@@ -119,15 +119,12 @@ impl State {
             Probe::Loaded => self.is_up().then_some(intervals.loaded),
             Probe::Models => {
                 let is_known = self.report.models.is_some() && !self.refuses_probes();
-                let pause = if is_known {
-                    intervals.models
-                } else {
-                    intervals.alive
-                };
-                self.is_up().then_some(pause)
+                self.is_up().then_some(seldom(is_known, intervals))
             }
+            // A router that is a server is of another version when its own servers are.
             Probe::Version => {
-                (self.is_up() && self.report.version.is_none()).then_some(intervals.alive)
+                let is_known = self.report.version.is_some();
+                self.is_up().then_some(seldom(is_known, intervals))
             }
         }
     }
@@ -226,6 +223,15 @@ impl State {
         self.report.running = running.into();
         // The raw entries carry expiry times, which move with every request.
         true
+    }
+}
+
+/// How often what seldom changes is asked for.
+const fn seldom(is_known: bool, intervals: &Intervals) -> Duration {
+    if is_known {
+        intervals.models
+    } else {
+        intervals.alive
     }
 }
 
