@@ -27,7 +27,7 @@ use super::deliver::{Whole, deliver, refuse};
 use super::infer::{fail_before_first, find};
 use super::model_request::{ModelRequest, Options};
 use super::problem::Problem;
-use super::reply::{JSON, parse, read};
+use super::reply::{JSON, parse, read, respond};
 
 /// Which of the three paths was asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,13 @@ async fn vectors(
         .min(entry.model.embedding_length)
         .max(1);
 
+    if inputs.is_empty() {
+        // It is loaded, and that is all.
+        refuse(node, &entry)?;
+        drop(node.scheduler.lease(want).await.map_err(Problem::from)?);
+        let empty = write(shape, &request.model, &[], (0, 0), 0);
+        return Ok(respond(http::StatusCode::OK, JSON, Body::whole(empty)));
+    }
     let mut ongoing = Ongoing::begin(entry.clone());
     let scheduled = async {
         refuse(node, &entry)?;

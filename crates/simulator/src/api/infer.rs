@@ -59,7 +59,8 @@ async fn generate(
     node.apply_arrival_faults(Some(&entry.name)).await;
     check(dialect, &request, &entry)?;
     if request.empty && request.keep_alive == Some(KeepAlive(0)) {
-        node.scheduler.unload(&entry.name).await;
+        let shared = node.scheduler.loaded_as(entry.clone());
+        node.scheduler.unload(&shared.name).await;
         return Ok(no_text(node, dialect, &request, &entry, "unload"));
     }
     let signature = request.signature(&entry.model, node.config.context);

@@ -155,7 +155,8 @@ impl Scheduler {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn lease(&self, want: Want) -> Result<Lease, Refusal> {
+    pub async fn lease(&self, mut want: Want) -> Result<Lease, Refusal> {
+        want.entry = self.loaded_as(want.entry);
         if let Some(lease) = self.hot(&want) {
             return Ok(lease);
         }
@@ -179,6 +180,18 @@ impl Scheduler {
             return None;
         }
         Lease::join(runner, want.keep_alive)
+    }
+
+    /// The model whose runner serves this one: names with the same weights share one, which has the name that
+    /// it was loaded under.
+    pub fn loaded_as(&self, entry: Arc<Entry>) -> Arc<Entry> {
+        let loaded = self.loaded.load();
+        let is_itself = |runner: &Arc<Runner>| *runner.name() == entry.name;
+        let shares = |runner: &&Arc<Runner>| runner.entry().digest == entry.digest;
+        match loaded.iter().find(shares) {
+            Some(runner) if !loaded.iter().any(is_itself) => runner.entry().clone(),
+            _ => entry,
+        }
     }
 
     /// The loaded runners.
