@@ -12,7 +12,7 @@
 //! | 3 | [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`], [`inventory`], [`models`] |
-//! | 6 | [`http`] |
+//! | 6 | [`http`], [`replicas`] |
 //! | 7 | [`app`] |
 //! | 8 | [`cli`] and `main` |
 //!
@@ -35,6 +35,7 @@ pub mod inventory;
 pub mod metrics;
 pub mod models;
 pub mod protocol;
+pub mod replicas;
 pub mod routing;
 pub mod spend;
 pub mod store;

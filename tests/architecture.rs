@@ -111,6 +111,18 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "replicas",
+        &[
+            "backend",
+            "clock",
+            "domain",
+            "fleet",
+            "gateway",
+            "protocol",
+            "supervision",
+        ],
+    ),
+    (
         "http",
         &[
             "clock",
@@ -150,6 +162,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gateway",
             "inventory",
             "models",
+            "replicas",
             "http",
         ],
     ),

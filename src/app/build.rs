@@ -12,14 +12,16 @@ use crate::clock;
 use crate::config::{Config, Durability, Pull};
 use crate::domain::{ModelName, Price};
 use crate::fleet::{Fleet, Gauges, Intervals, Rules};
-use crate::gateway::{self, AccessLog, Gateway, Meters, Requests};
+use crate::gateway::{self, AccessLog, Gateway, Meters, ModelTerms, Requests};
 use crate::http::{
-    self, Actions, Admin, Front, Hosts, Limits, Managers, Origins, Patience, Proxies, State, Ticks, Tls,
+    self, Actions, Admin, Front, Hosts, Limits, Managers, Origins, Patience, Proxies, State, Ticks,
+    Tls,
 };
 use crate::inventory::{self, Inventory};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
 use crate::models::{self, Models, Spread};
 use crate::protocol::Instance;
+use crate::replicas::{Kept, Replicas};
 use crate::spend::{self, Spend};
 use crate::store::{self, Store};
 use crate::supervision::Backoff;
@@ -133,8 +135,10 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         meters,
         request_rules,
     );
+    gateway.set_models(terms(&config));
     tracker.spawn(Arc::clone(&gateway).forget_removed());
     fleet.wait_until_complete(FIRST_PROBES).await;
+    let replicas = Replicas::start(kept(&config), Arc::clone(&gateway), tracker.clone()).await?;
 
     let admin = Admin::new(config.access.admin_key.expose());
     let managers = Managers::new(admin.clone(), config.access.management);
@@ -180,6 +184,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         gateway,
         fleet,
         inventory,
+        replicas,
         spend,
         models,
         access,
@@ -255,6 +260,35 @@ pub(super) fn spread(config: &Config) -> Spread {
 pub(super) fn prices(config: &Config) -> Vec<(ModelName, Price)> {
     let price = |price: &crate::config::Price| (price.model.clone(), price.rates());
     config.price.iter().map(price).collect()
+}
+
+/// What holds for single models.
+pub(super) fn terms(config: &Config) -> Vec<ModelTerms> {
+    let terms = |model: &crate::config::Model| ModelTerms {
+        model: model.name.clone(),
+        within: within(model),
+        keep_alive: model.keep_alive.clone(),
+        num_ctx: (model.num_ctx > 0).then_some(model.num_ctx),
+    };
+    config.model.iter().map(terms).collect()
+}
+
+/// The models that are kept loaded.
+pub(super) fn kept(config: &Config) -> Vec<Kept> {
+    let kept = config.model.iter().filter(|model| model.replicas > 0);
+    kept.map(|model| Kept {
+        model: model.name.clone(),
+        replicas: usize::try_from(model.replicas).unwrap_or(usize::MAX),
+        within: within(model),
+        keep_alive: model.keep_alive.clone(),
+        num_ctx: (model.num_ctx > 0).then_some(model.num_ctx),
+        priority: model.priority,
+    })
+    .collect()
+}
+
+fn within(model: &crate::config::Model) -> Option<Arc<[String]>> {
+    (!model.endpoints.is_empty()).then(|| model.endpoints.clone().into())
 }
 
 fn limits(config: &Config, router: &Arc<str>) -> access::Options {

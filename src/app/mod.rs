@@ -35,6 +35,7 @@ use crate::gateway::{AccessLog, Gateway};
 use crate::http::{Admin, Managers, Server, Tls};
 use crate::inventory::Inventory;
 use crate::models::Models;
+use crate::replicas::Replicas;
 use crate::spend::Spend;
 use herdsman_multidb::MultiDb;
 use lock::DirLock;
@@ -55,6 +56,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     fleet: Fleet,
     inventory: Inventory,
+    replicas: Replicas,
     spend: Spend,
     models: Models,
     access: Access,
@@ -185,9 +187,10 @@ impl App {
 
     /// Stops in the order in which nothing is lost.
     pub async fn shutdown(self) {
-        // 1. Not ready: new requests are refused with an error.
+        // 1. Not ready: new requests are refused with an error, and nothing is loaded any more.
         self.gateway.close();
         self.models.close();
+        self.replicas.stop().await;
         // 2. Open streams and requests that wait finish, until the grace is over; then each gets its error.
         let deadline = Instant::now() + self.grace;
         let idle = async { tokio::join!(self.gateway.idle(), self.models.idle()) };

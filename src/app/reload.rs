@@ -1,7 +1,7 @@
 //! The configuration, read again while running.
 //!
 //! Owns what the router runs with now. All three layers are read and validated as at the start, and either
-//! all of it is good or nothing changes. Of what is new, the endpoints, prices, `access.require_key`,
+//! all of it is good or nothing changes. Of what is new, the endpoints, what holds for single models, prices, `access.require_key`,
 //! `access.end_users`, `access.outage_grace`, `access.admin_key`, `access.management` and `[models]` count from this moment; whatever else differs is named in
 //! the log, each time, until a restart or until it is as it was. Values are never logged.
 //!
@@ -93,6 +93,10 @@ impl Reload {
                 return;
             }
         }
+        app.gateway.set_models(build::terms(&config));
+        if self.running.model != config.model {
+            app.replicas.keep(build::kept(&config));
+        }
         app.access.reprice(build::prices(&config));
         let access = &config.access;
         app.access.require(access.require_key, access.outage_grace);
@@ -117,6 +121,7 @@ fn difference(old: &Config, new: &Config) -> Difference {
     let (was, is) = (&old.access, &new.access);
     let taken = [
         ("endpoint", old.endpoint != new.endpoint),
+        ("model", old.model != new.model),
         ("routing.slots", old.routing.slots != new.routing.slots),
         ("price", old.price != new.price),
         ("access.require_key", was.require_key != is.require_key),
@@ -161,6 +166,7 @@ fn without_slots(config: &Config) -> Routing {
 /// What counts from now on is what the router runs with.
 fn adopt(running: &mut Config, new: Config) {
     running.endpoint = new.endpoint;
+    running.model = new.model;
     running.routing.slots = new.routing.slots;
     running.price = new.price;
     running.access.require_key = new.access.require_key;
@@ -198,6 +204,7 @@ mod tests {
     fn what_changes_at_once_is_told_from_what_needs_a_restart_until_it_had_one() {
         let mut running = config(&[]);
         let new = config(&[
+            "model.0.name=llama3.2",
             "price.0.model=llama3.2",
             "price.0.output=1.0",
             "access.require_key=true",
@@ -209,6 +216,7 @@ mod tests {
         ]);
         let first = difference(&running, &new);
         let taken = [
+            "model",
             "price",
             "access.require_key",
             "access.admin_key",

@@ -26,7 +26,7 @@ use serde::Serialize;
 
 pub use fault::{ErrorAnswer, Verdict};
 pub use probe::{Answer, Plan, Probe, ProbeRequest, Unusable};
-pub use request::{ClientRequest, Outgoing};
+pub use request::{ClientRequest, KeepOptions, Outgoing};
 
 use crate::faults::Fault;
 use crate::protocol::{Api, Format, Tail};
@@ -134,6 +134,31 @@ impl Backend {
         match self {
             Self::Ollama => ollama::request(request, asks_usage),
             Self::OpenAi(_) => openai::request(request, spelling, asks_usage),
+        }
+    }
+
+    /// What makes the server load the model for `request`, and nothing else; nothing where a model need
+    /// not be loaded. It names the model and has the options that decide how it is loaded.
+    #[must_use]
+    pub fn load_for<'a>(&self, request: &'a ClientRequest) -> Option<Outgoing<'a>> {
+        match self {
+            Self::Ollama => Some(ollama::load_for(request)),
+            Self::OpenAi(_) => None,
+        }
+    }
+
+    /// What makes the server load, or with a `keep_alive` of `0` unload, the model it spells like this; for
+    /// `embeds`, one that is for embeddings alone.
+    #[must_use]
+    pub fn load(
+        &self,
+        spelling: &str,
+        options: &KeepOptions,
+        embeds: bool,
+    ) -> Option<Outgoing<'static>> {
+        match self {
+            Self::Ollama => Some(ollama::load(spelling, options, embeds)),
+            Self::OpenAi(_) => None,
         }
     }
 

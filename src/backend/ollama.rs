@@ -5,14 +5,18 @@
 
 use std::borrow::Cow;
 
-use http::{Method, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::probe::{ALIVE_TIMEOUT, LIST_TIMEOUT};
 use super::{
-    Answer, ClientRequest, ErrorAnswer, Outgoing, Probe, ProbeRequest, Unusable, Verdict, spliced,
+    Answer, ClientRequest, ErrorAnswer, KeepOptions, Outgoing, Probe, ProbeRequest, Unusable,
+    Verdict, spliced,
 };
 use crate::faults::Fault;
-use crate::protocol::{AskUsage, Version, parse_ps, parse_tags};
+use crate::protocol::{
+    Api, AskUsage, CONTENT_TYPE_JSON, Dialect, Version, parse_ps, parse_tags, peek,
+};
 
 const REFUSES: &str = "it refuses this router, or the name it is asked under";
 
@@ -75,13 +79,76 @@ pub(super) fn request(request: &ClientRequest, asks_usage: bool) -> Outgoing<'_>
         AskUsage::Splice(splice) if asks_usage => {
             (spliced(request, std::slice::from_ref(splice)), true)
         }
-        _ => (request.body.clone(), false),
+        _ => (spliced(request, &request.replaced), false),
     };
     Outgoing {
         api: request.api,
         headers: Cow::Borrowed(&request.headers),
         body,
         hides_usage,
+    }
+}
+
+/// An empty prompt loads and computes nothing. Whoever loads a model for embeddings asks as the request does: one that
+/// can do nothing else is refused to the other calls.
+/// The headers are the request's own: they say which routers it has passed.
+pub(super) fn load_for(request: &ClientRequest) -> Outgoing<'_> {
+    let body = spliced(request, &request.replaced);
+    let moved = !request.replaced.is_empty();
+    // What was put in place of the client's values has moved them.
+    let peeked = moved.then(|| peek(request.api, &body).ok()).flatten();
+    let options = match &peeked {
+        Some(peeked) => &peeked.load_options,
+        None => &request.load_options,
+    };
+    let api = match request.api {
+        Api::OllamaEmbeddings => Api::OllamaEmbeddings,
+        Api::OllamaEmbed | Api::OpenAiEmbeddings => Api::OllamaEmbed,
+        _ => Api::OllamaGenerate,
+    };
+    let mut said = options.copied(&body);
+    if let Some(json) = &request.keep_alive
+        && request.api.dialect() != Dialect::Ollama
+    {
+        said.push_str(&format!(r#","keep_alive":{json}"#));
+    }
+    load_only(&request.model, &said, api, Cow::Borrowed(&request.headers))
+}
+
+pub(super) fn load(spelling: &str, options: &KeepOptions, embeds: bool) -> Outgoing<'static> {
+    let mut said = String::new();
+    if let Some(json) = &options.keep_alive {
+        said.push_str(&format!(r#","keep_alive":{json}"#));
+    }
+    if let Some(num_ctx) = options.num_ctx {
+        said.push_str(&format!(r#","options":{{"num_ctx":{num_ctx}}}"#));
+    }
+    let json = HeaderValue::from_static(CONTENT_TYPE_JSON);
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
+    let api = match embeds {
+        true => Api::OllamaEmbed,
+        false => Api::OllamaGenerate,
+    };
+    load_only(spelling, &said, api, Cow::Owned(headers))
+}
+
+/// `options` are further keys.
+fn load_only<'a>(
+    model: &str,
+    options: &str,
+    api: Api,
+    headers: Cow<'a, HeaderMap>,
+) -> Outgoing<'a> {
+    let nothing = match api {
+        Api::OllamaEmbed => r#""input":[]"#,
+        _ => r#""prompt":"""#,
+    };
+    let model = serde_json::Value::from(model);
+    Outgoing {
+        api,
+        headers,
+        body: format!(r#"{{"model":{model},{nothing}{options}}}"#).into(),
+        hides_usage: false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::protocol::{Api, AskUsage, Unload};
+use crate::protocol::{Api, AskUsage, LoadOptions, Splice, Unload};
 
 /// One request of a client, before its server is known.
 #[derive(Clone, Debug)]
@@ -29,6 +29,12 @@ pub struct ClientRequest {
     pub usage: AskUsage,
     /// Whether the model is to leave the memory: of every server, if that is all, or of the one that answers.
     pub unload: Unload,
+    /// Where the body says how the model is to be loaded.
+    pub load_options: LoadOptions,
+    /// What the operator decides in place of what the client asks; nearly always nothing.
+    pub replaced: Vec<Splice>,
+    /// For how long the operator has the model kept, as JSON: a call that cannot say so is loaded for with it.
+    pub keep_alive: Option<String>,
 }
 
 /// What is sent to one server.
@@ -42,4 +48,13 @@ pub struct Outgoing<'a> {
     pub body: Bytes,
     /// The answer will say its usage because the router asked for it: the client is not to see it.
     pub hides_usage: bool,
+}
+
+/// How a model is loaded that no client has asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeepOptions {
+    /// For how long it is kept, as JSON; without it as the server keeps it, or kept it so far.
+    pub keep_alive: Option<String>,
+    /// Tokens of context, if not as the server has it.
+    pub num_ctx: Option<u64>,
 }

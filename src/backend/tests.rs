@@ -185,6 +185,9 @@ fn client_request(api: Api, body: &'static str) -> ClientRequest {
         streamed: peeked.stream,
         usage: peeked.usage,
         unload: peeked.unload,
+        load_options: peeked.load_options,
+        replaced: Vec::new(),
+        keep_alive: None,
         body: Bytes::from_static(body.as_bytes()),
     }
 }
@@ -319,4 +322,61 @@ fn every_kind_has_its_calls() {
     assert_eq!(calls(Kind::Ollama).len(), Api::ALL.len());
     let openai = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
     assert_eq!(calls(Kind::OpenAi), openai);
+}
+
+#[test]
+fn a_load_names_the_model_and_has_the_options_of_its_request_and_no_text() {
+    let load = |api, body: &'static str| {
+        let request = client_request(api, body);
+        let load = Backend::Ollama.load_for(&request).unwrap();
+        assert_eq!(load.headers.as_ref(), &request.headers, "as to routers");
+        (load.api, String::from_utf8(load.body.to_vec()).unwrap())
+    };
+    let chat = r#"{"model":"M\u0041","messages":[{"content":"x"}],"options":{"num_ctx":7}}"#;
+    assert_eq!(
+        load(Api::OllamaChat, chat),
+        (
+            Api::OllamaGenerate,
+            r#"{"model":"MA","prompt":"","options":{"num_ctx":7}}"#.to_owned()
+        )
+    );
+    let openai = r#"{"model":"m","messages":[],"options":{"num_ctx":7}}"#;
+    assert_eq!(
+        load(Api::OpenAiChat, openai),
+        (
+            Api::OllamaGenerate,
+            r#"{"model":"m","prompt":""}"#.to_owned()
+        )
+    );
+    let embed = r#"{"model":"m","input":"x","keep_alive":-1}"#;
+    for api in [Api::OllamaEmbed, Api::OpenAiEmbeddings] {
+        let (to, body) = load(api, embed);
+        assert_eq!(to, Api::OllamaEmbed);
+        assert!(body.starts_with(r#"{"model":"m","input":[]"#), "{body}");
+    }
+    let (to, body) = load(Api::OllamaEmbeddings, embed);
+    assert_eq!(to, Api::OllamaEmbeddings);
+    assert_eq!(body, r#"{"model":"m","prompt":"","keep_alive":-1}"#);
+    let request = client_request(Api::OpenAiChat, openai);
+    assert!(Backend::openai(&[]).load_for(&request).is_none());
+}
+
+#[test]
+fn a_load_is_for_as_long_as_the_operator_wants_where_the_call_cannot_say_so() {
+    let loaded = |api, body: &'static str| {
+        let mut request = client_request(api, body);
+        let options = request.load_options.clone();
+        request.replaced = options.replaced(body, Some("-1".to_owned()), Some(9));
+        request.keep_alive = Some("-1".to_owned());
+        let load = Backend::Ollama.load_for(&request).unwrap();
+        String::from_utf8(load.body.to_vec()).unwrap()
+    };
+    assert_eq!(
+        loaded(Api::OpenAiChat, r#"{"model":"m","messages":[]}"#),
+        r#"{"model":"m","prompt":"","keep_alive":-1}"#
+    );
+    assert_eq!(
+        loaded(Api::OllamaChat, r#"{"model":"m","keep_alive":"1m"}"#),
+        r#"{"model":"m","prompt":"","keep_alive":-1,"options":{"num_ctx":9}}"#
+    );
 }

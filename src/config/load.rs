@@ -26,8 +26,9 @@ pub const DEFAULT_FILE: &str = "config.toml";
 const VARIABLE_PREFIX: &str = "HERDSMAN__";
 
 /// Keys that have no default.
-const REQUIRED: [(&str, &str); 3] = [
+const REQUIRED: [(&str, &str); 4] = [
     ("endpoint", "url"),
+    ("model", "name"),
     ("price", "model"),
     ("redis.database", "url"),
 ];

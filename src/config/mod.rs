@@ -18,6 +18,7 @@ mod key;
 mod load;
 mod log;
 mod metrics;
+mod model;
 mod models;
 mod network;
 mod price;
@@ -47,6 +48,7 @@ pub use itself::{is_itself, is_own_name};
 pub use load::{DEFAULT_FILE, LoadArgs, load};
 pub use log::Log;
 pub use metrics::Metrics;
+pub use model::Model;
 pub use models::{Models, Pull};
 pub use network::Network;
 pub use price::Price;
@@ -73,6 +75,9 @@ pub struct Config {
     pub endpoint: Vec<Endpoint>,
     /// Which servers have which models.
     pub models: Models,
+    /// What holds for single models.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub model: Vec<Model>,
     /// How a request finds its server.
     pub routing: Routing,
     /// How the servers are watched.
@@ -125,6 +130,28 @@ impl Config {
                     .to_owned(),
             );
         }
+        let sized = self.model.iter().filter(|model| model.num_ctx > 0);
+        warnings.extend(sized.map(|model| {
+            format!(
+                "num_ctx = {} of [[model]] {} is not for /v1: those calls cannot carry it, and a server \
+                 loads the model again whenever calls of both kinds alternate. To have one context for \
+                 all calls, set OLLAMA_CONTEXT_LENGTH on the servers, or PARAMETER num_ctx in the model",
+                model.num_ctx, model.name,
+            )
+        }));
+        for model in &self.model {
+            let known = |name: &&String| {
+                let mut endpoints = self.endpoint.iter();
+                endpoints.any(|known| known.name == **name || known.labels.contains(name))
+            };
+            let unknown = model.endpoints.iter().filter(|name| !known(name));
+            warnings.extend(unknown.map(|name| {
+                format!(
+                    "[[model]] {}: no [[endpoint]] has the name or label \"{name}\"",
+                    model.name
+                )
+            }));
+        }
         warnings
     }
 
@@ -156,6 +183,7 @@ impl Default for Config {
             server: Server::default(),
             endpoint: vec![Endpoint::default()],
             models: Models::default(),
+            model: Vec::new(),
             routing: Routing::default(),
             fleet: Fleet::default(),
             store: Store::default(),

@@ -74,6 +74,8 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
         faults.add("spend.durability", "\"redis\" needs a [redis]");
     }
     access(&config.access, &mut faults);
+    let names = config.model.iter().map(|model| &model.name);
+    faults.unless_unique("model", "name", names);
     let models = config.price.iter().map(|price| &price.model);
     faults.unless_unique("price", "model", models);
     faults.0

@@ -103,6 +103,31 @@ impl Lease {
         self.whole = true;
     }
 
+    /// True when the server loads the model now, for this request or for one before it.
+    #[must_use]
+    pub fn awaits_load(&self) -> bool {
+        self.grant.cold || self.grant.loading
+    }
+
+    /// The server has loaded the model: what is left is to be computed.
+    pub fn loaded(&self) {
+        self.endpoint.loaded(&self.pool);
+    }
+
+    /// The client has left while the server loads the model, which goes on: when that was late it counts as
+    /// with any other.
+    pub fn left_loading(&self) {
+        if self.left_late() {
+            self.endpoint.failed(&self.pool, Fault::Abandoned);
+        }
+    }
+
+    /// When the slot was given.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// The client has left, and its server goes on computing all the same: until when that is worth the slot,
     /// if it is. A trial is not: others wait for what it shows.
     #[must_use]

@@ -108,6 +108,14 @@ impl FleetView {
         model.is_some_and(|model| model.holders().any(is_in))
     }
 
+    /// Every model that a server has, in the order of their names.
+    #[must_use]
+    pub fn model_names(&self) -> Vec<ModelName> {
+        let mut names: Vec<_> = self.models.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
     /// `/api/tags` of the whole fleet.
     #[must_use]
     pub fn tags(&self) -> Bytes {

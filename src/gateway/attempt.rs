@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use http::response::Parts;
@@ -54,13 +55,8 @@ pub(super) type Try = Result<Began, Stopped>;
 
 impl Gateway {
     pub(super) async fn attempt(&self, slot: &Slot, request: &ClientRequest) -> Try {
-        let limit = match (slot.pool(), request.streamed) {
-            (None, _) if request.unload == Unload::Only => unload::limit(slot.endpoint()),
-            (None, _) => unload::LIMIT.min(self.rules.answer_timeout),
-            (Some(_), true) => self.rules.first_byte_timeout,
-            (Some(_), false) => self.rules.answer_timeout,
-        };
-        let deadline = Instant::now() + limit;
+        // A load before it is part of its time.
+        let deadline = slot.since() + self.limit(slot, request);
         let ejected = slot.ejected();
         tokio::select! {
             biased;
@@ -69,6 +65,16 @@ impl Gateway {
             }
             () = ejected.cancelled() => Err(Stopped::by(Failure::Ejected)),
             () = self.cutting.cancelled() => Err(Stopped::Over(Error::Closing)),
+        }
+    }
+
+    /// How long a server may take to begin its answer.
+    pub(super) fn limit(&self, slot: &Slot, request: &ClientRequest) -> Duration {
+        match (slot.pool(), request.streamed) {
+            (None, _) if request.unload == Unload::Only => unload::limit(slot.endpoint()),
+            (None, _) => unload::LIMIT.min(self.rules.answer_timeout),
+            (Some(_), true) => self.rules.first_byte_timeout,
+            (Some(_), false) => self.rules.answer_timeout,
         }
     }
 
@@ -113,6 +119,19 @@ impl Slot {
         }
     }
 
+    /// For a load that no request waits for.
+    pub(super) fn for_load(lease: Lease, usage: &Usage) -> Self {
+        usage.touched();
+        let endpoint = Arc::clone(lease.endpoint());
+        Self {
+            settings: endpoint.settings(),
+            endpoint,
+            lease: Some(lease),
+            unloads: false,
+            usage: usage.clone(),
+        }
+    }
+
     pub(super) fn none(endpoint: Arc<Endpoint>, usage: &Usage) -> Self {
         Self {
             settings: endpoint.settings(),
@@ -135,6 +154,31 @@ impl Slot {
     /// The slot pool, if there is a slot.
     pub(super) fn pool(&self) -> Option<&Arc<SlotPool>> {
         self.lease.as_ref().map(Lease::pool)
+    }
+
+    /// When it was given.
+    pub(super) fn since(&self) -> Instant {
+        let since = self.lease.as_ref().map(Lease::since);
+        since.unwrap_or_else(Instant::now)
+    }
+
+    /// Whether the model has to be loaded before a request can be sent, or is being loaded.
+    pub(super) fn awaits_load(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::awaits_load)
+    }
+
+    /// The model is loaded; if that was for this slot, what was loaded, and since when.
+    pub(super) fn loaded(&self) -> Option<(&Arc<SlotPool>, Instant)> {
+        let lease = self.lease.as_ref()?;
+        lease.loaded();
+        lease.is_cold().then(|| (lease.pool(), lease.since()))
+    }
+
+    /// The client has left, and the load goes on.
+    pub(super) fn left_loading(&self) {
+        if let Some(lease) = &self.lease {
+            lease.left_loading();
+        }
     }
 
     /// Whether the server goes on computing when its client has left, so that the
@@ -185,7 +229,7 @@ impl Slot {
     }
 
     /// What follows for the request from an error that its server answered.
-    fn failed(&self, server_error: ServerError, api: Api) -> Stopped {
+    pub(super) fn failed(&self, server_error: ServerError, api: Api) -> Stopped {
         let backend = &self.settings.backend;
         let status = server_error.status();
         if backend.verdict(status) == Verdict::Pass {
@@ -202,7 +246,7 @@ impl Slot {
         }
     }
 
-    fn ejected(&self) -> CancellationToken {
+    pub(super) fn ejected(&self) -> CancellationToken {
         self.endpoint.ejected()
     }
 }

@@ -8,6 +8,8 @@
 //! client would be: then the server more likely hangs than computes, and others may have the slot
 //! ([`Lease::without_client_until`](crate::fleet::Lease::without_client_until)). That is evidence as well.
 //!
+//! A try on a server that has to load the model first begins with the load ([`load`](super::load)).
+//!
 //! It must not know kinds of servers, nor when another one is tried. It fails by value: a try ends as
 //! [`Stopped`], and an exchange that goes on without its client is bounded as any other, by the gateway's rules and
 //! by the shutdown.
@@ -27,9 +29,10 @@ use tokio::time::timeout_at;
 
 use super::attempt::{Began, Slot, Stopped, Try};
 use super::blame::Blame;
+use super::load::Load;
 use super::meters::Meter;
 use super::relay::Completion;
-use super::{Answer, Gateway, Relay, respond};
+use super::{Answer, Gateway, Relay, Request, respond};
 use crate::access::Reservation;
 use crate::backend::ClientRequest;
 
@@ -47,6 +50,25 @@ pub(super) struct Exchange {
 impl Exchange {
     /// The try, up to the first byte of the answer.
     pub(super) async fn attempt(self) -> (Try, Self) {
+        if self.slot.awaits_load() {
+            return Box::pin(self.attempt_loaded()).await;
+        }
+        self.attempt_now().await
+    }
+
+    /// The try, once the model is loaded.
+    async fn attempt_loaded(self) -> (Try, Self) {
+        self.meter.note(Request::loads);
+        let (loaded, slot) = Load::new(&self.gateway, self.slot, &self.request).await;
+        self.meter.note(Request::loaded);
+        let exchange = Self { slot, ..self };
+        match loaded {
+            Ok(()) => exchange.attempt_now().await,
+            Err(stopped) => (Err(stopped), exchange),
+        }
+    }
+
+    async fn attempt_now(self) -> (Try, Self) {
         if self.slot.completes_without_client(self.request.streamed) {
             return Detachable::new(self).await;
         }

@@ -110,7 +110,8 @@ impl Gateway {
             reservation = self.access.admit(&prepared.caller, &admission) => reservation?,
             () = self.cutting.cancelled() => return Err(Error::Closing),
         };
-        prepared.lease_request.within = reservation.take_servers();
+        let servers = reservation.take_servers();
+        prepared.lease_request.within.extend(servers);
         let mut reservation = Some(reservation);
         let answered = self.serve(prepared, meter, &mut reservation).await;
         if let (Err(_), Some(reservation), true) = (&answered, reservation, computes) {
@@ -147,7 +148,7 @@ impl Gateway {
         if computes && !self.journal.admits(&self.spend, Instant::now()) {
             return Err(Error::JournalDown);
         }
-        let lease_request = LeaseRequest {
+        let mut lease_request = LeaseRequest {
             model,
             api,
             arrival: self.fleet.arrive(),
@@ -156,7 +157,7 @@ impl Gateway {
             within: Vec::new(),
             tried: Vec::new(),
         };
-        let request = ClientRequest {
+        let mut request = ClientRequest {
             api,
             headers,
             model_at: peeked.model_at,
@@ -165,8 +166,12 @@ impl Gateway {
             choices: peeked.choices,
             usage: peeked.usage,
             unload: peeked.unload,
+            load_options: peeked.load_options,
+            replaced: Vec::new(),
+            keep_alive: None,
             body: body.clone(),
         };
+        self.terms.apply(&mut request, &mut lease_request);
         Ok(Prepared {
             request: Arc::new(request),
             lease_request,

@@ -16,6 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 
+use super::load_meters::LoadMeters;
 use super::requests::{Request, Requests, Tracked};
 use super::server_error::ServerError;
 use crate::domain::{ModelName, TokenCounts};
@@ -44,6 +45,7 @@ struct Families {
     estimated: Counter,
     failovers: Counters<FailoverLabels>,
     all: Requests,
+    loads: LoadMeters,
     /// By the slot pool's serial: a request finds its series with one number and not with six labels.
     pairs: DashMap<u64, Arc<Pair>, RandomState>,
 }
@@ -103,6 +105,7 @@ impl Meters {
             estimated: Counter::default(),
             failovers: Labelled::new(Counter::default),
             all: requests,
+            loads: LoadMeters::register(registry),
             pairs: DashMap::default(),
         };
         let m = families.clone();
@@ -168,6 +171,10 @@ impl Meters {
         self.0.failovers.get(&labels).inc();
     }
 
+    pub(super) fn loads(&self) -> &LoadMeters {
+        &self.0.loads
+    }
+
     /// Removes what is about servers that are gone.
     pub(super) fn keep_only(&self, view: &FleetView) {
         let ids = || view.servers.iter().map(|server| server.endpoint.id());
@@ -181,6 +188,7 @@ impl Meters {
             .retain(|labels| is_kept(&labels.endpoint));
         m.tokens.retain(|labels| is_kept(&labels.endpoint));
         m.failovers.retain(|labels| is_kept(&labels.endpoint));
+        m.loads.retain(is_kept);
         // Last: a pair that was made meanwhile holds metrics that are kept.
         m.pairs
             .retain(|_, pair| generations.contains(&pair.generation));

@@ -23,11 +23,15 @@ mod inbound;
 mod infer;
 mod journal;
 mod kept;
+mod load;
+mod load_meters;
 mod meters;
+mod placing;
 mod relay;
 mod requests;
 mod respond;
 mod server_error;
+mod terms;
 mod unload;
 mod whole;
 
@@ -43,11 +47,15 @@ use tokio_util::task::TaskTracker;
 pub use answer::Answer;
 pub use error::Error;
 pub use inbound::{Inbound, endpoint_names};
+pub use load::LoadReason;
 pub use meters::{Meter, Meters};
+pub use placing::NotPlaced;
 use relay::Relay;
 pub use requests::{AccessLog, LogError, MOST_ENDED, Phase, Request, Requests, Try};
+pub use terms::ModelTerms;
 
 use crate::access::{Access, Caller};
+use crate::domain::ModelName;
 use crate::fleet::{Considered, Fleet, LeaseRequest};
 use crate::protocol::Api;
 use crate::spend::Spend;
@@ -55,6 +63,7 @@ use crate::upstream::Client;
 use crate::usage::Usage;
 use journal::JournalGate;
 use kept::Budget;
+use terms::Terms;
 
 /// The limits of every request.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +89,7 @@ pub struct Gateway {
     access: Access,
     pub(crate) meters: Meters,
     rules: Rules,
+    terms: Terms,
     journal: JournalGate,
     /// The room for answers that are read whole.
     kept: Budget,
@@ -114,6 +124,7 @@ impl Gateway {
             access,
             meters,
             rules,
+            terms: Terms::default(),
             journal: JournalGate::new(Instant::now()),
             kept: Budget::new(),
             open: TaskTracker::new(),
@@ -139,6 +150,17 @@ impl Gateway {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// From now on these are the terms of single models, and no others.
+    pub fn set_models(&self, terms: impl IntoIterator<Item = ModelTerms>) {
+        self.terms.replace(terms);
+    }
+
+    /// What holds for this model.
+    #[must_use]
+    pub fn terms(&self, model: &ModelName) -> Option<ModelTerms> {
+        self.terms.of(model)
     }
 
     /// A request has arrived, though nothing of it but its path is known: from here on it is

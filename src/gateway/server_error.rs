@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use crate::backend::{Backend, ErrorAnswer};
 use crate::clock;
 use crate::faults::{Fault, Fingerprint};
-use crate::protocol::{CONTENT_TYPE_JSON, SaidError};
+use crate::protocol::{CONTENT_TYPE_JSON, Dialect, SaidError, error_body};
 use crate::upstream::{AnswerBody, Failure};
 
 /// An error body is kept up to this size, to be passed on if no other server helps.
@@ -102,6 +102,21 @@ impl ServerError {
         }
     }
 
+    /// What an Ollama has said on a path of its own, as it would have said it on one of this dialect.
+    pub(super) fn in_dialect(self, dialect: Dialect) -> Self {
+        match self {
+            Self::Answer(answer) if dialect != Dialect::Ollama => {
+                let text = said(&answer.body);
+                let said = text.map(|text| error_body(dialect, answer.status, &text));
+                Self::Answer(ErrorBody {
+                    body: said.unwrap_or(answer.body),
+                    ..answer
+                })
+            }
+            same => same,
+        }
+    }
+
     /// For the comparison with what other servers answer; `None` when it is about the server in any case.
     pub(super) fn fingerprint(&self, fault: Fault) -> Option<Fingerprint> {
         match (self, fault) {
@@ -156,6 +171,16 @@ impl ServerError {
             Self::Nothing(failure) => failure.label(),
         }
     }
+}
+
+/// The words of `{"error":"…"}`.
+fn said(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        error: String,
+    }
+    let said: Said = serde_json::from_slice(body).ok()?;
+    Some(said.error)
 }
 
 /// As much of a body as is kept.

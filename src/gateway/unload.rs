@@ -93,11 +93,11 @@ impl Gateway {
     ) -> Result<(), Error> {
         let unload = |endpoint: &Arc<Endpoint>| {
             let (endpoint, limit) = (Arc::clone(endpoint), limit(endpoint));
-            async move { self.unload_on(&endpoint, request, model, limit).await }
+            async move { self.unload_by(&endpoint, request, model, limit).await }
         };
         let perhaps = listed
             .iter()
-            .map(|endpoint| self.unload_on(endpoint, request, model, SHORT_LIMIT));
+            .map(|endpoint| self.unload_by(endpoint, request, model, SHORT_LIMIT));
         let (unloaded, _) = tokio::join!(join_all(others.iter().map(unload)), join_all(perhaps));
         let unloaded = unloaded.into_iter().collect::<Result<(), _>>();
         if unloaded.is_err() {
@@ -117,7 +117,7 @@ impl Gateway {
     ) -> Result<Arc<Endpoint>, ServerError> {
         let unload = |endpoint: Arc<Endpoint>| async move {
             let limit = limit(&endpoint);
-            let unloaded = self.unload_on(&endpoint, request, model, limit).await;
+            let unloaded = self.unload_by(&endpoint, request, model, limit).await;
             (endpoint, unloaded)
         };
         let mut unloads: FuturesUnordered<_> = listed.iter().cloned().map(unload).collect();
@@ -147,7 +147,7 @@ impl Gateway {
         }
     }
 
-    async fn unload_on(
+    async fn unload_by(
         &self,
         endpoint: &Arc<Endpoint>,
         request: &ClientRequest,
@@ -178,10 +178,18 @@ impl Gateway {
     ) -> Result<(), ServerError> {
         let settings = endpoint.settings();
         let outgoing = settings.backend.request(request, &request.model, false);
+        self.send_unload(endpoint, &outgoing).await
+    }
+
+    pub(super) async fn send_unload(
+        &self,
+        endpoint: &Endpoint,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<(), ServerError> {
         let Outgoing {
             api, headers, body, ..
-        } = &outgoing;
-        let remote = endpoint.remote(&settings);
+        } = outgoing;
+        let remote = endpoint.remote(&endpoint.settings());
         let answer = self.client.infer(&remote, *api, headers, body).await;
         let answer = answer.map_err(ServerError::Nothing)?;
         if !answer.status().is_success() {

@@ -47,21 +47,23 @@ async fn a_client_that_leaves_its_stream_frees_the_slot_and_stops_the_server() {
 #[tokio::test]
 async fn a_client_that_leaves_before_the_first_byte_stops_the_server_too() {
     let router = slow()
-        .each(|server| server.load = Duration::from_secs(600))
+        .each(|server| server.prefill_tokens_per_second = 0.001)
         .start()
         .await;
     let body = chat();
     {
         let request = router.post("/api/chat", &body);
         tokio::pin!(request);
-        let started = eventually("the server loads for it", || router.in_flight() == 1);
+        let started = eventually("the server reads the prompt", || {
+            router.servers[0].counters().started == 1
+        });
         tokio::select! {
             _ = &mut request => panic!("it cannot be answered"),
             () = started => {}
         }
     }
-    eventually("the load is aborted", || {
-        router.servers[0].counters().load_aborts == 1
+    eventually("the server cancels it", || {
+        router.servers[0].counters().cancelled == 1
     })
     .await;
     router.finish().await;

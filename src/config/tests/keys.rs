@@ -47,6 +47,12 @@ const KEYS: &[(&str, Effect)] = &[
     ("endpoint.labels", Acts("inventory", "endpoint.labels")),
     ("endpoint.cloud", Acts("inventory", "endpoint.cloud")),
     ("models.pull", Acts("app", "models.pull")),
+    ("model.name", Acts("app", "model.name")),
+    ("model.replicas", Acts("app", "model.replicas")),
+    ("model.endpoints", Acts("app", "model.endpoints")),
+    ("model.keep_alive", Acts("app", "model.keep_alive")),
+    ("model.num_ctx", Acts("app", "model.num_ctx")),
+    ("model.priority", Acts("app", "model.priority")),
     ("routing.slots", Acts("app", "routing.slots")),
     ("routing.queue_limit", Acts("app", "routing.queue_limit")),
     (

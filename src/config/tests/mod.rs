@@ -1,6 +1,7 @@
 //! Loading, from the outside: text in, a configuration or every problem out.
 
 mod keys;
+mod models;
 mod shipped;
 
 use std::fs;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{load_with, tables};
-use crate::config::{Config, Database, Price, Redis, Secret};
-use crate::domain::{ModelName, Rate};
+use crate::config::{Config, Database, Model, Price, Redis, Secret};
+use crate::domain::{KeepAlive, ModelName, Rate};
 
 const SHIPPED: &str = include_str!("../../../config.toml");
 
@@ -54,6 +54,14 @@ pub(super) fn full() -> Config {
             database: vec![Database::at(Secret::from("redis://127.0.0.1:6379/0"))],
             ..Redis::default()
         }),
+        model: vec![Model {
+            name: ModelName::parse("llama3.3:70b").unwrap(),
+            replicas: 2,
+            endpoints: vec!["gpu-1".to_owned(), "gpu-2".to_owned()],
+            keep_alive: Some(KeepAlive::parse("24h").unwrap()),
+            num_ctx: 8192,
+            priority: 0,
+        }],
         price: vec![Price {
             model: ModelName::parse("llama3.2").unwrap(),
             input: Rate::from_nano_usd_per_million(50_000_000).unwrap(),

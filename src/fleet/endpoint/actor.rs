@@ -99,6 +99,10 @@ impl Actor for EndpointActor {
                 let effects = self.state.answered(&pool, context.now());
                 self.learnt(effects, &pool, context);
             }
+            Message::Loaded { pool } => {
+                let effects = self.state.loaded(&pool, context.now());
+                self.learnt(effects, &pool, context);
+            }
             Message::Unloaded { pool, for_sure } => {
                 let effects = self.state.unloaded(&pool, for_sure, context.now());
                 self.apply(effects, context);

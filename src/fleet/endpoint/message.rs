@@ -31,6 +31,12 @@ pub enum Message {
         /// How long that took with a load before it, if it made the server load the model.
         loaded: Option<Duration>,
     },
+    /// From a lease that makes the server load the model, or has found it loading: it is loaded. Nothing has
+    /// been answered yet.
+    Loaded {
+        /// The pool of its slot.
+        pool: Arc<SlotPool>,
+    },
     /// From the lease of a running stream: it delivers, while the model is half-open.
     Delivered {
         /// The pool of its slot.

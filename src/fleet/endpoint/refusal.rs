@@ -1,5 +1,7 @@
 //! What is refused: by an endpoint to a request that wants a slot, and by its server.
 
+use std::fmt;
+
 use super::Endpoint;
 use crate::fleet::refusals::Refusals;
 
@@ -16,6 +18,18 @@ pub enum Refusal {
     Restarting,
     /// It takes nothing new any more.
     Draining,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Down => "it is down",
+            Self::Full => "all slots of the model are taken",
+            Self::Loading => "it is loading another model",
+            Self::Restarting => "it is being taken up again",
+            Self::Draining => "it drains",
+        })
+    }
 }
 
 impl Endpoint {

@@ -57,6 +57,29 @@ impl Report {
         }
     }
 
+    /// Whether the model is loaded, or being loaded.
+    #[must_use]
+    pub fn is_warm(&self, model: &ModelName) -> bool {
+        self.warm.binary_search(model).is_ok()
+    }
+
+    /// What it says of the model, or of one with the same weights, that it has loaded: names with the same
+    /// weights share what is loaded, and only the first of them is said.
+    #[must_use]
+    pub fn running_as(&self, model: &ModelName) -> Option<&RunningModel> {
+        let by_name = self.running.iter().find(|running| running.name == *model);
+        by_name.or_else(|| {
+            let digest = &self.listed(model)?.digest;
+            let same = |running: &&RunningModel| !digest.is_empty() && running.digest == *digest;
+            self.running.iter().find(same)
+        })
+    }
+
+    fn listed(&self, model: &ModelName) -> Option<&ListedModel> {
+        let mut listed = self.models.iter().flat_map(|models| models.iter());
+        listed.find(|listed| listed.name == *model)
+    }
+
     /// Nothing known yet.
     #[must_use]
     pub fn unknown(now: Instant) -> Self {

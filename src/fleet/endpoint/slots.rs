@@ -24,6 +24,12 @@ impl Endpoint {
         count(&self.taken)
     }
 
+    /// True while it loads the model of this pool.
+    #[must_use]
+    pub fn is_loading(&self, pool: &SlotPool) -> bool {
+        self.loading.load(Ordering::Relaxed) == pool.serial()
+    }
+
     /// True while it loads a model other than the pool's.
     #[must_use]
     pub fn is_loading_other(&self, pool: &SlotPool) -> bool {
@@ -88,6 +94,14 @@ impl Endpoint {
         self.tell(Message::Answered {
             pool: Arc::clone(pool),
             loaded,
+        });
+    }
+
+    /// The model is loaded, and the request that wants it can be sent.
+    pub(in crate::fleet) fn loaded(&self, pool: &Arc<SlotPool>) {
+        self.changed();
+        self.tell(Message::Loaded {
+            pool: Arc::clone(pool),
         });
     }
 

@@ -154,10 +154,17 @@ impl Request {
         }
         self.attempts.fetch_add(1, Ordering::Relaxed);
         self.queued_us.store(micros(queued), Ordering::Relaxed);
-        self.begins(match route {
-            Some("cold") => Phase::Loading,
-            _ => Phase::Prompt,
-        });
+        self.begins(Phase::Prompt);
+    }
+
+    /// Its server loads the model before it is sent.
+    pub(in crate::gateway) fn loads(&self) {
+        self.begins(Phase::Loading);
+    }
+
+    /// The model is loaded.
+    pub(in crate::gateway) fn loaded(&self) {
+        self.begins(Phase::Prompt);
     }
 
     /// It is sent to none.

@@ -13,6 +13,7 @@ mod events;
 mod extract;
 mod guard;
 mod members;
+mod models;
 mod openapi;
 mod patch;
 mod prices;
@@ -69,6 +70,7 @@ fn all() -> Vec<Route> {
         members::routes(),
         endpoints::routes(),
         events::routes(),
+        models::routes(),
         prices::routes(),
         pulls::routes(),
         redis::routes(),

@@ -71,6 +71,8 @@ pub struct RunningModel {
     pub raw: Box<RawValue>,
     /// RFC 3339 as the server wrote it; empty if it did not. May lie in the past while it is busy.
     pub expires_at: String,
+    /// Of the model it is; empty if the server did not say.
+    pub digest: String,
     /// Bytes of graphics memory; 0 if the server did not say.
     pub size_vram: u64,
     /// Tokens of context it was loaded with; older servers do not say.

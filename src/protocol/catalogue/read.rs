@@ -38,6 +38,7 @@ pub fn parse_ps(body: &[u8]) -> Result<Listing<RunningModel>, BadCatalogue> {
             name: ModelName::parse(&entry.name()?).ok()?,
             raw: raw.to_owned(),
             expires_at: string(entry.expires_at),
+            digest: string(entry.digest),
             size_vram: number(entry.size_vram).unwrap_or(0),
             context_length: number(entry.context_length),
         })

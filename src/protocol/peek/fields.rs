@@ -27,9 +27,10 @@ pub(super) enum Field {
     MaxCompletionTokens,
     N,
     KeepAlive,
+    Shift,
 }
 
-const FIELDS: usize = 16;
+const FIELDS: usize = 17;
 const LONGEST: usize = "max_completion_tokens".len();
 
 impl Field {
@@ -52,6 +53,7 @@ impl Field {
             b"max_completion_tokens" => Self::MaxCompletionTokens,
             b"n" => Self::N,
             b"keep_alive" => Self::KeepAlive,
+            b"shift" => Self::Shift,
             _ => return None,
         })
     }

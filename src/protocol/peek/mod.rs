@@ -13,6 +13,7 @@ mod bad_request;
 mod depth;
 mod fields;
 mod length;
+mod load_options;
 mod prompt;
 mod settle;
 mod splice;
@@ -28,6 +29,7 @@ use serde::de::{Deserialize as _, IgnoredAny};
 
 pub use ask_usage::AskUsage;
 pub use bad_request::BadRequest;
+pub use load_options::LoadOptions;
 pub use settle::settle;
 pub use splice::{Splice, splice};
 pub use unload::Unload;
@@ -55,6 +57,8 @@ pub struct Peek<'a> {
     pub choices: u32,
     /// Whether the model is to leave the memory (Ollama's `keep_alive: 0`).
     pub unload: Unload,
+    /// Where the body says how the model is to be loaded.
+    pub load_options: LoadOptions,
     /// The end user, where the client names one (OpenAI's `user`).
     pub user: Option<Cow<'a, str>>,
 }
@@ -93,6 +97,7 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
         max_output: length::max_output(api, &fields),
         choices: length::choices(api, &fields),
         unload: Unload::of(api, &fields),
+        load_options: LoadOptions::of(api, body, &fields),
         user: fields.get(Field::User).and_then(|json| text(json).ok()?),
     })
 }

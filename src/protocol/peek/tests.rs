@@ -28,6 +28,19 @@ fn an_ordinary_chat_is_read() {
         max_output: None,
         choices: 1,
         unload: No,
+        load_options: LoadOptions {
+            keep_alive: Some(
+                104..108,
+            ),
+            keeps: true,
+            options: Some(
+                119..138,
+            ),
+            shift: None,
+            inside: Some(
+                1,
+            ),
+        },
         user: None,
     }
     "#);

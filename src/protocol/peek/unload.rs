@@ -1,6 +1,7 @@
 //! Whether a request asks that a model leaves the memory, and for anything else.
 
 use super::fields::{Field, Fields};
+use crate::domain::go_seconds;
 use crate::protocol::api::Api;
 
 /// Whether the model is to leave the memory.
@@ -50,7 +51,7 @@ fn is_empty_list(json: &str) -> bool {
 
 /// A number, of which Ollama takes the whole seconds, or a duration as Go writes it. What is no duration the
 /// server refuses.
-fn seconds(json: &str) -> Option<f64> {
+pub(super) fn seconds(json: &str) -> Option<f64> {
     match json
         .strip_prefix('"')
         .and_then(|json| json.strip_suffix('"'))
@@ -65,34 +66,6 @@ fn seconds(json: &str) -> Option<f64> {
             })
         }
     }
-}
-
-/// The seconds of a duration such as `1m30s` or `500ms`.
-fn go_seconds(text: &str) -> Option<f64> {
-    const UNITS: [(&str, f64); 8] = [
-        ("ns", 1e-9),
-        ("us", 1e-6),
-        ("\u{b5}s", 1e-6),
-        ("\u{3bc}s", 1e-6),
-        ("ms", 1e-3),
-        ("s", 1.0),
-        ("m", 60.0),
-        ("h", 3600.0),
-    ];
-    let unsigned = text.trim_start_matches(['+', '-']);
-    if unsigned == "0" {
-        return Some(0.0);
-    }
-    let (mut rest, mut seconds) = (unsigned, 0.0);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, behind) = rest.split_at(digits);
-        let (unit, size) = UNITS.iter().find(|(unit, _)| behind.starts_with(unit))?;
-        seconds += number.parse::<f64>().ok()? * size;
-        rest = behind.get(unit.len()..)?;
-    }
-    let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
-    (!unsigned.is_empty()).then_some(sign * seconds)
 }
 
 #[cfg(test)]

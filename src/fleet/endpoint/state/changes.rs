@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Effects, State};
+use crate::backend::Probe;
 use crate::fleet::slot_pool::SlotPool;
 
 /// So long a server may go on listing a model that it was told to unload, before that counts as what it has.
@@ -22,6 +23,22 @@ pub(super) struct Leaving {
 }
 
 impl State {
+    /// The server has loaded the model. Whether it works the first answer shows.
+    pub(in crate::fleet::endpoint) fn loaded(&mut self, pool: &SlotPool, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        if self.is_loading(pool) {
+            self.loading = None;
+            effects.changed = true;
+        }
+        effects.changed |= self.no_longer_overdue(pool);
+        effects.changed |= self.warm.insert(pool.model().clone(), now).is_none();
+        if effects.changed {
+            self.publish_warm();
+            effects.ask.push(Probe::Loaded);
+        }
+        effects
+    }
+
     /// A request has unloaded the model: for sure, or at its end, if nothing else uses it.
     pub(in crate::fleet::endpoint) fn unloaded(
         &mut self,
@@ -38,9 +55,16 @@ impl State {
         let mut effects = Effects::default();
         if for_sure {
             let model = pool.model();
+            // Another name may be the one that its weights were loaded under.
+            let shared = self
+                .report
+                .running_as(model)
+                .map(|listed| listed.name.clone());
+            let shared = shared.as_ref().unwrap_or(model);
             self.warm.remove(model);
+            self.warm.remove(shared);
             let running = self.report.running.iter();
-            let left: Vec<_> = running.filter(|listed| listed.name != *model).collect();
+            let left: Vec<_> = running.filter(|listed| listed.name != *shared).collect();
             self.report.running = left.into_iter().cloned().collect();
             self.publish_warm();
             effects.changed = true;
@@ -66,10 +90,12 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::backend::{Answer, Probe};
+    use crate::backend::Answer;
     use crate::domain::ModelName;
+    use crate::faults::Fault;
     use crate::fleet::endpoint::Report;
     use crate::fleet::endpoint::state::Intervals;
+    use crate::fleet::lease::Outcome;
     use crate::protocol::parse_ps;
     use crate::upstream::Failure;
 
@@ -97,6 +123,63 @@ mod tests {
         // It finishes a request with it first.
         state.probed(listed(), Probe::Loaded, now, now);
         assert_eq!(names(&state), (both.clone(), both));
+    }
+
+    #[test]
+    fn a_loaded_model_takes_requests_before_its_first_answer() {
+        let now = Instant::now();
+        let mut state = State::new(Report::unknown(now), true, None, now);
+        state.probed(Ok(Answer::Alive), Probe::Alive, now, now);
+        let (a, b) = (pool("a"), pool("b"));
+        let granted = state.acquire(&a, None, now);
+        assert!(!state.is_direct(&a));
+        assert!(state.loaded(&a, now).changed);
+        assert!(state.is_direct(&a), "of those that wait, all may come");
+        assert!(state.acquire(&b, None, now).0.is_ok(), "nothing loads");
+        assert!(!state.loaded(&a, now).changed, "said again");
+        drop(granted);
+    }
+
+    #[test]
+    fn a_model_that_has_failed_is_not_cleared_by_its_load() {
+        let now = Instant::now();
+        let mut state = State::new(Report::unknown(now), true, None, now);
+        state.probed(Ok(Answer::Alive), Probe::Alive, now, now);
+        let a = pool("a");
+        let failed = Outcome::Failed(Fault::Broken);
+        state.released(&a, failed, false, now);
+        state.loaded(&a, now);
+        assert!(!state.is_direct(&a), "its first answer shows it");
+    }
+
+    #[test]
+    fn names_with_one_digest_are_loaded_and_unloaded_together() {
+        let now = Instant::now();
+        let mut state = State::new(Report::unknown(now), true, None, now);
+        state.probed(Ok(Answer::Alive), Probe::Alive, now, now);
+        let tags = br#"{"models":[{"name":"a","digest":"1"},{"name":"b","digest":"1"},{"name":"c","digest":"2"},{"name":"d"}]}"#;
+        let tags = Answer::Models(crate::protocol::parse_tags(tags).unwrap().models);
+        let ps = br#"{"models":[{"name":"a","digest":"1","expires_at":"2030-01-01T00:00:00Z"},{"name":"e"}]}"#;
+        let ps = || Ok(Answer::Loaded(parse_ps(ps).unwrap().models));
+        let warm = |state: &State| {
+            let warm = state.report().warm.iter();
+            warm.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        // Whichever list comes first.
+        state.probed(ps(), Probe::Loaded, now, now);
+        state.probed(Ok(tags), Probe::Models, now, now);
+        assert_eq!(warm(&state), "a:latest b:latest e:latest");
+        let later = now + Duration::from_secs(1);
+        state.probed(ps(), Probe::Loaded, later, later);
+        assert_eq!(warm(&state), "a:latest b:latest e:latest");
+        assert!(state.is_direct(&pool("b")) && !state.is_direct(&pool("c")));
+        state.unloaded(&pool("b"), true, later);
+        assert_eq!(warm(&state), "e:latest");
+        let running = state.report().running.iter().map(|model| &model.name);
+        assert_eq!(
+            running.collect::<Vec<_>>(),
+            [&ModelName::parse("e").unwrap()]
+        );
     }
 
     #[test]

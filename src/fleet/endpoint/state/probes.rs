@@ -42,6 +42,7 @@ impl State {
                 self.report.models = Some(models.into());
                 self.no_list = None;
                 self.refused(probe, None);
+                self.warm_under_other_names(now);
                 self.publish_warm();
             }
             Ok(Answer::Loaded(running)) => {
@@ -192,6 +193,20 @@ impl State {
         effects.ask.push(Probe::Models);
     }
 
+    /// A model is as good as loaded when one with the same digest is: the server has its weights in memory, and lists
+    /// only the name that they were loaded under. Says whether that is new.
+    fn warm_under_other_names(&mut self, now: Instant) -> bool {
+        let (running, warm) = (&self.report.running, &mut self.warm);
+        let mut changed = false;
+        for listed in self.report.models.iter().flat_map(|models| models.iter()) {
+            let same = |running: &RunningModel| running.digest == listed.digest;
+            if !listed.digest.is_empty() && running.iter().any(same) {
+                changed |= warm.insert(listed.name.clone(), now).is_none();
+            }
+        }
+        changed
+    }
+
     /// The server's list replaces what was known before it was asked, not what was learnt since.
     fn merge_running(&mut self, running: Vec<RunningModel>, asked: Instant, now: Instant) -> bool {
         let before = self.warm.len();
@@ -209,9 +224,11 @@ impl State {
         for listed in &running {
             changed |= self.warm.insert(listed.name.clone(), now).is_none();
         }
+        self.report.running = running.into();
+        changed |= self.warm_under_other_names(now);
         let loaded = |pool: &Arc<SlotPool>| {
-            let listed = running.iter().find(|listed| listed.name == *pool.model());
-            pool.in_flight() == 0 || listed.is_some_and(is_loaded)
+            let running = self.report.running_as(pool.model());
+            pool.in_flight() == 0 || running.is_some_and(is_loaded)
         };
         if self.loading.as_ref().is_some_and(|load| loaded(&load.pool)) {
             self.loading = None;
@@ -220,7 +237,6 @@ impl State {
         if changed {
             self.publish_warm();
         }
-        self.report.running = running.into();
         // The raw entries carry expiry times, which move with every request.
         true
     }
