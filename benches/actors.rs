@@ -72,8 +72,7 @@ impl BenchFleet {
                 stale_after: often,
                 queue_limit: 100_000,
             };
-            let client =
-                Client::new(Duration::from_secs(1), Instance::new("here")).expect("a client");
+            let client = Client::new(Duration::from_secs(1), Instance::new("here"));
             let fleet = Fleet::start(&desired, rules, client, TaskTracker::new()).await;
             let fleet = fleet.expect("a fleet");
             fleet.wait_until_complete(Duration::from_secs(5)).await;

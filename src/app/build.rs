@@ -85,7 +85,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     }
 
     let instance = Instance::new(&router);
-    let client = Client::new(config.routing.connect_timeout, instance.clone())?;
+    let client = Client::new(config.routing.connect_timeout, instance.clone());
     let fleet = Fleet::start(
         &inventory::desired(&config.endpoint, config.routing.slots)?,
         rules(&config),

@@ -24,7 +24,7 @@ use tokio_rustls::server::TlsStream;
 const HANDSHAKE: u8 = 0x16;
 /// To a client that does not.
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 48\r\nconnection: close\r\n\r\nthis port speaks HTTPS: use https:// to reach it\n";
+    content-length: 49\r\nconnection: close\r\n\r\nthis port speaks HTTPS: use https:// to reach it\n";
 
 /// What clients are shown. Clones share it.
 #[derive(Clone)]

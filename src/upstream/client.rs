@@ -9,8 +9,9 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, HeaderMap};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::RootCertStore;
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
@@ -48,28 +49,33 @@ const STALE: Duration = Duration::from_millis(500);
 impl Client {
     /// A client that gives up connecting after `connect_timeout`, and tells servers that a request has
     /// passed `instance`.
-    ///
-    /// # Errors
-    /// When the machine's certificate store cannot be read.
-    pub fn new(connect_timeout: Duration, instance: Instance) -> std::io::Result<Self> {
+    /// On a machine that knows no certificate authority, as in a bare container, only servers with plain HTTP can be
+    /// reached.
+    #[must_use]
+    pub fn new(connect_timeout: Duration, instance: Instance) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(connect_timeout));
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            tracing::warn!("no certificate authority found: no server can be reached over https");
+        }
         let tls = rustls::ClientConfig::builder()
-            .with_native_roots()?
+            .with_root_certificates(roots)
             .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        Ok(Self {
+        Self {
             connector,
             connect_timeout,
             pool: Arc::default(),
             instance,
-        })
+        }
     }
 
     /// This router, as servers are told of it.

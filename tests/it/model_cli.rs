@@ -79,6 +79,20 @@ async fn a_question_may_come_from_a_pipe_and_an_answer_go_into_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_without_certificate_authorities_is_enough_for_plain_http() {
+    let router = two_servers().start().await;
+    let listed = Command::new(env!("CARGO_BIN_EXE_herdsman"))
+        .args(["model", "list", "--address", &router.url()])
+        .env_clear()
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env("SSL_CERT_DIR", "/nonexistent")
+        .output();
+    let listed = listed.await.unwrap();
+    assert!(listed.status.success(), "{listed:?}");
+    router.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_router_refuses_is_said_and_is_a_failure() {
     let router = two_servers().start().await;
     for arguments in [["chat", "nope", "x"], ["show", "nope", "--json"]] {
@@ -87,6 +101,16 @@ async fn what_a_router_refuses_is_said_and_is_a_failure() {
         let said = String::from_utf8(ended.stderr).unwrap();
         assert!(said.contains("not found"), "{said}");
     }
+    // Each of several is tried.
+    let ended = run(&router, &["rm", "nope", "phi4"], "").await;
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert_eq!(ended.stdout, b"deleted phi4\n");
+    let ended = run(&router, &["rm", "llama3.2", "--on", ""], "").await;
+    assert_eq!(
+        ended.status.code(),
+        Some(2),
+        "an unset variable is not every server"
+    );
     for server in &router.servers {
         server.fault(Fault::Reset { after: 2 });
     }

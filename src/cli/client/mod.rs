@@ -15,7 +15,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -113,9 +113,19 @@ impl Target {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT));
         connector.enforce_http(false);
+        let builder = rustls::ClientConfig::builder();
+        let needs_roots = addresses
+            .iter()
+            .any(|address| address.starts_with("https:"));
+        let builder = match needs_roots {
+            true => builder
+                .with_native_roots()
+                .map_err(Failure::to("read the system's certificates"))?,
+            // A bare container has none, and needs none.
+            false => builder.with_root_certificates(rustls::RootCertStore::empty()),
+        };
         let connector = HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .map_err(Failure::to("read the system's certificates"))?
+            .with_tls_config(builder.with_no_client_auth())
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);

@@ -93,7 +93,7 @@ enum Action {
 #[derive(Args, Debug)]
 struct Servers {
     /// Only on these servers, by name
-    #[arg(long = "on", value_name = "SERVER,SERVER", value_delimiter = ',')]
+    #[arg(long = "on", value_name = "SERVER,SERVER", value_delimiter = ',', value_parser = server)]
     endpoints: Vec<String>,
 }
 
@@ -124,7 +124,9 @@ impl Arguments {
             }
             Action::Copy { model, to } => {
                 let body = json!({ "source": model, "destination": to });
-                let done = client.ask(Method::POST, "/api/copy", Some(&body)).await?;
+                let done = client
+                    .ask_long(Method::POST, "/api/copy", Some(&body))
+                    .await?;
                 output.tell(&done, || Ok(format!("copied {model} to {to}")))
             }
             Action::Rm { models, servers } => remove(&client, &models, &servers, output).await,
@@ -157,12 +159,24 @@ async fn remove(
     output: Output,
 ) -> Result<(), Failure> {
     let path = format!("/api/delete{}", servers.query());
+    let mut failed = 0;
     for model in models {
         let body = json!({ "model": model });
-        let done = client.ask(Method::DELETE, &path, Some(&body)).await?;
-        output.tell(&done, || Ok(format!("deleted {model}")))?;
+        match client.ask_long(Method::DELETE, &path, Some(&body)).await {
+            Ok(done) => output.tell(&done, || Ok(format!("deleted {model}")))?,
+            Err(failure) => {
+                failed += 1;
+                failure.report();
+            }
+        }
     }
-    Ok(())
+    match failed {
+        0 => Ok(()),
+        failed => Err(Failure::to("delete them all")(format!(
+            "{failed} of {} failed",
+            models.len()
+        ))),
+    }
 }
 
 /// Loads or unloads, and shows what has happened on each server. Fails when it failed on one.
@@ -185,6 +199,14 @@ async fn change(
         servers => Err(Failure::to("do it everywhere")(format!(
             "{servers} servers failed"
         ))),
+    }
+}
+
+/// An empty one is a variable that is not set, and would mean all of them.
+fn server(name: &str) -> Result<String, String> {
+    match name.trim() {
+        "" => Err("names no server".to_owned()),
+        name => Ok(name.to_owned()),
     }
 }
 

@@ -1,4 +1,7 @@
 //! A pull or push as it proceeds: bars on a terminal, else a line whenever something else is done.
+//!
+//! The bars are those of the layers, over all servers, and, of a pull on several, one for each server: how far
+//! each is the router says to whoever may ask for its pulls.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -6,6 +9,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::Failure;
 use crate::cli::client::Client;
@@ -13,7 +17,12 @@ use crate::cli::output::{self, Output};
 
 const BAR: &str = "{msg:24} {bar:30} {bytes:>10} of {total_bytes:>10} {bytes_per_sec:>12} {eta:>5}";
 const WAIT: &str = "{spinner} {msg}";
+const SERVER: &str = "{msg:24} {bar:30} {bytes:>10} of {total_bytes:>10}";
 const TICK: Duration = Duration::from_millis(100);
+/// How often the servers' own bars move.
+const SERVERS: Duration = Duration::from_millis(500);
+/// The pulls of a router, by server.
+const PULLS: &str = "/admin/pulls";
 
 /// Asks for it and shows how it proceeds. Fails when the last line is an error, or is missing.
 pub(super) async fn follow(
@@ -31,12 +40,23 @@ pub(super) async fn follow(
         Box::new(Words::default())
     };
     let mut last = String::new();
-    while let Some(line) = lines.next().await? {
-        shown.line(&line)?;
-        line["status"]
-            .as_str()
-            .unwrap_or_default()
-            .clone_into(&mut last);
+    let mut ticks = interval(SERVERS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            line = lines.next() => {
+                let Some(line) = line? else { break };
+                shown.line(&line)?;
+                let status = line["status"].as_str().unwrap_or_default();
+                status.clone_into(&mut last);
+            }
+            _ = ticks.tick(), if shown.has_room_for_servers() => {
+                // Who may not see them pulls all the same.
+                if let Ok(pulls) = client.get(PULLS).await {
+                    shown.servers(&pulls, &body["model"]);
+                }
+            }
+        }
     }
     if last == "success" {
         return Ok(());
@@ -47,6 +67,14 @@ pub(super) async fn follow(
 /// One way of showing it.
 trait Show: Send {
     fn line(&mut self, line: &Value) -> Result<(), Failure>;
+
+    /// Whether it shows how far each server is.
+    fn has_room_for_servers(&self) -> bool {
+        false
+    }
+
+    /// How far each is with the pull of this model.
+    fn servers(&mut self, _pulls: &Value, _model: &Value) {}
 }
 
 /// As it comes.
@@ -80,6 +108,7 @@ impl Show for Words {
 struct Bars {
     all: MultiProgress,
     layers: HashMap<String, ProgressBar>,
+    servers: HashMap<String, ProgressBar>,
     step: Option<ProgressBar>,
 }
 
@@ -97,6 +126,25 @@ impl Show for Bars {
         }
         Ok(())
     }
+
+    fn has_room_for_servers(&self) -> bool {
+        true
+    }
+
+    fn servers(&mut self, pulls: &Value, model: &Value) {
+        let mut pulls = pulls["pulls"].as_array().into_iter().flatten();
+        let pull = pulls.rfind(|pull| pull["model"] == *model);
+        let servers = pull.and_then(|pull| pull["endpoints"].as_array());
+        let Some(servers) = servers.filter(|servers| servers.len() > 1) else {
+            return;
+        };
+        for server in servers {
+            let name = server["endpoint"].as_str().unwrap_or_default();
+            let bar = self.server(name);
+            bar.set_length(server["total"].as_u64().unwrap_or_default());
+            bar.set_position(server["completed"].as_u64().unwrap_or_default());
+        }
+    }
 }
 
 impl Bars {
@@ -105,6 +153,14 @@ impl Bars {
             let bar = self.all.add(ProgressBar::new(0));
             bar.set_style(style(BAR));
             bar.with_message(status.to_owned())
+        })
+    }
+
+    fn server(&mut self, name: &str) -> &ProgressBar {
+        self.servers.entry(name.to_owned()).or_insert_with(|| {
+            let bar = self.all.add(ProgressBar::new(0));
+            bar.set_style(style(SERVER));
+            bar.with_message(name.to_owned())
         })
     }
 
@@ -122,9 +178,8 @@ impl Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        if let Some(step) = &self.step {
-            step.finish();
-        }
+        let bars = self.layers.values().chain(self.servers.values());
+        bars.chain(&self.step).for_each(ProgressBar::abandon);
     }
 }
 

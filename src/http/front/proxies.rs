@@ -53,7 +53,13 @@ impl Proxies {
                 break;
             }
         }
-        nearest
+        // A proxy on another machine has neighbours of its own, which are not this router's.
+        match nearest {
+            ClientAddress::Named(address) if address.is_loopback() && !peer.is_loopback() => {
+                ClientAddress::Unknown
+            }
+            nearest => nearest,
+        }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -110,6 +116,24 @@ mod tests {
             named("10.0.0.3"),
             "all are proxies"
         );
+    }
+
+    #[test]
+    fn only_a_proxy_on_this_machine_may_speak_for_this_machine() {
+        assert_eq!(from("127.0.0.1:9", &["127.0.0.1"]), named("127.0.0.1"));
+        assert_eq!(from("127.0.0.1:9", &["::1"]), named("::1"));
+        for local in [
+            "127.0.0.1",
+            "::1",
+            "127.0.0.1, 10.0.0.9",
+            "127.0.0.1, 127.0.0.1",
+        ] {
+            assert_eq!(
+                from("10.0.0.1:9", &[local]),
+                ClientAddress::Unknown,
+                "{local}"
+            );
+        }
     }
 
     #[test]

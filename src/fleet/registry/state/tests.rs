@@ -5,7 +5,7 @@ use crate::protocol::{Instance, listed_by_id};
 use crate::upstream::Target;
 
 fn client() -> Client {
-    Client::new(Duration::from_secs(1), Instance::new("here")).unwrap()
+    Client::new(Duration::from_secs(1), Instance::new("here"))
 }
 
 fn spec(name: &str, url: &str) -> Spec {
