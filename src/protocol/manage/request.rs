@@ -9,17 +9,18 @@ use serde_json::value::RawValue;
 
 use super::ManageApi;
 use crate::protocol::BadRequest;
-use crate::protocol::peek::kind;
+use crate::protocol::peek::{entries, folded, kind};
 
 /// Fields of a body that name blobs, each a map from a file to its digest.
 const BLOBS: [&str; 3] = ["files", "adapters", "draft_files"];
 
-/// A body by its fields. Keys count in any case, the last of several does, and what follows the object is not
-/// looked at: all as Go reads it.
+/// A body by its fields. Keys are matched as Go matches them, the last of several in the body counts, and what
+/// follows the object is not looked at. A server is sent each field once ([`body`](Self::body)), so what
+/// was checked here is what it reads.
 #[derive(Clone, Debug)]
 pub struct ManageRequest {
     api: ManageApi,
-    /// By lower-case key, each value as it was written; those that are `null` are left out.
+    /// By folded key, each value as it was written; those that are `null` are left out.
     fields: BTreeMap<String, Box<RawValue>>,
 }
 
@@ -34,9 +35,8 @@ impl ManageRequest {
         let first = body.trim_ascii_start().as_bytes().first();
         let first = *first.ok_or(BadRequest::MissingBody)?;
         let mut json = serde_json::Deserializer::from_str(&body);
-        let written = match first {
-            b'{' => BTreeMap::<String, Box<RawValue>>::deserialize(&mut json)
-                .map_err(|error| BadRequest::not_json(&error))?,
+        match first {
+            b'{' => {}
             _ => {
                 IgnoredAny::deserialize(&mut json).map_err(|error| BadRequest::not_json(&error))?;
                 return match first {
@@ -48,13 +48,14 @@ impl ManageRequest {
                     }),
                 };
             }
-        };
-        let mut fields = BTreeMap::new();
-        for (key, value) in written {
-            if value.get() != "null" {
-                fields.insert(key.to_ascii_lowercase(), value);
-            }
         }
+        let mut fields = BTreeMap::new();
+        let read = entries(&body, |key, value: &RawValue| {
+            if value.get() != "null" {
+                fields.insert(folded(key), value.to_owned());
+            }
+        });
+        read.map_err(|error| BadRequest::not_json(&error))?;
         Ok(Self { api, fields })
     }
 
@@ -120,9 +121,10 @@ impl ManageRequest {
     #[must_use]
     pub fn blobs(&self) -> Vec<String> {
         let maps = BLOBS.iter().filter_map(|key| self.fields.get(*key));
-        let maps = maps
-            .filter_map(|value| serde_json::from_str::<BTreeMap<String, String>>(value.get()).ok());
-        let digests = maps.flat_map(BTreeMap::into_values);
+        let maps = maps.filter_map(|value| {
+            serde_json::from_str::<BTreeMap<String, Option<String>>>(value.get()).ok()
+        });
+        let digests = maps.flat_map(BTreeMap::into_values).flatten();
         let mut digests: Vec<String> = digests
             .filter_map(|digest| canonical_digest(&digest))
             .collect();
@@ -182,6 +184,20 @@ mod tests {
         assert_eq!(request.model().unwrap(), "a");
         assert!(!request.streams().unwrap());
         assert_eq!(&*request.body(), br#"{"model":"a","name":"b"}"#);
+        // The last in the body, in whatever spelling.
+        for body in [
+            r#"{"model":"a","Model":"b"}"#,
+            r#"{"Model":"a","model":"b"}"#,
+            r#"{"MODEL":"a","mODEL":"c","model":"b","model":null}"#,
+        ] {
+            assert_eq!(&*read(body).unwrap().body(), br#"{"model":"b"}"#, "{body}");
+        }
+        let request = read(r#"{"source":"a","ſource":"b","in\u017fecure":true}"#).unwrap();
+        assert_eq!(request.text("source").unwrap(), "b");
+        assert_eq!(request.flag("insecure").unwrap(), Some(true));
+        assert_eq!(&*request.body(), br#"{"insecure":true,"source":"b"}"#);
+        let request = read(r#"{"model":"a","\ud800":1}"#).unwrap();
+        assert_eq!(request.model().unwrap(), "a");
         assert_eq!(read("null").unwrap().model().unwrap(), "");
     }
 

@@ -86,8 +86,15 @@ pub(super) fn is_key(key: &[u8], lower: &str) -> bool {
     fold(key, &mut folded).is_some_and(|key| key == lower.as_bytes())
 }
 
+/// `key` in lower case, as Go folds it.
+pub(in crate::protocol) fn folded(key: &[u8]) -> String {
+    let mut folded = vec![0; key.len()];
+    let folded = fold(key, &mut folded).unwrap_or_default();
+    String::from_utf8_lossy(folded).into_owned()
+}
+
 /// `key` in lower case; nothing when it is longer than any key that counts.
-fn fold<'b>(mut key: &[u8], folded: &'b mut [u8; LONGEST]) -> Option<&'b [u8]> {
+fn fold<'b>(mut key: &[u8], folded: &'b mut [u8]) -> Option<&'b [u8]> {
     let mut len = 0;
     while let Some((&first, rest)) = key.split_first() {
         let (byte, rest) = match (first, rest) {
@@ -182,6 +189,7 @@ mod tests {
             Some(Field::MaxTokens)
         );
         assert!(is_key(b"Include_Usage", "include_usage"));
+        assert_eq!(folded("ſYSTEM_\u{212a}ä".as_bytes()), "system_kä");
     }
 
     #[test]

@@ -36,7 +36,9 @@ pub use unload::Unload;
 
 use super::api::{Api, Dialect};
 use super::surrogates::without_lone_surrogates;
+pub(in crate::protocol) use fields::folded;
 use fields::{Field, Fields};
+pub(in crate::protocol) use walk::entries;
 
 /// What a request asks for, as far as a router needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]

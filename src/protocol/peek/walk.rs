@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use crate::protocol::skip;
 
 /// Visits the entries of the object that `json` begins with; says whether anything but space follows it.
-pub(super) fn entries<'a>(
+pub(in crate::protocol) fn entries<'a>(
     json: &'a str,
     visit: impl FnMut(&[u8], &'a RawValue),
 ) -> Result<bool, serde_json::Error> {
