@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use thiserror::Error;
 
+use super::inbound::NoEndpoints;
 use super::server_error::ServerError;
 use crate::access::Refused;
 use crate::fleet::{Denied, Outcome};
@@ -19,6 +20,9 @@ pub enum Error {
     /// Not a name by Ollama's rules.
     #[error("invalid model name")]
     InvalidModelName,
+    /// Nobody knows which servers are meant.
+    #[error(transparent)]
+    NoEndpoints(#[from] NoEndpoints),
     /// The caller may not.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -104,9 +108,9 @@ impl Error {
             Self::NoCloud(_) | Self::Denied(Denied::Restricted, _) | Self::Cancelled => {
                 StatusCode::FORBIDDEN
             }
-            Self::InvalidModelName | Self::Denied(Denied::Unsupported, _) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::InvalidModelName
+            | Self::NoEndpoints(_)
+            | Self::Denied(Denied::Unsupported, _) => StatusCode::BAD_REQUEST,
             Self::UnknownModel(..) | Self::Denied(Denied::UnknownModel, _) => StatusCode::NOT_FOUND,
             Self::Denied(Denied::Unreachable, _) => StatusCode::BAD_GATEWAY,
             Self::Denied(Denied::Paused(pause), _) => {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
+use thiserror::Error;
 
 use crate::access::Caller;
 use crate::protocol::Api;
@@ -22,7 +23,7 @@ pub struct Inbound {
     /// The tags the client gave it, as it wrote them.
     pub tags: String,
     /// The servers the client asks for, by name; empty for any.
-    pub only: Vec<Box<str>>,
+    pub only: Result<Vec<Box<str>>, NoEndpoints>,
 }
 
 const ENDPOINTS: &str = "x-herdsman-endpoints";
@@ -41,10 +42,8 @@ impl Inbound {
         id: HeaderValue,
         caller: Caller,
     ) -> Self {
-        let only = headers
-            .remove(ENDPOINTS)
-            .and_then(|value| value.to_str().map(endpoint_names).ok())
-            .unwrap_or_default();
+        let only = named_endpoints(&headers);
+        headers.remove(ENDPOINTS);
         let tags = headers.remove(TAGS);
         // Not text: then no list of tags either, which is said when they are read.
         let tags = tags.map(|tags| tags.to_str().unwrap_or("\0").to_owned());
@@ -64,12 +63,35 @@ impl Inbound {
     }
 }
 
-/// The servers that a client names.
-#[must_use]
-pub fn endpoint_names(list: &str) -> Vec<Box<str>> {
-    list.split(',')
-        .map(str::trim)
+/// A list of servers that is no text or names none: it is not known which are meant, and certainly not all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the list of servers names none: name some, as in 'gpu-1,gpu-2', or leave it out")]
+pub struct NoEndpoints;
+
+/// The servers that a client names in its headers; none without such a header.
+///
+/// # Errors
+/// [`NoEndpoints`], when it has one without a name in it.
+pub fn named_endpoints(headers: &HeaderMap) -> Result<Vec<Box<str>>, NoEndpoints> {
+    let mut only = Vec::new();
+    for list in headers.get_all(ENDPOINTS) {
+        only.extend(endpoint_names(list.to_str().map_err(|_| NoEndpoints)?)?);
+    }
+    Ok(only)
+}
+
+/// The servers that a client names in a list.
+///
+/// # Errors
+/// [`NoEndpoints`], when there is no name in it.
+pub fn endpoint_names(list: &str) -> Result<Vec<Box<str>>, NoEndpoints> {
+    let names = list.split(',').map(str::trim);
+    let names: Vec<Box<str>> = names
         .filter(|name| !name.is_empty())
         .map(Into::into)
-        .collect()
+        .collect();
+    match names.is_empty() {
+        true => Err(NoEndpoints),
+        false => Ok(names),
+    }
 }

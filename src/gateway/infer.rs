@@ -143,7 +143,7 @@ impl Gateway {
             Err(refused) => return Err(refused.into()),
         };
         let model = self.model(api, &peeked.model)?;
-        let tags = access::tags(&tags)?;
+        let (tags, only) = (access::tags(&tags)?, only?);
         let computes = api.takes_slot() && peeked.unload != Unload::Only;
         if computes && !self.journal.admits(&self.spend, Instant::now()) {
             return Err(Error::JournalDown);

@@ -46,7 +46,7 @@ use tokio_util::task::TaskTracker;
 
 pub use answer::Answer;
 pub use error::Error;
-pub use inbound::{Inbound, endpoint_names};
+pub use inbound::{Inbound, NoEndpoints, endpoint_names, named_endpoints};
 pub use load::LoadReason;
 pub use meters::{Meter, Meters};
 pub use placing::NotPlaced;

@@ -17,7 +17,6 @@ mod error;
 mod front;
 mod head_timer;
 mod managers;
-mod meant;
 mod ollama;
 mod openai;
 mod ops;

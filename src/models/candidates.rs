@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::targets::Candidate;
 use crate::backend::Kind;
 use crate::domain::ModelName;
-use crate::fleet::{FleetView, Phase, Report, Server};
+use crate::fleet::{Endpoint, FleetView, Phase, Report, Server};
 
 /// All of them. `model` is the one that the call reads or changes.
 pub(super) fn candidates(view: &FleetView, model: Option<&ModelName>) -> Vec<Candidate> {
@@ -15,6 +15,8 @@ pub(super) fn candidates(view: &FleetView, model: Option<&ModelName>) -> Vec<Can
         Candidate {
             server: Arc::clone(&server.endpoint),
             name: Arc::clone(server.endpoint.name()),
+            labels: Arc::clone(&settings.labels),
+            held: is_held(&server.endpoint, model),
             manages: settings.backend.kind() == Kind::Ollama,
             away: away(server),
             has: model.is_some_and(|model| lists(&server.report, model)),
@@ -25,9 +27,14 @@ pub(super) fn candidates(view: &FleetView, model: Option<&ModelName>) -> Vec<Can
     view.servers.iter().map(candidate).collect()
 }
 
+/// An operator keeps what is new from it: everything, or this model.
+pub(super) fn is_held(endpoint: &Endpoint, model: Option<&ModelName>) -> bool {
+    endpoint.is_on_hold() || model.is_some_and(|model| endpoint.is_on_hold_for(model))
+}
+
 fn away(server: &Server) -> Option<&'static str> {
     match server.report.phase {
-        _ if server.endpoint.is_draining() || server.endpoint.is_on_hold() => Some("draining"),
+        _ if server.endpoint.is_draining() => Some("draining"),
         Phase::Up => None,
         Phase::Starting => Some("has not answered yet"),
         Phase::Down => Some("down"),

@@ -24,6 +24,8 @@ use crate::fleet::Endpoint;
 
 /// How long a server may take: it removes files.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
+/// So many run at once, also of those whose clients have left.
+pub(super) const MOST_RUNNING: usize = 64;
 /// How long an answer may be, in bytes.
 const LONGEST: usize = 64 << 10;
 
@@ -86,7 +88,10 @@ impl Models {
         spelling: String,
         unknown: String,
     ) -> Result<Vec<Arc<Endpoint>>, Error> {
-        let targets = self.choose(Purpose::Change, Some(&name), &asked.only)?;
+        let turns = Arc::clone(&self.0.changes);
+        let busy = |_| Error::busy("too many models are being copied or deleted");
+        let turn = turns.try_acquire_owned().map_err(busy)?;
+        let targets = self.choose(Purpose::Change, Some(&name), &asked.meant)?;
         let outgoing = Outgoing {
             api: asked.request.api(),
             headers: asked.headers,
@@ -94,6 +99,7 @@ impl Models {
         };
         let means = self.0.means.clone();
         let done = self.to_its_end(async move {
+            let _turn = turn;
             on_each(&means, targets, &outgoing, &spelling, &unknown).await
         });
         done.await?

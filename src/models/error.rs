@@ -34,6 +34,11 @@ impl Error {
         Self::new(StatusCode::NOT_FOUND, words)
     }
 
+    pub(super) fn busy(why: &str) -> Self {
+        let words = format!("server busy, please try again.  {why}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
+    }
+
     pub(super) fn closing() -> Self {
         let words = "server is shutting down, please try again.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
@@ -55,6 +60,7 @@ impl From<NoTarget> for Error {
     fn from(none: NoTarget) -> Self {
         let status = match none {
             NoTarget::Unknown(_) | NoTarget::OtherKind(_) => StatusCode::BAD_REQUEST,
+            NoTarget::NotYours(_) | NoTarget::NoneYours => StatusCode::FORBIDDEN,
             NoTarget::Away(_) => StatusCode::BAD_GATEWAY,
         };
         Self::new(status, none.to_string())
@@ -64,10 +70,7 @@ impl From<NoTarget> for Error {
 impl From<NotStarted> for Error {
     fn from(not_started: NotStarted) -> Self {
         match not_started {
-            NotStarted::Full => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "server busy, please try again.  too many models are being pulled or created",
-            ),
+            NotStarted::Full => Self::busy("too many models are being pulled or created"),
             NotStarted::Restarting => Self::interrupted(),
         }
     }

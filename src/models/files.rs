@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::Body;
 
 use super::blobs::{self, Has, Uploaded};
 use super::error::Error;
 use super::places::Question;
-use super::start::{left_out, names};
-use super::targets::{Candidate, NoTarget, Purpose, Targets};
+use super::start::left_out;
+use super::targets::{Candidate, Meant, NoTarget, Purpose, Targets};
 use super::{Models, Spread};
+use crate::domain::ModelName;
 use crate::fleet::Endpoint;
 
 impl Models {
@@ -20,9 +21,9 @@ impl Models {
     ///
     /// # Errors
     /// When no server can say so.
-    pub async fn has_blob(&self, digest: &str, only: &[Box<str>]) -> Result<bool, Error> {
+    pub async fn has_blob(&self, digest: &str, meant: &Meant) -> Result<bool, Error> {
         self.check_open()?;
-        let endpoints = self.places(digest, only).await?;
+        let endpoints = servers(self.places(digest, meant).await?.chosen);
         let have = blobs::have(&self.0.means, &endpoints, digest).await;
         if have.contains(&Has::No) {
             return Ok(false);
@@ -43,7 +44,7 @@ impl Models {
     pub async fn upload<B>(
         &self,
         digest: &str,
-        only: &[Box<str>],
+        meant: &Meant,
         headers: &HeaderMap,
         body: B,
     ) -> Result<Uploaded, Error>
@@ -52,40 +53,36 @@ impl Models {
     {
         self.check_open()?;
         let _open = self.0.open.token();
-        let endpoints = self.places(digest, only).await?;
-        Box::pin(blobs::upload(
-            &self.0.means,
-            &endpoints,
-            digest,
-            headers,
-            body,
-        ))
-        .await
+        let places = self.places(digest, meant).await?;
+        let endpoints = servers(places.chosen);
+        let uploaded = blobs::upload(&self.0.means, &endpoints, digest, headers, body);
+        let mut uploaded = Box::pin(uploaded).await?;
+        let away = places.left_out.into_iter().map(|one| one.name);
+        uploaded.left_out.extend(away);
+        Ok(uploaded)
     }
 
     /// The servers for a blob.
-    async fn places(
-        &self,
-        digest: &str,
-        only: &[Box<str>],
-    ) -> Result<Vec<Arc<Endpoint>>, NoTarget> {
-        let fresh = self.choose(Purpose::Get(self.spread()), None, only)?;
-        let all = self.choose(Purpose::Get(Spread::All), None, &[])?;
+    async fn places(&self, digest: &str, meant: &Meant) -> Result<Targets, NoTarget> {
+        let spread = self.spread();
+        let fresh = self.choose(Purpose::Get(spread), None, meant)?;
+        if spread == Spread::All || !meant.only.is_empty() {
+            return Ok(fresh); // nothing is chosen, so nothing is remembered: one that is back gets the next blob
+        }
+        let mut all = self.choose(Purpose::Get(Spread::All), None, meant)?;
         let question = Question {
             digest: digest.to_owned(),
-            only: only.to_vec(),
+            within: meant.within.clone(),
             now: of(&fresh),
             possible: of(&all),
         };
         let chosen = self.0.places.choose(question).await;
-        let chosen = all
-            .chosen
-            .into_iter()
-            .filter(|one| chosen.contains(&one.name));
-        let chosen: Vec<_> = chosen.map(|one| one.server).collect();
-        match chosen.is_empty() {
+        all.chosen.retain(|one| chosen.contains(&one.name));
+        all.left_out
+            .retain(|one| chosen.contains(&one.name) || fresh.left_out.contains(one));
+        match all.chosen.is_empty() {
             true => Err(NoTarget::Away(fresh.left_out)), // they have gone meanwhile
-            false => Ok(chosen),
+            false => Ok(all),
         }
     }
 
@@ -93,24 +90,31 @@ impl Models {
     pub(super) async fn having_blobs(
         &self,
         mut targets: Targets,
+        model: &ModelName,
         bound: bool,
         digests: &[String],
-        only: &[Box<str>],
-    ) -> Result<Targets, NoTarget> {
-        if !bound && self.spread() != Spread::All {
-            // Chosen with the first blob.
-            targets = self.choose(Purpose::Get(Spread::All), None, only)?;
-            targets.left_out.clear();
+        meant: &Meant,
+    ) -> Result<Targets, Error> {
+        let chosen_earlier = self.spread() != Spread::All && meant.only.is_empty();
+        if !bound && chosen_earlier {
+            // With the first blob.
+            targets = self.choose(Purpose::Get(Spread::All), Some(model), meant)?;
             let mut chosen = Vec::new();
             for digest in digests {
-                chosen.extend(names(&self.places(digest, only).await?));
+                let places = self.places(digest, meant).await?;
+                chosen.extend(of(&places));
+                chosen.extend(places.left_out.into_iter().map(|one| one.name));
             }
             targets.chosen.retain(|one| chosen.contains(&one.name));
+            targets.left_out.retain(|one| chosen.contains(&one.name));
         }
         let lacks = targets.chosen.iter();
         let lacks = lacks.map(|one: &Candidate| self.lacks(&one.server, digests));
         let lacks = join_all(lacks).await;
         if lacks.iter().all(Option::is_some) {
+            if bound && chosen_earlier {
+                self.check_apart(&targets, digests, meant).await?;
+            }
             targets.chosen.truncate(1); // it says what is missing
             return Ok(targets);
         }
@@ -124,6 +128,37 @@ impl Models {
         Ok(targets)
     }
 
+    /// With `pull = N` the files may have gone to other servers than those that have the model: nobody knew yet
+    /// that they belong to it.
+    async fn check_apart(
+        &self,
+        targets: &Targets,
+        digests: &[String],
+        meant: &Meant,
+    ) -> Result<(), Error> {
+        let all = self.choose(Purpose::Get(Spread::All), None, meant)?;
+        let lacks = all
+            .chosen
+            .iter()
+            .map(|one| self.lacks(&one.server, digests));
+        let lacks = join_all(lacks).await;
+        let with_files = all.chosen.iter().zip(lacks);
+        let with_files: Vec<_> = with_files
+            .filter(|(_, lacks)| lacks.is_none())
+            .map(|(one, _)| Arc::clone(&one.name))
+            .collect();
+        if with_files.is_empty() {
+            return Ok(());
+        }
+        let words = format!(
+            "no server has both the model it is made from ({}) and the files ({}); name servers that have the model in \
+             x-herdsman-endpoints, for the files as well",
+            of(targets).join(", "),
+            with_files.join(", ")
+        );
+        Err(Error::new(StatusCode::CONFLICT, words))
+    }
+
     /// What a server lacks of these blobs.
     async fn lacks(&self, endpoint: &Arc<Endpoint>, digests: &[String]) -> Option<String> {
         for digest in digests {
@@ -135,6 +170,10 @@ impl Models {
         }
         None
     }
+}
+
+fn servers(chosen: Vec<Candidate>) -> Vec<Arc<Endpoint>> {
+    chosen.into_iter().map(|one| one.server).collect()
 }
 
 fn of(targets: &Targets) -> Vec<Arc<str>> {

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,7 +40,7 @@ pub use error::Error;
 pub use ongoing::Ongoing;
 pub use shown::{PartShown, PullShown};
 pub use start::Asked;
-pub use targets::{LeftOut, Spread};
+pub use targets::{LeftOut, Meant, Spread};
 
 use crate::fleet::Fleet;
 use crate::supervision::{Backoff, RestartPolicy, StartError};
@@ -71,6 +72,8 @@ struct Inner {
     jobs: jobs::Handle,
     places: places::Handle,
     spread: ArcSwap<Spread>,
+    /// Turns of the copies and deletes.
+    changes: Arc<Semaphore>,
     /// No new call is taken.
     closing: CancellationToken,
     /// Tracks the calls that are not over.
@@ -104,6 +107,7 @@ impl Models {
             jobs: jobs.await?,
             places: places.await?,
             spread: ArcSwap::from_pointee(rules.spread),
+            changes: Arc::new(Semaphore::new(each::MOST_RUNNING)),
             closing: CancellationToken::new(),
             open,
         })))

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
-use super::candidates::candidates;
+use super::candidates::{candidates, is_held};
 use super::error::Error;
 use super::follow::Outgoing;
-use super::jobs::{self, Key};
+use super::jobs::{self, Key, Wanted};
 use super::ongoing::Ongoing;
 use super::run::Work;
-use super::targets::{Candidate, LeftOut, NoTarget, Purpose, Targets, choose};
+use super::targets::{Candidate, LeftOut, Meant, NoTarget, Purpose, Targets, choose};
 use super::{Models, Spread};
 use crate::access::Scope;
 use crate::domain::ModelName;
@@ -18,14 +18,14 @@ use crate::fleet::Endpoint;
 use crate::protocol::ManageRequest;
 
 /// A call as it came.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// Its body.
     pub request: ManageRequest,
     /// What goes on of its headers.
     pub headers: HeaderMap,
-    /// The servers that it names; none: those it is for.
-    pub only: Vec<Box<str>>,
+    /// The servers it may be for.
+    pub meant: Meant,
     /// The models that its caller may use.
     pub scope: Scope,
     /// It goes on without its client.
@@ -45,10 +45,10 @@ impl Models {
         let key = Key {
             model: name.clone(),
             insecure: asked.request.flag("insecure")?.unwrap_or(false),
-            only: asked.only.clone(),
+            meant: asked.meant.clone(),
         };
         let purpose = Purpose::Get(self.spread());
-        let targets = self.choose(purpose, Some(&name), &asked.only)?;
+        let targets = self.choose(purpose, Some(&name), &asked.meant)?;
         self.begin(asked, spelling, targets, Some(key)).await
     }
 
@@ -60,9 +60,24 @@ impl Models {
         self.check_open()?;
         let (spelling, name) = asked.model("model is required")?;
         self.relist(&name).await;
-        let mut targets = self.choose(Purpose::Read, Some(&name), &asked.only)?;
+        let mut targets = self.choose(Purpose::Read, Some(&name), &asked.meant)?;
+        targets.left_out.clear(); // one is enough, also of those that are named
         // When none has it, the one that is asked says so.
-        targets.chosen.truncate(1);
+        let having = targets.chosen.iter().filter(|one| one.has).count();
+        targets.chosen.truncate(having.max(1));
+        while targets.chosen.len() > 1 {
+            let first = Targets {
+                chosen: vec![targets.chosen.remove(0)],
+                left_out: Vec::new(),
+            };
+            let mut ongoing = self
+                .begin(asked.clone(), spelling.clone(), first, None)
+                .await?;
+            if ongoing.begun().await.is_ok() {
+                return Ok(ongoing);
+            }
+            // Nothing has been said yet: the next one that has it may be able to.
+        }
         self.begin(asked, spelling, targets, None).await
     }
 
@@ -79,12 +94,22 @@ impl Models {
         let from = ModelName::parse(&from).ok();
         from.iter().try_for_each(|from| asked.may(from))?;
         let mut targets = match &from {
-            Some(from) => self.having(from, &asked.only).await?,
-            None => self.choose(Purpose::Get(self.spread()), Some(&name), &asked.only)?,
+            Some(from) => self.having(from, &asked.meant).await?,
+            None => self.choose(Purpose::Get(self.spread()), Some(&name), &asked.meant)?,
         };
+        // Those that have the model it is made from are there all the same.
+        let (held, free) = std::mem::take(&mut targets.chosen)
+            .into_iter()
+            .partition(|one: &Candidate| is_held(&one.server, Some(&name)));
+        targets.chosen = free;
+        let held = held.iter().map(|one: &Candidate| left_out(one, "draining"));
+        targets.left_out.extend(held);
+        if targets.chosen.is_empty() {
+            return Err(NoTarget::Away(targets.left_out).into());
+        }
         if !digests.is_empty() {
             targets = self
-                .having_blobs(targets, from.is_some(), &digests, &asked.only)
+                .having_blobs(targets, &name, from.is_some(), &digests, &asked.meant)
                 .await?;
         }
         self.begin(asked, spelling, targets, None).await
@@ -98,10 +123,10 @@ impl Models {
         &self,
         purpose: Purpose,
         model: Option<&ModelName>,
-        only: &[Box<str>],
+        meant: &Meant,
     ) -> Result<Targets, NoTarget> {
         let view = self.0.means.fleet.view();
-        choose(purpose, candidates(&view, model), only)
+        choose(purpose, candidates(&view, model), meant)
     }
 
     /// A model that no server lists may be new on one.
@@ -113,11 +138,11 @@ impl Models {
     }
 
     /// Those that have the model; when there is none, those that a model goes to: they get it first.
-    async fn having(&self, model: &ModelName, only: &[Box<str>]) -> Result<Targets, NoTarget> {
+    async fn having(&self, model: &ModelName, meant: &Meant) -> Result<Targets, NoTarget> {
         self.relist(model).await;
-        let mut targets = self.choose(Purpose::Change, Some(model), only)?;
+        let mut targets = self.choose(Purpose::Change, Some(model), meant)?;
         if targets.chosen.iter().any(|one| one.has) {
-            let lacking = |one: &Candidate| !one.has && !only.is_empty();
+            let lacking = |one: &Candidate| !one.has && !meant.only.is_empty();
             let lacks = targets.chosen.iter().filter(|one| lacking(one));
             let lacks: Vec<_> = lacks
                 .map(|one| left_out(one, "lacks the model it is made from"))
@@ -126,7 +151,7 @@ impl Models {
             targets.chosen.retain(|one| one.has);
             return Ok(targets);
         }
-        self.choose(Purpose::Get(self.spread()), Some(model), only)
+        self.choose(Purpose::Get(self.spread()), Some(model), meant)
     }
 
     async fn begin(
@@ -139,12 +164,13 @@ impl Models {
         if targets.chosen.is_empty() {
             return Err(NoTarget::Away(targets.left_out).into()); // done on no server is not done
         }
-        let endpoints = targets.chosen.into_iter().map(|one| one.server).collect();
         // Whoever named servers wants it there, and nowhere else.
-        let (missed, left_out) = match asked.only.is_empty() {
+        let (missed, left_out) = match asked.meant.only.is_empty() {
             true => (Vec::new(), targets.left_out),
             false => (targets.left_out, Vec::new()),
         };
+        let wanted = self.wanted(&targets.chosen, asked.meant.only.is_empty());
+        let endpoints = targets.chosen.into_iter().map(|one| one.server).collect();
         let work = Work {
             outgoing: Outgoing {
                 api: asked.request.api(),
@@ -159,9 +185,21 @@ impl Models {
         let joined = self.0.jobs.join(jobs::Asked {
             key,
             kept: asked.kept,
+            wanted,
             work,
         });
         Ok(Ongoing::new(joined.await?))
+    }
+
+    /// With `pull = N` the emptiest servers may be others by now: enough of them will do, and those that have the
+    /// model.
+    fn wanted(&self, chosen: &[Candidate], anywhere: bool) -> Wanted {
+        let some = anywhere && self.spread() != Spread::All;
+        let servers = chosen.iter().filter(|one| one.has || !some);
+        Wanted {
+            servers: servers.map(|one| Arc::clone(&one.name)).collect(),
+            count: chosen.len(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 use std::sync::atomic::{Ordering, fence};
 
 use super::{Endpoint, Message};
+use crate::domain::ModelName;
 use crate::fleet::desired::Drain;
 use crate::fleet::slot_pool::SlotPool;
 
@@ -16,6 +17,12 @@ impl Endpoint {
     #[must_use]
     pub fn is_on_hold(&self) -> bool {
         self.hold.is_on()
+    }
+
+    /// True while an operator keeps new requests for this model from it, whether or not it has the model.
+    #[must_use]
+    pub fn is_on_hold_for(&self, model: &ModelName) -> bool {
+        self.settings.load().drain.is_of(model)
     }
 
     /// True when what ran at the beginning of that has ended.

@@ -9,8 +9,8 @@ use super::{InPath, Object, Outcome, Problem, Route, answer};
 use crate::access::Scope;
 use crate::http::managers::OFF;
 use crate::http::ollama::forwarded;
-use crate::http::{State, meant, request_id};
-use crate::models::{Asked, Error, PartShown, PullShown};
+use crate::http::{State, request_id};
+use crate::models::{Asked, Error, Meant, PartShown, PullShown};
 use crate::protocol::{ManageApi, ManageRequest};
 
 const ALL: &str = "/admin/pulls";
@@ -124,7 +124,6 @@ async fn begin(
     let mut only: Vec<Box<str>> = asked.endpoints.into_iter().map(Into::into).collect();
     only.sort_unstable();
     only.dedup();
-    let only = meant::servers(&state, &Scope::everything(), only)?;
     let pull = state.models.pull(Asked {
         request: request.map_err(|error| Problem::wrong(error.to_string()))?,
         headers: forwarded(
@@ -132,7 +131,10 @@ async fn begin(
             &request_id::of(&headers),
             Some("application/json"),
         ),
-        only,
+        meant: Meant {
+            only,
+            within: Vec::new(),
+        },
         scope: Scope::everything(),
         kept: true,
     });

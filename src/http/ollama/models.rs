@@ -14,11 +14,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
-use crate::gateway::endpoint_names;
+use crate::access::Scope;
+use crate::gateway::{NoEndpoints, endpoint_names, named_endpoints};
 use crate::http::error::Refusal;
 use crate::http::managers::Manager;
-use crate::http::{State, body, json, meant, request_id};
-use crate::models::{Asked, Error, Ongoing};
+use crate::http::{State, body, json, request_id};
+use crate::models::{Asked, Error, Meant, Ongoing};
 use crate::protocol::{Dialect, ManageApi, ManageRequest, PASSED, canonical_digest};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,7 +27,9 @@ static ENDPOINTS: HeaderName = HeaderName::from_static("x-herdsman-endpoints");
 static LEFT_OUT: HeaderName = HeaderName::from_static("x-herdsman-left-out");
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 /// No template, licence or list of messages is longer; a call keeps its body as long as it runs.
-const LONGEST_BODY: u64 = 16 << 20;
+const LONGEST_CREATE: u64 = 16 << 20;
+/// The other calls name a model or two.
+const LONGEST_OTHER: u64 = 64 << 10;
 const INVALID_DIGEST: &str = "invalid digest format";
 
 pub(super) fn routes() -> Router<State> {
@@ -96,12 +99,11 @@ async fn has_blob(
     headers: HeaderMap,
 ) -> Answer {
     let id = request_id::of(&headers);
-    let only = only(&uri, &headers).and_then(|only| meant::servers(&state, &scope, only));
-    let only = only.map_err(|error| refused(error, &id))?;
+    let meant = meant(&uri, &headers, &scope).map_err(|error| refused(error, &id))?;
     let Some(digest) = canonical_digest(&digest) else {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
-    Ok(match state.models.has_blob(&digest, &only).await {
+    Ok(match state.models.has_blob(&digest, &meant).await {
         Ok(true) => StatusCode::OK,
         Ok(false) => StatusCode::NOT_FOUND,
         Err(error) => error.status,
@@ -117,9 +119,7 @@ async fn upload(
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let id = request_id::of(&parts.headers);
-    let only = only(&parts.uri, &parts.headers);
-    let only = only.and_then(|only| meant::servers(&state, &scope, only));
-    let only = only.map_err(|error| refused(error, &id))?;
+    let meant = meant(&parts.uri, &parts.headers, &scope).map_err(|error| refused(error, &id))?;
     let Some(digest) = canonical_digest(&digest) else {
         return Err(Refusal::ollama(StatusCode::BAD_REQUEST, INVALID_DIGEST).into_response());
     };
@@ -130,7 +130,7 @@ async fn upload(
         return Err(Refusal::ollama(status, text).into_response());
     }
     let headers = forwarded(&parts.headers, &id, None);
-    let uploaded = state.models.upload(&digest, &only, &headers, body).await;
+    let uploaded = state.models.upload(&digest, &meant, &headers, body).await;
     let uploaded = uploaded.map_err(|error| refused(error, &id))?;
     let status = match uploaded.created {
         true => StatusCode::CREATED,
@@ -144,10 +144,12 @@ async fn read(api: ManageApi, state: &State, request: Request) -> Result<Call, R
     let (mut parts, body) = request.into_parts();
     let Manager(scope) = Manager::from_request_parts(&mut parts, state).await?;
     let id = request_id::of(&parts.headers);
-    let only = only(&parts.uri, &parts.headers);
-    let only = only.and_then(|only| meant::servers(state, &scope, only));
-    let only = only.map_err(|error| refused(error, &id))?;
-    let longest = state.limits.max_body.min(LONGEST_BODY);
+    let meant = meant(&parts.uri, &parts.headers, &scope).map_err(|error| refused(error, &id))?;
+    let longest = match api {
+        ManageApi::Create => LONGEST_CREATE,
+        ManageApi::Pull | ManageApi::Push | ManageApi::Copy | ManageApi::Delete => LONGEST_OTHER,
+    };
+    let longest = state.limits.max_body.min(longest);
     let body = body::read(&mut parts.headers, body, longest, &state.limits.decoder).await;
     let body =
         body.map_err(|error| Refusal::body(Dialect::Ollama, error, id.clone()).into_response())?;
@@ -160,15 +162,15 @@ async fn read(api: ManageApi, state: &State, request: Request) -> Result<Call, R
     let asked = Asked {
         request,
         headers,
-        only,
+        meant,
         scope,
         kept: false,
     };
     Ok(Call { asked, streams, id })
 }
 
-/// The servers that the client names, in the query or else in a header.
-fn only(uri: &Uri, headers: &HeaderMap) -> Result<Vec<Box<str>>, Error> {
+/// The servers that the client names, in the query or else in a header, of those that it may use.
+fn meant(uri: &Uri, headers: &HeaderMap, scope: &Scope) -> Result<Meant, Error> {
     #[derive(Deserialize)]
     struct InQuery {
         endpoints: Option<String>,
@@ -179,12 +181,20 @@ fn only(uri: &Uri, headers: &HeaderMap) -> Result<Vec<Box<str>>, Error> {
             words: "the query cannot be read".to_owned(),
         });
     };
-    let header = || headers.get(&ENDPOINTS)?.to_str().map(str::to_owned).ok();
-    let named = endpoints.or_else(header).unwrap_or_default();
-    let mut only = endpoint_names(&named);
+    let named = match endpoints {
+        Some(list) => endpoint_names(&list),
+        None => named_endpoints(headers),
+    };
+    let mut only = named.map_err(|error: NoEndpoints| Error {
+        status: StatusCode::BAD_REQUEST,
+        words: error.to_string(),
+    })?;
     only.sort_unstable();
     only.dedup();
-    Ok(only)
+    Ok(Meant {
+        only,
+        within: scope.servers(),
+    })
 }
 
 /// What goes on of a client's headers.
@@ -279,11 +289,24 @@ mod tests {
     fn servers_are_named_in_the_query_or_in_a_header() {
         let mut headers = HeaderMap::new();
         let named = |uri: &'static str, headers: &HeaderMap| {
-            only(&Uri::from_static(uri), headers).unwrap().join("+")
+            let meant = meant(&Uri::from_static(uri), headers, &Scope::everything());
+            meant.unwrap().only.join("+")
         };
         assert_eq!(named("/api/pull", &headers), "");
         headers.insert(&ENDPOINTS, HeaderValue::from_static("gpu-2, gpu-1,gpu-2"));
         assert_eq!(named("/api/pull?ts=1", &headers), "gpu-1+gpu-2");
+        headers.append(&ENDPOINTS, HeaderValue::from_static("gpu-4"));
+        assert_eq!(named("/api/pull", &headers), "gpu-1+gpu-2+gpu-4");
         assert_eq!(named("/api/pull?endpoints=gpu%3A3", &headers), "gpu:3");
+        let refused = |uri: &'static str, headers: &HeaderMap| {
+            meant(&Uri::from_static(uri), headers, &Scope::everything()).is_err()
+        };
+        assert!(refused("/api/delete?endpoints=", &headers));
+        assert!(refused("/api/delete?endpoints=,%20,", &headers));
+        for list in [&b""[..], b" , ", b"gp\xc3\xbc"] {
+            let list = HeaderValue::from_bytes(list).unwrap();
+            let headers = HeaderMap::from_iter([(ENDPOINTS.clone(), list)]);
+            assert!(refused("/api/delete", &headers), "{headers:?}");
+        }
     }
 }

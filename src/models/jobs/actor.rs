@@ -14,6 +14,7 @@ use super::{Joined, NotStarted};
 use crate::clock;
 use crate::models::merge::Merge;
 use crate::models::run::{Means, run};
+use crate::models::start::names;
 use crate::protocol::ManageApi;
 use crate::supervision::{Actor, Context, Mailbox};
 
@@ -36,6 +37,7 @@ pub(super) struct Jobs {
 struct Job {
     api: ManageApi,
     model: Arc<str>,
+    servers: Vec<Arc<str>>,
     progress: watch::Receiver<Merge>,
     stop: CancellationToken,
     since: i64,
@@ -88,8 +90,14 @@ impl Actor for Jobs {
 
 impl Jobs {
     fn join(&mut self, asked: Asked, context: &Context<Self>) -> Result<Joined, NotStarted> {
-        let Asked { key, kept, work } = asked;
-        if let Some((id, job)) = self.state.join(key.as_ref(), kept) {
+        let Asked {
+            key,
+            kept,
+            wanted,
+            work,
+        } = asked;
+        let covers = |job: &Job| wanted.is_covered_by(&job.servers);
+        if let Some((id, job)) = self.state.join(key.as_ref(), kept, covers) {
             let progress = job.progress.clone();
             return Ok(self.reader(id, progress));
         }
@@ -102,6 +110,7 @@ impl Jobs {
         let job = Job {
             api: work.outgoing.api,
             model: work.model.as_str().into(),
+            servers: names(&work.endpoints),
             progress: progress.clone(),
             stop: stop.clone(),
             since: clock::unix_seconds(),

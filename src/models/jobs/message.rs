@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::state::Key;
+use super::state::{Key, Wanted};
 use super::{Joined, NotStarted};
 use crate::models::merge::Merge;
 use crate::models::run::Work;
@@ -42,6 +42,8 @@ pub(in crate::models) struct Asked {
     pub(in crate::models) key: Option<Key>,
     /// It goes on without readers.
     pub(in crate::models) kept: bool,
+    /// What one has to cover that is joined instead.
+    pub(in crate::models) wanted: Wanted,
     pub(in crate::models) work: Work,
 }
 

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use actor::{Jobs, Setup};
 use message::Message;
 pub(super) use message::{Asked, Listed};
-pub(super) use state::Key;
+pub(super) use state::{Key, Wanted};
 
 use super::merge::Merge;
 use super::run::Means;

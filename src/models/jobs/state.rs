@@ -1,8 +1,10 @@
 //! Which calls there are and who reads them, pure.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::domain::ModelName;
+use crate::models::targets::Meant;
 
 /// So many run at once.
 const MOST_RUNNING: usize = 64;
@@ -15,8 +17,23 @@ pub(in crate::models) struct Key {
     pub(in crate::models) model: ModelName,
     /// The registry may be asked without TLS.
     pub(in crate::models) insecure: bool,
-    /// The servers that were named.
-    pub(in crate::models) only: Vec<Box<str>>,
+    /// The servers it may be for.
+    pub(in crate::models) meant: Meant,
+}
+
+/// The servers that a call is for now; those of one that runs were chosen earlier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::models) struct Wanted {
+    /// By name.
+    pub(in crate::models) servers: Vec<Arc<str>>,
+    /// How many in all. More than are named: whichever they are.
+    pub(in crate::models) count: usize,
+}
+
+impl Wanted {
+    pub(super) fn is_covered_by(&self, servers: &[Arc<str>]) -> bool {
+        servers.len() >= self.count && self.servers.iter().all(|name| servers.contains(name))
+    }
 }
 
 /// All calls; `J` is what is kept of each.
@@ -46,12 +63,18 @@ impl<J> Default for State<J> {
 }
 
 impl<J> State<J> {
-    /// One more reader of the call that does the same, if one runs.
-    pub(super) fn join(&mut self, key: Option<&Key>, kept: bool) -> Option<(u64, &J)> {
+    /// One more reader of the call that does the same, if one runs. `covers`: it is done on all servers it has to be.
+    pub(super) fn join(
+        &mut self,
+        key: Option<&Key>,
+        kept: bool,
+        covers: impl Fn(&J) -> bool,
+    ) -> Option<(u64, &J)> {
         let key = key?;
         let mut all = self.running.iter_mut();
-        let (id, running) =
-            all.find(|(_, running)| running.key.as_ref() == Some(key) && !running.stopping)?;
+        let (id, running) = all.find(|(_, running)| {
+            running.key.as_ref() == Some(key) && !running.stopping && covers(&running.job)
+        })?;
         running.readers += 1;
         running.kept |= kept;
         Some((*id, &running.job))
@@ -132,22 +155,50 @@ mod tests {
         Key {
             model: ModelName::parse(model).unwrap(),
             insecure: false,
-            only: Vec::new(),
+            meant: Meant::default(),
         }
+    }
+
+    fn any<J>(_: &J) -> bool {
+        true
+    }
+
+    #[test]
+    fn a_call_is_joined_by_whoever_wants_it_on_no_other_servers() {
+        let names = |text: &str| -> Vec<Arc<str>> {
+            text.chars().map(|one| one.to_string().into()).collect()
+        };
+        let covers = |runs: &str, servers: &str, count: usize| {
+            let wanted = Wanted {
+                servers: names(servers),
+                count,
+            };
+            wanted.is_covered_by(&names(runs))
+        };
+        assert!(covers("abc", "ab", 2));
+        assert!(!covers("a", "ab", 2));
+        assert!(covers("ab", "b", 2));
+        assert!(!covers("a", "", 2));
+        let mut state = State::default();
+        state.begin(1, Some(key("a")), false, "a");
+        assert!(state.join(Some(&key("a")), false, |_| false).is_none());
     }
 
     #[test]
     fn the_same_call_is_joined_and_ends_with_its_last_reader() {
         let mut state = State::default();
-        assert!(state.join(Some(&key("a")), false).is_none());
+        assert!(state.join(Some(&key("a")), false, any).is_none());
         state.begin(1, Some(key("a")), false, "a");
-        assert_eq!(state.join(Some(&key("A:latest")), false), Some((1, &"a")));
-        assert!(state.join(Some(&key("b")), false).is_none());
-        assert!(state.join(None, false).is_none());
+        assert_eq!(
+            state.join(Some(&key("A:latest")), false, any),
+            Some((1, &"a"))
+        );
+        assert!(state.join(Some(&key("b")), false, any).is_none());
+        assert!(state.join(None, false, any).is_none());
         assert_eq!(state.left(1), None);
         assert_eq!(state.left(1), Some(&"a"));
         // It is on its way out: whoever comes now begins anew.
-        assert!(state.join(Some(&key("a")), false).is_none());
+        assert!(state.join(Some(&key("a")), false, any).is_none());
         assert_eq!(state.left(7), None);
     }
 
@@ -157,7 +208,7 @@ mod tests {
         state.begin(1, Some(key("a")), true, "a");
         assert_eq!(state.left(1), None);
         state.begin(2, Some(key("b")), false, "b");
-        assert!(state.join(Some(&key("b")), true).is_some());
+        assert!(state.join(Some(&key("b")), true, any).is_some());
         assert_eq!(state.left(2), None);
         assert_eq!(state.left(2), None);
         assert_eq!(state.cancel(2), Some(Some(&"b")));

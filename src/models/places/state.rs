@@ -18,26 +18,26 @@ const MOST: usize = 4096;
 pub(in crate::models) struct Question {
     /// The blob.
     pub(in crate::models) digest: String,
-    /// The servers that the client has named.
-    pub(in crate::models) only: Vec<Box<str>>,
+    /// The servers that its sender is limited to.
+    pub(in crate::models) within: Within,
     /// Those that would be chosen now.
     pub(in crate::models) now: Vec<Arc<str>>,
     /// Those that could be.
     pub(in crate::models) possible: Vec<Arc<str>>,
 }
 
+type Within = Vec<Arc<[String]>>;
+
 #[derive(Clone, Debug)]
 struct Place {
-    only: Vec<Box<str>>,
     servers: Vec<Arc<str>>,
     used: Instant,
 }
 
+/// What one has sent who is limited to some servers says nothing about where the blobs of others go.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    places: HashMap<String, Place>,
-    /// The one used last.
-    last: Option<Place>,
+    places: HashMap<(Within, String), Place>,
 }
 
 impl State {
@@ -47,38 +47,33 @@ impl State {
         self.places.retain(|_, place| age(place) < REMEMBERED);
         let Question {
             digest,
-            only,
+            within,
             now: fresh,
             possible,
         } = question;
-        let fits = |place: &&Place, within| {
-            // Who names servers means these and no others.
-            (only.is_empty() || place.only == only)
-                && age(place) < within
-                && place.servers.iter().any(|server| possible.contains(server))
-        };
-        let known = self.places.get(&digest).filter(|it| fits(it, REMEMBERED));
-        let last = self.last.as_ref();
-        let last = last.filter(|it| it.only == only && fits(it, TOGETHER));
+        let is_left = |place: &&Place| place.servers.iter().any(|one| possible.contains(one));
+        let key = (within, digest);
+        let known = self.places.get(&key).filter(is_left);
+        let same = self.places.iter().filter(|(other, _)| other.0 == key.0);
+        let last = same.map(|(_, place)| place).max_by_key(|it| it.used);
+        let last = last.filter(|it| age(it) < TOGETHER).filter(is_left);
         let servers = known.or(last).map_or(fresh, |place| place.servers.clone());
         let place = Place {
-            only,
             servers: servers.clone(),
             used: now,
         };
-        self.make_room(&digest);
-        self.last = Some(place.clone());
-        self.places.insert(digest, place);
+        self.make_room(&key);
+        self.places.insert(key, place);
         servers
     }
 
     /// The one that was not used for longest goes.
-    fn make_room(&mut self, digest: &str) {
-        if self.places.len() < MOST || self.places.contains_key(digest) {
+    fn make_room(&mut self, key: &(Within, String)) {
+        if self.places.len() < MOST || self.places.contains_key(key) {
             return;
         }
         let oldest = self.places.iter().min_by_key(|(_, place)| place.used);
-        if let Some(oldest) = oldest.map(|(digest, _)| digest.clone()) {
+        if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
             self.places.remove(&oldest);
         }
     }
@@ -94,10 +89,10 @@ mod tests {
         servers.chars().map(|one| one.to_string().into()).collect()
     }
 
-    fn chosen(state: &mut State, digest: &str, only: &str, fresh: &str, at: Instant) -> String {
+    fn chosen(state: &mut State, digest: &str, within: &str, fresh: &str, at: Instant) -> String {
         let question = Question {
             digest: digest.to_owned(),
-            only: only.chars().map(|one| one.to_string().into()).collect(),
+            within: within.chars().map(|one| [one.to_string()].into()).collect(),
             now: names(fresh),
             possible: names(ALL),
         };
@@ -116,10 +111,10 @@ mod tests {
             "used again"
         );
         assert_eq!(chosen(&mut state, "x", "", "b", minutes(178)), "b");
-        // Other servers are named, or all of them are gone.
+        // Its sender is another, or all of them are gone.
         assert_eq!(chosen(&mut state, "x", "c", "c", minutes(179)), "c");
+        assert_eq!(chosen(&mut state, "x", "", "d", minutes(180)), "b");
         state.places.clear();
-        state.last = None;
         assert_eq!(chosen(&mut state, "x", "", "z", start), "z");
         assert_eq!(chosen(&mut state, "x", "", "b", start), "b");
     }
@@ -131,7 +126,7 @@ mod tests {
         assert_eq!(chosen(&mut state, "x", "", "a", start), "a");
         assert_eq!(chosen(&mut state, "y", "", "b", minutes(9)), "a");
         assert_eq!(chosen(&mut state, "z", "c", "c", minutes(10)), "c");
-        assert_eq!(chosen(&mut state, "v", "", "b", minutes(11)), "b");
+        assert_eq!(chosen(&mut state, "v", "", "b", minutes(11)), "a");
         assert_eq!(chosen(&mut state, "w", "", "d", minutes(30)), "d");
     }
 
@@ -143,6 +138,6 @@ mod tests {
             chosen(&mut state, &n.to_string(), "", "a", at);
         }
         assert_eq!(state.places.len(), MOST);
-        assert!(!state.places.contains_key("0"));
+        assert!(!state.places.contains_key(&(Vec::new(), "0".to_owned())));
     }
 }

@@ -19,11 +19,13 @@ async fn pull(router: &TestRouter, servers: Value, only: &str) -> Answer {
     );
     let made = made.await.whole().await.json();
     let bearer = format!("Bearer {}", made["key"].as_str().unwrap());
-    let headers = [
+    let mut headers = vec![
         ("x-forwarded-for", "10.0.0.7"),
         ("authorization", bearer.as_str()),
-        ("x-herdsman-endpoints", only),
     ];
+    if !only.is_empty() {
+        headers.push(("x-herdsman-endpoints", only));
+    }
     let body = json!({"model": "big", "stream": false}).to_string();
     let answer = send(router, Method::POST, "/api/pull", &headers, body.into());
     answer.await.whole().await

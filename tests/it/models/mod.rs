@@ -5,6 +5,7 @@ mod files;
 mod meant;
 mod pull;
 mod pulls;
+mod servers;
 mod who;
 
 use std::time::Duration;

@@ -58,7 +58,7 @@ pub async fn copy(node: &Arc<Node>, body: Incoming) -> Response<Body> {
                 return Err(Problem::bad_request(format!("{what} {name:?} is invalid")));
             }
         }
-        failing(node, &asked.source)?;
+        failing(node, &asked.source).await?;
         let source = find(node, &asked.source).ok_or_else(|| {
             let text = format!("model {:?} not found", asked.source);
             Problem::new(StatusCode::NOT_FOUND, text)
@@ -83,7 +83,7 @@ pub async fn delete(node: &Arc<Node>, body: Incoming) -> Response<Body> {
         }
         let name = ModelName::parse(&asked.model)
             .map_err(|_| Problem::bad_request(format!("name {:?} is invalid", asked.model)))?;
-        failing(node, &asked.model)?;
+        failing(node, &asked.model).await?;
         if find(node, &asked.model).is_none() {
             return Err(Problem::no_model(&asked.model));
         }
@@ -134,12 +134,13 @@ pub async fn create(node: &Arc<Node>, body: Incoming) -> Response<Body> {
 }
 
 /// With the fault that is made for it.
-fn failing(node: &Node, model: &str) -> Result<(), Problem> {
+async fn failing(node: &Node, model: &str) -> Result<(), Problem> {
     let name = ModelName::parse(model).ok();
     match node.faults.take(crate::fault::Stage::Answer, name.as_ref()) {
         Some(crate::fault::Fault::InternalError) => {
             Err(Problem::internal("unlink: read-only file system"))
         }
+        Some(crate::fault::Fault::Stall { .. }) => std::future::pending().await,
         _ => Ok(()),
     }
 }
