@@ -17,6 +17,8 @@ use crate::domain::ModelName;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+/// A trial keeps others waiting for so long: one that is not streamed may take minutes.
+const ALONE: Duration = Duration::from_secs(1);
 
 /// The failures of one server, by model.
 #[derive(Debug, Default)]
@@ -31,8 +33,8 @@ struct Record {
     fault: Fault,
     /// The server has asked for nothing before then: also where no other server is left.
     closed: Option<Closed>,
-    /// A trial is running.
-    trial: bool,
+    /// A trial is running, and keeps others waiting until then.
+    trial: Option<Instant>,
 }
 
 /// A pause that a server has asked for, as it is known from then on.
@@ -49,11 +51,11 @@ pub struct Closed {
 pub enum Admission {
     /// Nothing is known against it.
     Free,
-    /// It has failed a moment ago: only if no other server is left.
+    /// It has failed a moment ago, or a trial has been running for a while: only if no other server is left.
     Avoided,
     /// Half-open: this request is the trial.
     Trial,
-    /// No: a trial is running, or the server has asked for a pause.
+    /// No: a trial has just begun, or the server has asked for a pause.
     Refused,
 }
 
@@ -83,7 +85,7 @@ impl Breakers {
             until: now,
             fault,
             closed: None,
-            trial: false,
+            trial: None,
         });
         record.fault = fault;
         if let Some(pause) = pause {
@@ -120,11 +122,12 @@ impl Breakers {
         if record.is_closed(now) {
             return Admission::Refused;
         }
-        match (now < record.until, record.trial) {
-            (true, _) => Admission::Avoided,
-            (false, true) => Admission::Refused,
-            (false, false) => {
-                record.trial = true;
+        match record.trial {
+            _ if now < record.until => Admission::Avoided,
+            Some(alone) if now < alone => Admission::Refused,
+            Some(_) => Admission::Avoided,
+            None => {
+                record.trial = Some(now + ALONE);
                 Admission::Trial
             }
         }
@@ -135,7 +138,7 @@ impl Breakers {
     pub fn refuses(&self, model: &ModelName, now: Instant) -> bool {
         self.models
             .get(model)
-            .is_some_and(|record| record.is_closed(now) || (now >= record.until && record.trial))
+            .is_some_and(|record| record.is_closed(now) || record.awaits_trial(now))
     }
 
     /// The pause that is not over, if the server has asked for one.
@@ -148,16 +151,16 @@ impl Breakers {
     /// The trial is over, however it ended.
     pub fn trial_ended(&mut self, model: &ModelName) {
         if let Some(record) = self.models.get_mut(model) {
-            record.trial = false;
+            record.trial = None;
         }
     }
 
-    /// True while the model is avoided here.
+    /// True while the model is avoided here: also while a trial takes so long that others are let through.
     #[must_use]
     pub fn is_open(&self, model: &ModelName, now: Instant) -> bool {
-        self.models
-            .get(model)
-            .is_some_and(|record| now < record.pause_ends())
+        self.models.get(model).is_some_and(|record| {
+            now < record.pause_ends() || record.trial.is_some_and(|alone| now >= alone)
+        })
     }
 
     /// True when the pause is over, and it has not worked since.
@@ -174,12 +177,13 @@ impl Breakers {
         self.models.contains_key(model)
     }
 
-    /// When the next model may be tried again.
+    /// When the next model may be tried again, or its trial no longer keeps others waiting.
     #[must_use]
     pub fn next_trial(&self, now: Instant) -> Option<Instant> {
         self.models
             .values()
-            .map(Record::pause_ends)
+            .flat_map(|record| [Some(record.pause_ends()), record.trial])
+            .flatten()
             .filter(|until| *until > now)
             .min()
     }
@@ -222,6 +226,10 @@ impl Record {
 
     fn is_closed(&self, now: Instant) -> bool {
         self.closed.is_some_and(|closed| now < closed.until)
+    }
+
+    fn awaits_trial(&self, now: Instant) -> bool {
+        now >= self.until && self.trial.is_some_and(|alone| now < alone)
     }
 
     fn pause_ends(&self) -> Instant {
@@ -280,6 +288,21 @@ mod tests {
         assert_eq!(breakers.admit(&model(), later), Admission::Refused);
         breakers.trial_ended(&model());
         assert_eq!(breakers.admit(&model(), later), Admission::Trial);
+    }
+
+    #[test]
+    fn a_trial_that_takes_long_keeps_nobody_waiting() {
+        let now = Instant::now();
+        let mut breakers = Breakers::default();
+        breakers.failed(&model(), Fault::Broken, now);
+        let later = breakers.next_trial(now).unwrap();
+        assert_eq!(breakers.admit(&model(), later), Admission::Trial);
+        assert!(breakers.refuses(&model(), later));
+        let alone = breakers.next_trial(later).unwrap();
+        assert_eq!(alone - later, ALONE);
+        assert!(!breakers.is_open(&model(), later) && breakers.is_open(&model(), alone));
+        assert!(!breakers.refuses(&model(), alone));
+        assert_eq!(breakers.admit(&model(), alone), Admission::Avoided);
     }
 
     #[test]

@@ -13,8 +13,8 @@ pub const LATE_IN_A_ROW: u32 = 3;
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// How long an answer that nobody waits for any more may be computed where it is not known how long
-/// that usually takes: longer than most take.
-const UNKNOWN: Duration = Duration::from_secs(30);
+/// that usually takes. A server that hangs must not keep all its slots for long.
+const UNKNOWN: Duration = Duration::from_secs(5);
 
 /// True when a client that leaves after `waited` has waited for much longer than usual.
 #[must_use]

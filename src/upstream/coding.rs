@@ -46,13 +46,12 @@ enum Kind {
 impl Decoder {
     /// For an answer with these headers; removes from them what is not true of the body any more.
     pub(super) fn take(headers: &mut HeaderMap) -> Option<Box<Self>> {
-        let coding = headers.get(CONTENT_ENCODING)?;
-        let kind = match coding.to_str().ok()?.trim().to_ascii_lowercase().as_str() {
-            _ if headers.get_all(CONTENT_ENCODING).iter().nth(1).is_some() => return None,
-            "" | "identity" => {
-                headers.remove(CONTENT_ENCODING);
-                return None;
-            }
+        headers.get(CONTENT_ENCODING)?;
+        let Some(coding) = coding(headers)? else {
+            headers.remove(CONTENT_ENCODING);
+            return None;
+        };
+        let kind = match coding.as_str() {
             "gzip" | "x-gzip" => Kind::Gzip(MultiGzDecoder::new(Vec::new())),
             "deflate" => Kind::Deflate {
                 inflate: None,
@@ -105,6 +104,21 @@ impl Decoder {
             Kind::Deflate { .. } | Kind::Zstd { .. } => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+}
+
+/// The one encoding that was applied, or none; nothing if there were several, or what they are cannot be read.
+fn coding(headers: &HeaderMap) -> Option<Option<String>> {
+    let mut applied = None;
+    for value in headers.get_all(CONTENT_ENCODING) {
+        let names = value.to_str().ok()?.split(',');
+        let names = names.map(|name| name.trim().to_ascii_lowercase());
+        for name in names.filter(|name| !matches!(name.as_str(), "" | "identity")) {
+            if applied.replace(name).is_some() {
+                return None;
+            }
+        }
+    }
+    Some(applied)
 }
 
 impl Kind {
@@ -296,7 +310,13 @@ mod tests {
         for coding in ["br", "compress", "gzip, gzip", "zstd,gzip", "GZIP2"] {
             assert!(decoder(coding).is_none(), "{coding}");
         }
-        for coding in ["GZip", "x-gzip", " zstd "] {
+        for coding in [
+            "GZip",
+            "x-gzip",
+            " zstd ",
+            "gzip, identity",
+            "identity,gzip,",
+        ] {
             assert!(decoder(coding).is_some(), "{coding}");
         }
         let mut headers = HeaderMap::new();

@@ -165,6 +165,41 @@ async fn a_running_stream_takes_nothing_from_the_trial_of_a_model_that_failed() 
     router.finish().await;
 }
 
+/// A trial that is not streamed and takes long.
+#[tokio::test]
+async fn a_trial_that_takes_long_keeps_others_waiting_for_a_moment_only() {
+    let plan = Plan::servers(1).each(|server| server.parallel = 4);
+    let router = plan.set("routing.slots=4").start().await;
+    warm(&router, "gpu-0").await;
+    router.servers[0].fault(Fault::Reset { after: 0 }.next(1));
+    let body = chat("llama3.2");
+    assert_eq!(router.post("/api/chat", &body).await.status, 502);
+    eventually("the pause is over", || {
+        let observed = router.app.fleet().observed();
+        let now = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap()
+            .as_secs();
+        let mut evidence = observed[0].evidence.iter();
+        evidence.any(|failing| failing.until < now as i64)
+    })
+    .await;
+    router.servers[0].fault(Fault::Stall { after: 0 }.next(1));
+    let trial = router.post("/api/chat", &body);
+    let others = async {
+        eventually("the trial has begun", || router.in_flight() == 1).await;
+        let began = Instant::now();
+        assert_eq!(router.post("/api/chat", &body).await.status, 200);
+        began.elapsed()
+    };
+    tokio::select! {
+        answer = trial => panic!("it does not end: {}", answer.status),
+        waited = others => assert!(waited < Duration::from_secs(5), "{waited:?}"),
+    }
+    clear(&router);
+    router.finish().await;
+}
+
 /// What a server, or a proxy in front of it, may say instead of serving.
 fn refusals() -> Vec<Fault> {
     let login = [

@@ -132,6 +132,8 @@ impl State {
             effects.ask.push(Probe::Loaded);
             self.publish_warm();
         }
+        // It keeps others waiting for a limited time.
+        effects.reconsider = matches!(granted, Ok((Grant { trial: true, .. }, _)));
         (granted, effects)
     }
 
