@@ -161,9 +161,15 @@ pub(super) fn verdict(status: StatusCode) -> Verdict {
 /// Whether a model is gone is read from the list.
 pub(super) fn fault(answer: &ErrorAnswer<'_>) -> Fault {
     match answer.status.as_u16() {
-        // A page is of something before the server.
-        404 if answer.body.trim_ascii_start().starts_with(b"<") => Fault::Rejected(404),
+        // A page or a text is of something before the server, or of one without such an API.
+        404 if !is_own(answer.body) => Fault::Rejected(404),
         404 | 405 => Fault::Unsupported,
         _ => Fault::Status,
     }
+}
+
+/// Whether an error has the form of this API.
+fn is_own(body: &[u8]) -> bool {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    body.get("error").is_some() || body.get("object").is_some_and(|kind| kind == "error")
 }

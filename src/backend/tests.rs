@@ -258,7 +258,7 @@ fn statuses_mean_what_each_kind_means_by_them() {
     401 rejected rejected
     402 rejected rejected
     403 rejected rejected
-    404 rejected unsupported
+    404 rejected rejected
     405 pass unsupported
     407 rejected rejected
     413 pass pass
@@ -290,6 +290,26 @@ fn a_404_is_of_the_model_only_in_ollamas_own_words() {
         r#"{"detail":"Not Found"}"#,
         r#"{"error":"no such route"}"#,
         "default backend - 404",
+    ] {
+        assert_eq!(meant(other), "rejected", "{other}");
+    }
+}
+
+#[test]
+fn a_404_of_another_kind_is_its_own_only_in_the_form_of_the_api() {
+    let meant = |body: &str| meaning(&openai(), 404, body);
+    for own in [
+        r#"{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}"#,
+        r#"{"error":"no such model"}"#,
+        r#"{"object":"error","message":"The model `x` does not exist.","code":404}"#,
+    ] {
+        assert_eq!(meant(own), "unsupported", "{own}");
+    }
+    for other in [
+        "",
+        "404 page not found",
+        "<html>",
+        r#"{"detail":"Not Found"}"#,
     ] {
         assert_eq!(meant(other), "rejected", "{other}");
     }

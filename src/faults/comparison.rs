@@ -43,11 +43,11 @@ impl Fingerprint {
 impl Comparison {
     /// Adds what the server at `url` answered; says whether another one has answered the same before. One
     /// that has been removed and added again is the same server.
-    pub fn is_alike(&mut self, url: &Arc<str>, answered: Fingerprint) -> bool {
+    pub fn is_alike(&mut self, url: &Arc<str>, answered: &Fingerprint) -> bool {
         let mut others = self.seen.iter().filter(|(other, _)| other != url);
-        let alike = others.any(|(_, other)| *other == answered);
+        let alike = others.any(|(_, other)| other == answered);
         if !alike {
-            self.seen.push((Arc::clone(url), answered));
+            self.seen.push((Arc::clone(url), answered.clone()));
         }
         alike
     }
@@ -65,7 +65,7 @@ mod tests {
         let mut comparison = Comparison::default();
         let mut said = |url: &str, (status, text): (u16, &str)| {
             let said = Fingerprint::of(status, text.as_bytes());
-            said.is_some_and(|said| comparison.is_alike(&url.into(), said))
+            said.is_some_and(|said| comparison.is_alike(&url.into(), &said))
         };
         assert!(!said(urls[0], one), "the first has nothing to be like");
         said(urls[1], other)

@@ -90,6 +90,32 @@ impl Fleet {
         Box::pin(self.wait(request, queue)).await
     }
 
+    /// A slot that is free now, of a server that has the model in memory and nothing against it; nobody waits for it.
+    #[must_use]
+    pub fn lease_at_once(&self, request: &LeaseRequest) -> Option<Leased> {
+        let queue = self.queues.get(&request.model);
+        if queue.is_some_and(|queue| !queue.is_empty()) {
+            return None;
+        }
+        let view = self.view.load_full();
+        let model = view.model(&request.model)?;
+        let takes = |holder: &Holder| request.allows(holder) && !holder.refuses(request.api);
+        let rank = routing::rank(&model.tiers, takes, fastrand::usize(..)).ok()?;
+        let lease = rank.iter().find_map(|choice| {
+            let holder = choice.candidate;
+            let lease = holder
+                .endpoint
+                .acquire_directly(&holder.pool, &self.queues)?;
+            lease.ok()
+        })?;
+        let considered = Considered::new(model, request, Some(lease.endpoint()));
+        Some(Leased {
+            lease,
+            waited: false,
+            considered,
+        })
+    }
+
     async fn wait(
         &self,
         request: &LeaseRequest,

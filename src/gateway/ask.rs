@@ -8,10 +8,11 @@ use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{Response, StatusCode};
 use http_body::Body as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Gateway;
 use super::attempt::{Slot, Stopped};
+use super::server_error::SAID_WITHIN;
 use super::whole::piece;
 use crate::backend::{ClientRequest, Outgoing};
 use crate::fleet::Refusable;
@@ -79,12 +80,17 @@ async fn refuses_usage(answer: &mut Response<AnswerBody>) -> Result<bool, Failur
     }
     let body = answer.body_mut();
     let mut said = Vec::new();
-    while said.len() < LOOKED_AT && !body.is_end_stream() {
-        match piece(body).await? {
-            Some(more) => said.extend_from_slice(&more),
-            None => break,
+    let read = async {
+        while said.len() < LOOKED_AT && !body.is_end_stream() {
+            match piece(body).await? {
+                Some(more) => said.extend_from_slice(&more),
+                None => break,
+            }
         }
-    }
+        Ok(())
+    };
+    let half = |_| Failure::Closed("half a refusal".to_owned());
+    timeout(SAID_WITHIN, read).await.map_err(half)??;
     let names = names_usage(&said);
     body.unread(Bytes::from(said));
     Ok(names)

@@ -21,6 +21,9 @@ use crate::protocol::{Api, Unload};
 use crate::upstream::Failure;
 use crate::usage::Usage;
 
+/// Statuses that mean something at the end of an exchange.
+const MEANT: std::ops::Range<u16> = 200..600;
+
 /// The server being tried, with a slot of it, or, for requests that need none, without.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -61,7 +64,10 @@ impl Gateway {
         tokio::select! {
             biased;
             began = timeout_at(deadline, self.begin(slot, request)) => {
-                began.unwrap_or_else(|_| Err(Stopped::by(Failure::Silent)))
+                let mut began = began.unwrap_or_else(|_| Err(Stopped::by(Failure::Silent)))?;
+                let reading = &mut began.reading;
+                reading.due = (!reading.tail.has_begun()).then_some(deadline);
+                Ok(began)
             }
             () = ejected.cancelled() => Err(Stopped::by(Failure::Ejected)),
             () = self.cutting.cancelled() => Err(Stopped::Over(Error::Closing)),
@@ -81,6 +87,10 @@ impl Gateway {
     async fn begin(&self, slot: &Slot, request: &ClientRequest) -> Try {
         let backend = &slot.settings.backend;
         let (sent, answer) = self.ask(slot, request).await?;
+        if !MEANT.contains(&answer.status().as_u16()) {
+            let failure = Failure::Garbled(format!("status {}", answer.status()));
+            return Err(Stopped::by(failure));
+        }
         let server_error = match backend.verdict(answer.status()) {
             Verdict::Failover => Box::pin(ServerError::read(answer)).await,
             Verdict::Pass => {

@@ -2,7 +2,8 @@
 //!
 //! What a server did not answer, or said of itself, counts against it at once. An error that it answered may
 //! be the request's own: its server is under suspicion, which others prefer to avoid, until another server
-//! has done better (then the suspicion was right) or has answered alike (then nobody is to blame).
+//! has done better (then the suspicion was right) or has answered alike (then those two are not to blame, and one that
+//! answered otherwise is).
 //! A request that ends without either, because there was no other server or its client left, has
 //! shown nothing.
 
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use super::attempt::Slot;
 use super::server_error::ServerError;
-use crate::faults::{Comparison, Fault};
+use crate::faults::{Comparison, Fault, Fingerprint};
 use crate::fleet::{Endpoint, Outcome, Refusable, SlotPool, Suspicion};
 use crate::protocol::Api;
 
@@ -26,8 +27,6 @@ pub(super) struct Blame {
     api: Api,
     comparison: Comparison,
     suspected: Vec<Suspect>,
-    /// How many different errors were answered.
-    answered: usize,
     silent: u32,
 }
 
@@ -37,6 +36,9 @@ struct Suspect {
     endpoint: Arc<Endpoint>,
     suspicion: Suspicion,
     fault: Fault,
+    answered: Fingerprint,
+    /// It refused the request as a bad one, which each kind of server words in its own way.
+    refused: bool,
     /// What it answered says, where another server can do it, that it does not have the API.
     lacks: Option<StatusCode>,
 }
@@ -56,7 +58,6 @@ impl Blame {
             api,
             comparison: Comparison::default(),
             suspected: Vec::new(),
-            answered: 0,
             silent: 0,
         }
     }
@@ -71,13 +72,14 @@ impl Blame {
                 false => Next::Nothing,
             };
         };
-        if self.comparison.is_alike(slot.endpoint().url(), answered) {
-            self.suspected.clear();
-            self.answered = 0;
+        if self.comparison.is_alike(slot.endpoint().url(), &answered) {
+            // Whoever answered otherwise failed for a reason of its own.
+            let mut others = std::mem::take(&mut self.suspected);
+            others.retain(|suspect| suspect.answered != answered);
+            blame(&others);
             slot.end(Outcome::Done);
             return Next::Nothing;
         }
-        self.answered += 1;
         if let Some(pool) = slot.pool() {
             let status = error.status();
             let backend = &slot.settings().backend;
@@ -85,6 +87,8 @@ impl Blame {
                 endpoint: Arc::clone(slot.endpoint()),
                 suspicion: pool.suspect(),
                 fault,
+                answered,
+                refused: status.is_client_error(),
                 lacks: backend.lacks_what_others_have(status).then_some(status),
             });
         }
@@ -108,10 +112,17 @@ impl Blame {
 
     /// No server has answered. Two that fail in different ways fail for reasons of their own.
     pub(super) fn conclude(&mut self) {
-        if self.answered > 1 {
-            self.suspected.iter().for_each(Suspect::failed);
+        let failed = self.suspected.iter().filter(|suspect| !suspect.refused);
+        if failed.count() > 1 {
+            blame(&self.suspected);
         }
     }
+}
+
+/// These have failed for reasons of their own; a refusal may be one of the request's all the same.
+fn blame(suspected: &[Suspect]) {
+    let failed = suspected.iter().filter(|suspect| !suspect.refused);
+    failed.for_each(Suspect::failed);
 }
 
 impl Suspect {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderValue;
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -11,33 +10,16 @@ use super::attempt::{Slot, Stopped};
 use super::blame::{Blame, Next};
 use super::exchange::Exchange;
 use super::meters::Meter;
-use super::relay::BYTES_PER_TOKEN;
+use super::prepared::Prepared;
+use super::refusal::is_refusal;
 use super::server_error::ServerError;
 use super::{Answer, Error, Gateway, Inbound};
-use crate::access::{self, Caller, Reservation};
-use crate::backend::{ClientRequest, Probe};
+use crate::access::Reservation;
+use crate::backend::Probe;
 use crate::domain::ModelName;
 use crate::faults::Fault;
-use crate::fleet::{Considered, Denied, LeaseRequest};
-use crate::protocol::{Api, Unload, peek, settle};
-
-/// What an error quotes of a name that is none is no longer.
-const QUOTED: usize = 1024;
-
-/// What is known of a request before a server is chosen.
-struct Prepared {
-    request: Arc<ClientRequest>,
-    lease_request: LeaseRequest,
-    id: HeaderValue,
-    prompt_bytes: usize,
-    /// It takes a slot.
-    computes: bool,
-    caller: Caller,
-    /// The end user that the client names.
-    user: Option<String>,
-    tags: Vec<Arc<str>>,
-    max_output: Option<u64>,
-}
+use crate::fleet::{Considered, Denied, LeaseRequest, Leased};
+use crate::protocol::Unload;
 
 /// Why there is no server to send to.
 enum NoSlot {
@@ -120,89 +102,6 @@ impl Gateway {
         answered
     }
 
-    fn prepare(&self, inbound: Inbound) -> Result<Prepared, Error> {
-        let Inbound {
-            api,
-            headers,
-            body,
-            id,
-            caller,
-            tags,
-            only,
-        } = inbound;
-        if !self.is_open() {
-            return Err(Error::Closing);
-        }
-        let settled;
-        let (body, peeked) = match peek(api, &body) {
-            Ok(peeked) => (&body, peeked),
-            Err(refused) if refused.can_be_settled() => {
-                settled = settle(api, &body);
-                (&settled, peek(api, &settled)?)
-            }
-            Err(refused) => return Err(refused.into()),
-        };
-        let model = self.model(api, &peeked.model)?;
-        let (tags, only) = (access::tags(&tags)?, only?);
-        let computes = api.takes_slot() && peeked.unload != Unload::Only;
-        if computes && !self.journal.admits(&self.spend, Instant::now()) {
-            return Err(Error::JournalDown);
-        }
-        let mut lease_request = LeaseRequest {
-            model,
-            api,
-            arrival: self.fleet.arrive(),
-            deadline: Instant::now(),
-            only,
-            within: Vec::new(),
-            tried: Vec::new(),
-        };
-        let mut request = ClientRequest {
-            api,
-            headers,
-            model_at: peeked.model_at,
-            model: peeked.model.into_owned(),
-            streamed: peeked.stream,
-            choices: peeked.choices,
-            usage: peeked.usage,
-            unload: peeked.unload,
-            load_options: peeked.load_options,
-            replaced: Vec::new(),
-            keep_alive: None,
-            body: body.clone(),
-        };
-        self.terms.apply(&mut request, &mut lease_request);
-        Ok(Prepared {
-            request: Arc::new(request),
-            lease_request,
-            id,
-            prompt_bytes: peeked.prompt_bytes,
-            computes,
-            caller,
-            user: peeked.user.map(std::borrow::Cow::into_owned),
-            tags,
-            max_output: peeked.max_output,
-        })
-    }
-
-    /// A name that Ollama would refuse may be one on another kind of server. Only chats look at the form of the name
-    /// first; for all others it is one that no server has.
-    fn model(&self, api: Api, named: &str) -> Result<ModelName, Error> {
-        ModelName::parse(named)
-            .or_else(|invalid| {
-                if self.fleet.view().has_other_than_ollama() {
-                    ModelName::parse_any(named)
-                } else {
-                    Err(invalid)
-                }
-            })
-            .map_err(|_| match api {
-                Api::OllamaChat | Api::OpenAiChat => Error::InvalidModelName,
-                _ if named.len() > QUOTED => Error::InvalidModelName,
-                _ => Error::UnknownModel(api, named.to_owned()),
-            })
-    }
-
     /// Tries servers until one begins to answer.
     async fn serve(
         self: &Arc<Self>,
@@ -213,11 +112,17 @@ impl Gateway {
         let mut last: Option<ServerError> = None;
         let mut blame = Blame::of(prepared.request.api);
         let mut only = Some(prepared.lease_request.only.clone());
+        // Of a server that is asked whether it refuses the request as well.
+        let mut elsewhere = None;
         if prepared.request.unload == Unload::Only {
             Box::pin(self.unload_elsewhere(&prepared.request, &mut prepared.lease_request)).await?;
         }
         for attempt in 1..=self.rules.attempts {
-            let mut slot = self.slot(&mut prepared, meter).await;
+            let is_doubted = elsewhere.is_some();
+            let mut slot = match elsewhere.take() {
+                Some(leased) => Ok(self.leased(leased, &prepared, Instant::now(), meter)),
+                None => self.slot(&mut prepared, meter).await,
+            };
             if let Err(NoSlot::Denied(denied)) = &slot
                 && is_not_found(*denied, last.as_ref())
                 && let Some(only) = only.take()
@@ -253,7 +158,18 @@ impl Gateway {
                 request: Arc::clone(&prepared.request),
                 prompt_bytes: prepared.prompt_bytes,
             };
-            let (tried, exchange) = exchange.attempt().await;
+            let (mut tried, exchange) = exchange.attempt().await;
+            let may_ask = prepared.computes && attempt < self.rules.attempts && !is_doubted;
+            if may_ask && is_refusal(&tried) {
+                let endpoint = exchange.slot.endpoint();
+                tried = match Box::pin(self.doubted(&prepared, endpoint, tried)).await {
+                    Ok(doubted) => {
+                        elsewhere = Some(doubted.elsewhere);
+                        Err(doubted.stopped)
+                    }
+                    Err(tried) => tried,
+                };
+            }
             let stopped = match tried {
                 Ok(began) => {
                     // A refusal may be the same one in other words.
@@ -292,6 +208,9 @@ impl Gateway {
                         .tried
                         .push(Arc::clone(slot.endpoint().url()));
                     let next = blame.failed(slot, fault, &server_error);
+                    if is_doubted {
+                        break; // nothing better: the refusal stands
+                    }
                     last = Some(server_error.or_answer(last.take()));
                     if next == Next::Nothing {
                         break;
@@ -326,9 +245,19 @@ impl Gateway {
             leased = self.fleet.lease(lease_request) => leased.map_err(NoSlot::Denied)?,
             () = self.cutting.cancelled() => return Err(NoSlot::Closing),
         };
+        Ok(self.leased(leased, prepared, asked, meter))
+    }
+
+    fn leased(
+        &self,
+        leased: Leased,
+        prepared: &Prepared,
+        asked: Instant,
+        meter: &mut Meter,
+    ) -> Slot {
         meter.leased(asked, &leased);
         meter.tries(leased.lease.endpoint(), leased.considered);
-        Ok(Slot::leased(leased.lease, &prepared.request, &self.usage))
+        Slot::leased(leased.lease, &prepared.request, &self.usage)
     }
 
     /// Models of Ollama's cloud are on no server, and asking for one again does not change that.
@@ -377,19 +306,5 @@ fn is_not_found(denied: Denied, last: Option<&ServerError>) -> bool {
     match last {
         None => matches!(denied, Denied::UnknownModel | Denied::Unreachable),
         Some(error) => error.status() == StatusCode::NOT_FOUND,
-    }
-}
-
-impl Prepared {
-    fn admission(&self) -> access::AccessRequest<'_> {
-        let bytes = u64::try_from(self.prompt_bytes).unwrap_or_default();
-        access::AccessRequest {
-            model: &self.lease_request.model,
-            input: bytes.div_ceil(BYTES_PER_TOKEN),
-            max_output: self.max_output,
-            computes: self.computes,
-            user: self.user.as_deref(),
-            tags: &self.tags,
-        }
     }
 }

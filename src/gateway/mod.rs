@@ -27,6 +27,8 @@ mod load;
 mod load_meters;
 mod meters;
 mod placing;
+mod prepared;
+mod refusal;
 mod relay;
 mod requests;
 mod respond;

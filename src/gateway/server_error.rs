@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use crate::backend::{Backend, ErrorAnswer};
 use crate::clock;
@@ -16,6 +17,8 @@ use crate::upstream::{AnswerBody, Failure};
 
 /// An error body is kept up to this size, to be passed on if no other server helps.
 const KEPT: usize = 64 << 10;
+/// What an error says comes with its status, or soon: the request has other servers to try.
+pub(super) const SAID_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why one server failed a request.
 #[derive(Debug)]
@@ -37,38 +40,38 @@ pub struct ErrorBody {
     pub retry_after: Option<u32>,
     /// As much of its body as is kept.
     pub body: Bytes,
-}
-
-impl From<SaidError> for ServerError {
-    /// An answer with this status, as it would have been.
-    fn from(said: SaidError) -> Self {
-        Self::Answer(ErrorBody {
-            status: said.status,
-            content_type: Some(HeaderValue::from_static(CONTENT_TYPE_JSON)),
-            retry_after: None,
-            body: said.body,
-        })
-    }
+    /// It did not break off, nor was it too long in coming: what is there of it says something.
+    pub is_whole: bool,
 }
 
 impl ServerError {
+    /// What an answer with status 200 has said in its place, as it would have been with a status of its own. What its head
+    /// says of the time counts.
+    pub(super) fn said(said: SaidError, headers: &HeaderMap) -> Self {
+        Self::Answer(ErrorBody {
+            status: said.status,
+            content_type: Some(HeaderValue::from_static(CONTENT_TYPE_JSON)),
+            retry_after: headers.get(RETRY_AFTER).and_then(seconds),
+            body: said.body,
+            is_whole: true,
+        })
+    }
+
+    /// The status counts however the body ends.
     pub(super) async fn read(answer: Response<AnswerBody>) -> Self {
         let (head, body) = answer.into_parts();
         // What cannot be decoded cannot be said either.
-        let body = match head.headers.contains_key(CONTENT_ENCODING) {
-            true => Ok(Bytes::new()),
+        let (body, is_whole) = match head.headers.contains_key(CONTENT_ENCODING) {
+            true => (Bytes::new(), true),
             false => beginning(body).await,
         };
-        match body {
-            Ok(body) => Self::Answer(ErrorBody {
-                status: head.status,
-                content_type: head.headers.get(CONTENT_TYPE).cloned(),
-                retry_after: head.headers.get(RETRY_AFTER).and_then(seconds),
-                body,
-            }),
-            // Half an answer is none.
-            Err(failure) => Self::Nothing(failure),
-        }
+        Self::Answer(ErrorBody {
+            status: head.status,
+            content_type: head.headers.get(CONTENT_TYPE).cloned(),
+            retry_after: head.headers.get(RETRY_AFTER).and_then(seconds),
+            body,
+            is_whole,
+        })
     }
 
     /// An error status and not a word.
@@ -78,6 +81,7 @@ impl ServerError {
             content_type: None,
             retry_after: None,
             body: Bytes::new(),
+            is_whole: true,
         })
     }
 
@@ -117,10 +121,11 @@ impl ServerError {
         }
     }
 
-    /// For the comparison with what other servers answer; `None` when it is about the server in any case.
+    /// For the comparison with what other servers answer; `None` when it is about the server in any case, or half of
+    /// something.
     pub(super) fn fingerprint(&self, fault: Fault) -> Option<Fingerprint> {
         match (self, fault) {
-            (Self::Answer(answer), Fault::Status) => {
+            (Self::Answer(answer), Fault::Status) if answer.is_whole => {
                 Fingerprint::of(answer.status.as_u16(), &answer.body)
             }
             _ => None,
@@ -148,7 +153,7 @@ impl ServerError {
     #[must_use]
     pub fn answer(&self) -> Option<&ErrorBody> {
         match self {
-            Self::Answer(answer) if !answer.body.is_empty() => Some(answer),
+            Self::Answer(answer) if answer.is_whole && !answer.body.is_empty() => Some(answer),
             _ => None,
         }
     }
@@ -183,20 +188,22 @@ fn said(body: &[u8]) -> Option<String> {
     Some(said.error)
 }
 
-/// As much of a body as is kept.
-async fn beginning(mut body: AnswerBody) -> Result<Bytes, Failure> {
+/// As much of a body as is kept, and whether it is there.
+async fn beginning(mut body: AnswerBody) -> (Bytes, bool) {
     let mut kept = BytesMut::new();
-    while kept.len() < KEPT {
-        let Some(frame) = body.frame().await else {
-            break;
-        };
-        let frame = frame.map_err(|error| Failure::Closed(error.to_string()))?;
-        if let Ok(data) = frame.into_data() {
-            kept.extend_from_slice(&data);
+    let read = async {
+        while kept.len() < KEPT {
+            match body.frame().await {
+                None => break,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => kept.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            }
         }
-    }
+        true
+    };
+    let is_whole = timeout(SAID_WITHIN, read).await.unwrap_or(false);
     kept.truncate(KEPT);
-    Ok(kept.freeze())
+    (kept.freeze(), is_whole)
 }
 
 /// Seconds, or the time until a date (RFC 9110, 10.2.3).

@@ -12,26 +12,29 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Response;
 use http::header::CONTENT_ENCODING;
 use http::response::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Error;
 use super::attempt::{Began, Stopped};
 use super::kept::{Budget, MOST, Pieces};
 use super::relay::{FRAMING, Reading};
-use super::server_error::ServerError;
+use super::server_error::{SAID_WITHIN, ServerError};
 use crate::backend::{Backend, ClientRequest, Outgoing};
-use crate::protocol::{Format, Tail, can_begin, framing, said_error};
+use crate::protocol::{Beginning, Format, Tail, answer_text, framing, said_error};
 use crate::upstream::{AnswerBody, Failure};
 
 const EMPTY: &str = "empty answer";
 const NO_ANSWER: &str = "something else than an answer";
 const HALF: &str = "half an answer";
+
+/// How an answer begins is known from fewer bytes than this.
+const UNDECIDED: usize = 16 << 10;
 
 /// What is known of an answer before it comes.
 pub(super) struct Expected<'a> {
@@ -57,19 +60,25 @@ impl Expected<'_> {
         let api = self.sent.api;
         if !head.status.is_success() {
             let tail = self.backend.reader(api, Format::Json);
-            let began = Box::pin(refused(head, body, tail, self.idle)).await?;
+            let began = Box::pin(refused(head, body, tail)).await?;
             return Ok(Ok(began));
         }
         let first = piece(&mut body).await.map_err(Stopped::by)?;
         let first = first.ok_or_else(|| Stopped::by(Failure::Closed(EMPTY.to_owned())))?;
         let expected = api.format(self.request.streamed);
-        let format = match head.headers.contains_key(CONTENT_ENCODING) {
-            true => Format::Unread,
+        let beginning = match head.headers.contains_key(CONTENT_ENCODING) {
+            true => Beginning::Of(Format::Unread),
             false => framing(expected, &first),
         };
-        if !can_begin(format, &first) {
-            return Err(Stopped::by(Failure::Closed(NO_ANSWER.to_owned())));
-        }
+        let (format, first) = match beginning {
+            Beginning::Of(format) => (format, first),
+            Beginning::Other => {
+                return Err(Stopped::by(Failure::Closed(NO_ANSWER.to_owned())));
+            }
+            Beginning::Open => Box::pin(self.decided(expected, &first, &mut body))
+                .await
+                .map_err(Stopped::by)?,
+        };
         let mut reading = Reading {
             first: None,
             body,
@@ -80,13 +89,14 @@ impl Expected<'_> {
                 .of_choices(self.request.choices),
             is_read: true,
             hides_usage: self.sent.hides_usage,
+            due: None,
         };
         reading.tail.push(&first);
         // What has a length has been computed, whatever was asked for.
         let is_ready = reading.body.size_hint().exact().is_some();
         let first = match expected == Format::Json || format == Format::Json || is_ready {
             true => Box::pin(self.gathered(&mut reading, first)).await,
-            false if reading.tail.is_in_first_event() || first.trim_ascii().is_empty() => {
+            false if reading.tail.is_in_first_event() => {
                 Box::pin(self.begun(&mut reading, first)).await
             }
             false => Ok(first),
@@ -95,13 +105,46 @@ impl Expected<'_> {
         if reading.tail.is_empty() {
             return Err(Stopped::by(Failure::Closed(EMPTY.to_owned())));
         }
-        if reading.tail.saw_error()
+        if may_be_error(&reading, format, &first)
             && let Some(said) = said_error(api.dialect(), format, &first)
         {
-            return Ok(Err(said.into()));
+            return Ok(Err(ServerError::said(said, &head.headers)));
+        }
+        if reading.tail.is_finished()
+            && format != Format::Unread
+            && reading.tail.tokens().is_none_or(|used| used.total() == 0)
+        {
+            reading.tail.set_text_bytes(answer_text(&first));
         }
         reading.first = Some(first);
         Ok(Ok(Began { head, reading }))
+    }
+
+    /// The beginning of a body, as much of it as says how it is framed.
+    async fn decided(
+        &self,
+        expected: Format,
+        first: &[u8],
+        body: &mut AnswerBody,
+    ) -> Result<(Format, Bytes), Failure> {
+        let mut all = BytesMut::from(first);
+        while all.len() < UNDECIDED {
+            let Some(more) = timed(self.idle, body).await? else {
+                let why = match all.trim_ascii() {
+                    [] => EMPTY,
+                    [b'{', ..] => HALF,
+                    _ => NO_ANSWER,
+                };
+                return Err(Failure::Closed(why.to_owned()));
+            };
+            all.extend_from_slice(&more);
+            match framing(expected, &all) {
+                Beginning::Of(format) => return Ok((format, all.freeze())),
+                Beginning::Other => break,
+                Beginning::Open => {}
+            }
+        }
+        Err(Failure::Closed(NO_ANSWER.to_owned()))
     }
 
     /// The pieces of an answer that is of no use before it is whole, as far as one is kept.
@@ -145,9 +188,8 @@ impl Expected<'_> {
     /// The beginning of a stream, up to the end of its first event.
     async fn begun(&self, reading: &mut Reading, first: Bytes) -> Result<Bytes, Failure> {
         let Reading { body, tail, .. } = reading;
-        let mut is_blank = first.trim_ascii().is_empty();
         let mut all = Pieces::from(first);
-        while (is_blank || tail.is_in_first_event()) && all.has_room() {
+        while tail.is_in_first_event() && all.has_room() {
             let Some(more) = timed(self.idle, body).await? else {
                 tail.end();
                 if tail.is_finished() || tail.saw_error() {
@@ -156,23 +198,32 @@ impl Expected<'_> {
                 return Err(Failure::Closed(HALF.to_owned()));
             };
             tail.push(&more);
-            is_blank &= more.trim_ascii().is_empty();
             all.add(more);
         }
         Ok(all.joined())
     }
 }
 
+/// Whether what has come has to be looked at for an error in place of an answer.
+fn may_be_error(reading: &Reading, format: Format, first: &[u8]) -> bool {
+    let tail = &reading.tail;
+    tail.saw_error()
+        || match format {
+            Format::Sse => tail.pieces() == 0,
+            // No answer is an array.
+            Format::Json | Format::Ndjson => first.trim_ascii_start().first() == Some(&b'['),
+            Format::Unread => false,
+        }
+}
+
 /// A refusal with a status of its own, read whole likewise: a client that is told nothing learns nothing.
-async fn refused(
-    head: Parts,
-    mut body: AnswerBody,
-    tail: Tail,
-    idle: Duration,
-) -> Result<Began, Stopped> {
+async fn refused(head: Parts, mut body: AnswerBody, tail: Tail) -> Result<Began, Stopped> {
     let mut all = Pieces::from(Bytes::new());
+    let limit = Instant::now() + SAID_WITHIN;
     while all.has_room() {
-        match timed(idle, &mut body).await.map_err(Stopped::by)? {
+        let more = timeout_at(limit, piece(&mut body)).await;
+        let half = |_| Stopped::by(Failure::Closed(HALF.to_owned()));
+        match more.map_err(half)?.map_err(Stopped::by)? {
             Some(more) => all.add(more),
             None => break,
         }
@@ -189,6 +240,7 @@ async fn refused(
         tail,
         is_read: false,
         hides_usage: false,
+        due: None,
     };
     Ok(Began { head, reading })
 }

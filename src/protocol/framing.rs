@@ -2,7 +2,8 @@
 //!
 //! Servers and the proxies before them send events as `text/plain`, lines as `application/json`, and
 //! one object as a stream. So what was asked for says what to expect, and the first bytes say
-//! whether it came: an object never begins like an event.
+//! whether it came: an object never begins like an event, and what begins like neither is no answer. How the bytes
+//! were cut must not matter, so nothing is decided before there are enough of them.
 
 use super::api::Format;
 
@@ -10,45 +11,63 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// How a stream of events may begin; a comment begins with the colon.
 const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
 
+/// What the first bytes of a body say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// It is framed like this.
+    Of(Format),
+    /// More must come first.
+    Open,
+    /// No answer: a page or a text of something before the server, whatever braces are in it.
+    Other,
+}
+
 /// The framing of a body that was asked for as `expected` and begins with `first`.
 #[must_use]
-pub fn framing(expected: Format, first: &[u8]) -> Format {
-    match (begin(first), expected) {
-        ([b'{', b'\n' | b'\r', ..], Format::Ndjson) => Format::Json, // over several lines
-        ([b'{' | b'[', ..], Format::Sse) => Format::Json,
-        ([b'{' | b'[', ..], _) => expected,
-        (first, _) if FIELDS.iter().any(|field| first.starts_with(field)) => Format::Sse,
-        _ => expected,
+pub fn framing(expected: Format, first: &[u8]) -> Beginning {
+    if BYTE_ORDER_MARK.starts_with(first) {
+        return Beginning::Open;
     }
-}
-
-/// Whether a body of this framing can begin with `first`. A page of something before the server cannot, whatever
-/// braces are in it.
-#[must_use]
-pub fn can_begin(format: Format, first: &[u8]) -> bool {
-    match (format, begin(first)) {
-        (Format::Unread, _) | (_, []) => true,
-        (Format::Json, [b'{' | b'[', ..]) => true,
-        (Format::Json, _) | (_, [b'<', ..]) => false,
-        (Format::Ndjson | Format::Sse, _) => true,
-    }
-}
-
-fn begin(first: &[u8]) -> &[u8] {
     let first = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
-    first.trim_ascii_start()
+    match (first.trim_ascii_start(), expected) {
+        ([], _) => Beginning::Open,
+        ([b'{', inside @ ..], Format::Ndjson) => of_brace(inside),
+        ([b'{' | b'[', ..], Format::Sse) => Beginning::Of(Format::Json),
+        ([b'{' | b'[', ..], _) => Beginning::Of(expected),
+        (first, _) if FIELDS.iter().any(|field| first.starts_with(field)) => {
+            Beginning::Of(Format::Sse)
+        }
+        (first, _) if FIELDS.iter().any(|field| field.starts_with(first)) => Beginning::Open,
+        _ => Beginning::Other,
+    }
+}
+
+/// Where lines are expected: one object over several lines ends the first of them behind its brace.
+fn of_brace(inside: &[u8]) -> Beginning {
+    let mut inside = inside.iter().filter(|byte| !matches!(byte, b' ' | b'\t'));
+    match inside.next() {
+        None => Beginning::Open,
+        Some(b'\n' | b'\r') => Beginning::Of(Format::Json),
+        Some(_) => Beginning::Of(Format::Ndjson),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Format::{Json, Ndjson, Sse};
+
+    fn framed(first: &[u8]) -> [Beginning; 3] {
+        [Json, Ndjson, Sse].map(|expected| framing(expected, first))
+    }
 
     #[test]
     fn the_first_bytes_say_what_came_and_the_request_what_to_expect() {
-        use Format::{Json, Ndjson, Sse};
         for (first, asked) in [
             ("{\"done\":false}\n", [Json, Ndjson, Json]),
+            ("{ \"done\":false}\n", [Json, Ndjson, Json]),
             ("{\n  \"done\": true\n}", [Json, Json, Json]),
+            ("{ \r\n", [Json, Json, Json]),
             ("[1]", [Json, Ndjson, Json]),
             ("data: {}\n\n", [Sse, Sse, Sse]),
             ("\u{feff}data:{}\n\n", [Sse, Sse, Sse]),
@@ -56,33 +75,48 @@ mod tests {
             (": ping\n\n", [Sse, Sse, Sse]),
             ("id: 1\n", [Sse, Sse, Sse]),
             ("retry: 1\n", [Sse, Sse, Sse]),
-            // Too little to tell, and nothing that is known.
-            ("", [Json, Ndjson, Sse]),
-            ("\n\n", [Json, Ndjson, Sse]),
-            ("da", [Json, Ndjson, Sse]),
-            ("<html>", [Json, Ndjson, Sse]),
         ] {
-            let framed = [Json, Ndjson, Sse].map(|expected| framing(expected, first.as_bytes()));
-            assert_eq!(framed, asked, "{first:?}");
+            assert_eq!(
+                framed(first.as_bytes()),
+                asked.map(Beginning::Of),
+                "{first:?}"
+            );
         }
     }
 
     #[test]
-    fn a_page_is_no_beginning_of_an_answer() {
-        use Format::{Json, Ndjson, Sse, Unread};
-        let page = b"<html><style>p { margin: 0 }</style>";
-        for (format, first, can) in [
-            (Json, &page[..], false),
-            (Ndjson, page, false),
-            (Sse, page, false),
-            (Unread, page, true),
-            (Json, b"upstream error {}", false),
-            (Json, b" ", true),
-            (Json, b"\xEF\xBB\xBF\n{", true),
-            (Sse, b"da", true),
-            (Ndjson, b"{", true),
+    fn too_little_decides_nothing() {
+        for first in [
+            &b""[..],
+            b"\n \n",
+            b"\xEF",
+            b"\xEF\xBB\xBF",
+            b"\xEF\xBB\xBF\n",
+            b"da",
+            b"e",
+            b"\nretry",
         ] {
-            assert_eq!(can_begin(format, first), can, "{format:?} {first:?}");
+            assert_eq!(framed(first), [Beginning::Open; 3], "{first:?}");
+        }
+        for first in ["{", "{ ", " {\t"] {
+            assert_eq!(
+                framing(Ndjson, first.as_bytes()),
+                Beginning::Open,
+                "{first:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_or_a_text_is_no_beginning_of_an_answer() {
+        for first in [
+            "<html><style>p { margin: 0 }</style>",
+            "upstream error {}",
+            "upstream connect error: reset\n\n",
+            "database is locked",
+            "\u{feff}no",
+        ] {
+            assert_eq!(framed(first.as_bytes()), [Beginning::Other; 3], "{first:?}");
         }
     }
 }

@@ -11,6 +11,7 @@
 //! status and message; an answer that makes no sense simply never finishes, and the relay, which
 //! knows that the bytes have ended, says so to the client.
 
+mod answer_text;
 mod api;
 mod catalogue;
 mod error_body;
@@ -29,6 +30,7 @@ mod timestamp;
 mod usage_filter;
 mod version;
 
+pub use answer_text::answer_text;
 pub use api::{Api, Dialect, Format};
 pub use catalogue::{
     BadCatalogue, ListedModel, Listing, RunningModel, listed_by_id, parse_openai_models, parse_ps,
@@ -36,7 +38,7 @@ pub use catalogue::{
     render_tags, with_tag,
 };
 pub use error_body::{CONTENT_TYPE_JSON, error_body, quota_body, stream_end};
-pub use framing::{can_begin, framing};
+pub use framing::{Beginning, framing};
 pub use manage::{
     LONGEST_LINE, ManageApi, ManageRequest, ProgressLine, canonical_digest, error_words,
 };

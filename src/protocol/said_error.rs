@@ -27,11 +27,12 @@ pub struct SaidError {
 #[must_use]
 pub fn said_error(dialect: Dialect, format: Format, bytes: &[u8]) -> Option<SaidError> {
     let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_start_matches('\u{feff}');
     match format {
         // Perhaps with more objects behind it.
-        Format::Json => object(&text).or_else(|| text.lines().find_map(object)),
+        Format::Json => object(text).or_else(|| text.lines().find_map(object)),
         Format::Ndjson => text.lines().find_map(object),
-        Format::Sse => events(dialect, &text),
+        Format::Sse => events(dialect, text),
         Format::Unread => None,
     }
 }
@@ -68,10 +69,20 @@ fn events(dialect: Dialect, text: &str) -> Option<SaidError> {
     None
 }
 
-/// An object with an error in it, which is passed on as it came.
+/// An object with an error in it, which is passed on as it came; Google's servers put it in an array.
 fn object(text: &str) -> Option<SaidError> {
-    let object: Value = serde_json::from_str(text.trim()).ok()?;
-    let error = object.get("error").filter(|error| says_something(error))?;
+    let text = text.trim_start_matches('\u{feff}');
+    let said: Value = serde_json::from_str(text.trim()).ok()?;
+    let object = match &said {
+        Value::Array(items) => items.first()?,
+        object => object,
+    };
+    let error = match object.get("error").filter(|error| says_something(error)) {
+        Some(error) => error,
+        // As older releases of vLLM.
+        None if object.get("object").is_some_and(|kind| kind == "error") => object,
+        None => return None,
+    };
     let code = |value: &Value| {
         ["code", "status", "status_code"]
             .into_iter()
@@ -79,7 +90,7 @@ fn object(text: &str) -> Option<SaidError> {
     };
     Some(SaidError {
         status: code(error)
-            .or_else(|| code(&object))
+            .or_else(|| code(object))
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         body: Bytes::copy_from_slice(text.trim().as_bytes()),
     })
@@ -91,7 +102,8 @@ fn says_something(error: &Value) -> bool {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.is_empty(),
         Value::Object(fields) => !fields.is_empty(),
-        Value::Array(_) | Value::Bool(true) | Value::Number(_) => true,
+        Value::Array(items) => !items.is_empty(),
+        Value::Bool(true) | Value::Number(_) => true,
     }
 }
 
@@ -164,6 +176,9 @@ mod tests {
             (r#"{"error":{"message":"no","code":"429"}}"#, 429),
             (r#"{"error":{"message":"no","status":503}}"#, 503),
             (r#"{"error":"no","status_code":404}"#, 404),
+            (r#"{"object":"error","message":"no","code":400}"#, 400),
+            (r#"[{"error":{"message":"no","code":503}}]"#, 503),
+            ("\u{feff}{\"error\":{\"code\":404}}", 404),
             (r#"{"error":{"code":"rate_limit_exceeded"}}"#, 500),
             (r#"{"error":{"code":200}}"#, 500),
             (r#"{"error":{"code":-1}}"#, 500),
@@ -211,6 +226,9 @@ mod tests {
             (Format::Json, r#"{"error":null,"choices":[]}"#),
             (Format::Json, r#"{"error":"","done":true}"#),
             (Format::Json, r#"{"error":{},"done":true}"#),
+            (Format::Json, r#"{"error":[],"done":true}"#),
+            (Format::Json, r#"[{"object":"list"}]"#),
+            (Format::Json, r#"[]"#),
             (Format::Json, r#"{"message":{"error":"no"}}"#),
             (Format::Json, r#"{"error":"#),
             (

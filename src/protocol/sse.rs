@@ -32,6 +32,8 @@ pub(super) struct Sse {
     after_cr: bool,
     /// Nothing has come since the last event ended.
     between: bool,
+    /// There was something else than comments.
+    fields: bool,
     word: Word<5>,
 }
 
@@ -57,6 +59,7 @@ impl Sse {
             place: Place::LineStart,
             after_cr: false,
             between: true,
+            fields: false,
             word: Word::EMPTY,
         }
     }
@@ -64,6 +67,11 @@ impl Sse {
     /// Whether the last event is over and no other has begun.
     pub(super) const fn is_between(&self) -> bool {
         self.between && !self.after_cr
+    }
+
+    /// Whether anything but comments has come.
+    pub(super) const fn has_fields(&self) -> bool {
+        self.fields
     }
 
     /// Takes the next token off `bytes`; nothing when they are used up.
@@ -130,12 +138,14 @@ impl Sse {
             self.place = Place::Name;
             if let Some(value) = line.strip_prefix(b"data:") {
                 *line = value; // nearly every line
+                self.fields = true;
                 self.place = Place::Colon(Field::Data);
                 return;
             }
         }
         let colon = line.iter().position(|&byte| byte == b':');
         self.word.push(&line[..colon.unwrap_or(line.len())]);
+        self.fields |= !self.word.is_empty();
         *line = match colon {
             None => &[],
             Some(at) => {

@@ -70,20 +70,30 @@ impl Endpoint {
         pool: &Arc<SlotPool>,
         queues: &Arc<Queues>,
     ) -> Result<Lease, Refusal> {
-        if let Some(slot) = pool.take_directly() {
-            let (endpoint, queues) = (Arc::clone(self), Arc::clone(queues));
-            let lease = Lease::new(endpoint, slot, queues, Grant::default());
-            // Pairs with the fence of a server that begins to drain: either that finds this lease,
-            // or this finds it draining. A server is removed when its last lease has ended.
-            fence(Ordering::SeqCst);
-            return match self.takes_nothing(lease.pool()) {
-                false => Ok(lease),
-                true => Err(Refusal::Draining),
-            };
+        if let Some(taken) = self.acquire_directly(pool, queues) {
+            return taken;
         }
         let pool = Arc::clone(pool);
         let granted = self.mailbox.call(|reply| Message::Acquire { pool, reply });
         granted.await.unwrap_or(Err(Refusal::Restarting))
+    }
+
+    /// A slot that is taken directly; nothing where the actor decides, or all are taken.
+    pub(in crate::fleet) fn acquire_directly(
+        self: &Arc<Self>,
+        pool: &Arc<SlotPool>,
+        queues: &Arc<Queues>,
+    ) -> Option<Result<Lease, Refusal>> {
+        let slot = pool.take_directly()?;
+        let (endpoint, queues) = (Arc::clone(self), Arc::clone(queues));
+        let lease = Lease::new(endpoint, slot, queues, Grant::default());
+        // Pairs with the fence of a server that begins to drain: either that finds this lease,
+        // or this finds it draining. A server is removed when its last lease has ended.
+        fence(Ordering::SeqCst);
+        Some(match self.takes_nothing(lease.pool()) {
+            false => Ok(lease),
+            true => Err(Refusal::Draining),
+        })
     }
 
     /// An answer has begun; the model was `loaded` for it in so long.

@@ -53,6 +53,8 @@ pub(in crate::gateway) struct Completion {
     span: Span,
     prompt_bytes: usize,
     status: StatusCode,
+    /// The answer itself has begun.
+    begun: bool,
     /// The client has left; the server goes on computing.
     left: bool,
     end: Option<End>,
@@ -75,9 +77,15 @@ impl Completion {
             span: Span::current(),
             prompt_bytes,
             status: StatusCode::OK,
+            begun: false,
             left: false,
             end: None,
         }
+    }
+
+    /// Whether the answer itself has begun.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// How long the server may send nothing, and what ends all answers.
@@ -112,6 +120,7 @@ impl Completion {
     }
 
     pub(super) fn first_byte(&mut self) {
+        self.begun = true;
         self.meter.note(Request::answered);
         let Some(slot) = &mut self.slot else { return };
         slot.first_byte();
@@ -120,9 +129,9 @@ impl Completion {
         }
     }
 
-    /// A piece of the answer has come.
+    /// A piece has come, which is one of the answer once that has begun.
     pub(super) fn delivered(&self) {
-        if let Some(slot) = &self.slot {
+        if let Some(slot) = self.slot.as_ref().filter(|_| self.begun) {
             slot.delivered();
         }
     }
@@ -214,8 +223,8 @@ impl Completion {
         let Some(slot) = self.slot.take() else { return };
         slot.end(match self.end {
             Some(End::Whole) => Outcome::Done,
-            // An error inside a stream is answered, and there is no other server to compare with.
-            Some(End::Failed(Fault::Status)) => Outcome::Done,
+            // An error inside a stream that has begun: there is no other server to compare with.
+            Some(End::Failed(Fault::Status)) if self.begun => Outcome::Done,
             Some(End::Failed(fault)) => Outcome::Failed(fault),
             Some(End::Cut | End::Left) | None => Outcome::Left,
         });
@@ -224,19 +233,18 @@ impl Completion {
     /// The server's counts if it sent them; else, where anything was sent, an estimate of it. Some servers
     /// that do not count say zero.
     fn used(&self, end: End, tail: &Tail) -> Option<(TokenCounts, bool)> {
-        if let Some(tokens) = tail.tokens().filter(|tokens| tokens.total() > 0) {
+        let stated = tail.tokens().filter(|tokens| tokens.total() > 0);
+        if let Some(tokens) = stated.filter(|_| !tail.says_no_output()) {
             return Some((tokens, false));
         }
-        let output = match tail.pieces() {
-            0 => tail.text_bytes().div_ceil(BYTES_PER_TOKEN),
-            pieces => pieces,
-        };
+        let text = tail.text_bytes().div_ceil(BYTES_PER_TOKEN);
+        let output = tail.pieces().max(text);
         if output == 0 && end != End::Whole {
             return None;
         }
         let prompt = u64::try_from(self.prompt_bytes).unwrap_or_default();
         let estimate = TokenCounts {
-            input: prompt.div_ceil(BYTES_PER_TOKEN),
+            input: stated.map_or(prompt.div_ceil(BYTES_PER_TOKEN), |stated| stated.input),
             output,
         };
         (estimate.total() > 0).then_some((estimate, true))

@@ -12,6 +12,7 @@
 //! Nothing is buffered but that one piece, so a slow client slows its server down and nothing else.
 
 mod completion;
+mod reading;
 mod waits;
 
 use std::pin::Pin;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 use completion::End;
 pub(super) use completion::{BYTES_PER_TOKEN, Completion};
+pub(super) use reading::Reading;
 use waits::{Waits, Woken};
 
 use crate::faults::Fault;
@@ -56,23 +58,9 @@ pub struct Relay {
     /// The last two bytes sent; newlines to begin with.
     sent: [u8; 2],
     waits: Waits,
+    /// The stream has said all but its marker.
+    lacks_marker: bool,
     stage: Stage,
-}
-
-/// An answer that has begun, and how it is read.
-pub(super) struct Reading {
-    /// What has come of the body already.
-    pub(super) first: Option<Bytes>,
-    /// The rest of it.
-    pub(super) body: AnswerBody,
-    /// What it is to the client, should it break: something can be added to events and lines.
-    pub(super) format: Format,
-    /// Reads the answer.
-    pub(super) tail: Tail,
-    /// What has come was shown to it.
-    pub(super) is_read: bool,
-    /// It states its usage because the router asked: the client is not to see it.
-    pub(super) hides_usage: bool,
 }
 
 #[derive(Debug)]
@@ -93,6 +81,8 @@ enum Stage {
 
 /// How long the end of a body may take after the end of the answer in it.
 pub(super) const FRAMING: Duration = Duration::from_secs(1);
+/// How long the marker may take of a stream that has said all else.
+const MARKER: Duration = Duration::from_secs(3);
 
 const STALLED: &str = "the server stopped answering";
 const BROKEN: &str = "the connection to the server broke inside its answer";
@@ -115,10 +105,12 @@ impl Relay {
             tail,
             is_read,
             hides_usage,
+            due,
         } = reading;
         let tail = status.is_success().then_some(tail);
         let filter = (hides_usage && format == Format::Sse).then(UsageFilter::default);
-        let waits = Waits::new(&completion);
+        let mut waits = Waits::new(&completion);
+        waits.end_at(due);
         let mut relay = Self {
             completion,
             upstream,
@@ -130,9 +122,10 @@ impl Relay {
             filter,
             sent: *b"\n\n",
             waits,
+            lacks_marker: false,
             stage: Stage::Passing,
         };
-        if relay.first.is_some() {
+        if relay.first.is_some() && due.is_none() {
             relay.completion.first_byte();
         }
         relay.completion.answering(status);
@@ -161,6 +154,10 @@ impl Relay {
             self.completion.progressed(tail.pieces());
             finished
         });
+        self.notice();
+        if finished && self.is_without_answer() && self.broken(Fault::Broken, CUT_SHORT).is_ok() {
+            return Bytes::new();
+        }
         let failed = finished && self.tail.as_ref().is_some_and(Tail::saw_error);
         let data = match failed && self.format == Format::Sse {
             true => before_done(&data),
@@ -190,6 +187,26 @@ impl Relay {
                 data
             }
         }
+    }
+
+    /// What the last piece has brought: the beginning of the answer itself, or all but the end of it.
+    fn notice(&mut self) {
+        let Some(tail) = &self.tail else { return };
+        if !self.completion.has_begun() && tail.has_begun() {
+            self.completion.first_byte();
+            self.waits.end_at(None);
+        }
+        let lacks_marker = tail.lacks_only_its_marker();
+        if lacks_marker != self.lacks_marker {
+            self.lacks_marker = lacks_marker;
+            let until = lacks_marker.then(|| Instant::now() + MARKER);
+            self.waits.end_at(until);
+        }
+    }
+
+    /// Whether a stream is over in which there was nothing but comments.
+    fn is_without_answer(&self) -> bool {
+        !self.completion.has_begun() && self.tail.as_ref().is_some_and(Tail::is_empty)
     }
 
     /// The last piece is out. A server that does not end the body as well holds neither client nor slot.
@@ -301,6 +318,7 @@ impl Relay {
                 }
                 let woken = ready!(self.waits.poll(cx));
                 Poll::Ready(match woken {
+                    Woken::Stalled if self.lacks_marker => self.ended().map(|()| None),
                     Woken::Stalled => self.broken(Fault::Silent, STALLED).map(|()| None),
                     Woken::Cut => self.fail(End::Cut, SHUTDOWN).map(|()| None),
                 })

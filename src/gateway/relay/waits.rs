@@ -19,6 +19,8 @@ pub(super) struct Waits {
     idle_timeout: Duration,
     cutting: CancellationToken,
     since: Option<Instant>,
+    /// When waiting is over whatever comes meanwhile.
+    until: Option<Instant>,
     timers: Option<Pin<Box<Timers>>>,
 }
 
@@ -48,6 +50,7 @@ impl Waits {
             idle_timeout,
             cutting,
             since: None,
+            until: None,
             timers: None,
         }
     }
@@ -63,12 +66,19 @@ impl Waits {
         self.timers = None;
     }
 
+    /// Waiting ends then, whatever comes meanwhile; with nothing, it does not any more.
+    pub(super) const fn end_at(&mut self, until: Option<Instant>) {
+        self.until = until;
+    }
+
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         let idle_timeout = self.idle_timeout;
         let since = *self.since.get_or_insert_with(Instant::now);
+        let stalled = since + idle_timeout;
+        let deadline = self.until.map_or(stalled, |until| until.min(stalled));
         let timers = self.timers.get_or_insert_with(|| {
             Box::pin(Timers {
-                stall: sleep_until(since + idle_timeout),
+                stall: sleep_until(deadline),
                 cut: self.cutting.clone().cancelled_owned(),
             })
         });
@@ -76,8 +86,10 @@ impl Waits {
         if timers.cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Woken::Cut);
         }
+        if timers.stall.deadline() > deadline {
+            timers.stall.as_mut().reset(deadline);
+        }
         while timers.stall.as_mut().poll(cx).is_ready() {
-            let deadline = since + idle_timeout;
             if timers.stall.deadline() >= deadline {
                 return Poll::Ready(Woken::Stalled);
             }

@@ -11,7 +11,7 @@ const MAX_COUNT: f64 = 1e12;
 pub(in crate::protocol) struct Document {
     /// `"done"`, if it is `true` or `false`.
     pub(in crate::protocol) done: Option<bool>,
-    /// An `"error"` that is neither `null` nor `false`.
+    /// An `"error"` that says something (not `null`, `false`, or an empty text, object or array), or `"object":"error"`.
     pub(in crate::protocol) error: bool,
     /// `"choices"`, if it is an array.
     pub(in crate::protocol) choices: Option<Choices>,
@@ -51,6 +51,8 @@ pub(super) enum Field {
     Other,
     Done,
     Error,
+    /// What kind of object it is: vLLM has one for errors.
+    Object,
     Choices,
     Usage,
     PromptEvalCount,
@@ -72,6 +74,7 @@ impl Field {
         match key {
             b"done" => Self::Done,
             b"error" => Self::Error,
+            b"object" => Self::Object,
             b"choices" => Self::Choices,
             b"usage" => Self::Usage,
             b"prompt_eval_count" => Self::PromptEvalCount,
@@ -149,16 +152,16 @@ impl Document {
             Field::Choices
             | Field::Usage
             | Field::PromptDetails
+            | Field::Object
             | Field::Index
             | Field::FinishReason
             | Field::Other => {}
         }
     }
 
-    /// A string, an object or an array begins; `open` is its first byte.
+    /// An object or an array begins; `open` is its first byte.
     pub(super) fn begins(&mut self, field: Field, open: u8) {
         match (field, open) {
-            (Field::Error, _) => self.error = true,
             (Field::Usage, b'{') => self.usage = true,
             (Field::Choices, b'[') => self.choices = Some(Choices::None),
             _ => {}

@@ -14,6 +14,7 @@
 mod choices;
 mod document;
 mod piece;
+mod texts;
 mod word;
 
 pub(super) use choices::Finishes;
@@ -46,6 +47,8 @@ pub(super) struct Scanner {
     in_choices: bool,
     /// The element of it that has begun.
     choice: Option<Choice>,
+    /// Behind the bracket of the object or array under `error`, in which nothing has come.
+    in_error: bool,
     field: Field,
     key: Word<KEY>,
     scalar: Word<SCALAR>,
@@ -68,8 +71,10 @@ enum Place {
     KeyUnicode { left: u8, value: u16 },
     /// In a number, `true`, `false` or `null` that is asked about.
     Scalar,
-    /// Behind the first quote of a reason to end.
-    Reason,
+    /// Behind the first quote of a text that counts if it is not empty: of an error, or a reason to end.
+    Beginning,
+    /// In a text that is compared with a word.
+    Word,
 }
 
 impl Scanner {
@@ -83,6 +88,7 @@ impl Scanner {
             in_details: false,
             in_choices: false,
             choice: None,
+            in_error: false,
             field: Field::Other,
             key: Word::EMPTY,
             scalar: Word::EMPTY,
@@ -99,6 +105,7 @@ impl Scanner {
         self.in_details = false;
         self.in_choices = false;
         self.choice = None;
+        self.in_error = false;
         self.document = Document::EMPTY;
     }
 
@@ -136,13 +143,15 @@ impl Scanner {
                     rest = &rest[1..];
                 }
                 Place::Scalar => self.scalar(&mut rest),
-                Place::Reason => {
+                Place::Beginning => {
                     let is_empty = rest[0] == b'"';
-                    if let Some(choice) = &mut self.choice {
-                        choice.ended = !is_empty;
+                    match &mut self.choice {
+                        Some(choice) => choice.ended = !is_empty,
+                        None => self.document.error |= !is_empty,
                     }
                     self.place = Place::Text;
                 }
+                Place::Word => self.word(&mut rest),
             }
         }
         *bytes = rest;
@@ -188,7 +197,9 @@ impl Scanner {
                     }
                     looks = self.looks();
                 }
+                b' ' | b'\t' | b'\r' | b'\n' if self.in_error => {}
                 _ if !looks => {
+                    self.element();
                     at += skip::bracket_or_quote(&bytes[at..]).unwrap_or(bytes.len() - at);
                     continue;
                 }
@@ -214,10 +225,15 @@ impl Scanner {
         if looks && self.before_colon {
             self.key.clear();
             self.place = Place::Key;
-        } else if looks && self.field == Field::FinishReason {
-            self.place = Place::Reason;
         } else if looks {
-            self.document.begins(self.field, b'"');
+            match self.field {
+                Field::FinishReason | Field::Error => self.place = Place::Beginning,
+                Field::Object => {
+                    self.scalar.clear();
+                    self.place = Place::Word;
+                }
+                _ => {}
+            }
         } else {
             self.choice();
         }
@@ -236,6 +252,7 @@ impl Scanner {
                     self.enter();
                 }
                 (1, Field::Choices, b'[') => self.in_choices = true,
+                (1, Field::Error, _) => self.in_error = true,
                 (2, Field::PromptDetails, b'{') => {
                     self.in_details = true;
                     self.enter();
@@ -263,10 +280,19 @@ impl Scanner {
         self.field = Field::Other;
     }
 
-    /// Something begins that is not looked at: it may be an element of `choices`.
+    /// Something begins that is not looked at: it may be an element of `choices`, or what an error says.
     fn choice(&mut self) {
         if self.depth == 2 && self.in_choices {
             self.document.choices = Some(Choices::Some);
+        }
+        self.element();
+    }
+
+    /// There is something in the object or array, if it is that of an error.
+    const fn element(&mut self) {
+        if self.in_error {
+            self.in_error = false;
+            self.document.error = true;
         }
     }
 
@@ -281,6 +307,7 @@ impl Scanner {
             2 => {
                 self.in_usage = false;
                 self.in_choices = false;
+                self.in_error = false;
                 self.before_colon = false;
                 self.field = Field::Other;
             }
@@ -296,94 +323,5 @@ impl Scanner {
         }
         self.depth -= 1;
         false
-    }
-
-    fn text(&mut self, rest: &mut &[u8]) {
-        match skip::quote_or_escape(rest) {
-            None => *rest = &[],
-            Some(at) => {
-                self.place = match rest[at] {
-                    b'"' => Place::Structure,
-                    _ => Place::TextEscape,
-                };
-                *rest = &rest[at + 1..];
-            }
-        }
-    }
-
-    fn key(&mut self, rest: &mut &[u8]) {
-        let Some(at) = skip::quote_or_escape(rest) else {
-            self.key.push(rest);
-            *rest = &[];
-            return;
-        };
-        let part = &rest[..at];
-        if rest[at] == b'\\' {
-            self.key.push(part);
-            self.place = Place::KeyEscape;
-        } else if self.key.is_empty() {
-            self.end_key(part); // whole, as nearly always
-        } else {
-            self.key.push(part);
-            let key = self.key;
-            self.end_key(key.get().unwrap_or_default());
-        }
-        *rest = &rest[at + 1..];
-    }
-
-    fn end_key(&mut self, key: &[u8]) {
-        self.field = match (self.in_usage, self.in_details) {
-            _ if self.choice.is_some() => Field::in_choice(key),
-            (_, true) => Field::in_details(key),
-            (true, false) => Field::in_usage(key),
-            (false, false) => Field::at_top(key),
-        };
-        self.place = Place::Structure;
-    }
-
-    fn key_escape(&mut self, byte: u8) {
-        self.place = match byte {
-            b'u' => Place::KeyUnicode { left: 4, value: 0 },
-            // No key that is looked for has a quote, slash or control character in it.
-            _ => {
-                self.key.spoil();
-                Place::Key
-            }
-        };
-    }
-
-    fn key_unicode(&mut self, byte: u8, left: u8, value: u16) {
-        let digit = char::from(byte).to_digit(16).unwrap_or(0xFFFF) as u16;
-        let value = (value << 4) | digit; // no hex digit: spoils, for it is then not ASCII
-        self.place = match left {
-            1 => Place::Key,
-            _ => Place::KeyUnicode {
-                left: left - 1,
-                value,
-            },
-        };
-        if left == 1 {
-            match u8::try_from(value) {
-                Ok(ascii) if ascii.is_ascii() => self.key.push(&[ascii]),
-                _ => self.key.spoil(),
-            }
-        }
-    }
-
-    fn scalar(&mut self, rest: &mut &[u8]) {
-        let end = rest.iter().position(|byte| {
-            matches!(byte, b',' | b'}' | b']' | b'{' | b'[' | b'"' | b':')
-                || matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
-        });
-        self.scalar.push(&rest[..end.unwrap_or(rest.len())]);
-        *rest = &rest[end.unwrap_or(rest.len())..];
-        if end.is_some() {
-            let text = self.scalar.get().unwrap_or_default();
-            match &mut self.choice {
-                Some(choice) => choice.scalar(self.field, text),
-                None => self.document.scalar(self.field, text),
-            }
-            self.place = Place::Structure;
-        }
     }
 }

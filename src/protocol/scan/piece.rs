@@ -30,6 +30,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Document, &[u8])> {
                 at = skip::behind_value(bytes, value)?;
                 match (field, &bytes[value..at]) {
                     (Field::Other, _) | (Field::Usage, b"null") => {}
+                    (Field::Object, [b'"', kind @ .., b'"']) if kind != b"error" => {}
+                    (Field::Error, b"null" | b"\"\"" | b"{}" | b"[]") => {}
                     (Field::Done, b"false") => document.done = Some(false),
                     _ => return None,
                 }

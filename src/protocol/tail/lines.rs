@@ -14,6 +14,8 @@ use crate::protocol::scan::{Document, Scanner};
 pub(super) struct Lines {
     scanner: Scanner,
     line: Line,
+    /// How long it is so far.
+    length: u64,
 }
 
 /// What the line has shown so far.
@@ -36,6 +38,7 @@ impl Lines {
         Self {
             scanner: Scanner::new(),
             line: Line::Fresh,
+            length: 0,
         }
     }
 
@@ -50,14 +53,15 @@ impl Lines {
             let (line, rest) = chunk.split_at(end.unwrap_or(chunk.len()));
             chunk = rest.get(1..).unwrap_or_default();
             if end.is_some() && self.line == Line::Fresh && is_plain_piece(line) {
-                seen.pieces += 1;
+                seen.piece(line.len() as u64);
                 continue;
             }
             self.part(line, seen);
             if end.is_some() && !seen.finished {
                 if matches!(self.line, Line::Begun | Line::Whole) {
-                    seen.pieces += 1;
+                    seen.piece(self.length);
                 }
+                self.length = 0;
                 self.line = Line::Fresh;
                 self.scanner.reset();
             }
@@ -67,13 +71,14 @@ impl Lines {
     /// The body is over: a whole object needs no line end.
     pub(super) const fn end(&mut self, seen: &mut Seen) {
         if matches!(self.line, Line::Whole) {
-            seen.pieces += 1;
+            seen.piece(self.length);
             self.line = Line::Spent;
         }
     }
 
     /// Bytes of one line, without its end.
     fn part(&mut self, mut line: &[u8], seen: &mut Seen) {
+        self.length += line.len() as u64;
         if matches!(self.line, Line::Fresh | Line::Blank) && !line.is_empty() {
             let is_blank = line.trim_ascii_start().is_empty();
             self.line = if is_blank { Line::Blank } else { Line::Begun };
@@ -92,6 +97,7 @@ impl Lines {
             self.line = Line::Spent;
         } else if document.done == Some(true) {
             seen.finished = true;
+            seen.measured(self.length);
             // Only chat and generate stream, and they say their counts alike.
             seen.used(Api::OllamaChat, document);
         } else if self.line != Line::Spent {

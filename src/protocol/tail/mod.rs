@@ -13,19 +13,22 @@
 //!
 //! What it cannot know: whether the bytes have ended. The caller, which knows, calls [`Tail::end`].
 
+mod events;
 mod lines;
 #[cfg(test)]
 mod tests;
+mod used;
 
-use super::api::{Api, Dialect, Format};
-use super::scan::{Choices, Document, Finishes, Scanner};
-use super::sse::{Sse, Token};
+use super::api::{Api, Format};
+use super::scan::{Document, Finishes, Scanner};
 use crate::domain::TokenCounts;
+use events::Events;
 use lines::Lines;
+use used::{is_given_up, tokens};
 
-const DONE: &[u8] = b"[DONE]";
-/// About as much of an answer that is one object is not its text.
+/// About as much of an object is not its text.
 const ENVELOPE: u64 = 256;
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What one chunk changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,19 +66,19 @@ struct Seen {
     cached: u64,
     /// Of the whole answer.
     bytes: u64,
+    /// Of its pieces.
+    pieces_bytes: u64,
+    /// Of the shortest of them, of which little is text.
+    shortest: u64,
+    /// Of its text, where that was looked at.
+    text: Option<u64>,
+    /// An event with data is over.
+    begun: bool,
     /// `"done":true` inside a stream that has another end.
     done: bool,
     finishes: Finishes,
     /// How many choices were asked for.
     wanted: u32,
-}
-
-#[derive(Clone, Debug)]
-struct Events {
-    sse: Sse,
-    scanner: Scanner,
-    /// How much of `[DONE]` this line's value has shown; nothing once it differs.
-    done: Option<usize>,
 }
 
 impl Tail {
@@ -91,11 +94,7 @@ impl Tail {
         let frame = match format {
             Format::Json => Frame::Json(Scanner::new()),
             Format::Ndjson => Frame::Ndjson(Lines::new()),
-            Format::Sse => Frame::Sse(Events {
-                sse: Sse::new(),
-                scanner: Scanner::new(),
-                done: Some(0),
-            }),
+            Format::Sse => Frame::Sse(Events::new()),
             Format::Unread => Frame::Unread,
         };
         let seen = Seen {
@@ -105,6 +104,10 @@ impl Tail {
             tokens: None,
             cached: 0,
             bytes: 0,
+            pieces_bytes: 0,
+            shortest: u64::MAX,
+            text: None,
+            begun: false,
             done: false,
             finishes: Finishes::NONE,
             wanted: 1,
@@ -120,11 +123,14 @@ impl Tail {
     }
 
     /// Looks at the next bytes of the body. What follows the terminal marker is not looked at.
-    pub fn push(&mut self, chunk: &[u8]) -> TailEvent {
+    pub fn push(&mut self, mut chunk: &[u8]) -> TailEvent {
         if self.seen.finished {
             return TailEvent::default();
         }
         let (api, seen) = (self.api, &mut self.seen);
+        if seen.bytes == 0 {
+            chunk = chunk.strip_prefix(BYTE_ORDER_MARK).unwrap_or(chunk);
+        }
         seen.bytes = seen.bytes.saturating_add(chunk.len() as u64);
         match &mut self.frame {
             Frame::Json(scanner) => {
@@ -153,7 +159,7 @@ impl Tail {
             Frame::Sse(events) => {
                 // Behind half an object something is missing, if only the usage.
                 let is_over = self.seen.done || self.seen.finishes.is_over(self.seen.wanted);
-                self.seen.finished |= is_over && !self.seen.error && events.scanner.is_between();
+                self.seen.finished |= is_over && !self.seen.error && events.is_between_objects();
             }
             Frame::Unread => self.seen.finished = true,
         }
@@ -171,6 +177,31 @@ impl Tail {
         self.seen.error
     }
 
+    /// Whether something of the answer itself has come, and not only what keeps a stream of events open: comments, names,
+    /// or an error in its place.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        match &self.frame {
+            Frame::Sse(_) => self.seen.begun || self.seen.pieces > 0,
+            Frame::Json(_) | Frame::Ndjson(_) | Frame::Unread => true,
+        }
+    }
+
+    /// Whether a stream of events has said all that there is to say but its marker: why it ended, and what it used.
+    #[must_use]
+    pub const fn lacks_only_its_marker(&self) -> bool {
+        let Seen {
+            tokens,
+            finishes,
+            wanted,
+            error,
+            finished,
+            ..
+        } = self.seen;
+        let said = tokens.is_some() && finishes.is_over(wanted);
+        said && !error && !finished && matches!(self.frame, Frame::Sse(_)) && self.at_line_start()
+    }
+
     /// Whether a stream has begun with something, and its first event or line is not over: it may still say that
     /// there is no answer.
     #[must_use]
@@ -178,7 +209,11 @@ impl Tail {
         let is_open = match &self.frame {
             Frame::Json(_) | Frame::Unread => false,
             Frame::Ndjson(lines) => !lines.at_start() && !self.seen.error,
-            Frame::Sse(events) => !events.sse.is_between(),
+            Frame::Sse(events) => {
+                let is_silent = events.is_between() && !events.has_fields();
+                let is_over = events.is_between() && self.seen.error;
+                !(self.seen.begun || is_silent || is_over)
+            }
         };
         is_open && self.seen.pieces == 0 && !self.seen.finished
     }
@@ -203,15 +238,30 @@ impl Tail {
         self.seen.pieces
     }
 
-    /// About how many bytes of text were generated, where there are no pieces to count: in an answer that is
-    /// one object, or that could not be read.
+    /// So many bytes of text are in the answer: it has come whole, and was looked at.
+    pub const fn set_text_bytes(&mut self, bytes: u64) {
+        self.seen.text = Some(bytes);
+    }
+
+    /// About how many bytes of text were generated: an object is longer than its text by as much as it is known to be. Of
+    /// pieces that are nearly all alike that leaves nothing, and their number says more.
     #[must_use]
-    pub const fn text_bytes(&self) -> u64 {
-        match &self.frame {
-            _ if !self.api.can_stream() || self.seen.error => 0,
-            Frame::Json(_) => self.seen.bytes.saturating_sub(ENVELOPE),
-            Frame::Unread => self.seen.bytes,
-            Frame::Ndjson(_) | Frame::Sse(_) => 0,
+    pub fn text_bytes(&self) -> u64 {
+        let seen = &self.seen;
+        match (&self.frame, seen.text) {
+            _ if !self.api.can_stream() => 0,
+            (_, Some(text)) => text,
+            (Frame::Json(_), None) if seen.error => 0,
+            (Frame::Json(_), None) => seen.bytes.saturating_sub(ENVELOPE),
+            (Frame::Unread, None) => seen.bytes,
+            (Frame::Ndjson(_) | Frame::Sse(_), None) if seen.shortest == u64::MAX => 0,
+            (Frame::Ndjson(_) | Frame::Sse(_), None) => {
+                let envelopes = match seen.pieces {
+                    0 | 1 => ENVELOPE,
+                    pieces => seen.shortest.max(ENVELOPE).saturating_mul(pieces),
+                };
+                seen.pieces_bytes.saturating_sub(envelopes)
+            }
         }
     }
 
@@ -219,6 +269,12 @@ impl Tail {
     #[must_use]
     pub const fn tokens(&self) -> Option<TokenCounts> {
         self.seen.tokens
+    }
+
+    /// Whether the server said that it generated nothing, though it did: it says what it has read, and counts no more.
+    #[must_use]
+    pub fn says_no_output(&self) -> bool {
+        self.seen.pieces > 1 && self.seen.tokens.is_some_and(|tokens| tokens.output == 0)
     }
 
     /// How many of the tokens read the server says it had in its cache.
@@ -233,12 +289,25 @@ impl Tail {
         match &self.frame {
             Frame::Json(_) | Frame::Unread => false,
             Frame::Ndjson(lines) => lines.at_start(),
-            Frame::Sse(events) => events.sse.is_between(),
+            Frame::Sse(events) => events.is_between(),
         }
     }
 }
 
 impl Seen {
+    /// A piece of the answer, of so many bytes.
+    const fn piece(&mut self, bytes: u64) {
+        self.pieces += 1;
+        self.measured(bytes);
+    }
+
+    const fn measured(&mut self, bytes: u64) {
+        self.pieces_bytes = self.pieces_bytes.saturating_add(bytes);
+        if bytes < self.shortest {
+            self.shortest = bytes;
+        }
+    }
+
     /// An answer that is one object is over, unless that is a piece of an answer in lines that was not asked
     /// for, or of one that its server gave up; says whether.
     fn whole(&mut self, api: Api, document: &Document) -> bool {
@@ -261,96 +330,4 @@ impl Seen {
             self.cached = cached.unwrap_or(0).min(tokens.input);
         }
     }
-}
-
-impl Events {
-    fn push(&mut self, api: Api, mut chunk: &[u8], seen: &mut Seen) {
-        while let Some(token) = self.sse.next(&mut chunk) {
-            match token {
-                Token::Data(data) => {
-                    if self.is_done(data) {
-                        seen.finished = true;
-                        return;
-                    }
-                    self.data(api, data, seen);
-                }
-                Token::DataEnd => {
-                    self.done = Some(0);
-                    if !self.scanner.is_between() {
-                        self.data(api, b"\n", seen); // as the rules join the lines of a value
-                    }
-                }
-                Token::NamedError => seen.error = true,
-                Token::EventEnd => self.scanner.reset(),
-            }
-        }
-    }
-
-    fn data(&mut self, api: Api, mut data: &[u8], seen: &mut Seen) {
-        while let Some(document) = self.scanner.next(&mut data) {
-            seen.error |= document.error;
-            seen.finishes.add(document.finishes);
-            // Ollama's own words, framed by somebody else.
-            let done = document.done.filter(|_| api.dialect() == Dialect::Ollama);
-            seen.done |= done == Some(true);
-            if document.choices == Some(Choices::Some) || done == Some(false) {
-                seen.pieces += 1;
-            }
-            seen.used(api, &document);
-        }
-    }
-
-    /// Whether the value of this line has shown all of `[DONE]`.
-    fn is_done(&mut self, data: &[u8]) -> bool {
-        for &byte in data {
-            self.done = match self.done {
-                None => return false,
-                Some(0) if byte == b' ' => Some(0),
-                Some(at) if DONE[at] == byte => Some(at + 1),
-                Some(_) => None,
-            };
-            if self.done == Some(DONE.len()) {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// Whether an object says that its answer has not been computed to its end. Ollama says so when its runner
-/// ends before its answer does: in its own API, and in OpenAI's by neither a reason nor a single token.
-fn is_given_up(api: Api, document: &Document) -> bool {
-    match api.dialect() {
-        Dialect::Ollama => document.done == Some(false),
-        Dialect::OpenAi | Dialect::Anthropic => {
-            document.choices == Some(Choices::Some)
-                && !document.finishes.is_over(1)
-                && document.completion_tokens == Some(0)
-        }
-    }
-}
-
-/// The usage an object states. Ollama leaves a zero out, so where it says one number, the one that is absent is
-/// zero; OpenAI's servers say nothing at all unless they say it under `usage`.
-fn tokens(api: Api, document: &Document) -> Option<TokenCounts> {
-    let (input, output) = match api {
-        Api::OllamaChat | Api::OllamaGenerate => {
-            document.prompt_eval_count.or(document.eval_count)?;
-            (document.prompt_eval_count, document.eval_count)
-        }
-        Api::OllamaEmbed => (Some(document.prompt_eval_count?), None),
-        Api::OllamaEmbeddings | Api::OllamaShow => return None,
-        Api::OpenAiChat | Api::OpenAiCompletions => {
-            document.prompt_tokens.or(document.completion_tokens)?;
-            (document.prompt_tokens, document.completion_tokens)
-        }
-        Api::OpenAiEmbeddings => {
-            let total = document.total_tokens.or(document.prompt_tokens)?;
-            (Some(total), None)
-        }
-    };
-    Some(TokenCounts {
-        input: input.unwrap_or(0),
-        output: output.unwrap_or(0),
-    })
 }

@@ -78,6 +78,14 @@ async fn a_stream_that_breaks_behind_the_reason_of_its_end_has_not_ended_well() 
     assert!(said.starts_with("{\"error\""), "{said}");
 }
 
+#[tokio::test]
+async fn a_stream_that_has_said_all_is_whole_though_its_body_does_not_end() {
+    let sent = events(&[EVENT, FINISH, USAGE]);
+    let reply = Reply::ok("text/event-stream", sent).framed(Framing::Stalled);
+    let answer = counted("/v1/chat/completions", &chat(true), reply).await;
+    assert_eq!(answer, (events(&[EVENT, FINISH]), (7, 5)));
+}
+
 /// Where nothing has been passed on, another server is tried first.
 #[tokio::test]
 async fn a_page_or_an_end_without_an_answer_is_no_stream() {

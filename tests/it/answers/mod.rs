@@ -1,10 +1,12 @@
 //! Answers of servers that encode, frame, end and count in ways of their own.
 
+mod begun;
 mod encoded;
 mod ends;
 mod framed;
 mod refused;
 mod said;
+mod stalled;
 mod uncounted;
 mod whole;
 
@@ -47,9 +49,20 @@ async fn in_front_of(server: &Scripted, kind: Kind) -> TestRouter {
     router
 }
 
+/// How the models are on record that fail somewhere.
+fn failing(router: &TestRouter) -> Vec<&'static str> {
+    let observed = router.app.fleet().observed();
+    let evidence = observed.iter().flat_map(|server| &server.evidence);
+    evidence.map(|failing| failing.fault.name()).collect()
+}
+
 /// A router in front of this server, which is asked first, and of a simulated one.
 async fn beside_another(server: &Scripted) -> TestRouter {
-    let mut odd = server.endpoint("odd", Kind::Ollama);
+    beside_another_of(server, Kind::Ollama).await
+}
+
+async fn beside_another_of(server: &Scripted, kind: Kind) -> TestRouter {
+    let mut odd = server.endpoint("odd", kind);
     odd.priority = -1;
     let router = Plan::servers(1).and(odd).start().await;
     is_listed(&router).await;

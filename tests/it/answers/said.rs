@@ -3,8 +3,11 @@
 use herdsman::config::Kind;
 use serde_json::json;
 
-use super::{DONE, EVENT, LAST, LINE, beside_another, chat, events, in_front_of, is_listed, lines};
-use crate::support::{Framing, Plan, Reply, Scripted, TestRouter, eventually};
+use super::{
+    CHAT, COMPLETION, DONE, EVENT, FINISH, LAST, LINE, USAGE, beside_another, chat, counted,
+    events, failing, in_front_of, is_listed, lines,
+};
+use crate::support::{Framing, Plan, Reply, Scripted, eventually};
 
 const FRAMINGS: [Framing; 3] = [Framing::Chunked, Framing::Length, Framing::Close];
 
@@ -26,12 +29,6 @@ fn first_events() -> Vec<(&'static str, bool, String)> {
         ("/v1/chat/completions", true, text.to_owned()),
         ("/v1/chat/completions", false, text.to_owned()),
     ]
-}
-
-fn failing(router: &TestRouter) -> Vec<&'static str> {
-    let observed = router.app.fleet().observed();
-    let evidence = observed.iter().flat_map(|server| &server.evidence);
-    evidence.map(|failing| failing.fault.name()).collect()
 }
 
 #[tokio::test]
@@ -134,11 +131,66 @@ async fn a_load_that_failed_is_one_wherever_it_is_said() {
 
 #[tokio::test]
 async fn a_field_for_errors_that_says_nothing_is_no_error() {
-    let body = r#"{"error":"","message":{"content":"a"},"done":true}"#;
-    let server = Scripted::start(move |_| Reply::ok("application/json", body)).await;
-    let router = in_front_of(&server, Kind::Ollama).await;
-    let answer = router.post("/api/chat", &chat(false)).await;
-    assert_eq!((answer.status.as_u16(), answer.text()), (200, body));
+    for nothing in ["\"\"", "{}", "{ }", "null", "[]", "false"] {
+        let with = |text: &str| text.replacen('{', &format!("{{\"error\":{nothing},"), 1);
+        let stream = events(&[&with(EVENT), &with(FINISH), &with(USAGE), DONE]);
+        let seen = events(&[&with(EVENT), &with(FINISH), DONE]);
+        for (path, streamed, sent, seen) in [
+            ("/api/chat", false, with(CHAT), None),
+            ("/v1/chat/completions", false, with(COMPLETION), None),
+            ("/api/chat", true, lines(&[&with(LINE), &with(LAST)]), None),
+            ("/v1/chat/completions", true, stream, Some(seen)),
+        ] {
+            let seen = seen.unwrap_or_else(|| sent.clone());
+            let answer = counted(path, &chat(streamed), Reply::ok("text/plain", sent)).await;
+            assert_eq!(answer, (seen, (7, 5)), "{path} {streamed} {nothing}");
+        }
+    }
+}
+
+/// As Google's servers, as older releases of vLLM, and behind a mark that some write first.
+#[tokio::test]
+async fn an_error_in_another_form_is_one_too() {
+    let array = r#"[{"error":{"message":"no","code":503}}]"#;
+    let vllm = r#"{"object":"error","message":"no","type":"x","code":503}"#;
+    let marked = "\u{feff}{\"error\":{\"message\":\"no\",\"code\":503}}";
+    for said in [array, vllm, marked] {
+        let event = events(&[&format!("data: {said}"), DONE]);
+        for (streamed, body) in [
+            (false, said.to_owned()),
+            (true, said.to_owned()),
+            (true, event),
+        ] {
+            let server = Scripted::start(move |_| Reply::ok("text/plain", body.clone())).await;
+            let router = beside_another(&server).await;
+            let answer = router.post("/v1/chat/completions", &chat(streamed)).await;
+            assert_eq!(
+                answer.header("x-herdsman-endpoint"),
+                "gpu-0",
+                "{said}: {}",
+                answer.text()
+            );
+            eventually("it is busy", || failing(&router) == ["busy"]).await;
+            router.finish().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pause_in_the_head_of_a_200_counts_for_the_error_in_it() {
+    let said = events(&[r#"data: {"error":{"message":"slow","code":429}}"#, DONE]);
+    let mut server = Scripted::start(move |_| {
+        Reply::ok("text/event-stream", said.clone()).header("retry-after: 30")
+    })
+    .await;
+    let router = in_front_of(&server, Kind::OpenAi).await;
+    for _ in 0..2 {
+        let answer = router.post("/v1/chat/completions", &chat(true)).await;
+        assert_eq!(answer.status, 429, "{}", answer.text());
+        assert!(["29", "30"].contains(&answer.header("retry-after")));
+        eventually("it is on record", || failing(&router) == ["busy"]).await;
+    }
+    assert_eq!(server.asked().len(), 1);
     router.finish().await;
 }
 

@@ -40,6 +40,42 @@ async fn every_answer_without_usage_is_counted_by_estimate() {
         ("/api/generate", &prompt, whole, (30, 110)),
         ("/v1/chat/completions", &chat(false), completion, (30, 110)),
         ("/v1/chat/completions", &chat(false), zero, (30, 120)),
+        (
+            "/api/chat",
+            &chat(true),
+            last.replace("\"content\":\"\"", &format!("\"content\":\"{text}\"")),
+            (100, 100),
+        ),
+        (
+            "/api/chat",
+            &chat(false),
+            last.replace("\"content\":\"\"", "\"content\":\"hello\""),
+            (2, 2),
+        ),
+        (
+            "/v1/chat/completions",
+            &chat(true),
+            events(&[
+                &FINISH.replace("{}", &format!("{{\"content\":\"{text}\"}}")),
+                DONE,
+            ]),
+            (50, 110),
+        ),
+        // What is said of the beginning is not of the whole.
+        (
+            "/v1/chat/completions",
+            &chat(true),
+            events(&[
+                &EVENT.replace(
+                    "{\"choices\"",
+                    "{\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":0},\"choices\"",
+                ),
+                EVENT,
+                FINISH,
+                DONE,
+            ]),
+            (3, 3),
+        ),
         ("/api/embed", &input, vector.clone(), (0, 0)),
         ("/v1/embeddings", &input, vector, (0, 0)),
     ] {
@@ -84,6 +120,19 @@ async fn what_a_server_had_read_before_has_the_price_of_cached_input() {
         nano_usd(tokens * 250).await;
     }
     router.finish().await;
+}
+
+#[tokio::test]
+async fn what_came_from_a_cache_is_input_where_no_other_is_said() {
+    let said =
+        r#"{"message":{"content":"a"},"done":true,"prompt_eval_cached_count":8,"eval_count":3}"#;
+    let answer = counted(
+        "/api/chat",
+        &chat(false),
+        Reply::ok("application/json", said),
+    )
+    .await;
+    assert_eq!(answer, (said.to_owned(), (8, 3)));
 }
 
 /// Asked again without what it refuses, a server is not asked for it each time.

@@ -42,6 +42,8 @@ pub enum Framing {
     Chunked,
     /// In chunks, of which the last one does not come.
     ChunkedCut,
+    /// In chunks, of which the last one does not come, nor an end of the connection.
+    Stalled,
     /// By the end of the connection.
     Close,
     /// Not even a head comes.
@@ -81,7 +83,9 @@ impl Reply {
         let framing = match self.framing {
             Framing::Length => format!("content-length: {length}\r\n"),
             Framing::Short => format!("content-length: {}\r\n", length + 7),
-            Framing::Chunked | Framing::ChunkedCut => "transfer-encoding: chunked\r\n".to_owned(),
+            Framing::Chunked | Framing::ChunkedCut | Framing::Stalled => {
+                "transfer-encoding: chunked\r\n".to_owned()
+            }
             Framing::Close => String::new(),
             Framing::Nothing => return [Vec::new(), Vec::new()],
         };
@@ -89,7 +93,10 @@ impl Reply {
         let status = self.status;
         let mut head =
             format!("HTTP/1.1 {status} X\r\nconnection: close\r\n{head}{framing}\r\n").into_bytes();
-        if !matches!(self.framing, Framing::Chunked | Framing::ChunkedCut) {
+        if !matches!(
+            self.framing,
+            Framing::Chunked | Framing::ChunkedCut | Framing::Stalled
+        ) {
             head.extend_from_slice(&self.body);
             return [head, self.then.clone()];
         }
@@ -186,6 +193,10 @@ async fn serve(
         sleep(MOMENT).await;
     }
     let _ = stream.write_all(&then).await;
+    if reply.framing == Framing::Stalled {
+        // Until it is closed at the other end.
+        let _ = stream.read(&mut [0]).await;
+    }
     let _ = stream.shutdown().await;
 }
 

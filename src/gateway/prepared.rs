@@ -1,0 +1,131 @@
+//! A request as far as it is known before a server is chosen.
+
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+use tokio::time::Instant;
+
+use super::relay::BYTES_PER_TOKEN;
+use super::{Error, Gateway, Inbound};
+use crate::access::{self, Caller};
+use crate::backend::ClientRequest;
+use crate::domain::ModelName;
+use crate::fleet::LeaseRequest;
+use crate::protocol::{Api, Unload, peek, settle};
+
+/// What an error quotes of a name that is none is no longer.
+const QUOTED: usize = 1024;
+
+/// What is known of a request before a server is chosen.
+pub(super) struct Prepared {
+    pub(super) request: Arc<ClientRequest>,
+    pub(super) lease_request: LeaseRequest,
+    pub(super) id: HeaderValue,
+    pub(super) prompt_bytes: usize,
+    /// It takes a slot.
+    pub(super) computes: bool,
+    pub(super) caller: Caller,
+    /// The end user that the client names.
+    pub(super) user: Option<String>,
+    pub(super) tags: Vec<Arc<str>>,
+    pub(super) max_output: Option<u64>,
+}
+
+impl Gateway {
+    pub(super) fn prepare(&self, inbound: Inbound) -> Result<Prepared, Error> {
+        let Inbound {
+            api,
+            headers,
+            body,
+            id,
+            caller,
+            tags,
+            only,
+        } = inbound;
+        if !self.is_open() {
+            return Err(Error::Closing);
+        }
+        let settled;
+        let (body, peeked) = match peek(api, &body) {
+            Ok(peeked) => (&body, peeked),
+            Err(refused) if refused.can_be_settled() => {
+                settled = settle(api, &body);
+                (&settled, peek(api, &settled)?)
+            }
+            Err(refused) => return Err(refused.into()),
+        };
+        let model = self.model(api, &peeked.model)?;
+        let (tags, only) = (access::tags(&tags)?, only?);
+        let computes = api.takes_slot() && peeked.unload != Unload::Only;
+        if computes && !self.journal.admits(&self.spend, Instant::now()) {
+            return Err(Error::JournalDown);
+        }
+        let mut lease_request = LeaseRequest {
+            model,
+            api,
+            arrival: self.fleet.arrive(),
+            deadline: Instant::now(),
+            only,
+            within: Vec::new(),
+            tried: Vec::new(),
+        };
+        let mut request = ClientRequest {
+            api,
+            headers,
+            model_at: peeked.model_at,
+            model: peeked.model.into_owned(),
+            streamed: peeked.stream,
+            choices: peeked.choices,
+            usage: peeked.usage,
+            unload: peeked.unload,
+            load_options: peeked.load_options,
+            replaced: Vec::new(),
+            keep_alive: None,
+            body: body.clone(),
+        };
+        self.terms.apply(&mut request, &mut lease_request);
+        Ok(Prepared {
+            request: Arc::new(request),
+            lease_request,
+            id,
+            prompt_bytes: peeked.prompt_bytes,
+            computes,
+            caller,
+            user: peeked.user.map(std::borrow::Cow::into_owned),
+            tags,
+            max_output: peeked.max_output,
+        })
+    }
+
+    /// A name that Ollama would refuse may be one on another kind of server. Only chats look at the form of the name
+    /// first; for all others it is one that no server has.
+    fn model(&self, api: Api, named: &str) -> Result<ModelName, Error> {
+        ModelName::parse(named)
+            .or_else(|invalid| {
+                if self.fleet.view().has_other_than_ollama() {
+                    ModelName::parse_any(named)
+                } else {
+                    Err(invalid)
+                }
+            })
+            .map_err(|_| match api {
+                Api::OllamaChat | Api::OpenAiChat => Error::InvalidModelName,
+                _ if named.len() > QUOTED => Error::InvalidModelName,
+                _ => Error::UnknownModel(api, named.to_owned()),
+            })
+    }
+}
+
+impl Prepared {
+    pub(super) fn admission(&self) -> access::AccessRequest<'_> {
+        let bytes = u64::try_from(self.prompt_bytes).unwrap_or_default();
+        access::AccessRequest {
+            model: &self.lease_request.model,
+            input: bytes.div_ceil(BYTES_PER_TOKEN),
+            max_output: self.max_output,
+            computes: self.computes,
+            user: self.user.as_deref(),
+            tags: &self.tags,
+        }
+    }
+}
