@@ -70,8 +70,8 @@ pub enum Drain {
     Nothing,
     /// These models on it do not.
     Models(Arc<[ModelName]>),
-    /// None do.
-    Everything,
+    /// None do; these still do not when the others do again.
+    Everything(Arc<[ModelName]>),
 }
 
 /// All servers there should be.
@@ -113,9 +113,30 @@ impl fmt::Display for EndpointId {
 impl Drain {
     /// Whether the model takes nothing new, while the server as a whole does.
     pub(super) fn is_of(&self, model: &ModelName) -> bool {
+        self.models().contains(model)
+    }
+
+    /// Of these models alone.
+    #[must_use]
+    pub fn of(models: Arc<[ModelName]>) -> Self {
+        match models.is_empty() {
+            true => Self::Nothing,
+            false => Self::Models(models),
+        }
+    }
+
+    /// The whole server takes nothing new.
+    #[must_use]
+    pub fn is_of_all(&self) -> bool {
+        matches!(self, Self::Everything(_))
+    }
+
+    /// The models that take nothing new there, whatever is the case for the whole server.
+    #[must_use]
+    pub fn models(&self) -> &[ModelName] {
         match self {
-            Self::Models(models) => models.contains(model),
-            Self::Nothing | Self::Everything => false,
+            Self::Models(models) | Self::Everything(models) => models,
+            Self::Nothing => &[],
         }
     }
 }

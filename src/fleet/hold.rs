@@ -22,15 +22,14 @@ impl Hold {
 
     /// Begins or ends it; says whether that is new.
     pub(super) fn set(&self, on: bool) -> bool {
-        let (before, after) = match on {
-            true => (NONE, DRAINING),
-            false => (self.0.load(Ordering::Relaxed), NONE),
-        };
-        before != after
-            && self
+        match on {
+            true => self
                 .0
-                .compare_exchange(before, after, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok()
+                .compare_exchange(NONE, DRAINING, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok(),
+            // Whatever the actor has written meanwhile.
+            false => self.0.swap(NONE, Ordering::SeqCst) != NONE,
+        }
     }
 
     /// Nothing runs any more: true the first time of each hold.
@@ -60,5 +59,6 @@ mod tests {
         assert!(!hold.set(true), "still the same one");
         assert!(hold.set(false) && !hold.set(false) && !hold.is_on());
         assert!(hold.set(true) && hold.ended());
+        assert!(hold.set(false) && !hold.is_on(), "also after its end");
     }
 }

@@ -135,7 +135,8 @@ impl Inventory {
         self.mailbox.cast(Message::Listening(address));
     }
 
-    /// The servers of the configuration, from this moment on. What operators kept from them ends with it.
+    /// The servers of the configuration, from this moment on. What operators kept from one ends if it is not
+    /// as it was.
     ///
     /// # Errors
     /// [`InvalidEndpoint`], when one of them cannot be used: then nothing is changed.
@@ -181,13 +182,20 @@ impl Inventory {
                 false => Err(Refused::Restarting),
             };
         }
-        Err(Refused::Contended)
+        match change {
+            // Whatever was in its way and is understood would have been named by now.
+            Change::Add(_) => Err(Refused::NotUnderstood),
+            _ => Err(Refused::Contended),
+        }
     }
 
     /// Writes it down, if that is needed. `None`: somebody else made a change first.
     async fn keep(&self, step: Step, now: i64) -> Result<Option<Step>, Refused> {
         let Some(store) = &self.store else {
-            return Ok(Some(step));
+            return match step {
+                Step::Remove { name, is_known } if !is_known => Err(Refused::Missing(name)),
+                step => Ok(Some(step)),
+            };
         };
         match step {
             Step::Hold { .. } => Ok(Some(step)),
@@ -200,9 +208,11 @@ impl Inventory {
                     Saved::Stale | Saved::Lacks(..) => Ok(None),
                 }
             }
-            Step::Remove { name } => {
-                store.delete_endpoint(&name).await?;
-                Ok(Some(Step::Remove { name }))
+            Step::Remove { name, is_known } => {
+                if !store.delete_endpoint(&name).await? && !is_known {
+                    return Err(Refused::Missing(name));
+                }
+                Ok(Some(Step::Remove { name, is_known }))
             }
         }
     }

@@ -36,6 +36,12 @@ pub enum Refused {
     /// Others change it again and again.
     #[error("the server is being changed by somebody else: look, and try again")]
     Contended,
+    /// The database has one of this name or address that cannot be used.
+    #[error(
+        "the database has a server of this name or address that is not understood here, and not used: the log \
+         names it; remove it by its name, or change its row"
+    )]
+    NotUnderstood,
     /// What does not have to be kept was not done.
     #[error("the list of servers is being restarted: try again")]
     Restarting,

@@ -53,11 +53,9 @@ impl Settings {
 /// The row of a server.
 pub(super) fn of(added: &Added) -> EndpointRow {
     let endpoint = &added.endpoint;
-    let draining: Vec<&str> = match &added.drain {
-        Drain::Nothing => Vec::new(),
-        Drain::Everything => vec![EVERYTHING],
-        Drain::Models(models) => models.iter().map(ModelName::as_str).collect(),
-    };
+    let everything = added.drain.is_of_all().then_some(EVERYTHING);
+    let models = added.drain.models().iter().map(ModelName::as_str);
+    let draining: Vec<&str> = everything.into_iter().chain(models).collect();
     EndpointRow {
         name: endpoint.name.clone(),
         url: endpoint.url.to_string(),
@@ -121,16 +119,14 @@ fn added(row: &EndpointRow) -> Result<Added, String> {
 fn drain(written: &str) -> Result<Drain, String> {
     let names: Vec<String> =
         serde_json::from_str(written).map_err(|error| format!("draining: {error}"))?;
-    if names.iter().any(|name| name == EVERYTHING) {
-        return Ok(Drain::Everything);
-    }
-    let models = names.iter().map(|name| ModelName::parse_any(name));
+    let (everything, names): (Vec<_>, Vec<_>) = names.iter().partition(|name| *name == EVERYTHING);
+    let models = names.into_iter().map(|name| ModelName::parse_any(name));
     let models: Arc<[ModelName]> = models
         .collect::<Result<_, _>>()
         .map_err(|_| format!("draining: {written}"))?;
-    Ok(match models.is_empty() {
-        true => Drain::Nothing,
-        false => Drain::Models(models),
+    Ok(match everything.is_empty() {
+        true => Drain::of(models),
+        false => Drain::Everything(models),
     })
 }
 
@@ -154,7 +150,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        for drain in [Drain::Nothing, Drain::Everything, one().drain] {
+        let models: Arc<[ModelName]> = one().drain.models().into();
+        for drain in [
+            Drain::Nothing,
+            Drain::Everything([].into()),
+            Drain::Everything(models),
+            one().drain,
+        ] {
             let added = Added { drain, ..one() };
             assert_eq!(read(&[of(&added)]), [added]);
         }

@@ -22,7 +22,7 @@ const LONGEST_KEY: usize = 8 << 10;
 pub(super) struct Wanted {
     configured: Vec<Endpoint>,
     slots: Slots,
-    /// What operators keep from those, until the configuration is read again.
+    /// What operators keep from those, until the configuration says something else of them.
     held: BTreeMap<String, Drain>,
     /// Those that operators added.
     pub(super) added: Vec<Added>,
@@ -106,6 +106,8 @@ pub enum Step {
     Remove {
         /// How it is called.
         name: String,
+        /// Whether it is in the list: the database may have one that is not understood.
+        is_known: bool,
     },
 }
 
@@ -169,15 +171,32 @@ impl Wanted {
 
     /// Other servers in the configuration.
     pub(super) fn configure(&mut self, configured: Vec<Endpoint>, slots: Slots) {
-        self.configured = configured;
+        let former = std::mem::replace(&mut self.configured, configured);
         self.slots = slots;
-        self.held.clear();
+        self.end_holds(&former);
         let counted = self.counted().count();
         if counted < self.added.len() {
             let left_out = self.added.len() - counted;
             tracing::warn!(
                 left_out,
                 "servers that were added are in the configuration too, under their name or address: that counts"
+            );
+        }
+    }
+
+    /// What operators keep from a server ends when the configuration says something else of it, or nothing.
+    fn end_holds(&mut self, former: &[Endpoint]) {
+        let configured = &self.configured;
+        let ended = self.held.extract_if(.., |name, _| {
+            let named = |endpoint: &&Endpoint| endpoint.name == *name;
+            former.iter().find(named) != configured.iter().find(named)
+        });
+        let ended = ended.filter(|(_, drain)| *drain != Drain::Nothing);
+        let ended: Vec<String> = ended.map(|(name, _)| name).collect();
+        if !ended.is_empty() {
+            tracing::warn!(
+                ?ended,
+                "the configuration of drained servers has changed: their drain has ended"
             );
         }
     }
@@ -218,8 +237,13 @@ impl Wanted {
                 self.hold(name, |now| resumed(name, now, model.as_ref()))
             }
             Change::Remove(name) => {
-                self.added(name)?;
-                Ok(Step::Remove { name: name.clone() })
+                let is_known = match self.added(name) {
+                    Ok(_) => true,
+                    Err(Refused::Missing(_)) => false,
+                    Err(refused) => return Err(refused),
+                };
+                let name = name.clone();
+                Ok(Step::Remove { name, is_known })
             }
         }
     }
@@ -309,7 +333,7 @@ impl Wanted {
                     None => self.added.push(*added),
                 }
             }
-            Step::Remove { name } => self.added.retain(|added| added.endpoint.name != name),
+            Step::Remove { name, .. } => self.added.retain(|added| added.endpoint.name != name),
         }
     }
 }
@@ -325,30 +349,27 @@ fn put(known: &Added, change: impl FnOnce(&mut Added)) -> Step {
 }
 
 fn drained(now: &Drain, model: Option<&ModelName>) -> Drain {
-    match (now, model) {
-        (_, None) | (Drain::Everything, _) => Drain::Everything,
-        (Drain::Nothing, Some(model)) => Drain::Models([model.clone()].into()),
-        (Drain::Models(models), Some(model)) => {
-            let mut models: Vec<ModelName> = models.to_vec();
-            if !models.contains(model) {
-                models.push(model.clone());
-            }
-            Drain::Models(models.into())
-        }
+    let mut models: Vec<ModelName> = now.models().to_vec();
+    if let Some(model) = model
+        && !models.contains(model)
+    {
+        models.push(model.clone());
+    }
+    match model.is_none() || now.is_of_all() {
+        true => Drain::Everything(models.into()),
+        false => Drain::of(models.into()),
     }
 }
 
+/// Of a whole server that drains, the models that drained before go on doing so.
 fn resumed(name: &str, now: &Drain, model: Option<&ModelName>) -> Result<Drain, Refused> {
     match (now, model) {
-        (_, None) | (Drain::Nothing, _) => Ok(Drain::Nothing),
-        (Drain::Everything, Some(_)) => Err(Refused::DrainsWhole(name.to_owned())),
-        (Drain::Models(models), Some(model)) => {
-            let rest = models.iter().filter(|other| *other != model);
-            let rest: Arc<[ModelName]> = rest.cloned().collect();
-            Ok(match rest.is_empty() {
-                true => Drain::Nothing,
-                false => Drain::Models(rest),
-            })
+        (Drain::Everything(models), None) => Ok(Drain::of(Arc::clone(models))),
+        (Drain::Everything(_), Some(_)) => Err(Refused::DrainsWhole(name.to_owned())),
+        (_, None) => Ok(Drain::Nothing),
+        (_, Some(model)) => {
+            let rest = now.models().iter().filter(|other| *other != model);
+            Ok(Drain::of(rest.cloned().collect()))
         }
     }
 }

@@ -121,10 +121,24 @@ fn of_a_server_of_the_configuration_only_what_it_takes_can_be_changed() {
     };
     assert_eq!(refused(&wanted, set), said);
     make(&mut wanted, Change::Drain(file(), None));
-    assert_eq!(wanted.entries()[0].drain, Drain::Everything);
-    // Until it is read again.
-    wanted.configure(vec![server("file-1", "http://gpu-1:11434")], Slots::Auto);
+    let everything = Drain::Everything([].into());
+    assert_eq!(wanted.entries()[0].drain, everything);
+    // Until something else is said of it there.
+    let same = || server("file-1", "http://gpu-1:11434");
+    let other = server("file-2", "http://gpu-8:11434");
+    wanted.configure(vec![other, same()], Slots::Auto);
+    assert_eq!(wanted.entries()[1].drain, everything);
+    let heavier = Endpoint {
+        weight: 2.0,
+        ..same()
+    };
+    wanted.configure(vec![heavier], Slots::Auto);
     assert_eq!(wanted.entries()[0].drain, Drain::Nothing);
+    wanted.configure(vec![same()], Slots::Auto);
+    make(&mut wanted, Change::Drain(file(), None));
+    wanted.configure(Vec::new(), Slots::Auto);
+    wanted.configure(vec![same()], Slots::Auto);
+    assert_eq!(wanted.entries()[0].drain, Drain::Nothing, "it was away");
     assert_eq!(
         names(&wanted),
         ["file-1", "added-1"],
@@ -162,10 +176,17 @@ fn models_drain_and_go_on_one_by_one() {
     assert_eq!(held(&wanted), Drain::Models([model("qwen3")].into()));
     make(&mut wanted, drain(None));
     make(&mut wanted, drain(Some("phi4")));
-    assert_eq!(held(&wanted), Drain::Everything);
+    let models = || [model("qwen3"), model("phi4")].into();
+    assert_eq!(held(&wanted), Drain::Everything(models()));
     assert_eq!(
         refused(&wanted, resume(Some("qwen3"))),
         "the whole server \"added-1\" drains: resume it as a whole"
+    );
+    make(&mut wanted, resume(None));
+    assert_eq!(
+        held(&wanted),
+        Drain::Models(models()),
+        "as before it drained as a whole"
     );
     make(&mut wanted, resume(None));
     assert_eq!(held(&wanted), Drain::Nothing);

@@ -24,7 +24,11 @@ pub(super) fn candidates(view: &FleetView, model: Option<&ModelName>) -> Vec<Can
             cloud: settings.cloud,
         }
     };
-    view.servers.iter().map(candidate).collect()
+    let wanted = view
+        .servers
+        .iter()
+        .filter(|server| !server.endpoint.is_draining());
+    wanted.map(candidate).collect()
 }
 
 /// An operator keeps what is new from it: everything, or this model.
@@ -34,7 +38,6 @@ pub(super) fn is_held(endpoint: &Endpoint, model: Option<&ModelName>) -> bool {
 
 fn away(server: &Server) -> Option<&'static str> {
     match server.report.phase {
-        _ if server.endpoint.is_draining() => Some("draining"),
         Phase::Up => None,
         Phase::Starting => Some("has not answered yet"),
         Phase::Down => Some("down"),

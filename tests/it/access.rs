@@ -681,10 +681,13 @@ async fn every_call_that_is_described_is_answered() {
     let router = Plan::servers(1).start().await;
     let described = router.get("/admin/openapi.json").await.json();
     let mut calls = 0;
-    for (path, methods) in described["paths"].as_object().unwrap() {
+    let paths = described["paths"].as_object().unwrap().iter();
+    // A stream does not end by itself.
+    for (path, methods) in paths.filter(|(path, _)| *path != "/admin/events") {
         for method in methods.as_object().unwrap().keys() {
             let path = path
                 .replace("{id}", "nobody")
+                .replace("{name}", "nobody")
                 .replace("{user}", "nobody")
                 .replace("{model}", "nobody");
             let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap();

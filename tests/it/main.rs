@@ -37,6 +37,7 @@ mod placed;
 mod recorded;
 mod redis;
 mod reload;
+mod removing;
 mod requests;
 mod servers;
 mod servers_cli;

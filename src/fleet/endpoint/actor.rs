@@ -142,6 +142,7 @@ impl Actor for EndpointActor {
                 }
             }
             Message::Drain => {
+                self.renew();
                 self.update_pools(context.now());
                 self.freed();
                 self.setup.queues.freed();
@@ -153,7 +154,10 @@ impl Actor for EndpointActor {
                 }
             }
             Message::Freed => self.freed(),
-            Message::Abandoned => self.setup.endpoint.eject(),
+            Message::Abandoned => {
+                self.setup.endpoint.eject();
+                self.renew();
+            }
         }
     }
 
@@ -236,6 +240,14 @@ impl EndpointActor {
     fn update_pools(&self, now: Instant) {
         for pool in self.setup.endpoint.pools() {
             self.update_pool(&pool, now);
+        }
+    }
+
+    /// One that was abandoned and is wanted again ejects no new requests.
+    fn renew(&self) {
+        let endpoint = &self.setup.endpoint;
+        if !endpoint.is_draining() {
+            endpoint.set_up(self.state.takes_requests());
         }
     }
 

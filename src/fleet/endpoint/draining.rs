@@ -58,7 +58,7 @@ impl Endpoint {
 
     /// Lets the server, and each model on it, take new requests or not.
     pub(super) fn set_hold(&self, drain: &Drain) {
-        let mut is_new = self.hold.set(*drain == Drain::Everything);
+        let mut is_new = self.hold.set(drain.is_of_all());
         for pool in self.pools() {
             is_new |= pool.hold().set(drain.is_of(pool.model()));
         }

@@ -41,7 +41,7 @@ pub use state::Intervals;
 pub use watched::StateChange;
 use watched::Watched;
 
-use super::desired::{Drain, EndpointId, Settings, Spec};
+use super::desired::{EndpointId, Settings, Spec};
 use super::hold::Hold;
 use super::refusals::Refusals;
 use super::slot_pool::SlotPool;
@@ -92,7 +92,7 @@ impl Endpoint {
     pub(super) fn new(spec: &Spec, client: &Client, now: Instant) -> Self {
         let limit = spec.settings.backend.idle_limit();
         let hold = Hold::default();
-        hold.set(spec.settings.drain == Drain::Everything);
+        hold.set(spec.settings.drain.is_of_all());
         Self {
             id: EndpointId::next(&spec.name),
             url: Arc::clone(&spec.url),

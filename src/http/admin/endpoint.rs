@@ -82,7 +82,7 @@ pub(super) struct Shown {
     /// Of these, those without a first byte yet.
     waiting: u32,
     models: Vec<String>,
-    /// Models that take nothing new there, while the server does.
+    /// Models that take nothing new there, whatever is the case for the whole server.
     draining: Vec<String>,
     /// Of these, those whose last request has ended.
     drained: Vec<String>,
@@ -149,9 +149,15 @@ impl Shown {
             .map(|running| loaded(server, running))
             .collect();
         let models = server.models.iter().flat_map(|models| models.iter());
+        // A model that the server does not list drains there as well, and nothing of it runs.
+        let unlisted = |model: &&ModelName| !server.held.iter().any(|held| held.model == **model);
+        let wanted = entry.iter().flat_map(|entry| entry.drain.models());
+        let unlisted: Vec<&ModelName> = wanted.filter(unlisted).collect();
         let held = |which: fn(&Held) -> bool| {
             let held = server.held.iter().filter(|held| which(held));
-            held.map(|held| held.model.to_string()).collect()
+            let held = held.map(|held| &held.model);
+            let all = held.chain(unlisted.iter().copied());
+            all.map(ToString::to_string).collect()
         };
         Self {
             name: server.id.name.to_string(),

@@ -3,6 +3,8 @@
 //! Those of the configuration can be kept from new requests and let go on; all else about them is for the
 //! file. Those that are added here are kept in the database.
 
+use std::sync::Arc;
+
 use axum::extract::State as Shared;
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -187,17 +189,23 @@ async fn remove(
     InQuery(asked): InQuery<Removal>,
 ) -> Outcome {
     let view = state.gateway.fleet().view();
-    make(&state, Change::Remove(name.clone())).await?;
+    let all = view.servers.iter().map(|server| &server.endpoint);
+    let named = all.filter(|endpoint| **endpoint.name() == *name);
+    let named: Vec<Arc<_>> = named.cloned().collect();
+    // One that was removed before finishes what runs, and now shall not.
+    let hurries = asked.now
+        && state.inventory.entry(&name).is_none()
+        && named.iter().any(|endpoint| endpoint.is_draining());
+    if !hurries {
+        make(&state, Change::Remove(name.clone())).await?;
+    }
     tracing::info!(
         endpoint = name,
         now = asked.now,
         "endpoint removed by an operator"
     );
     state.actions.done("remove server", &name);
-    let mut named = view.servers.iter().map(|server| &server.endpoint);
-    if asked.now
-        && let Some(endpoint) = named.find(|endpoint| **endpoint.name() == *name)
-    {
+    for endpoint in named.iter().filter(|_| asked.now) {
         // What has no answer yet moves to other servers.
         endpoint.abandon();
         let requests = state.gateway.requests();
@@ -323,6 +331,7 @@ impl From<Refused> for Problem {
             | Refused::Configured(_)
             | Refused::DrainsWhole(_)
             | Refused::TooMany(_)
+            | Refused::NotUnderstood
             | Refused::Contended => StatusCode::CONFLICT,
         };
         Self(status, refused.to_string())
