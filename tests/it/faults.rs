@@ -7,6 +7,7 @@ use herdsman_simulator::{Fault, Model};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
+use crate::access_shared::unix_now;
 use crate::support::{Answer, Plan, TEST_TIMEOUT, TestRouter, eventually};
 
 fn chat(model: &str) -> Value {
@@ -176,12 +177,9 @@ async fn a_trial_that_takes_long_keeps_others_waiting_for_a_moment_only() {
     assert_eq!(router.post("/api/chat", &body).await.status, 502);
     eventually("the pause is over", || {
         let observed = router.app.fleet().observed();
-        let now = std::time::SystemTime::UNIX_EPOCH
-            .elapsed()
-            .unwrap()
-            .as_secs();
+        let now = unix_now();
         let mut evidence = observed[0].evidence.iter();
-        evidence.any(|failing| failing.until < now as i64)
+        evidence.any(|failing| failing.until < now)
     })
     .await;
     router.servers[0].fault(Fault::Stall { after: 0 }.next(1));
