@@ -95,20 +95,20 @@ impl Expected<'_> {
         // What has a length has been computed, whatever was asked for.
         let is_ready = reading.body.size_hint().exact().is_some();
         let first = match expected == Format::Json || format == Format::Json || is_ready {
-            true => Box::pin(self.gathered(&mut reading, first)).await,
+            true => Box::pin(self.gathered(&mut reading, format, first)).await,
             false if reading.tail.is_in_first_event() => {
-                Box::pin(self.begun(&mut reading, first)).await
+                Box::pin(self.begun(&mut reading, format, first)).await
             }
             false => Ok(first),
         };
         let first = first.map_err(Stopped::by)?;
-        if reading.tail.is_empty() {
-            return Err(Stopped::by(Failure::Closed(EMPTY.to_owned())));
-        }
         if may_be_error(&reading, format, &first)
             && let Some(said) = said_error(api.dialect(), format, &first)
         {
             return Ok(Err(ServerError::said(said, &head.headers)));
+        }
+        if reading.tail.is_empty() {
+            return Err(Stopped::by(Failure::Closed(EMPTY.to_owned())));
         }
         if reading.tail.is_finished()
             && format != Format::Unread
@@ -148,7 +148,12 @@ impl Expected<'_> {
     }
 
     /// The pieces of an answer that is of no use before it is whole, as far as one is kept.
-    async fn gathered(&self, reading: &mut Reading, first: Bytes) -> Result<Bytes, Failure> {
+    async fn gathered(
+        &self,
+        reading: &mut Reading,
+        format: Format,
+        first: Bytes,
+    ) -> Result<Bytes, Failure> {
         let Reading { body, tail, .. } = reading;
         let is_too_long = |length| length > MOST as u64;
         let is_kept = !body.size_hint().exact().is_some_and(is_too_long);
@@ -175,27 +180,39 @@ impl Expected<'_> {
             all.add(more);
         }
         tail.end();
-        if !tail.is_finished() && !tail.saw_error() {
+        let all = all.joined();
+        if !tail.is_finished() && !self.is_error(tail, format, &all) {
             return Err(Failure::Closed(HALF.to_owned()));
         }
         if !reading.hides_usage {
             // All there is passes at once and unchanged, so that it keeps its length.
             reading.format = Format::Json;
         }
-        Ok(all.joined())
+        Ok(all)
+    }
+
+    /// Whether all of an answer is an error, in whatever form.
+    fn is_error(&self, tail: &Tail, format: Format, all: &[u8]) -> bool {
+        tail.saw_error() || said_error(self.sent.api.dialect(), format, all).is_some()
     }
 
     /// The beginning of a stream, up to the end of its first event.
-    async fn begun(&self, reading: &mut Reading, first: Bytes) -> Result<Bytes, Failure> {
+    async fn begun(
+        &self,
+        reading: &mut Reading,
+        format: Format,
+        first: Bytes,
+    ) -> Result<Bytes, Failure> {
         let Reading { body, tail, .. } = reading;
         let mut all = Pieces::from(first);
         while tail.is_in_first_event() && all.has_room() {
             let Some(more) = timed(self.idle, body).await? else {
                 tail.end();
-                if tail.is_finished() || tail.saw_error() {
-                    break;
-                }
-                return Err(Failure::Closed(HALF.to_owned()));
+                let all = all.joined();
+                return match tail.is_finished() || self.is_error(tail, format, &all) {
+                    true => Ok(all),
+                    false => Err(Failure::Closed(HALF.to_owned())),
+                };
             };
             tail.push(&more);
             all.add(more);

@@ -171,9 +171,9 @@ impl Wanted {
 
     /// Other servers in the configuration.
     pub(super) fn configure(&mut self, configured: Vec<Endpoint>, slots: Slots) {
-        let former = std::mem::replace(&mut self.configured, configured);
+        self.configured = configured;
         self.slots = slots;
-        self.end_holds(&former);
+        self.end_holds();
         let counted = self.counted().count();
         if counted < self.added.len() {
             let left_out = self.added.len() - counted;
@@ -184,20 +184,14 @@ impl Wanted {
         }
     }
 
-    /// What operators keep from a server ends when the configuration says something else of it, or nothing.
-    fn end_holds(&mut self, former: &[Endpoint]) {
-        let configured = &self.configured;
-        let ended = self.held.extract_if(.., |name, _| {
-            let named = |endpoint: &&Endpoint| endpoint.name == *name;
-            former.iter().find(named) != configured.iter().find(named)
-        });
-        let ended = ended.filter(|(_, drain)| *drain != Drain::Nothing);
+    /// What operators keep from servers of the file lasts until it is read again. A log that is rotated has it read as
+    /// well, so nobody is to find that out by the requests that come.
+    fn end_holds(&mut self) {
+        let held = std::mem::take(&mut self.held).into_iter();
+        let ended = held.filter(|(_, drain)| *drain != Drain::Nothing);
         let ended: Vec<String> = ended.map(|(name, _)| name).collect();
         if !ended.is_empty() {
-            tracing::warn!(
-                ?ended,
-                "the configuration of drained servers has changed: their drain has ended"
-            );
+            tracing::warn!(?ended, "the configuration is read again: drains have ended");
         }
     }
 
