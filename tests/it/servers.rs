@@ -36,6 +36,11 @@ async fn shown(router: &TestRouter, name: &str) -> Value {
     router.get(&format!("{ALL}/{name}")).await.json()
 }
 
+/// That nothing runs there any more is found out behind the call.
+fn drains(shown: &Value) -> bool {
+    shown["phase"] == "draining" || shown["phase"] == "drained"
+}
+
 fn names(router: &TestRouter) -> Vec<String> {
     let observed = router.app.fleet().observed();
     let wanted = observed.iter().filter(|server| !server.leaving);
@@ -389,10 +394,10 @@ async fn a_drain_of_an_added_server_outlives_a_restart_and_that_of_a_configured_
         let drained = router
             .admin(Method::POST, &format!("{ALL}/{name}/drain"), Value::Null)
             .await;
-        assert_eq!(drained.json()["phase"], "drained");
+        assert!(drains(&drained.json()), "{}", drained.text());
     }
     let router = router.restarted(|_| {}).await;
-    assert_eq!(shown(&router, "added").await["phase"], "drained");
+    assert!(drains(&shown(&router, "added").await));
     assert_eq!(shown(&router, "gpu-0").await["phase"], "up");
     router.finish().await;
     other.stop().await;
@@ -422,7 +427,7 @@ async fn without_its_database_the_router_serves_the_servers_of_its_file() {
     let drained = router
         .admin(Method::POST, "/admin/endpoints/gpu-0/drain", Value::Null)
         .await;
-    assert_eq!(drained.json()["phase"], "drained");
+    assert!(drains(&drained.json()), "{}", drained.text());
     let TestRouter { app, servers, .. } = router;
     app.shutdown().await;
     for server in servers {
