@@ -2,7 +2,7 @@
 //!
 //! A load takes a slot as a request does, so that requests for the model know of it and wait for it, and no
 //! two loads meet on one server. It is a task of its own: whoever asked for it may leave. Unloading takes no
-//! slot, as it does for a client ([`unload`](super::unload)).
+//! slot, as it does for a client ([`super::unload`]).
 //!
 //! It must not know which servers are to have a model, or why. It fails by value, server by server.
 
