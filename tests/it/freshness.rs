@@ -362,6 +362,8 @@ async fn a_model_of_a_server_that_is_down_is_found_where_it_was_pulled_meanwhile
     let show = json!({"model": "qwen3"});
     assert_eq!(router.post("/api/chat", &chat("qwen3")).await.status, 502);
     router.servers[1].set_models(&[Model::named("llama3.2"), Model::named("qwen3")]);
+    // They were asked a moment ago, and are once a second at most.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     for (path, ask) in [("/api/show", show), ("/api/chat", chat("qwen3"))] {
         let answer = router.post(path, &ask).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
