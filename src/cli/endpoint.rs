@@ -235,13 +235,7 @@ const HEAD: [&str; 9] = [
 ];
 
 fn listed(all: &Value) -> String {
-    let rows: Vec<Vec<String>> = all["endpoints"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(row)
-        .collect();
-    table::of(&HEAD, &rows)
+    table::of_list(&HEAD, &all["endpoints"], row)
 }
 
 fn row(server: &Value) -> Vec<String> {

@@ -124,13 +124,7 @@ const HEAD: [&str; 9] = [
 ];
 
 fn listed(all: &Value) -> String {
-    let rows: Vec<Vec<String>> = all["requests"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(row)
-        .collect();
-    table::of(&HEAD, &rows)
+    table::of_list(&HEAD, &all["requests"], row)
 }
 
 fn row(request: &Value) -> Vec<String> {

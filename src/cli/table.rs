@@ -1,5 +1,7 @@
 //! Columns for people.
 
+use serde_json::Value;
+
 /// A head and rows, each column as wide as its widest cell.
 pub(super) fn of(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
@@ -20,6 +22,12 @@ pub(super) fn of(head: &[&str], rows: &[Vec<String>]) -> String {
         text += &line(&mut row.iter().map(String::as_str));
     }
     text
+}
+
+/// The same of a list of JSON, a row for each of its values.
+pub(super) fn of_list(head: &[&str], list: &Value, row: impl Fn(&Value) -> Vec<String>) -> String {
+    let rows: Vec<_> = list.as_array().into_iter().flatten().map(row).collect();
+    of(head, &rows)
 }
 
 #[cfg(test)]

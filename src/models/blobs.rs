@@ -27,6 +27,8 @@ use crate::upstream::{Fetched, Piece, Upload};
 
 /// How long a server may take to say whether it has a blob.
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
+/// So many run at once.
+pub(super) const MOST_UPLOADS: usize = 64;
 /// Pieces on their way to one server.
 const PIECES: usize = 4;
 /// How long an answer may be, in bytes.

@@ -88,9 +88,9 @@ impl Models {
         spelling: String,
         unknown: String,
     ) -> Result<Vec<Arc<Endpoint>>, Error> {
-        let turns = Arc::clone(&self.0.changes);
+        let permits = Arc::clone(&self.0.changes);
         let busy = |_| Error::busy("too many models are being copied or deleted");
-        let turn = turns.try_acquire_owned().map_err(busy)?;
+        let permit = permits.try_acquire_owned().map_err(busy)?;
         let targets = self.choose(Purpose::Change, Some(&name), &asked.meant)?;
         let outgoing = Outgoing {
             api: asked.request.api(),
@@ -99,7 +99,7 @@ impl Models {
         };
         let means = self.0.means.clone();
         let done = self.to_its_end(async move {
-            let _turn = turn;
+            let _permit = permit;
             on_each(&means, targets, &outgoing, &spelling, &unknown).await
         });
         done.await?

@@ -40,7 +40,7 @@ impl Models {
     /// Uploads a blob to the servers that have been chosen for it.
     ///
     /// # Errors
-    /// When no server has it.
+    /// When no server has it, or too many others are being uploaded.
     pub async fn upload<B>(
         &self,
         digest: &str,
@@ -52,6 +52,8 @@ impl Models {
         B: Body<Data = Bytes> + Unpin,
     {
         self.check_open()?;
+        let busy = |_| Error::busy("too many blobs are being uploaded");
+        let _permit = self.0.uploads.try_acquire().map_err(busy)?;
         let _open = self.0.open.token();
         let places = self.places(digest, meant).await?;
         let endpoints = servers(places.chosen);

@@ -72,8 +72,10 @@ struct Inner {
     jobs: jobs::Handle,
     places: places::Handle,
     spread: ArcSwap<Spread>,
-    /// Turns of the copies and deletes.
+    /// One permit for each copy and delete that runs.
     changes: Arc<Semaphore>,
+    /// Likewise for each blob that is being uploaded.
+    uploads: Semaphore,
     /// No new call is taken.
     closing: CancellationToken,
     /// Tracks the calls that are not over.
@@ -108,6 +110,7 @@ impl Models {
             places: places.await?,
             spread: ArcSwap::from_pointee(rules.spread),
             changes: Arc::new(Semaphore::new(each::MOST_RUNNING)),
+            uploads: Semaphore::new(blobs::MOST_UPLOADS),
             closing: CancellationToken::new(),
             open,
         })))

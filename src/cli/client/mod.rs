@@ -6,6 +6,7 @@
 
 mod lines;
 
+use std::future::{Future, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -149,7 +150,12 @@ impl Client {
         path: &str,
     ) -> Result<Vec<(String, Result<Value, String>)>, Failure> {
         let asked = self.addresses.iter().map(async |address| {
-            let answer = match self.ask_one(address, &method, path, None, ANSWER).await {
+            let sent = self.send(address, &method, path, None, ANSWER).await;
+            let answered = match sent {
+                Ok(answer) => whole(answer).await,
+                Err(missed) => Err(missed),
+            };
+            let answer = match answered {
                 Ok((status, answer)) if status.is_success() => Ok(answer),
                 Ok((status, answer)) => Err((Some(status), reason(status, &answer))),
                 Err(Missed::Away(why) | Missed::Broke(why)) => Err((None, why)),
@@ -177,32 +183,6 @@ impl Client {
         Ok(answers.into_iter().map(told).collect())
     }
 
-    /// The same for an answer that comes in lines of JSON, as it comes.
-    pub(super) async fn lines(&self, path: &str, body: &Value) -> Result<Lines, Failure> {
-        let mut said = Vec::new();
-        for address in &self.addresses {
-            let sent = self.send(address, &Method::POST, path, Some(body), BEGINNING);
-            match sent.await {
-                Ok(answer) if answer.status().is_success() => {
-                    return Ok(Lines::new(answer.into_body()));
-                }
-                Ok(answer) => {
-                    let (status, answer) = whole(answer).await.map_err(Missed::into_failure)?;
-                    let why = reason(status, &answer);
-                    if status != StatusCode::SERVICE_UNAVAILABLE {
-                        return Err(Failure::to("do it")(why));
-                    }
-                    said.push(format!("{address}: {why}"));
-                }
-                Err(Missed::Away(why)) => said.push(format!("{address}: {why}")),
-                Err(Missed::Broke(why)) => {
-                    return Err(Failure::to("do it")(format!("{address}: {why}")));
-                }
-            }
-        }
-        Err(Failure::Unreachable(said))
-    }
-
     /// Asks the routers in turn, and gives the first answer that is one.
     pub(super) async fn ask(
         &self,
@@ -210,39 +190,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        self.ask_within(method, path, body, ANSWER).await
-    }
-
-    async fn ask_within(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        limit: Duration,
-    ) -> Result<Value, Failure> {
-        let mut said = Vec::new();
-        for address in &self.addresses {
-            match self.ask_one(address, &method, path, body, limit).await {
-                Ok((status, answer)) if status.is_success() => return Ok(answer),
-                Ok((status, answer)) if status == StatusCode::SERVICE_UNAVAILABLE => {
-                    said.push(format!("{address}: {}", reason(status, &answer)));
-                }
-                Ok((status, answer)) => {
-                    return Err(Failure::to("do it")(reason(status, &answer)));
-                }
-                Err(Missed::Away(why)) => said.push(format!("{address}: {why}")),
-                Err(Missed::Broke(why)) if method == Method::GET => {
-                    said.push(format!("{address}: {why}"));
-                }
-                Err(Missed::Broke(why)) => {
-                    let text = format!(
-                        "{address}: {why}; it may have been done: look before you repeat it"
-                    );
-                    return Err(Failure::to("do it")(text));
-                }
-            }
-        }
-        Err(Failure::Unreachable(said))
+        self.first(method, path, body, ANSWER, value).await
     }
 
     /// The same for what may take as long as a load does.
@@ -252,18 +200,56 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        self.ask_within(method, path, body, BEGINNING).await
+        self.first(method, path, body, BEGINNING, value).await
     }
 
-    async fn ask_one(
+    /// The same for an answer that comes in lines of JSON, as it comes.
+    pub(super) async fn lines(&self, path: &str, body: &Value) -> Result<Lines, Failure> {
+        let lines = |answer: Response<Incoming>| ready(Ok(Lines::new(answer.into_body())));
+        self.first(Method::POST, path, Some(body), BEGINNING, lines)
+            .await
+    }
+
+    /// The first answer that is one, as `read` reads it. A router that shuts down or cannot do it now is passed over, and
+    /// so is one that breaks off where that can have changed nothing.
+    async fn first<T, R>(
         &self,
-        address: &str,
-        method: &Method,
+        method: Method,
         path: &str,
         body: Option<&Value>,
         limit: Duration,
-    ) -> Result<(StatusCode, Value), Missed> {
-        whole(self.send(address, method, path, body, limit).await?).await
+        read: impl Fn(Response<Incoming>) -> R,
+    ) -> Result<T, Failure>
+    where
+        R: Future<Output = Result<T, Missed>>,
+    {
+        let mut said = Vec::new();
+        for address in &self.addresses {
+            let answered = match self.send(address, &method, path, body, limit).await {
+                Ok(answer) if answer.status().is_success() => read(answer).await.map(Ok),
+                Ok(answer) => whole(answer).await.map(Err),
+                Err(missed) => Err(missed),
+            };
+            match answered {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err((status, answer))) if status != StatusCode::SERVICE_UNAVAILABLE => {
+                    return Err(Failure::to("do it")(reason(status, &answer)));
+                }
+                Ok(Err((status, answer))) => {
+                    said.push(format!("{address}: {}", reason(status, &answer)));
+                }
+                Err(Missed::Broke(why)) if method != Method::GET => {
+                    let text = format!(
+                        "{address}: {why}; it may have been done: look before you repeat it"
+                    );
+                    return Err(Failure::to("do it")(text));
+                }
+                Err(Missed::Away(why) | Missed::Broke(why)) => {
+                    said.push(format!("{address}: {why}"));
+                }
+            }
+        }
+        Err(Failure::Unreachable(said))
     }
 
     /// The head of the answer.
@@ -312,11 +298,8 @@ async fn whole(answer: Response<Incoming>) -> Result<(StatusCode, Value), Missed
     ))
 }
 
-impl Missed {
-    fn into_failure(self) -> Failure {
-        let (Self::Away(why) | Self::Broke(why)) = self;
-        Failure::to("do it")(why)
-    }
+async fn value(answer: Response<Incoming>) -> Result<Value, Missed> {
+    whole(answer).await.map(|(_, value)| value)
 }
 
 /// Text for a path or a query.

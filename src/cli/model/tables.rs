@@ -10,8 +10,17 @@ const DIGITS: usize = 12;
 
 /// `/api/tags`.
 pub(super) fn models(shown: &Value) -> String {
-    let rows: Vec<_> = list(shown, "models")
-        .map(|model| {
+    table::of_list(
+        &[
+            "NAME",
+            "ID",
+            "SIZE",
+            "PARAMETERS",
+            "QUANTIZATION",
+            "MODIFIED",
+        ],
+        &shown["models"],
+        |model| {
             let details = &model["details"];
             vec![
                 text(&model["name"]),
@@ -21,25 +30,16 @@ pub(super) fn models(shown: &Value) -> String {
                 text(&details["quantization_level"]),
                 second(&model["modified_at"]),
             ]
-        })
-        .collect();
-    table::of(
-        &[
-            "NAME",
-            "ID",
-            "SIZE",
-            "PARAMETERS",
-            "QUANTIZATION",
-            "MODIFIED",
-        ],
-        &rows,
+        },
     )
 }
 
 /// `/api/ps_details`.
 pub(super) fn running(shown: &Value) -> String {
-    let rows: Vec<_> = list(shown, "models")
-        .map(|model| {
+    table::of_list(
+        &["SERVER", "NAME", "SIZE", "IN VRAM", "CONTEXT", "UNTIL"],
+        &shown["models"],
+        |model| {
             vec![
                 text(&model["endpoint"]),
                 text(&model["name"]),
@@ -48,11 +48,7 @@ pub(super) fn running(shown: &Value) -> String {
                 text(&model["context_length"]),
                 second(&model["expires_at"]),
             ]
-        })
-        .collect();
-    table::of(
-        &["SERVER", "NAME", "SIZE", "IN VRAM", "CONTEXT", "UNTIL"],
-        &rows,
+        },
     )
 }
 
@@ -94,16 +90,13 @@ pub(super) fn description(shown: &Value) -> String {
 
 /// What a load or an unload has done on each server.
 pub(super) fn changes(done: &Value) -> String {
-    let rows: Vec<_> = list(done, "endpoints")
-        .map(|server| {
-            let how = match server["error"].as_str() {
-                Some(error) => error.to_owned(),
-                None => "done".to_owned(),
-            };
-            vec![text(&server["endpoint"]), how, text(&server["ms"])]
-        })
-        .collect();
-    table::of(&["SERVER", "RESULT", "MS"], &rows)
+    table::of_list(&["SERVER", "RESULT", "MS"], &done["endpoints"], |server| {
+        let how = match server["error"].as_str() {
+            Some(error) => error.to_owned(),
+            None => "done".to_owned(),
+        };
+        vec![text(&server["endpoint"]), how, text(&server["ms"])]
+    })
 }
 
 /// On how many servers it failed.

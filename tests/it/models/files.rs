@@ -1,5 +1,7 @@
 //! Models created from files: blobs that go to several servers, and what is made of them.
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use herdsman_simulator::{Fault, Model};
 use http::{Method, Request};
 use http_body_util::Full;
@@ -317,5 +319,31 @@ async fn a_blob_of_unknown_length_goes_to_all_as_well() {
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     eventually("nothing runs", || router.in_flight() == 0).await;
     assert!(has(&router, 0, &digest).await && has(&router, 1, &digest).await);
+    router.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_than_so_many_blobs_are_uploaded_at_once() {
+    let router = plan(1).start().await;
+    let mut sockets = Vec::new();
+    for n in 0..65 {
+        sockets.push(begin(&router, &format!("sha256:{n:064x}"), 9).await);
+    }
+    let mut answers: FuturesUnordered<_> = sockets
+        .iter_mut()
+        .map(async |socket| {
+            let mut answer = [0; 12];
+            socket.read_exact(&mut answer).await.unwrap();
+            String::from_utf8(answer.to_vec()).unwrap()
+        })
+        .collect();
+    // Of 65 that send nothing, one is answered.
+    assert_eq!(answers.next().await.unwrap(), "HTTP/1.1 503");
+    drop(answers);
+    drop(sockets);
+    eventually("their clients have left", || router.app.connections() == 0).await;
+    let bytes = PIECE as u64;
+    let answer = upload(&router, &digest(bytes), bytes).await;
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     router.finish().await;
 }
