@@ -101,10 +101,16 @@ impl OpenAi {
     }
 }
 
+/// What such servers have, all of them or some: one that lacks it says so, which is remembered.
 pub(super) const fn serves(api: Api) -> bool {
     matches!(
         api,
-        Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiEmbeddings
+        Api::OpenAiChat
+            | Api::OpenAiCompletions
+            | Api::OpenAiEmbeddings
+            | Api::OpenAiResponses
+            | Api::OpenAiTranscriptions
+            | Api::AnthropicMessages
     )
 }
 
@@ -116,9 +122,9 @@ pub(super) fn request<'a>(
     asks_usage: bool,
 ) -> Outgoing<'a> {
     let mut splices = Vec::new();
-    if request.model != spelling {
-        let name = serde_json::Value::from(spelling).to_string();
-        splices.push(Splice::new(request.model_at.clone(), name));
+    let is_named = request.model != spelling;
+    if is_named {
+        splices.push(request.named(spelling));
     }
     let hides_usage = match &request.usage {
         AskUsage::Splice(splice) if asks_usage => {
@@ -127,11 +133,9 @@ pub(super) fn request<'a>(
         }
         _ => false,
     };
-    for half in lone_surrogates(&request.body) {
-        if request.model == spelling
-            || half.end <= request.model_at.start
-            || half.start >= request.model_at.end
-        {
+    let halves = (!request.api.takes_form()).then(|| lone_surrogates(&request.body));
+    for half in halves.into_iter().flatten() {
+        if !is_named || half.end <= request.model_at.start || half.start >= request.model_at.end {
             splices.push(Splice::new(half, REPLACEMENT));
         }
     }

@@ -17,7 +17,7 @@ pub struct ClientRequest {
     pub headers: HeaderMap,
     /// The client's body, unchanged.
     pub body: Bytes,
-    /// Where in the body the name of the model stands, quotes included.
+    /// Where in the body the name of the model stands, in JSON with its quotes.
     pub model_at: Range<usize>,
     /// The model as the client spelt it.
     pub model: String,
@@ -35,6 +35,17 @@ pub struct ClientRequest {
     pub replaced: Vec<Splice>,
     /// For how long the operator has the model kept, as JSON: a call that cannot say so is loaded for with it.
     pub keep_alive: Option<String>,
+}
+
+impl ClientRequest {
+    /// Puts this name of the model in place of the client's.
+    pub(super) fn named(&self, name: &str) -> Splice {
+        let text = match self.api.takes_form() {
+            true => name.to_owned(),
+            false => serde_json::Value::from(name).to_string(),
+        };
+        Splice::new(self.model_at.clone(), text)
+    }
 }
 
 /// What is sent to one server.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderValue;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::relay::BYTES_PER_TOKEN;
@@ -11,7 +12,7 @@ use crate::access::{self, Caller};
 use crate::backend::ClientRequest;
 use crate::domain::ModelName;
 use crate::fleet::LeaseRequest;
-use crate::protocol::{Api, Unload, peek, settle};
+use crate::protocol::{Api, BadRequest, Peek, Unload, peek, peek_form, settle};
 
 /// What an error quotes of a name that is none is no longer.
 const QUOTED: usize = 1024;
@@ -46,7 +47,7 @@ impl Gateway {
             return Err(Error::Closing);
         }
         let settled;
-        let (body, peeked) = match peek(api, &body) {
+        let (body, peeked) = match read(api, &headers, &body) {
             Ok(peeked) => (&body, peeked),
             Err(refused) if refused.can_be_settled() => {
                 settled = settle(api, &body);
@@ -109,11 +110,24 @@ impl Gateway {
                 }
             })
             .map_err(|_| match api {
-                Api::OllamaChat | Api::OpenAiChat => Error::InvalidModelName,
+                Api::OllamaChat
+                | Api::OpenAiChat
+                | Api::OpenAiResponses
+                | Api::OpenAiTranscriptions
+                | Api::AnthropicMessages => Error::InvalidModelName,
                 _ if named.len() > QUOTED => Error::InvalidModelName,
                 _ => Error::UnknownModel(api, named.to_owned()),
             })
     }
+}
+
+/// What the router must know of a request, from its body.
+fn read<'a>(api: Api, headers: &HeaderMap, body: &'a Bytes) -> Result<Peek<'a>, BadRequest> {
+    if !api.takes_form() {
+        return peek(api, body);
+    }
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
+    peek_form(kind.and_then(Result::ok).unwrap_or_default(), body)
 }
 
 impl Prepared {

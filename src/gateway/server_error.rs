@@ -111,7 +111,7 @@ impl ServerError {
         match self {
             Self::Answer(answer) if dialect != Dialect::Ollama => {
                 let text = said(&answer.body);
-                let said = text.map(|text| error_body(dialect, answer.status, &text));
+                let said = text.map(|text| error_body(dialect, answer.status, &text, None));
                 Self::Answer(ErrorBody {
                     body: said.unwrap_or(answer.body),
                     ..answer

@@ -53,7 +53,7 @@ impl Terms {
         };
         lease_request.within.extend(terms.within.clone());
         let Ok(body) = std::str::from_utf8(&request.body) else {
-            return; // it was peeked at, and so is text
+            return; // a form, in which nothing of this can be said
         };
         let keep_alive = terms.keep_alive.as_ref().map(KeepAlive::json);
         let options = &request.load_options;

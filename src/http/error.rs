@@ -80,8 +80,9 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut headers = HeaderMap::new();
-        if let Some(id) = self.id {
-            headers.insert("x-request-id", id);
+        let request = self.id.as_ref().and_then(|id| id.to_str().ok());
+        if let Some(id) = &self.id {
+            headers.insert("x-request-id", id.clone());
         }
         let (status, text) = match self.cause {
             // A server's own error, in its own dialect, which is the client's.
@@ -99,7 +100,7 @@ impl IntoResponse for Refusal {
                 return (answer.status, headers, answer.body.clone()).into_response();
             }
             Cause::Gateway(gateway::Error::Refused(refused)) => {
-                return denied(self.dialect, &refused, headers);
+                return denied(self.dialect, &refused, headers, request);
             }
             Cause::Gateway(error) => {
                 if let Some(seconds) = error.retry_after() {
@@ -116,11 +117,17 @@ impl IntoResponse for Refusal {
             Cause::Said(status, text) => (status, text),
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_JSON));
-        (status, headers, error_body(self.dialect, status, &text)).into_response()
+        let body = error_body(self.dialect, status, &text, request);
+        (status, headers, body).into_response()
     }
 }
 
-fn denied(dialect: Dialect, refused: &Refused, mut headers: HeaderMap) -> Response {
+fn denied(
+    dialect: Dialect,
+    refused: &Refused,
+    mut headers: HeaderMap,
+    request: Option<&str>,
+) -> Response {
     let (status, text) = (refused.status(), refused.to_string());
     if let Some(seconds) = refused.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -131,9 +138,9 @@ fn denied(dialect: Dialect, refused: &Refused, mut headers: HeaderMap) -> Respon
     let body = if refused.is_final() {
         // OpenAI's and Anthropic's clients try 429 again by themselves unless told not to.
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
-        quota_body(dialect, status, &text)
+        quota_body(dialect, status, &text, request)
     } else {
-        error_body(dialect, status, &text)
+        error_body(dialect, status, &text, request)
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_JSON));
     (status, headers, body).into_response()

@@ -35,7 +35,7 @@ pub enum Format {
     Ndjson,
     /// Server-sent events (`text/event-stream`).
     Sse,
-    /// In an encoding that is not understood: passed whole, and not looked into.
+    /// A text, or in an encoding that is not understood: passed whole, and not looked into.
     Unread,
 }
 
@@ -58,11 +58,17 @@ pub enum Api {
     OpenAiCompletions,
     /// `POST /v1/embeddings`
     OpenAiEmbeddings,
+    /// `POST /v1/responses`
+    OpenAiResponses,
+    /// `POST /v1/audio/transcriptions`
+    OpenAiTranscriptions,
+    /// `POST /v1/messages`
+    AnthropicMessages,
 }
 
 impl Api {
     /// Every API there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::OllamaChat,
         Self::OllamaGenerate,
         Self::OllamaEmbed,
@@ -71,6 +77,9 @@ impl Api {
         Self::OpenAiChat,
         Self::OpenAiCompletions,
         Self::OpenAiEmbeddings,
+        Self::OpenAiResponses,
+        Self::OpenAiTranscriptions,
+        Self::AnthropicMessages,
     ];
 
     /// The API of `POST` to `path`.
@@ -91,6 +100,9 @@ impl Api {
             Self::OpenAiChat => "/v1/chat/completions",
             Self::OpenAiCompletions => "/v1/completions",
             Self::OpenAiEmbeddings => "/v1/embeddings",
+            Self::OpenAiResponses => "/v1/responses",
+            Self::OpenAiTranscriptions => "/v1/audio/transcriptions",
+            Self::AnthropicMessages => "/v1/messages",
         }
     }
 
@@ -103,16 +115,41 @@ impl Api {
             | Self::OllamaEmbed
             | Self::OllamaEmbeddings
             | Self::OllamaShow => Dialect::Ollama,
-            Self::OpenAiChat | Self::OpenAiCompletions | Self::OpenAiEmbeddings => Dialect::OpenAi,
+            Self::OpenAiChat
+            | Self::OpenAiCompletions
+            | Self::OpenAiEmbeddings
+            | Self::OpenAiResponses
+            | Self::OpenAiTranscriptions => Dialect::OpenAi,
+            Self::AnthropicMessages => Dialect::Anthropic,
         }
     }
 
     /// Whether the answer may come in pieces at all.
     #[must_use]
     pub const fn can_stream(self) -> bool {
+        !matches!(
+            self,
+            Self::OllamaEmbed | Self::OllamaEmbeddings | Self::OllamaShow | Self::OpenAiEmbeddings
+        )
+    }
+
+    /// Whether the body of a request is a form with a file (`multipart/form-data`), not JSON.
+    #[must_use]
+    pub const fn takes_form(self) -> bool {
+        matches!(self, Self::OpenAiTranscriptions)
+    }
+
+    /// Whether an answer may be a text, even an empty one: what is said in a recording.
+    #[must_use]
+    pub const fn may_answer_text(self) -> bool {
+        matches!(self, Self::OpenAiTranscriptions)
+    }
+
+    /// Whether the objects of an answer say in their `type` what they are.
+    pub(super) const fn types_its_events(self) -> bool {
         matches!(
             self,
-            Self::OllamaChat | Self::OllamaGenerate | Self::OpenAiChat | Self::OpenAiCompletions
+            Self::OpenAiResponses | Self::OpenAiTranscriptions | Self::AnthropicMessages
         )
     }
 
@@ -138,6 +175,15 @@ impl Api {
         }
     }
 
+    /// The package of [`Api::request_type`] in Ollama's source.
+    pub(super) const fn request_package(self) -> &'static str {
+        match self.dialect() {
+            Dialect::Ollama => "api",
+            Dialect::OpenAi => "openai",
+            Dialect::Anthropic => "anthropic",
+        }
+    }
+
     /// Ollama's own name for the request, which its messages quote.
     pub(super) const fn request_type(self) -> &'static str {
         match self {
@@ -149,6 +195,9 @@ impl Api {
             Self::OpenAiChat => "ChatCompletionRequest",
             Self::OpenAiCompletions => "CompletionRequest",
             Self::OpenAiEmbeddings => "EmbedRequest",
+            Self::OpenAiResponses => "ResponsesRequest",
+            Self::OpenAiTranscriptions => "TranscriptionRequest",
+            Self::AnthropicMessages => "MessagesRequest",
         }
     }
 }
@@ -160,12 +209,8 @@ mod tests {
     #[test]
     fn a_path_belongs_to_one_api_and_determines_its_dialect() {
         for (i, api) in Api::ALL.into_iter().enumerate() {
-            let dialect = if api.path().starts_with("/v1/") {
-                Dialect::OpenAi
-            } else {
-                Dialect::Ollama
-            };
-            assert_eq!(api.dialect(), dialect, "{api:?}");
+            assert_eq!(api.dialect(), Dialect::of(api.path()), "{api:?}");
+            assert_eq!(i, api as usize, "tables are indexed by it");
             assert!(Api::ALL[..i].iter().all(|other| other.path() != api.path()));
         }
     }

@@ -24,9 +24,15 @@ use super::quote::quote;
 /// The content type of an error's body, spelt as Ollama does.
 pub const CONTENT_TYPE_JSON: &str = "application/json; charset=utf-8";
 
-/// The body of an answer that is an error, to be sent with `status` and [`CONTENT_TYPE_JSON`].
+/// The body of an answer that is an error, to be sent with `status` and [`CONTENT_TYPE_JSON`]. Anthropic's
+/// names the `request`, where it has an id.
 #[must_use]
-pub fn error_body(dialect: Dialect, status: StatusCode, message: &str) -> Bytes {
+pub fn error_body(
+    dialect: Dialect,
+    status: StatusCode,
+    message: &str,
+    request: Option<&str>,
+) -> Bytes {
     let message = quote(message);
     Bytes::from(match dialect {
         Dialect::Ollama => format!(r#"{{"error":{message}}}"#),
@@ -34,23 +40,32 @@ pub fn error_body(dialect: Dialect, status: StatusCode, message: &str) -> Bytes 
             r#"{{"error":{{"message":{message},"type":"{}","param":null,"code":null}}}}"#,
             openai_type(status)
         ),
-        Dialect::Anthropic => format!(
-            r#"{{"type":"error","error":{{"type":"{}","message":{message}}}}}"#,
-            anthropic_type(status)
-        ),
+        Dialect::Anthropic => {
+            let request = request.map(|id| format!(r#","request_id":{}"#, quote(id)));
+            format!(
+                r#"{{"type":"error","error":{{"type":"{}","message":{message}}}{}}}"#,
+                anthropic_type(status),
+                request.unwrap_or_default()
+            )
+        }
     })
 }
 
 /// The body of an answer that refuses because the money is spent: not a rate limit's error, which
 /// would be over in a moment.
 #[must_use]
-pub fn quota_body(dialect: Dialect, status: StatusCode, message: &str) -> Bytes {
+pub fn quota_body(
+    dialect: Dialect,
+    status: StatusCode,
+    message: &str,
+    request: Option<&str>,
+) -> Bytes {
     match dialect {
         Dialect::OpenAi => Bytes::from(format!(
             r#"{{"error":{{"message":{},"type":"insufficient_quota","param":null,"code":"insufficient_quota"}}}}"#,
             quote(message)
         )),
-        Dialect::Ollama | Dialect::Anthropic => error_body(dialect, status, message),
+        Dialect::Ollama | Dialect::Anthropic => error_body(dialect, status, message, request),
     }
 }
 
@@ -59,7 +74,13 @@ pub fn quota_body(dialect: Dialect, status: StatusCode, message: &str) -> Bytes 
 /// `at_line_start` is [`Tail::at_line_start`](super::Tail::at_line_start).
 #[must_use]
 pub fn stream_end(api: Api, format: Format, at_line_start: bool, message: &str) -> Bytes {
-    let body = error_body(api.dialect(), StatusCode::INTERNAL_SERVER_ERROR, message);
+    let body = match api {
+        Api::OpenAiResponses => failed_response(message).into(),
+        _ => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            error_body(api.dialect(), status, message, None)
+        }
+    };
     let body = String::from_utf8_lossy(&body);
     Bytes::from(match (format, at_line_start) {
         (Format::Json | Format::Unread, _) => String::new(),
@@ -67,13 +88,23 @@ pub fn stream_end(api: Api, format: Format, at_line_start: bool, message: &str) 
         (Format::Ndjson, false) => format!("\n{body}\n"),
         (Format::Sse, _) => {
             let end = if at_line_start { "" } else { "\n\n" };
-            let name = match api.dialect() {
-                Dialect::Anthropic => "event: error\n",
-                Dialect::Ollama | Dialect::OpenAi => "",
+            let name = match (api, api.dialect()) {
+                (Api::OpenAiResponses, _) => "event: response.failed\n",
+                (_, Dialect::Anthropic) => "event: error\n",
+                (_, Dialect::Ollama | Dialect::OpenAi) => "",
             };
             format!("{end}{name}data: {body}\n\n")
         }
     })
+}
+
+/// Of a stream of responses: clients that know its events look for this one, and OpenAI's SDKs raise at the
+/// `error` beside it.
+fn failed_response(message: &str) -> String {
+    let message = quote(message);
+    format!(
+        r#"{{"type":"response.failed","sequence_number":0,"response":{{"id":"","object":"response","created_at":0,"status":"failed","error":{{"code":"server_error","message":{message}}},"incomplete_details":null,"model":"","output":[]}},"error":{{"message":{message},"type":"api_error","param":null,"code":null}}}}"#
+    )
 }
 
 const fn openai_type(status: StatusCode) -> &'static str {
@@ -113,13 +144,15 @@ mod tests {
 
     #[test]
     fn each_dialect_has_its_shape() {
-        let bodies = [Dialect::Ollama, Dialect::OpenAi, Dialect::Anthropic]
-            .map(|dialect| error_body(dialect, StatusCode::NOT_FOUND, "model 'a\"b' not found"));
+        let bodies = [Dialect::Ollama, Dialect::OpenAi, Dialect::Anthropic].map(|dialect| {
+            let text = "model 'a\"b' not found";
+            error_body(dialect, StatusCode::NOT_FOUND, text, Some("r\"1"))
+        });
         let bodies = bodies.each_ref().map(text).join("\n");
         insta::assert_snapshot!(bodies, @r#"
         {"error":"model 'a\"b' not found"}
         {"error":{"message":"model 'a\"b' not found","type":"not_found_error","param":null,"code":null}}
-        {"type":"error","error":{"type":"not_found_error","message":"model 'a\"b' not found"}}
+        {"type":"error","error":{"type":"not_found_error","message":"model 'a\"b' not found"},"request_id":"r\"1"}
         "#);
     }
 
@@ -151,6 +184,8 @@ mod tests {
             stream_end(Api::OpenAiChat, Format::Sse, true, "gone"),
             stream_end(Api::OpenAiChat, Format::Sse, false, "gone"),
             stream_end(Api::OpenAiChat, Format::Json, false, "gone"),
+            stream_end(Api::AnthropicMessages, Format::Sse, true, "gone"),
+            stream_end(Api::OpenAiResponses, Format::Sse, true, "gone"),
         ];
         insta::assert_debug_snapshot!(ends.each_ref().map(text), @r#"
         [
@@ -159,6 +194,8 @@ mod tests {
             "data: {\"error\":{\"message\":\"gone\",\"type\":\"api_error\",\"param\":null,\"code\":null}}\n\n",
             "\n\ndata: {\"error\":{\"message\":\"gone\",\"type\":\"api_error\",\"param\":null,\"code\":null}}\n\n",
             "",
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"gone\"}}\n\n",
+            "event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":0,\"response\":{\"id\":\"\",\"object\":\"response\",\"created_at\":0,\"status\":\"failed\",\"error\":{\"code\":\"server_error\",\"message\":\"gone\"},\"incomplete_details\":null,\"model\":\"\",\"output\":[]},\"error\":{\"message\":\"gone\",\"type\":\"api_error\",\"param\":null,\"code\":null}}\n\n",
         ]
         "#);
     }

@@ -5,7 +5,7 @@
 //! whether it came: an object never begins like an event, and what begins like neither is no answer. How the bytes
 //! were cut must not matter, so nothing is decided before there are enough of them.
 
-use super::api::Format;
+use super::api::{Api, Format};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// How a stream of events may begin; a comment begins with the colon.
@@ -22,15 +22,17 @@ pub enum Beginning {
     Other,
 }
 
-/// The framing of a body that was asked for as `expected` and begins with `first`.
+/// The framing of a body of `api` that was asked for as `expected` and begins with `first`.
 #[must_use]
-pub fn framing(expected: Format, first: &[u8]) -> Beginning {
+pub fn framing(api: Api, expected: Format, first: &[u8]) -> Beginning {
     if BYTE_ORDER_MARK.starts_with(first) {
         return Beginning::Open;
     }
     let first = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
     match (first.trim_ascii_start(), expected) {
         ([], _) => Beginning::Open,
+        // What is said in a recording: `[Music]`.
+        ([b'[', ..], _) if api.may_answer_text() => Beginning::Of(Format::Unread),
         ([b'{', inside @ ..], Format::Ndjson) => of_brace(inside),
         ([b'{' | b'[', ..], Format::Sse) => Beginning::Of(Format::Json),
         ([b'{' | b'[', ..], _) => Beginning::Of(expected),
@@ -38,6 +40,9 @@ pub fn framing(expected: Format, first: &[u8]) -> Beginning {
             Beginning::Of(Format::Sse)
         }
         (first, _) if FIELDS.iter().any(|field| field.starts_with(first)) => Beginning::Open,
+        (first, _) if api.may_answer_text() && !first.starts_with(b"<") => {
+            Beginning::Of(Format::Unread)
+        }
         _ => Beginning::Other,
     }
 }
@@ -58,7 +63,7 @@ mod tests {
     use Format::{Json, Ndjson, Sse};
 
     fn framed(first: &[u8]) -> [Beginning; 3] {
-        [Json, Ndjson, Sse].map(|expected| framing(expected, first))
+        [Json, Ndjson, Sse].map(|expected| framing(Api::OpenAiChat, expected, first))
     }
 
     #[test]
@@ -100,7 +105,7 @@ mod tests {
         }
         for first in ["{", "{ ", " {\t"] {
             assert_eq!(
-                framing(Ndjson, first.as_bytes()),
+                framing(Api::OllamaChat, Ndjson, first.as_bytes()),
                 Beginning::Open,
                 "{first:?}"
             );
@@ -118,5 +123,22 @@ mod tests {
         ] {
             assert_eq!(framed(first.as_bytes()), [Beginning::Other; 3], "{first:?}");
         }
+    }
+
+    #[test]
+    fn a_transcription_is_a_text_unless_it_begins_as_an_object_or_an_event() {
+        for (first, expected) in [
+            ("Hello.", Format::Unread),
+            ("[Music]", Format::Unread),
+            ("{\"text\":\"\"}", Format::Json),
+            ("data: {}\n\n", Format::Sse),
+        ] {
+            let api = Api::OpenAiTranscriptions;
+            let framed = framing(api, Format::Json, first.as_bytes());
+            assert_eq!(framed, Beginning::Of(expected), "{first:?}");
+        }
+        let framed = |first: &str| framing(Api::OpenAiTranscriptions, Json, first.as_bytes());
+        assert_eq!(framed("da"), Beginning::Open);
+        assert_eq!(framed("<html>"), Beginning::Other);
     }
 }

@@ -43,7 +43,9 @@ pub use manage::{
     LONGEST_LINE, ManageApi, ManageRequest, ProgressLine, canonical_digest, error_words,
 };
 pub use passed::{Instance, PASSED, routers, united};
-pub use peek::{AskUsage, BadRequest, LoadOptions, Peek, Splice, Unload, peek, settle, splice};
+pub use peek::{
+    AskUsage, BadRequest, LoadOptions, Peek, Splice, Unload, peek, peek_form, settle, splice,
+};
 pub use said_error::{SaidError, before_done, said_error};
 pub use surrogates::{REPLACEMENT, lone_surrogates};
 pub use tail::{Tail, TailEvent};

@@ -91,8 +91,23 @@ fn object(text: &str) -> Option<SaidError> {
     Some(SaidError {
         status: code(error)
             .or_else(|| code(object))
+            .or_else(|| typed(error))
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         body: Bytes::copy_from_slice(text.trim().as_bytes()),
+    })
+}
+
+/// The status that an error of this type has, in Anthropic's dialect.
+fn typed(error: &Value) -> Option<StatusCode> {
+    Some(match error.get("type")?.as_str()? {
+        "invalid_request_error" => StatusCode::BAD_REQUEST,
+        "authentication_error" => StatusCode::UNAUTHORIZED,
+        "permission_error" => StatusCode::FORBIDDEN,
+        "not_found_error" => StatusCode::NOT_FOUND,
+        "request_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "rate_limit_error" => StatusCode::TOO_MANY_REQUESTS,
+        "overloaded_error" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => return None,
     })
 }
 
@@ -131,7 +146,7 @@ fn worded(dialect: Dialect, data: &str) -> SaidError {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     SaidError {
         status,
-        body: error_body(dialect, status, message),
+        body: error_body(dialect, status, message, None),
     }
 }
 

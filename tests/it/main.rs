@@ -16,6 +16,7 @@ mod churn;
 mod clients;
 mod counting;
 mod deleted;
+mod dialects;
 mod events;
 mod failover;
 mod faults;

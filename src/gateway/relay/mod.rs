@@ -159,7 +159,8 @@ impl Relay {
             return Bytes::new();
         }
         let failed = finished && self.tail.as_ref().is_some_and(Tail::saw_error);
-        let data = match failed && self.format == Format::Sse {
+        let is_told = self.tail.as_ref().is_some_and(Tail::ended_as_failed);
+        let data = match failed && !is_told && self.format == Format::Sse {
             true => before_done(&data),
             false => data,
         };

@@ -240,7 +240,8 @@ fn preflight(origin: HeaderValue, private: bool) -> Response {
         (
             ACCESS_CONTROL_ALLOW_HEADERS,
             "Authorization, Content-Type, User-Agent, Accept, X-Requested-With, X-Request-Id, \
-             X-Api-Key, Anthropic-Version, OpenAI-Beta, x-herdsman-tags, x-herdsman-endpoints, \
+             X-Api-Key, Anthropic-Version, Anthropic-Beta, \
+             anthropic-dangerous-direct-browser-access, OpenAI-Beta, x-herdsman-tags, x-herdsman-endpoints, \
              x-stainless-arch, x-stainless-async, x-stainless-custom-poll-interval, \
              x-stainless-helper-method, x-stainless-lang, x-stainless-os, \
              x-stainless-package-version, x-stainless-poll-helper, x-stainless-retry-count, \

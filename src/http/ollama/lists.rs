@@ -63,21 +63,3 @@ pub(super) async fn ps(Shared(state): Shared<State>, Visible(scope): Visible) ->
 pub(super) async fn no_head() -> Response {
     StatusCode::METHOD_NOT_ALLOWED.into_response()
 }
-
-/// Accounts belong to one server each, so a fleet has none.
-pub(super) async fn me() -> Response {
-    Refusal::ollama(StatusCode::SERVICE_UNAVAILABLE, "account unavailable").into_response()
-}
-
-pub(super) async fn web_search() -> Response {
-    no_cloud("web search is unavailable")
-}
-
-pub(super) async fn web_fetch() -> Response {
-    no_cloud("web fetch is unavailable")
-}
-
-fn no_cloud(what: &str) -> Response {
-    let text = format!("ollama cloud is disabled: {what}");
-    Refusal::ollama(StatusCode::FORBIDDEN, text).into_response()
-}

@@ -1,11 +1,12 @@
 //! `/api/…` as Ollama answers it: inference goes to one server, lists come from the fleet's caches.
 
+mod account;
 mod inference;
 mod lists;
 mod models;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::get;
 
 pub(super) use inference::{answer, elsewhere};
 pub(super) use models::{forwarded, is_managing};
@@ -21,9 +22,7 @@ pub(super) fn routes() -> Router<State> {
         .route("/api/status", get(lists::status))
         .route("/api/tags", get(lists::tags))
         .route("/api/ps", get(lists::ps).head(lists::no_head))
-        .route("/api/me", post(lists::me))
-        .route("/api/experimental/web_search", post(lists::web_search))
-        .route("/api/experimental/web_fetch", post(lists::web_fetch));
+        .merge(account::routes());
     Api::ALL
         .into_iter()
         .filter(|api| api.dialect() == Dialect::Ollama)

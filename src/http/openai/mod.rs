@@ -1,4 +1,4 @@
-//! `/v1/…` as OpenAI's clients expect it.
+//! `/v1/…` as OpenAI's clients expect it, and Anthropic's.
 
 use axum::Router;
 use axum::extract::{Path, State as Shared};
@@ -18,7 +18,7 @@ pub(super) fn routes() -> Router<State> {
         .route("/v1/models/{*model}", get(model));
     Api::ALL
         .into_iter()
-        .filter(|api| api.dialect() == Dialect::OpenAi)
+        .filter(|api| api.dialect() != Dialect::Ollama)
         .fold(router, |router, api| {
             router.route(api.path(), ollama::elsewhere())
         })

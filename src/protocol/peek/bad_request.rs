@@ -55,6 +55,9 @@ pub enum BadRequest {
     /// off](super::settle()) first.
     #[error("invalid JSON in request body: something follows the object")]
     Followed,
+    /// A form that cannot be read, or that could be read in two ways.
+    #[error("failed to parse multipart form: {0}")]
+    Form(&'static str),
     /// No model, or an empty one.
     #[error("model is required")]
     ModelRequired,

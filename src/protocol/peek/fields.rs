@@ -6,7 +6,8 @@
 
 use serde_json::value::RawValue;
 
-use super::{BadRequest, Dialect, walk};
+use super::{BadRequest, walk};
+use crate::protocol::api::Dialect;
 
 /// The keys of the top-level object that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +29,12 @@ pub(super) enum Field {
     N,
     KeepAlive,
     Shift,
+    Instructions,
+    MaxOutputTokens,
+    Metadata,
 }
 
-const FIELDS: usize = 17;
+const FIELDS: usize = 20;
 const LONGEST: usize = "max_completion_tokens".len();
 
 impl Field {
@@ -54,6 +58,9 @@ impl Field {
             b"n" => Self::N,
             b"keep_alive" => Self::KeepAlive,
             b"shift" => Self::Shift,
+            b"instructions" => Self::Instructions,
+            b"max_output_tokens" => Self::MaxOutputTokens,
+            b"metadata" => Self::Metadata,
             _ => return None,
         })
     }

@@ -22,6 +22,7 @@ pub(super) fn max_output(api: Api, fields: &Fields<'_>) -> Option<u64> {
             });
             most
         }
+        (Api::OpenAiResponses, _) => number(Field::MaxOutputTokens),
         (_, Dialect::OpenAi | Dialect::Anthropic) => {
             let most = number(Field::MaxCompletionTokens).or_else(|| number(Field::MaxTokens))?;
             Some(most.saturating_mul(number(Field::N).unwrap_or(1)))
@@ -93,6 +94,9 @@ mod tests {
                 Some(30),
             ),
             (Api::OpenAiChat, r#","max_tokens":"many""#, None),
+            (Api::OpenAiResponses, r#","max_output_tokens":7"#, Some(7)),
+            (Api::OpenAiResponses, r#","max_tokens":7"#, None),
+            (Api::AnthropicMessages, r#","max_tokens":7"#, Some(7)),
         ] {
             assert_eq!(most(api, rest), expected, "{api:?} {rest}");
         }

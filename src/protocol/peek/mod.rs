@@ -12,6 +12,7 @@ mod ask_usage;
 mod bad_request;
 mod depth;
 mod fields;
+mod form;
 mod length;
 mod load_options;
 mod prompt;
@@ -29,12 +30,13 @@ use serde::de::{Deserialize as _, IgnoredAny};
 
 pub use ask_usage::AskUsage;
 pub use bad_request::BadRequest;
+pub use form::peek_form;
 pub use load_options::LoadOptions;
 pub use settle::settle;
 pub use splice::{Splice, splice};
 pub use unload::Unload;
 
-use super::api::{Api, Dialect};
+use super::api::Api;
 use super::surrogates::without_lone_surrogates;
 pub(in crate::protocol) use fields::folded;
 use fields::{Field, Fields};
@@ -45,7 +47,7 @@ pub(in crate::protocol) use walk::entries;
 pub struct Peek<'a> {
     /// The model in the client's spelling; never empty, not yet checked to be a name.
     pub model: Cow<'a, str>,
-    /// Where its JSON text stands in the body, quotes included.
+    /// Where its text stands in the body, in JSON with its quotes.
     pub model_at: Range<usize>,
     /// Whether the answer is to come in pieces.
     pub stream: bool,
@@ -61,7 +63,7 @@ pub struct Peek<'a> {
     pub unload: Unload,
     /// Where the body says how the model is to be loaded.
     pub load_options: LoadOptions,
-    /// The end user, where the client names one (OpenAI's `user`).
+    /// The end user, where the client names one (OpenAI's `user`, Anthropic's `metadata.user_id`).
     pub user: Option<Cow<'a, str>>,
 }
 
@@ -86,8 +88,8 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
     let (model, json) = model(api, &fields)?;
     let model_at = splice::range_in(body, json);
     let stream = stream(api, &fields)?;
-    let usage = match api.dialect() {
-        Dialect::OpenAi if stream => AskUsage::of_stream(body, &fields)?,
+    let usage = match api {
+        Api::OpenAiChat | Api::OpenAiCompletions if stream => AskUsage::of_stream(body, &fields)?,
         _ => AskUsage::Unasked,
     };
     Ok(Peek {
@@ -100,8 +102,24 @@ pub fn peek(api: Api, body: &[u8]) -> Result<Peek<'_>, BadRequest> {
         choices: length::choices(api, &fields),
         unload: Unload::of(api, &fields),
         load_options: LoadOptions::of(api, body, &fields),
-        user: fields.get(Field::User).and_then(|json| text(json).ok()?),
+        user: user(&fields),
     })
+}
+
+/// OpenAI's `user`, or Anthropic's `metadata.user_id`.
+fn user<'a>(fields: &Fields<'a>) -> Option<Cow<'a, str>> {
+    if let Some(json) = fields.get(Field::User) {
+        return text(json).ok()?;
+    }
+    let mut user = None;
+    let metadata = fields.get(Field::Metadata)?;
+    walk::entries(metadata, |key, value| {
+        if key == b"user_id" {
+            user = Some(value.get());
+        }
+    })
+    .ok()?;
+    text(user?).ok()?
 }
 
 /// `/api/show`, alone, also takes `name`, where there is no `model`: older clients send it.
@@ -182,10 +200,7 @@ fn not_an_object(api: Api, body: &str, first: u8) -> BadRequest {
         Ok(_) if first == b'n' => BadRequest::ModelRequired, // `null` is an object without keys
         Ok(_) => BadRequest::NotAnObject {
             found: kind(first),
-            package: match api.dialect() {
-                Dialect::Ollama => "api",
-                Dialect::OpenAi | Dialect::Anthropic => "openai",
-            },
+            package: api.request_package(),
             request: api.request_type(),
         },
     }

@@ -194,7 +194,30 @@ fn text_weighs_and_images_do_not() {
     );
     let generate = br#"{"model":"m","prompt":"123","system":"45","images":["AAAA"]}"#;
     assert_eq!(peek(Api::OllamaGenerate, generate).unwrap().prompt_bytes, 5);
-    assert_eq!(weigh(r#""not messages""#), 14);
+    assert_eq!(weigh(r#""not messages""#), 12);
+    let message = br#"{"model":"m","max_tokens":1,"system":[{"type":"text","text":"12"}],"metadata":{"user_id":"u"},"messages":[
+        {"role":"user","content":[{"type":"text","text":"345"},{"type":"image","source":{"data":"AAAA"}}]},
+        {"role":"assistant","content":[{"type":"thinking","thinking":"6"},{"type":"tool_use","input":{"a":1}}]},
+        {"role":"user","content":[{"type":"tool_result","content":[{"type":"text","text":"78"},{"type":"image","source":{"data":"AAAA"}}]},
+            {"type":"tool_result","content":"9"}]}]}"#;
+    let message = peek(Api::AnthropicMessages, message).unwrap();
+    assert_eq!(
+        (message.prompt_bytes, message.user.as_deref()),
+        (14, Some("u"))
+    );
+    let response = |input: &str| {
+        let body = format!(r#"{{"model":"m","instructions":"12","stream":true,"input":{input}}}"#);
+        let peek = peek(Api::OpenAiResponses, body.as_bytes()).unwrap();
+        assert_eq!((peek.stream, peek.usage), (true, AskUsage::Unasked));
+        peek.prompt_bytes
+    };
+    assert_eq!(response(r#""345""#), 5);
+    assert_eq!(
+        response(
+            r#"[{"role":"user","content":[{"type":"input_text","text":"345"}]},{"type":"function_call","arguments":"{}"},{"type":"function_call_output","output":"6"}]"#
+        ),
+        8
+    );
 }
 
 #[test]

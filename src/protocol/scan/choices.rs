@@ -25,6 +25,9 @@ pub(super) struct Choice {
 }
 
 impl Finishes {
+    /// The only answer there is, at its end.
+    pub(in crate::protocol) const ENDED: Self = Self { seen: 1, ended: 1 };
+
     pub(in crate::protocol) const NONE: Self = Self { seen: 0, ended: 0 };
 
     pub(super) const fn note(&mut self, choice: Choice) {
@@ -53,6 +56,12 @@ impl Finishes {
 }
 
 impl Choice {
+    /// The only one there is, at its end.
+    pub(super) const ENDED: Self = Self {
+        index: 0,
+        ended: true,
+    };
+
     /// A number, `true`, `false` or `null` has passed.
     pub(super) fn scalar(&mut self, field: Field, text: &[u8]) {
         match field {

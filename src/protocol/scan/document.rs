@@ -1,6 +1,7 @@
 //! What is remembered of one JSON object of an answer: a few flags and numbers, nothing else.
 
 use super::choices::Finishes;
+use super::kind::Kind;
 
 /// A count above this is not a count of tokens, and is ignored: one absurd
 /// number must not falsify a year's sums.
@@ -15,8 +16,10 @@ pub(in crate::protocol) struct Document {
     pub(in crate::protocol) error: bool,
     /// `"choices"`, if it is an array.
     pub(in crate::protocol) choices: Option<Choices>,
-    /// Which of the choices said why they ended.
+    /// Which of the choices said why they ended; of a message, which has none, whether it did.
     pub(in crate::protocol) finishes: Finishes,
+    /// `"type"`, where objects have one.
+    pub(in crate::protocol) kind: Kind,
     /// `"usage"` is an object.
     pub(in crate::protocol) usage: bool,
     /// `"prompt_eval_count"`
@@ -25,14 +28,18 @@ pub(in crate::protocol) struct Document {
     pub(in crate::protocol) prompt_eval_cached_count: Option<u64>,
     /// `"eval_count"`
     pub(in crate::protocol) eval_count: Option<u64>,
-    /// `"usage":{"prompt_tokens"`
+    /// `"usage":{"prompt_tokens"`, or `"input_tokens"` there
     pub(in crate::protocol) prompt_tokens: Option<u64>,
-    /// `"usage":{"completion_tokens"`
+    /// `"usage":{"completion_tokens"`, or `"output_tokens"` there
     pub(in crate::protocol) completion_tokens: Option<u64>,
     /// `"usage":{"total_tokens"`
     pub(in crate::protocol) total_tokens: Option<u64>,
-    /// `"usage":{"prompt_tokens_details":{"cached_tokens"`
+    /// `"usage":{"prompt_tokens_details":{"cached_tokens"`, or `"input_tokens_details"` there
     pub(in crate::protocol) cached_tokens: Option<u64>,
+    /// `"usage":{"cache_read_input_tokens"`, which are not among the `input_tokens`
+    pub(in crate::protocol) cache_read_tokens: Option<u64>,
+    /// `"usage":{"cache_creation_input_tokens"`, likewise
+    pub(in crate::protocol) cache_creation_tokens: Option<u64>,
 }
 
 /// What `"choices"` holds.
@@ -63,8 +70,14 @@ pub(super) enum Field {
     TotalTokens,
     PromptDetails,
     CachedTokens,
+    CacheReadTokens,
+    CacheCreationTokens,
     Index,
     FinishReason,
+    Kind,
+    Inner,
+    Delta,
+    StopReason,
 }
 
 impl Field {
@@ -84,18 +97,47 @@ impl Field {
         }
     }
 
-    /// A key of the object under `usage`.
-    pub(super) fn in_usage(key: &[u8]) -> Self {
+    /// A key of an object that says in its `type` what it is.
+    pub(super) fn at_typed_top(key: &[u8]) -> Self {
         match key {
-            b"prompt_tokens" => Self::PromptTokens,
-            b"completion_tokens" => Self::CompletionTokens,
-            b"total_tokens" => Self::TotalTokens,
-            b"prompt_tokens_details" => Self::PromptDetails,
+            b"type" => Self::Kind,
+            b"message" | b"response" => Self::Inner,
+            b"delta" => Self::Delta,
+            b"stop_reason" => Self::StopReason,
+            _ => Self::at_top(key),
+        }
+    }
+
+    /// A key of the object under `message` or `response`.
+    pub(super) fn in_inner(key: &[u8]) -> Self {
+        match key {
+            b"usage" => Self::Usage,
             _ => Self::Other,
         }
     }
 
-    /// A key of the object under `prompt_tokens_details` there.
+    /// A key of the object under `delta`.
+    pub(super) fn in_delta(key: &[u8]) -> Self {
+        match key {
+            b"stop_reason" => Self::StopReason,
+            _ => Self::Other,
+        }
+    }
+
+    /// A key of the object under `usage`.
+    pub(super) fn in_usage(key: &[u8]) -> Self {
+        match key {
+            b"prompt_tokens" | b"input_tokens" => Self::PromptTokens,
+            b"completion_tokens" | b"output_tokens" => Self::CompletionTokens,
+            b"total_tokens" => Self::TotalTokens,
+            b"prompt_tokens_details" | b"input_tokens_details" => Self::PromptDetails,
+            b"cache_read_input_tokens" => Self::CacheReadTokens,
+            b"cache_creation_input_tokens" => Self::CacheCreationTokens,
+            _ => Self::Other,
+        }
+    }
+
+    /// A key of the object under `prompt_tokens_details` or `input_tokens_details` there.
     pub(super) fn in_details(key: &[u8]) -> Self {
         match key {
             b"cached_tokens" => Self::CachedTokens,
@@ -121,6 +163,7 @@ impl Document {
         error: false,
         choices: None,
         finishes: Finishes::NONE,
+        kind: Kind::Other,
         usage: false,
         prompt_eval_count: None,
         prompt_eval_cached_count: None,
@@ -129,6 +172,8 @@ impl Document {
         completion_tokens: None,
         total_tokens: None,
         cached_tokens: None,
+        cache_read_tokens: None,
+        cache_creation_tokens: None,
     };
 
     /// A number, `true`, `false` or `null` has passed. Of a repeated key the last one counts.
@@ -149,12 +194,18 @@ impl Document {
             Field::CompletionTokens => self.completion_tokens = count(text),
             Field::TotalTokens => self.total_tokens = count(text),
             Field::CachedTokens => self.cached_tokens = count(text),
+            Field::CacheReadTokens => self.cache_read_tokens = count(text),
+            Field::CacheCreationTokens => self.cache_creation_tokens = count(text),
             Field::Choices
             | Field::Usage
             | Field::PromptDetails
             | Field::Object
             | Field::Index
             | Field::FinishReason
+            | Field::Kind
+            | Field::Inner
+            | Field::Delta
+            | Field::StopReason
             | Field::Other => {}
         }
     }

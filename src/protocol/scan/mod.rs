@@ -2,8 +2,9 @@
 //!
 //! An answer passes in chunks cut anywhere, one line of it may be 100 MB long, and nearly all of it
 //! does not matter to the router. So this is not a parser: it follows strings, escapes and depth
-//! byte for byte, and looks closer only at the keys of the outermost object, of each of its `choices`,
-//! of the object under its `usage`, and of `prompt_tokens_details` in that. Nothing inside a string or deeper down can therefore pass for a marker, be it text
+//! byte for byte, and looks closer only at the keys of a few objects ([`Level`]): the outermost one, each of its
+//! `choices`, its `usage`, and where events say what they are (`type`), their `delta`, `message` or `response`.
+//! Nothing inside a string or deeper down can therefore pass for a marker, be it text
 //! that quotes `"done":true` or the arguments of a tool call.
 //!
 //! Its whole state is a few words, so its answer cannot depend on where the bytes were cut. It does
@@ -13,39 +14,41 @@
 
 mod choices;
 mod document;
+mod kind;
+mod level;
 mod piece;
 mod texts;
 mod word;
 
 pub(super) use choices::Finishes;
 pub(super) use document::{Choices, Document};
+pub(super) use kind::Kind;
 pub(super) use word::Word;
 
 use super::skip;
 use choices::Choice;
 use document::Field;
+use level::Level;
 
 /// As long as the longest key that is looked for.
-const KEY: usize = "prompt_eval_cached_count".len();
-/// Longer than any count worth reading.
-const SCALAR: usize = 32;
+const KEY: usize = "cache_creation_input_tokens".len();
+/// Longer than any count worth reading, and as long as the longest type of an event.
+const SCALAR: usize = kind::LONGEST;
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Scanner {
+    /// Outermost objects say in their `type` what they are.
+    typed: bool,
     depth: usize,
     place: Place,
     /// The outermost value is an object, so its keys mean something.
     object: bool,
     /// Between `{` or `,` and `:`, on a level that is looked at.
     before_colon: bool,
-    /// Inside the object under `usage`.
-    in_usage: bool,
-    /// Inside the object under `prompt_tokens_details` there.
-    in_details: bool,
-    /// Inside the array under `choices`.
-    in_choices: bool,
-    /// The element of it that has begun.
+    /// The innermost of the objects that are looked at; what is open may lie deeper.
+    level: Level,
+    /// The element of `choices` that has begun.
     choice: Option<Choice>,
     /// Behind the bracket of the object or array under `error`, in which nothing has come.
     in_error: bool,
@@ -73,20 +76,24 @@ enum Place {
     Scalar,
     /// Behind the first quote of a text that counts if it is not empty: of an error, or a reason to end.
     Beginning,
-    /// In a text that is compared with a word.
+    /// In a text that is compared with words.
     Word,
 }
 
 impl Scanner {
     pub(super) const fn new() -> Self {
+        Self::of(false)
+    }
+
+    /// For objects that say in their `type` what they are, if they do.
+    pub(super) const fn of(typed: bool) -> Self {
         Self {
+            typed,
             depth: 0,
             place: Place::Structure,
             object: false,
             before_colon: false,
-            in_usage: false,
-            in_details: false,
-            in_choices: false,
+            level: Level::Top,
             choice: None,
             in_error: false,
             field: Field::Other,
@@ -101,9 +108,7 @@ impl Scanner {
         self.depth = 0;
         self.place = Place::Structure;
         self.before_colon = false;
-        self.in_usage = false;
-        self.in_details = false;
-        self.in_choices = false;
+        self.level = Level::Top;
         self.choice = None;
         self.in_error = false;
         self.document = Document::EMPTY;
@@ -119,7 +124,7 @@ impl Scanner {
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Option<Document> {
         let mut rest = *bytes;
         if self.is_between()
-            && let Some((document, behind)) = piece::read(rest)
+            && let Some((document, behind)) = piece::read(rest, self.typed)
         {
             *bytes = behind;
             return Some(document);
@@ -144,11 +149,7 @@ impl Scanner {
                 }
                 Place::Scalar => self.scalar(&mut rest),
                 Place::Beginning => {
-                    let is_empty = rest[0] == b'"';
-                    match &mut self.choice {
-                        Some(choice) => choice.ended = !is_empty,
-                        None => self.document.error |= !is_empty,
-                    }
+                    self.says(rest[0] != b'"');
                     self.place = Place::Text;
                 }
                 Place::Word => self.word(&mut rest),
@@ -158,20 +159,28 @@ impl Scanner {
         if !closed {
             return None;
         }
-        let document = self.document;
+        let mut document = self.document;
+        if document.kind == Kind::Piece {
+            // A piece ends nothing, whatever is in it.
+            document.finishes = Finishes::NONE;
+        }
         self.reset();
         Some(document)
     }
 
+    /// A text that counts if it is not empty begins, and it is not, or it is.
+    const fn says(&mut self, something: bool) {
+        match (&mut self.choice, self.field) {
+            (Some(choice), _) => choice.ended = something,
+            (None, Field::StopReason) if something => self.document.finishes.note(Choice::ENDED),
+            (None, Field::StopReason) => {}
+            (None, _) => self.document.error |= something,
+        }
+    }
+
     /// On a level whose keys are looked at.
     const fn looks(&self) -> bool {
-        self.object
-            && match self.depth {
-                1 => true,
-                2 => self.in_usage,
-                3 => self.in_details || self.choice.is_some(),
-                _ => false,
-            }
+        self.object && self.depth == self.level.depth() && !matches!(self.level, Level::Choices)
     }
 
     /// Passes structure until a string, an asked-for scalar or the outermost end; true for the end.
@@ -227,8 +236,10 @@ impl Scanner {
             self.place = Place::Key;
         } else if looks {
             match self.field {
-                Field::FinishReason | Field::Error => self.place = Place::Beginning,
-                Field::Object => {
+                Field::FinishReason | Field::StopReason | Field::Error => {
+                    self.place = Place::Beginning;
+                }
+                Field::Object | Field::Kind => {
                     self.scalar.clear();
                     self.place = Place::Word;
                 }
@@ -242,47 +253,36 @@ impl Scanner {
     fn open(&mut self, looks: bool, byte: u8) {
         if self.depth == 0 {
             self.object = byte == b'{';
-            self.before_colon = true;
-            self.field = Field::Other;
+            self.enter(Level::Top);
         } else if looks {
             self.document.begins(self.field, byte);
-            match (self.depth, self.field, byte) {
-                (1, Field::Usage, b'{') => {
-                    self.in_usage = true;
-                    self.enter();
-                }
-                (1, Field::Choices, b'[') => self.in_choices = true,
-                (1, Field::Error, _) => self.in_error = true,
-                (2, Field::PromptDetails, b'{') => {
-                    self.in_details = true;
-                    self.enter();
-                }
-                (3, Field::FinishReason, _) => {
-                    if let Some(choice) = &mut self.choice {
-                        choice.ended = false;
-                    }
-                }
-                _ => {}
+            if let (Field::FinishReason, Some(choice)) = (self.field, &mut self.choice) {
+                choice.ended = false;
+            }
+            self.in_error = self.level == Level::Top && self.field == Field::Error;
+            if let Some(inner) = self.level.inner(self.field, byte) {
+                self.enter(inner);
             }
         } else {
             self.choice();
-            if self.depth == 2 && self.in_choices && byte == b'{' {
+            if self.depth == 2 && self.level == Level::Choices && byte == b'{' {
                 self.choice = Some(Choice::default());
-                self.enter();
+                self.enter(Level::Choice);
             }
         }
         self.depth += 1;
     }
 
-    /// An object begins whose keys are looked at.
-    const fn enter(&mut self) {
+    /// Something begins that is looked at.
+    const fn enter(&mut self, level: Level) {
+        self.level = level;
         self.before_colon = true;
         self.field = Field::Other;
     }
 
     /// Something begins that is not looked at: it may be an element of `choices`, or what an error says.
     fn choice(&mut self) {
-        if self.depth == 2 && self.in_choices {
+        if self.depth == 2 && self.level == Level::Choices {
             self.document.choices = Some(Choices::Some);
         }
         self.element();
@@ -304,23 +304,18 @@ impl Scanner {
                 self.depth = 0;
                 return true;
             }
-            2 => {
-                self.in_usage = false;
-                self.in_choices = false;
-                self.in_error = false;
-                self.before_colon = false;
-                self.field = Field::Other;
-            }
-            3 if self.in_details || self.choice.is_some() => {
-                self.in_details = false;
+            depth if depth == self.level.depth() => {
                 if let Some(choice) = self.choice.take() {
                     self.document.finishes.note(choice);
                 }
+                self.level = self.level.parent();
                 self.before_colon = false;
                 self.field = Field::Other;
             }
+            depth if depth == self.level.depth() + 1 => self.field = Field::Other,
             _ => {}
         }
+        self.in_error = false;
         self.depth -= 1;
         false
     }

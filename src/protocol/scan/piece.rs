@@ -8,11 +8,42 @@
 
 use super::choices;
 use super::document::{Choices, Document, Field};
+use super::kind::Kind;
 use crate::protocol::skip;
 
-/// The object that `bytes` begin with, and what is behind it.
+/// The object that `bytes` begin with, and what is behind it. One that is `typed` is an event that says so.
 #[inline]
-pub(super) fn read(bytes: &[u8]) -> Option<(Document, &[u8])> {
+pub(super) fn read(bytes: &[u8], typed: bool) -> Option<(Document, &[u8])> {
+    match typed {
+        false => untyped(bytes),
+        true => event(bytes),
+    }
+}
+
+/// An event that is a piece of what is generated.
+fn event(bytes: &[u8]) -> Option<(Document, &[u8])> {
+    let mut document = Document::default();
+    let mut at = behind(bytes, 0, b'{')?;
+    loop {
+        let (key, value, behind) = entry(bytes, at)?;
+        match (Field::at_typed_top(key), value) {
+            // What is said in the `delta` of a piece matters to nobody here.
+            (Field::Other | Field::Delta, _) => {}
+            (Field::Kind, [b'"', name @ .., b'"']) if !name.contains(&b'\\') => {
+                document.kind = Kind::of(name);
+            }
+            _ => return None,
+        }
+        match bytes.get(behind)? {
+            b',' => at = behind_space(bytes, behind + 1),
+            b'}' if document.kind == Kind::Piece => return Some((document, &bytes[behind + 1..])),
+            _ => return None,
+        }
+    }
+}
+
+#[inline]
+fn untyped(bytes: &[u8]) -> Option<(Document, &[u8])> {
     let mut document = Document::default();
     let mut at = behind(bytes, 0, b'{')?;
     loop {

@@ -1,6 +1,7 @@
 //! What is inside a string, a key or a number, wherever the bytes are cut.
 
 use super::document::Field;
+use super::kind::Kind;
 use super::{Place, Scanner};
 use crate::protocol::skip;
 
@@ -28,7 +29,11 @@ impl Scanner {
         self.scalar.push(&rest[..at]);
         self.place = Place::TextEscape;
         if rest[at] == b'"' {
-            self.document.error |= self.scalar.get() == Some(b"error");
+            let word = self.scalar.get().unwrap_or_default();
+            match self.field {
+                Field::Kind => self.document.kind = Kind::of(word),
+                _ => self.document.error |= word == b"error",
+            }
             self.place = Place::Structure;
         }
         *rest = &rest[at + 1..];
@@ -55,12 +60,7 @@ impl Scanner {
     }
 
     fn end_key(&mut self, key: &[u8]) {
-        self.field = match (self.in_usage, self.in_details) {
-            _ if self.choice.is_some() => Field::in_choice(key),
-            (_, true) => Field::in_details(key),
-            (true, false) => Field::in_usage(key),
-            (false, false) => Field::at_top(key),
-        };
+        self.field = self.level.field(key, self.typed);
         self.place = Place::Structure;
     }
 

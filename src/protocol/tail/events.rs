@@ -1,8 +1,8 @@
-//! Streams of server-sent events: an object in each, the last one `[DONE]`.
+//! Streams of server-sent events: an object in each, the last one `[DONE]`, or one whose `type` says that it is.
 
 use super::Seen;
 use crate::protocol::api::{Api, Dialect};
-use crate::protocol::scan::{Choices, Scanner};
+use crate::protocol::scan::{Choices, Finishes, Kind, Scanner};
 use crate::protocol::sse::{Sse, Token};
 
 const DONE: &[u8] = b"[DONE]";
@@ -18,10 +18,11 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) const fn new() -> Self {
+    /// Their objects may say in a `type` what they are.
+    pub(super) const fn new(typed: bool) -> Self {
         Self {
             sse: Sse::new(),
-            scanner: Scanner::new(),
+            scanner: Scanner::of(typed),
             done: Some(0),
             data: 0,
         }
@@ -52,6 +53,9 @@ impl Events {
                     }
                     self.data += data.len() as u64;
                     self.data(api, data, seen);
+                    if seen.finished {
+                        return;
+                    }
                 }
                 Token::DataEnd => {
                     self.done = Some(0);
@@ -74,15 +78,26 @@ impl Events {
 
     fn data(&mut self, api: Api, mut data: &[u8], seen: &mut Seen) {
         while let Some(document) = self.scanner.next(&mut data) {
-            seen.error |= document.error;
+            let kind = document.kind;
+            seen.error |= document.error || matches!(kind, Kind::Error | Kind::Failed);
             seen.finishes.add(document.finishes);
             // Ollama's own words, framed by somebody else.
             let done = document.done.filter(|_| api.dialect() == Dialect::Ollama);
             seen.done |= done == Some(true);
-            if document.choices == Some(Choices::Some) || done == Some(false) {
+            let is_piece = document.choices == Some(Choices::Some) || done == Some(false);
+            if is_piece || kind == Kind::Piece {
                 seen.pieces += 1;
             }
-            seen.used(api, &document);
+            match kind {
+                Kind::Start => seen.begins(&document),
+                _ => seen.used(api, &document),
+            }
+            if matches!(kind, Kind::End | Kind::Failed) {
+                seen.finishes.add(Finishes::ENDED);
+                seen.failed = kind == Kind::Failed;
+                seen.finished = true;
+                return;
+            }
         }
     }
 

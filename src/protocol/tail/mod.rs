@@ -9,7 +9,7 @@
 //! that closes the object with `"done":true`, the bracket of `[DONE]`, not the line end behind it.
 //! The chunk with that byte is the one to hold back until the usage is written down; were it the
 //! line end, a chunk cut just before it would show the end to a client too early. A stream of events that
-//! has said why it ended (`finish_reason`), but lacks its marker, is over with its last byte.
+//! has said why it ended (`finish_reason`, `stop_reason`), but lacks its marker, is over with its last byte.
 //!
 //! What it cannot know: whether the bytes have ended. The caller, which knows, calls [`Tail::end`].
 
@@ -24,10 +24,12 @@ use super::scan::{Document, Finishes, Scanner};
 use crate::domain::TokenCounts;
 use events::Events;
 use lines::Lines;
-use used::{is_given_up, tokens};
+use used::{all_input, cached_tokens, is_given_up, tokens};
 
 /// About as much of an object is not its text.
 const ENVELOPE: u64 = 256;
+/// The same of a transcription: `{"text":""}`.
+const TEXT_ENVELOPE: u64 = 16;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What one chunk changed.
@@ -64,6 +66,8 @@ struct Seen {
     pieces: u64,
     tokens: Option<TokenCounts>,
     cached: u64,
+    /// What the beginning of a message said it has read, and had read before.
+    read: (u64, u64),
     /// Of the whole answer.
     bytes: u64,
     /// Of its pieces.
@@ -79,6 +83,8 @@ struct Seen {
     finishes: Finishes,
     /// How many choices were asked for.
     wanted: u32,
+    /// The last event says that the answer has failed.
+    failed: bool,
 }
 
 impl Tail {
@@ -92,9 +98,9 @@ impl Tail {
     #[must_use]
     pub const fn framed(api: Api, format: Format) -> Self {
         let frame = match format {
-            Format::Json => Frame::Json(Scanner::new()),
+            Format::Json => Frame::Json(Scanner::of(api.types_its_events())),
             Format::Ndjson => Frame::Ndjson(Lines::new()),
-            Format::Sse => Frame::Sse(Events::new()),
+            Format::Sse => Frame::Sse(Events::new(api.types_its_events())),
             Format::Unread => Frame::Unread,
         };
         let seen = Seen {
@@ -103,6 +109,7 @@ impl Tail {
             pieces: 0,
             tokens: None,
             cached: 0,
+            read: (0, 0),
             bytes: 0,
             pieces_bytes: 0,
             shortest: u64::MAX,
@@ -111,6 +118,7 @@ impl Tail {
             done: false,
             finishes: Finishes::NONE,
             wanted: 1,
+            failed: false,
         };
         Self { api, frame, seen }
     }
@@ -202,6 +210,12 @@ impl Tail {
         said && !error && !finished && matches!(self.frame, Frame::Sse(_)) && self.at_line_start()
     }
 
+    /// The end that was seen says itself that the server failed.
+    #[must_use]
+    pub const fn ended_as_failed(&self) -> bool {
+        self.seen.failed
+    }
+
     /// Whether a stream has begun with something, and its first event or line is not over: it may still say that
     /// there is no answer.
     #[must_use]
@@ -227,7 +241,8 @@ impl Tail {
             pieces,
             ..
         } = self.seen;
-        let says_nothing = pieces == 0 && !error && self.seen.tokens.is_none();
+        let says_nothing = pieces == 0 && !error && !self.seen.finishes.is_over(1);
+        let says_nothing = says_nothing && self.seen.tokens.is_none();
         matches!(self.frame, Frame::Sse(_)) && finished && says_nothing
     }
 
@@ -252,6 +267,9 @@ impl Tail {
             _ if !self.api.can_stream() => 0,
             (_, Some(text)) => text,
             (Frame::Json(_), None) if seen.error => 0,
+            (Frame::Json(_), None) if self.api.may_answer_text() => {
+                seen.bytes.saturating_sub(TEXT_ENVELOPE)
+            }
             (Frame::Json(_), None) => seen.bytes.saturating_sub(ENVELOPE),
             (Frame::Unread, None) => seen.bytes,
             (Frame::Ndjson(_) | Frame::Sse(_), None) if seen.shortest == u64::MAX => 0,
@@ -324,10 +342,17 @@ impl Seen {
 
     /// An object may have said what was used. Of several the last one counts, whole.
     fn used(&mut self, api: Api, document: &Document) {
-        if let Some(tokens) = tokens(api, document) {
+        let (read, cached) = self.read;
+        if let Some(tokens) = tokens(api, document, read) {
             self.tokens = Some(tokens);
-            let cached = document.cached_tokens.or(document.prompt_eval_cached_count);
-            self.cached = cached.unwrap_or(0).min(tokens.input);
+            self.cached = cached_tokens(document).unwrap_or(cached).min(tokens.input);
         }
+    }
+
+    /// A message begins. What it says it has read may be a guess of the server's, as it is on Ollama, so it counts
+    /// only if the end of the message says nothing else.
+    fn begins(&mut self, document: &Document) {
+        let read = all_input(document).unwrap_or(0);
+        self.read = (read, cached_tokens(document).unwrap_or(0));
     }
 }

@@ -1,0 +1,37 @@
+//! `/v1/messages`, `/v1/responses` and `/v1/audio/transcriptions`: relayed, counted, moved to another server and
+//! ended as every other call, each in its own words.
+
+mod broken;
+mod errors;
+mod streams;
+mod transcriptions;
+
+use serde_json::{Value, json};
+
+/// The two that generate text.
+const PATHS: [&str; 2] = ["/v1/messages", "/v1/responses"];
+
+/// Takes the right fields for both.
+fn ask(stream: bool) -> Value {
+    json!({
+        "model": "llama3.2",
+        "max_tokens": 6,
+        "max_output_tokens": 6,
+        "messages": [{"role": "user", "content": "hi"}],
+        "input": "hi",
+        "stream": stream,
+    })
+}
+
+/// The names of a stream's events, and their data.
+fn events(text: &str) -> Vec<(String, Value)> {
+    let blocks = text.split("\n\n").filter(|block| !block.is_empty());
+    let events = blocks.map(|block| {
+        let (name, data) = block.split_once('\n').expect("a name, and data");
+        let name = name.strip_prefix("event: ").expect("a name");
+        let data = data.strip_prefix("data: ").expect("data");
+        let data: Value = serde_json::from_str(data).expect("JSON");
+        (name.to_owned(), data)
+    });
+    events.collect()
+}
