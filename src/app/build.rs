@@ -11,7 +11,7 @@ use crate::access::{self, Access, RedisLedger};
 use crate::clock;
 use crate::config::{Config, Durability, Pull};
 use crate::domain::{ModelName, Price};
-use crate::fleet::{Fleet, Gauges, Intervals, Rules};
+use crate::fleet::{Alias, AliasTarget, Aliases, Fleet, Gauges, Intervals, Rules};
 use crate::gateway::{self, AccessLog, Gateway, Meters, ModelTerms, Requests};
 use crate::http::{
     self, Actions, Admin, Front, Hosts, Limits, Managers, Origins, Patience, Proxies, State, Ticks,
@@ -94,6 +94,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     )
     .await?;
     registry.register_collector(Box::new(Gauges::new(fleet.clone())));
+    fleet.name(&aliases(&config)).await;
     let inventory = inventory(&config, &fleet, &store, &tracker).await?;
     // What an earlier run left in the journal belongs to the totals that are shown from the start.
     if let Err(unflushed) = spend.flush_now(FIRST_FLUSH).await {
@@ -247,6 +248,22 @@ async fn inventory(
     };
     let store = (!config.only_named).then(|| store.clone());
     Ok(Inventory::start(options, fleet.clone(), store, tracker.clone()).await?)
+}
+
+/// The names are valid: loading has checked them.
+pub(super) fn aliases(config: &Config) -> Aliases {
+    let target = |written: &String| {
+        let name = ModelName::parse_any(written).ok()?;
+        let spelling = written.as_str().into();
+        Some(AliasTarget { name, spelling })
+    };
+    let alias = |alias: &crate::config::Alias| {
+        let name = ModelName::parse_any(&alias.name).ok()?;
+        let targets = alias.models.iter().filter_map(target).collect();
+        let spelling = alias.name.as_str().into();
+        Some((name, Alias { spelling, targets }))
+    };
+    config.alias.iter().filter_map(alias).collect()
 }
 
 /// Which servers get a model.

@@ -1,7 +1,7 @@
 //! The configuration, read again while running.
 //!
 //! Owns what the router runs with now. All three layers are read and validated as at the start, and either
-//! all of it is good or nothing changes. Of what is new, the endpoints, what holds for single models, prices, `access.require_key`,
+//! all of it is good or nothing changes. Of what is new, the endpoints, what holds for single models, aliases, prices, `access.require_key`,
 //! `access.end_users`, `access.outage_grace`, `access.admin_key`, `access.management` and `[models]` count from this moment; whatever else differs is named in
 //! the log, each time, until a restart or until it is as it was. Values are never logged.
 //!
@@ -93,6 +93,12 @@ impl Reload {
                 return;
             }
         }
+        if timeout(APPLIED, app.fleet.name(&build::aliases(&config)))
+            .await
+            .is_err()
+        {
+            tracing::error!("the aliases could not be changed in time: they change when they can");
+        }
         app.gateway.set_models(build::terms(&config));
         if self.running.model != config.model {
             app.replicas.keep(build::kept(&config));
@@ -122,6 +128,7 @@ fn difference(old: &Config, new: &Config) -> Difference {
     let taken = [
         ("endpoint", old.endpoint != new.endpoint),
         ("model", old.model != new.model),
+        ("alias", old.alias != new.alias),
         ("routing.slots", old.routing.slots != new.routing.slots),
         ("price", old.price != new.price),
         ("access.require_key", was.require_key != is.require_key),
@@ -167,6 +174,7 @@ fn without_slots(config: &Config) -> Routing {
 fn adopt(running: &mut Config, new: Config) {
     running.endpoint = new.endpoint;
     running.model = new.model;
+    running.alias = new.alias;
     running.routing.slots = new.routing.slots;
     running.price = new.price;
     running.access.require_key = new.access.require_key;
@@ -213,10 +221,13 @@ mod tests {
             "models.pull=2",
             "access.when_redis_away=refuse",
             "routing.attempts=2",
+            "alias.0.name=gpt-4o",
+            "alias.0.models=[\"llama3.2\"]",
         ]);
         let first = difference(&running, &new);
         let taken = [
             "model",
+            "alias",
             "price",
             "access.require_key",
             "access.admin_key",

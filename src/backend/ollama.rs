@@ -75,16 +75,21 @@ fn version(body: &[u8]) -> Option<Version> {
 }
 
 pub(super) fn request(request: &ClientRequest, asks_usage: bool) -> Outgoing<'_> {
-    let (body, hides_usage) = match &request.usage {
+    let mut splices = request.replaced.clone();
+    if request.aliased {
+        splices.push(request.named(&request.model));
+    }
+    let hides_usage = match &request.usage {
         AskUsage::Splice(splice) if asks_usage => {
-            (spliced(request, std::slice::from_ref(splice)), true)
+            splices.push(splice.clone());
+            true
         }
-        _ => (spliced(request, &request.replaced), false),
+        _ => false,
     };
     Outgoing {
         api: request.api,
         headers: Cow::Borrowed(&request.headers),
-        body,
+        body: spliced(request, &splices),
         hides_usage,
     }
 }

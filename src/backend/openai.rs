@@ -122,7 +122,7 @@ pub(super) fn request<'a>(
     asks_usage: bool,
 ) -> Outgoing<'a> {
     let mut splices = Vec::new();
-    let is_named = request.model != spelling;
+    let is_named = request.aliased || request.model != spelling;
     if is_named {
         splices.push(request.named(spelling));
     }

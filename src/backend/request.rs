@@ -19,8 +19,10 @@ pub struct ClientRequest {
     pub body: Bytes,
     /// Where in the body the name of the model stands, in JSON with its quotes.
     pub model_at: Range<usize>,
-    /// The model as the client spelt it.
+    /// The model as the client spelt it, or what its alias stands for.
     pub model: String,
+    /// The client named an alias: the name in the body is another one.
+    pub aliased: bool,
     /// Whether the client asked for the answer in pieces.
     pub streamed: bool,
     /// How many answers are wanted.

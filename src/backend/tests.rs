@@ -180,6 +180,7 @@ fn client_request(api: Api, body: &'static str) -> ClientRequest {
         api,
         headers,
         model_at: peeked.model_at,
+        aliased: false,
         model: peeked.model.into_owned(),
         choices: peeked.choices,
         streamed: peeked.stream,

@@ -26,9 +26,10 @@ pub const DEFAULT_FILE: &str = "config.toml";
 const VARIABLE_PREFIX: &str = "HERDSMAN__";
 
 /// Keys that have no default.
-const REQUIRED: [(&str, &str); 4] = [
+const REQUIRED: [(&str, &str); 5] = [
     ("endpoint", "url"),
     ("model", "name"),
+    ("alias", "name"),
     ("price", "model"),
     ("redis.database", "url"),
 ];

@@ -8,6 +8,7 @@
 //! configuration, and what this version cannot do is a problem too, never silently left out.
 
 mod access;
+mod alias;
 mod display;
 mod duration;
 mod endpoint;
@@ -41,6 +42,7 @@ mod validate;
 mod tests;
 
 pub use access::{Access, Management, WhenRedisAway};
+pub use alias::Alias;
 pub use display::to_toml;
 pub use endpoint::{Endpoint, Kind};
 pub use fleet::Fleet;
@@ -78,6 +80,9 @@ pub struct Config {
     /// What holds for single models.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub model: Vec<Model>,
+    /// Names that stand for other models.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alias: Vec<Alias>,
     /// How a request finds its server.
     pub routing: Routing,
     /// How the servers are watched.
@@ -184,6 +189,7 @@ impl Default for Config {
             endpoint: vec![Endpoint::default()],
             models: Models::default(),
             model: Vec::new(),
+            alias: Vec::new(),
             routing: Routing::default(),
             fleet: Fleet::default(),
             store: Store::default(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use super::alias;
 use super::itself::is_itself;
 use super::store::SCHEMES;
 use super::{
@@ -24,6 +25,8 @@ pub(super) struct Fault {
 
 /// Longest name of an endpoint: it travels in every answer's headers.
 const MAX_NAME: usize = 100;
+
+pub(super) const NOT_A_MODEL: &str = "must be at most 255 visible ASCII characters without spaces";
 
 /// The kinds of server this version supports.
 const SUPPORTED: &[Kind] = &[Kind::Ollama, Kind::OpenAi];
@@ -52,6 +55,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     let names = config.endpoint.iter().map(|endpoint| &endpoint.name);
     faults.unless_unique("endpoint", "name", names);
     one_cloud(&config.endpoint, &mut faults);
+    alias::check(&config.alias, &mut faults);
     intervals(config, &mut faults);
     routing(&config.routing, &mut faults);
     let url = config.store.url.expose();
@@ -155,10 +159,7 @@ fn endpoint(key: &str, endpoint: &Endpoint, faults: &mut Faults) {
     }
     for (at, model) in endpoint.models.iter().enumerate() {
         if ModelName::parse_any(model).is_err() {
-            faults.add(
-                format!("{key}.models.{at}"),
-                "must be at most 255 visible ASCII characters without spaces",
-            );
+            faults.add(format!("{key}.models.{at}"), NOT_A_MODEL);
         }
     }
     for (at, label) in endpoint.labels.iter().enumerate() {
@@ -332,10 +333,10 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(allowed) && text.matches('*').count() <= 1
 }
 
-struct Faults(Vec<Fault>);
+pub(super) struct Faults(Vec<Fault>);
 
 impl Faults {
-    fn add(&mut self, key: impl Into<String>, what: impl Into<String>) {
+    pub(super) fn add(&mut self, key: impl Into<String>, what: impl Into<String>) {
         self.0.push(Fault {
             key: key.into(),
             what: what.into(),
@@ -358,7 +359,7 @@ impl Faults {
         }
     }
 
-    fn unless_unique<T: Ord + std::fmt::Display>(
+    pub(super) fn unless_unique<T: Ord + std::fmt::Display>(
         &mut self,
         list: &str,
         name: &str,

@@ -64,6 +64,19 @@ pub struct Leased {
     pub considered: Considered,
 }
 
+// === impl Denied ===
+
+impl Denied {
+    /// Whether waiting would not help.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownModel | Self::Unreachable | Self::Unsupported | Self::Paused(_)
+        )
+    }
+}
+
 // === impl Fleet ===
 
 impl Fleet {
@@ -183,6 +196,17 @@ impl Fleet {
             .ok_or_else(|| request.unreachable(model))?;
         picked.endpoint.tried_without_slot();
         Ok(Arc::clone(&picked.endpoint))
+    }
+
+    /// Whether a server that is up could serve the request, were it for `model`.
+    #[must_use]
+    pub fn reaches(&self, model: &ModelName, request: &LeaseRequest) -> bool {
+        let view = self.view.load();
+        let takes = |holder: &Holder| {
+            holder.is_up() && request.allows(holder) && !holder.refuses(request.api)
+        };
+        let model = view.model(model);
+        model.is_some_and(|model| model.holders().any(takes))
     }
 
     /// The servers that have the model, of those the request allows: first those that have it in memory, or load

@@ -7,6 +7,7 @@
 //! It fails in parts: an endpoint's, a queue's or the registry's actor is restarted alone, slots in
 //! use stay counted by their leases, and whoever was waiting for a reply asks again.
 
+mod aliases;
 mod considered;
 mod desired;
 mod endpoint;
@@ -35,6 +36,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+pub use aliases::{Alias, AliasTarget, Aliases};
 pub use considered::{Considered, Reason};
 pub use desired::{Applied, Desired, Drain, DuplicateName, EndpointId, Settings, Spec};
 pub use endpoint::{Endpoint, Intervals, Phase, Refusal, Report, StateChange};
@@ -160,10 +162,29 @@ impl Fleet {
         }
     }
 
+    /// Makes these names, and no others, stand for other models, from the next request on. Returns when the view
+    /// shows it.
+    pub async fn name(&self, aliases: &Aliases) {
+        loop {
+            let mut version = self.version();
+            version.mark_unchanged();
+            // As for servers.
+            if self.registry.name(aliases).await.is_some() || version.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The fleet as it is now.
     #[must_use]
     pub fn view(&self) -> Arc<FleetView> {
         self.view.load_full()
+    }
+
+    /// What this name stands for, if it is an alias.
+    #[must_use]
+    pub fn alias(&self, name: &ModelName) -> Option<Alias> {
+        self.view.load().aliases().get(name).cloned()
     }
 
     /// Every server as it is now.

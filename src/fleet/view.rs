@@ -8,6 +8,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
+use super::aliases::Aliases;
 use super::considered::MOST_CONSIDERED;
 use super::endpoint::{Endpoint, Phase, Report};
 use super::observed::Observed;
@@ -28,6 +29,7 @@ pub struct FleetView {
     pub servers: Box<[Server]>,
     pub(super) models: Models,
     pub(super) catalogue: Arc<Catalogue>,
+    pub(super) aliases: Arc<Aliases>,
     running: OnceLock<Bytes>,
     running_details: OnceLock<Bytes>,
     routers: OnceLock<String>,
@@ -82,11 +84,17 @@ pub(super) struct Catalogue {
 // === impl FleetView ===
 
 impl FleetView {
-    pub(super) fn new(servers: Box<[Server]>, models: Models, catalogue: Arc<Catalogue>) -> Self {
+    pub(super) fn new(
+        servers: Box<[Server]>,
+        models: Models,
+        catalogue: Arc<Catalogue>,
+        aliases: Arc<Aliases>,
+    ) -> Self {
         Self {
             servers,
             models,
             catalogue,
+            aliases,
             ..Self::default()
         }
     }
@@ -130,14 +138,14 @@ impl FleetView {
     #[must_use]
     pub fn tags_of(&self, shown: impl Fn(&ModelName) -> bool) -> Bytes {
         let entries = self.catalogue.entries.iter();
-        protocol::render_tags(entries.filter(|entry| shown(&entry.name)))
+        protocol::render_tags(entries.filter(|entry| self.shows(&entry.name, &shown)))
     }
 
     /// `/v1/models` of these models.
     #[must_use]
     pub fn openai_models_of(&self, shown: impl Fn(&ModelName) -> bool) -> Bytes {
         let entries = self.catalogue.entries.iter();
-        protocol::render_openai_models(entries.filter(|entry| shown(&entry.name)))
+        protocol::render_openai_models(entries.filter(|entry| self.shows(&entry.name, &shown)))
     }
 
     /// `/v1/models` of the whole fleet.

@@ -117,6 +117,7 @@ impl Exchange {
             attempt,
             meter: &self.meter,
             instance: self.gateway.client.instance(),
+            alias_of: self.request.aliased.then_some(&self.request.model),
         };
         let head = respond::head(began.head, began.reading.format, id, &route);
         let api = self.request.api;

@@ -62,7 +62,11 @@ impl Gateway {
         inbound: Inbound,
         mut meter: Meter,
     ) -> Result<Response<Answer>, Error> {
-        let answered = match self.prepare(inbound) {
+        let prepared = self.prepare(inbound).and_then(|mut prepared| {
+            self.resolve(&mut prepared)?;
+            Ok(prepared)
+        });
+        let answered = match prepared {
             Ok(prepared) => self.admitted(prepared, &mut meter).await,
             Err(error) => Err(error),
         };
@@ -86,15 +90,7 @@ impl Gateway {
         let model = prepared.lease_request.model.clone();
         let (key, streamed) = (prepared.caller.key(), prepared.request.streamed);
         meter.note(|request| request.asks(&model, key, streamed));
-        let admission = prepared.admission();
-        let mut reservation = tokio::select! {
-            biased;
-            reservation = self.access.admit(&prepared.caller, &admission) => reservation?,
-            () = self.cutting.cancelled() => return Err(Error::Closing),
-        };
-        let servers = reservation.take_servers();
-        prepared.lease_request.within.extend(servers);
-        let mut reservation = Some(reservation);
+        let mut reservation = Some(self.admit(&mut prepared).await?);
         let answered = self.serve(prepared, meter, &mut reservation).await;
         if let (Err(_), Some(reservation), true) = (&answered, reservation, computes) {
             self.record_failed(reservation, model);
@@ -130,6 +126,14 @@ impl Gateway {
                 // Perhaps it has come to another server since.
                 prepared.lease_request.only = only;
                 Box::pin(self.relist(&prepared.lease_request)).await;
+                slot = self.slot(&mut prepared, meter).await;
+            }
+            while let Err(NoSlot::Denied(denied)) = &slot
+                && denied.is_final()
+                && Box::pin(self.fall_back(&mut prepared, reservation)).await?
+            {
+                let api = prepared.request.api;
+                std::mem::replace(&mut blame, Blame::of(api)).conclude();
                 slot = self.slot(&mut prepared, meter).await;
             }
             let slot = match slot {

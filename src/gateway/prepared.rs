@@ -6,12 +6,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
-use super::relay::BYTES_PER_TOKEN;
 use super::{Error, Gateway, Inbound};
 use crate::access::{self, Caller};
 use crate::backend::ClientRequest;
 use crate::domain::ModelName;
-use crate::fleet::LeaseRequest;
+use crate::fleet::{AliasTarget, LeaseRequest};
 use crate::protocol::{Api, BadRequest, Peek, Unload, peek, peek_form, settle};
 
 /// What an error quotes of a name that is none is no longer.
@@ -21,6 +20,8 @@ const QUOTED: usize = 1024;
 pub(super) struct Prepared {
     pub(super) request: Arc<ClientRequest>,
     pub(super) lease_request: LeaseRequest,
+    /// What else its alias stands for, in order of preference.
+    pub(super) alternatives: Vec<AliasTarget>,
     pub(super) id: HeaderValue,
     pub(super) prompt_bytes: usize,
     /// It takes a slot.
@@ -61,7 +62,7 @@ impl Gateway {
         if computes && !self.journal.admits(&self.spend, Instant::now()) {
             return Err(Error::JournalDown);
         }
-        let mut lease_request = LeaseRequest {
+        let lease_request = LeaseRequest {
             model,
             api,
             arrival: self.fleet.arrive(),
@@ -70,11 +71,12 @@ impl Gateway {
             within: Vec::new(),
             tried: Vec::new(),
         };
-        let mut request = ClientRequest {
+        let request = ClientRequest {
             api,
             headers,
             model_at: peeked.model_at,
             model: peeked.model.into_owned(),
+            aliased: false,
             streamed: peeked.stream,
             choices: peeked.choices,
             usage: peeked.usage,
@@ -84,10 +86,10 @@ impl Gateway {
             keep_alive: None,
             body: body.clone(),
         };
-        self.terms.apply(&mut request, &mut lease_request);
         Ok(Prepared {
             request: Arc::new(request),
             lease_request,
+            alternatives: Vec::new(),
             id,
             prompt_bytes: peeked.prompt_bytes,
             computes,
@@ -128,18 +130,4 @@ fn read<'a>(api: Api, headers: &HeaderMap, body: &'a Bytes) -> Result<Peek<'a>, 
     }
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
     peek_form(kind.and_then(Result::ok).unwrap_or_default(), body)
-}
-
-impl Prepared {
-    pub(super) fn admission(&self) -> access::AccessRequest<'_> {
-        let bytes = u64::try_from(self.prompt_bytes).unwrap_or_default();
-        access::AccessRequest {
-            model: &self.lease_request.model,
-            input: bytes.div_ceil(BYTES_PER_TOKEN),
-            max_output: self.max_output,
-            computes: self.computes,
-            user: self.user.as_deref(),
-            tags: &self.tags,
-        }
-    }
 }

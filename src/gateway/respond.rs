@@ -13,6 +13,7 @@ static ENDPOINT: HeaderName = HeaderName::from_static("x-herdsman-endpoint");
 static ATTEMPTS: HeaderName = HeaderName::from_static("x-herdsman-attempts");
 static QUEUE_MS: HeaderName = HeaderName::from_static("x-herdsman-queue-ms");
 static ROUTE: HeaderName = HeaderName::from_static("x-herdsman-route");
+static MODEL: HeaderName = HeaderName::from_static("x-herdsman-model");
 
 /// How a request reached its server.
 pub(super) struct Route<'a> {
@@ -20,6 +21,8 @@ pub(super) struct Route<'a> {
     pub(super) attempt: u32,
     pub(super) meter: &'a Meter,
     pub(super) instance: &'a Instance,
+    /// What its alias stood for.
+    pub(super) alias_of: Option<&'a str>,
 }
 
 /// Makes the head the client gets with a body of this format.
@@ -40,6 +43,9 @@ pub(super) fn head(mut head: Parts, format: Format, id: &HeaderValue, route: &Ro
     headers.insert(&ATTEMPTS, number(route.attempt.into()));
     let queued = u64::try_from(route.meter.queued().as_millis());
     headers.insert(&QUEUE_MS, number(queued.unwrap_or(u64::MAX)));
+    if let Some(Ok(model)) = route.alias_of.map(HeaderValue::from_str) {
+        headers.insert(&MODEL, model);
+    }
     if let Some(taken) = route.meter.route() {
         headers.insert(&ROUTE, HeaderValue::from_static(taken));
     }

@@ -43,11 +43,15 @@ impl Terms {
     }
 
     /// Makes of a request one that keeps to them. What only unloads goes wherever the model is.
-    pub(super) fn apply(&self, request: &mut ClientRequest, lease_request: &mut LeaseRequest) {
+    pub(super) fn apply(&self, request: &mut Arc<ClientRequest>, lease_request: &mut LeaseRequest) {
         let all = self.0.load();
         if all.is_empty() || request.unload == Unload::Only {
             return;
         }
+        let request = Arc::make_mut(request);
+        // Those of the model before it, of an alias with several.
+        request.replaced.clear();
+        request.keep_alive = None;
         let Some(terms) = all.get(&lease_request.model) else {
             return;
         };

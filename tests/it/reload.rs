@@ -304,10 +304,14 @@ async fn a_running_router_applies_new_prices_and_keys_and_logs_what_needs_a_rest
     assert_eq!(cost(&router, "old").await, 4_000);
 
     // By a signal. The file has changed as well, but a signal does not wait.
-    write(&dir, &url, 2.0, "new", "[routing]\nattempts = 2");
+    let alias = "[routing]\nattempts = 2\n[[alias]]\nname = \"gpt-4o\"\nmodels = [\"llama3.2\"]";
+    write(&dir, &url, 2.0, "new", alias);
+    let asked = json!({"model": "gpt-4o"});
+    assert_eq!(router.ask("/api/show", asked.clone()).await.0, 404);
     router.hang_up();
     let told = router.logs("configuration reloaded");
-    assert!(told.contains("price, access.admin_key"), "{told}");
+    assert!(told.contains("alias, price, access.admin_key"), "{told}");
+    assert_eq!(router.ask("/api/show", asked).await.0, 200);
     let told = router.logs("needs a restart");
     assert!(told.contains("routing"), "{told}");
     assert_eq!(cost(&router, "new").await, 8_000);

@@ -53,6 +53,8 @@ const KEYS: &[(&str, Effect)] = &[
     ("model.keep_alive", Acts("app", "model.keep_alive")),
     ("model.num_ctx", Acts("app", "model.num_ctx")),
     ("model.priority", Acts("app", "model.priority")),
+    ("alias.name", Acts("app", "alias.name")),
+    ("alias.models", Acts("app", "alias.models")),
     ("routing.slots", Acts("app", "routing.slots")),
     ("routing.queue_limit", Acts("app", "routing.queue_limit")),
     (

@@ -255,6 +255,34 @@ durability = "redis"
 }
 
 #[test]
+fn an_alias_names_models_and_never_an_alias() {
+    let file = r#"
+[[alias]]
+name = "a"
+models = ["A:latest", "b", "m", "M"]
+[[alias]]
+name = "b"
+models = ["a", ""]
+[[alias]]
+name = "B:latest"
+"#;
+    let told: Vec<_> = load_with(file, &[], &[])
+        .unwrap_err()
+        .iter()
+        .map(|problem| format!("{}: {}", problem.key, problem.what))
+        .collect();
+    assert_snapshot!(told.join("\n"), @r"
+    alias.0.models.0: is the alias itself
+    alias.0.models.1: b:latest is an alias itself (alias.1): name its models
+    alias.0.models.3: m:latest is named twice
+    alias.1.models.0: a:latest is an alias itself (alias.0): name its models
+    alias.1.models.1: must be at most 255 visible ASCII characters without spaces
+    alias.2.models: must name at least one model
+    alias.2.name: b:latest is also the name of alias.1; each needs its own
+    ");
+}
+
+#[test]
 fn names_are_unique_even_when_nobody_wrote_them() {
     let file = r#"
 [[endpoint]]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{load_with, tables};
-use crate::config::{Config, Database, Model, Price, Redis, Secret};
+use crate::config::{Alias, Config, Database, Model, Price, Redis, Secret};
 use crate::domain::{KeepAlive, ModelName, Rate};
 
 const SHIPPED: &str = include_str!("../../../config.toml");
@@ -61,6 +61,10 @@ pub(super) fn full() -> Config {
             keep_alive: Some(KeepAlive::parse("24h").unwrap()),
             num_ctx: 8192,
             priority: 0,
+        }],
+        alias: vec![Alias {
+            name: "gpt-4o".to_owned(),
+            models: vec!["llama3.3:70b".to_owned(), "qwen3".to_owned()],
         }],
         price: vec![Price {
             model: ModelName::parse("llama3.2").unwrap(),

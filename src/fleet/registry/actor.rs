@@ -56,9 +56,9 @@ impl Actor for Registry {
     type Setup = Setup;
 
     fn start(setup: Setup, context: &mut Context<Self>) -> Self {
-        let servers = setup.view.load().servers.clone();
+        let view = setup.view.load_full();
         let mut registry = Self {
-            state: State::new(servers, setup.stale_after),
+            state: State::new(&view, setup.stale_after),
             supervisor: Supervisor::new(RESTARTS, context.tracker().clone()),
             endpoints: HashMap::new(),
             queues: HashMap::new(),
@@ -88,6 +88,11 @@ impl Actor for Registry {
                 let applied = self.apply(&desired, context);
                 // The caller may be gone; it is done all the same.
                 drop(reply.send(applied));
+            }
+            Message::Name { aliases, reply } => {
+                self.state.name(aliases);
+                self.publish(context);
+                let _ = reply.send(());
             }
             Message::Drained(id) => self.drained(&id, context),
             Message::Publish => self.publish(context),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::ModelName;
+use crate::fleet::aliases::Aliases;
 use crate::fleet::desired::{Applied, Desired, EndpointId};
 use crate::fleet::endpoint::Report;
 use crate::fleet::queue::Queue;
@@ -24,6 +25,13 @@ pub enum Message {
         desired: Desired,
         /// Answered when the view shows it.
         reply: Reply<Applied>,
+    },
+    /// Make these the names that stand for other models.
+    Name {
+        /// All of them.
+        aliases: Aliases,
+        /// Answered when the view shows it.
+        reply: Reply<()>,
     },
     /// From an endpoint that drains: its last lease has ended.
     Drained(EndpointId),

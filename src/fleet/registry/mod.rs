@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub(super) use actor::{Registry, Setup};
 use message::Message;
 
+use super::aliases::Aliases;
 use super::desired::{Applied, Desired, EndpointId};
 use super::endpoint::Report;
 use super::queue::Queue;
@@ -61,6 +62,14 @@ impl Handle {
         let desired = desired.clone();
         self.mailbox
             .call(|reply| Message::Apply { desired, reply })
+            .await
+    }
+
+    /// Makes these the names that stand for other models. `None` as for servers.
+    pub(super) async fn name(&self, aliases: &Aliases) -> Option<()> {
+        let aliases = aliases.clone();
+        self.mailbox
+            .call(|reply| Message::Name { aliases, reply })
             .await
     }
 

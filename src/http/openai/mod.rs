@@ -42,7 +42,8 @@ async fn model(
 ) -> Response {
     let fleet = state.gateway.fleet();
     let name = ModelName::parse_any(&named).ok();
-    let name = name.filter(|model| scope.shows(model));
+    let view = fleet.view();
+    let name = name.filter(|model| view.shows(model, |model| scope.shows(model)));
     let find = || fleet.view().openai_model(name.as_ref()?, &named);
     let mut known = find();
     if let (None, Some(name)) = (&known, &name) {

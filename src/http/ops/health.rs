@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::backend::Kind;
 use crate::domain::ModelName;
-use crate::fleet::{Observed, Shown};
+use crate::fleet::{FleetView, Observed, Shown};
 use crate::http::visible::{Sight, Visible};
 use crate::http::{State, json};
 
@@ -28,6 +28,18 @@ struct FleetHealth<'a> {
     /// Models that are not the same on all servers that list them: the servers of each digest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     digests: BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a str>>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    aliases: BTreeMap<&'a str, AliasHealth<'a>>,
+}
+
+/// A name that stands for other models.
+#[derive(Serialize)]
+struct AliasHealth<'a> {
+    models: Vec<&'a str>,
+    /// Which of them is used now; none if no server that has one is up.
+    uses: Option<&'a str>,
+    /// A server has a model of this name, which cannot be reached: the alias stands before it.
+    hides_model: bool,
 }
 
 #[derive(Serialize)]
@@ -61,6 +73,7 @@ pub(super) async fn fleet(
     visible: Result<Visible, Response>,
 ) -> Response {
     let observed = state.gateway.fleet().observed();
+    let view = state.gateway.fleet().view();
     let mut states = BTreeMap::from(STATES.map(|state| (state, 0)));
     for server in &observed {
         *states.entry(status(server)).or_default() += 1;
@@ -78,12 +91,17 @@ pub(super) async fn fleet(
         Some(sight) => different_digests(&observed, sight),
         None => BTreeMap::new(),
     };
+    let aliases = match &endpoints {
+        Some(_) => aliases(&view),
+        None => BTreeMap::new(),
+    };
     let serves = observed.iter().any(Observed::serves);
     let fleet = FleetHealth {
         status: if serves { "ok" } else { "error" },
         states,
         endpoints,
         digests,
+        aliases,
     };
     let status = if serves {
         StatusCode::OK
@@ -115,6 +133,21 @@ fn different_digests<'a>(
     }
     models.retain(|_, digests| digests.len() > 1);
     models
+}
+
+fn aliases(view: &FleetView) -> BTreeMap<&str, AliasHealth<'_>> {
+    let described = view.aliases().iter().map(|(name, alias)| {
+        let targets = alias.targets.iter();
+        let health = AliasHealth {
+            models: targets.map(|target| target.name.as_str()).collect(),
+            uses: view
+                .served(&alias.targets)
+                .map(|target| target.name.as_str()),
+            hides_model: view.model(name).is_some(),
+        };
+        (name.as_str(), health)
+    });
+    described.collect()
 }
 
 const STATES: [&str; 5] = ["drained", "draining", "error", "ok", "unknown"];

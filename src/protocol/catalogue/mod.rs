@@ -9,6 +9,7 @@
 
 mod openai;
 mod read;
+mod rename;
 mod render;
 #[cfg(test)]
 mod tests;

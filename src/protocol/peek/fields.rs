@@ -7,7 +7,7 @@
 use serde_json::value::RawValue;
 
 use super::{BadRequest, walk};
-use crate::protocol::api::Dialect;
+use crate::protocol::Dialect;
 
 /// The keys of the top-level object that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::ModelName;
+use crate::fleet::aliases::Aliases;
 use crate::fleet::desired::{Applied, Desired, EndpointId, Spec};
 use crate::fleet::endpoint::{Endpoint, Phase, Report};
 use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Models, Precedence, Server};
@@ -20,6 +21,7 @@ pub(super) struct State {
     members: Vec<Member>,
     models: Models,
     catalogue: Arc<Catalogue>,
+    aliases: Arc<Aliases>,
     stale_after: Duration,
     /// Models whose holders have changed since the last view.
     touched: HashSet<ModelName>,
@@ -50,9 +52,10 @@ pub(super) struct Changes {
 }
 
 impl State {
-    /// Continues with the servers of a former incarnation.
-    pub(super) fn new(servers: Box<[Server]>, stale_after: Duration) -> Self {
-        let mut members: Vec<_> = servers.into_iter().map(Member::new).collect();
+    /// Continues with the servers and aliases of a former incarnation.
+    pub(super) fn new(view: &FleetView, stale_after: Duration) -> Self {
+        let servers = view.servers.iter().cloned();
+        let mut members: Vec<_> = servers.map(Member::new).collect();
         // Of those with one name that do not drain, the one that is wanted stands first.
         let mut names = HashSet::new();
         for member in &mut members {
@@ -65,6 +68,7 @@ impl State {
             members,
             models: Models::default(),
             catalogue: Arc::default(),
+            aliases: Arc::clone(view.aliases()),
             stale_after,
             catalogue_changed: true,
             dropped: false,
@@ -126,6 +130,12 @@ impl State {
             self.members.push(member);
         }
         changes
+    }
+
+    /// Makes these the names that stand for other models.
+    pub(super) fn name(&mut self, aliases: Aliases) {
+        self.aliases = Arc::new(aliases);
+        self.catalogue_changed = true;
     }
 
     fn drain(&mut self, member: &Member) {
@@ -246,6 +256,7 @@ impl State {
             servers.collect(),
             self.models.clone(),
             Arc::clone(&self.catalogue),
+            Arc::clone(&self.aliases),
         )
     }
 
@@ -285,7 +296,7 @@ impl State {
     }
 
     /// One entry per model: of servers that take requests for it before others, that of highest precedence, newest
-    /// first as Ollama lists.
+    /// first as Ollama lists. An alias is listed as the first of its models that is, and hides the model of its name.
     fn union(&self) -> Box<[ListedModel]> {
         let mut newest: HashMap<&ModelName, ((bool, Precedence), &ListedModel)> = HashMap::new();
         for member in self.wanted() {
@@ -304,15 +315,20 @@ impl State {
                     .or_insert(ranked);
             }
         }
-        let mut entries: Vec<_> = newest.into_values().collect();
+        let aliased = self.aliases.iter().filter_map(|(name, alias)| {
+            let mut targets = alias.targets.iter();
+            let (first, entry) = targets.find_map(|target| newest.get(&target.name))?;
+            Some((first.clone(), entry.renamed(name, &alias.spelling)))
+        });
+        let mut entries: Vec<_> = aliased.collect();
+        let listed = newest.into_values();
+        let listed = listed.filter(|(_, entry)| self.aliases.get(&entry.name).is_none());
+        entries.extend(listed.map(|(first, entry)| (first, entry.clone())));
         entries.sort_by(|(a_first, a), (b_first, b)| {
             let newer = b_first.1.modified().cmp(&a_first.1.modified());
             newer.then_with(|| a.name.cmp(&b.name))
         });
-        entries
-            .into_iter()
-            .map(|(_, entry)| entry.clone())
-            .collect()
+        entries.into_iter().map(|(_, entry)| entry).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::backend::Backend;
+use crate::fleet::aliases::{Alias, AliasTarget};
 use crate::fleet::desired::{Drain, Settings};
 use crate::protocol::{Instance, listed_by_id};
 use crate::upstream::Target;
@@ -53,7 +54,7 @@ fn servers(state: &State) -> Vec<(String, bool)> {
 }
 
 fn state() -> State {
-    State::new(Box::default(), Duration::from_secs(600))
+    State::new(&FleetView::default(), Duration::from_secs(600))
 }
 
 const A: (&str, &str) = ("gpu", "http://a:1");
@@ -128,7 +129,7 @@ fn a_restarted_registry_knows_which_server_of_a_name_is_wanted() {
     // Wanted again before B answered: the older one of the two.
     let changes = apply(&mut state, &[A]);
     assert_eq!(changes.applied.added.len(), 1);
-    let mut next = State::new(state.view().servers.clone(), Duration::from_secs(600));
+    let mut next = State::new(&state.view(), Duration::from_secs(600));
     answers(&mut next, 0);
     let drains: Vec<_> = servers(&next)
         .into_iter()
@@ -153,4 +154,41 @@ fn the_same_again_changes_nothing_and_another_weight_is_only_that() {
 #[test]
 fn two_servers_of_one_name_are_refused() {
     assert!(Desired::new(vec![spec("a", "http://a:1"), spec("a", "http://b:1")]).is_err());
+}
+
+#[test]
+fn aliases_are_listed_as_their_models_and_outlive_the_registry() {
+    let mut state = state();
+    let aliases = |aliases: &[(&str, &[&str])]| -> Aliases {
+        let aliases = aliases.iter().map(|(name, models)| {
+            let targets = models.iter().map(|model| AliasTarget {
+                name: ModelName::parse(model).unwrap(),
+                spelling: (*model).into(),
+            });
+            let alias = Alias {
+                spelling: (*name).into(),
+                targets: targets.collect(),
+            };
+            (ModelName::parse(name).unwrap(), alias)
+        });
+        aliases.collect()
+    };
+    let listed = |view: &FleetView| {
+        let entries = view.catalogue.entries.iter();
+        entries
+            .map(|entry| entry.name.to_string())
+            .collect::<Vec<_>>()
+    };
+    apply(&mut state, &[("a", "http://a:1")]);
+    state.name(aliases(&[("x", &["n", "m"])]));
+    answers(&mut state, 0);
+    let view = state.view();
+    assert_eq!(listed(&view), ["m:latest", "x:latest"]);
+    let mut next = State::new(&view, Duration::from_secs(600));
+    assert_eq!(listed(&next.view()), ["m:latest", "x:latest"]);
+    // It hides the model of its name, and has none that is listed.
+    next.name(aliases(&[("m", &["n"])]));
+    assert!(listed(&next.view()).is_empty());
+    next.name(aliases(&[]));
+    assert_eq!(listed(&next.view()), ["m:latest"]);
 }
