@@ -266,7 +266,7 @@ impl Gateway {
 
     /// Models of Ollama's cloud are on no server, and asking for one again does not change that.
     fn is_cloud(&self, model: &ModelName) -> bool {
-        model.is_cloud() && self.fleet.view().has_ollama()
+        model.is_cloud() && self.fleet.view().has_ollama() && self.account().is_none()
     }
 
     async fn relist(&self, request: &LeaseRequest) {

@@ -12,6 +12,7 @@
 //! Failures before the first byte move the request to another server; a failure after it ends the
 //! stream with an error the client cannot mistake for the end of an answer.
 
+mod account;
 mod admit;
 mod alias;
 mod answer;

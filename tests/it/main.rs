@@ -7,6 +7,7 @@ mod access;
 mod access_cli;
 mod access_limits;
 mod access_shared;
+mod account;
 mod aliases;
 mod answers;
 mod bad_input;

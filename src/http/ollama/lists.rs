@@ -33,14 +33,6 @@ pub(super) async fn version(Shared(state): Shared<State>) -> Response {
     }
 }
 
-/// Cloud models belong to the identity of one server, so a fleet does not offer them.
-pub(super) async fn status() -> Response {
-    json(
-        StatusCode::OK,
-        r#"{"cloud":{"disabled":true,"source":"config"}}"#,
-    )
-}
-
 pub(super) async fn tags(Shared(state): Shared<State>, Visible(scope): Visible) -> Response {
     let view = state.gateway.fleet().view();
     let tags = match scope.is_everything() {

@@ -19,7 +19,6 @@ pub(super) fn routes() -> Router<State> {
         .merge(models::routes())
         .route("/", get(lists::root))
         .route("/api/version", get(lists::version))
-        .route("/api/status", get(lists::status))
         .route("/api/tags", get(lists::tags))
         .route("/api/ps", get(lists::ps).head(lists::no_head))
         .merge(account::routes());

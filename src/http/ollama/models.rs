@@ -14,6 +14,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
+use super::account;
 use crate::access::Scope;
 use crate::gateway::{NoEndpoints, endpoint_names, named_endpoints};
 use crate::http::error::Refusal;
@@ -44,9 +45,11 @@ pub(super) fn routes() -> Router<State> {
 
 /// Whether it is the path of one of these calls.
 pub(in crate::http) fn is_managing(path: &str) -> bool {
-    path.strip_prefix("/api/").is_some_and(|call| {
-        matches!(call, "pull" | "push" | "create" | "copy" | "delete") || call.starts_with("blobs/")
-    })
+    account::is_managing(path)
+        || path.strip_prefix("/api/").is_some_and(|call| {
+            matches!(call, "pull" | "push" | "create" | "copy" | "delete")
+                || call.starts_with("blobs/")
+        })
 }
 
 /// A call that has been read.
