@@ -51,9 +51,9 @@ impl Gateway {
         };
         tokio::select! {
             biased;
-            answered = self.answer(inbound, meter).instrument(span) => answered,
             // What it holds is given back, as when its client leaves.
             () = cancelled => Err(Error::Cancelled),
+            answered = self.answer(inbound, meter).instrument(span) => answered,
         }
     }
 

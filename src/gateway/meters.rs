@@ -17,7 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 
 use super::load_meters::LoadMeters;
-use super::requests::{Request, Requests, Tracked};
+use super::requests::{How, Request, Requests, Tracked};
 use super::server_error::ServerError;
 use crate::domain::{ModelName, TokenCounts};
 use crate::fleet::{Considered, Endpoint, FleetView, Leased, SlotPool};
@@ -78,6 +78,8 @@ pub struct Meter {
     arrived: Instant,
     queued: Duration,
     route: Option<&'static str>,
+    /// Its server loads the model for it.
+    loads: bool,
     sent: Option<Instant>,
     pair: Option<Arc<Pair>>,
     counted: bool,
@@ -156,6 +158,7 @@ impl Meters {
             arrived,
             queued: Duration::ZERO,
             route: None,
+            loads: false,
             sent: None,
             pair: None,
             counted: false,
@@ -239,7 +242,8 @@ impl Meter {
         };
         self.queued += waited;
         self.meters.0.queue_seconds.observe(waited.as_secs_f64());
-        self.route = Some(match (leased.waited, leased.lease.is_cold()) {
+        self.loads = leased.lease.is_cold();
+        self.route = Some(match (leased.waited, self.loads) {
             (true, _) => "queued",
             (false, true) => "cold",
             (false, false) => "loaded",
@@ -280,8 +284,13 @@ impl Meter {
         self.tracked.as_ref().map(Tracked::request)
     }
 
+    /// Operators see no more of it.
+    pub(super) fn over(&mut self) {
+        self.tracked = None;
+    }
+
     /// Ends when an operator has ended the request.
-    pub(super) async fn cancelled(&self) {
+    pub async fn cancelled(&self) {
         match self.request() {
             Some(request) => request.cancelled().await,
             None => std::future::pending().await,
@@ -297,7 +306,12 @@ impl Meter {
 
     /// It goes to this server.
     pub(super) fn tries(&self, endpoint: &Endpoint, considered: Considered) {
-        self.note(|request| request.tries(endpoint, considered, self.route, self.queued));
+        let how = How {
+            route: self.route,
+            loads: self.loads,
+            queued: self.queued,
+        };
+        self.note(|request| request.tries(endpoint, considered, how));
     }
 
     pub(super) fn first_byte(&mut self, endpoint: &Endpoint, pool: &SlotPool) {

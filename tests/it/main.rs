@@ -12,6 +12,7 @@ mod aliases;
 mod answers;
 mod bad_input;
 mod bodies;
+mod cancelling;
 mod chaos;
 mod choice;
 mod churn;

@@ -438,3 +438,48 @@ async fn requests_are_listed_shown_and_cancelled_by_commands() {
     assert!(ended.contains("200 (cancelled)"), "{ended}");
     router.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waited_and_then_has_its_model_loaded_is_seen_loading() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("access.log");
+    let router = Plan::servers(1)
+        .each(|server| {
+            server.models.push(herdsman_simulator::Model::named("phi4"));
+            server.load = Duration::from_millis(300);
+        })
+        .set(&format!("log.access={}", file.display()))
+        .start()
+        .await;
+    let mut phi = chat();
+    phi["model"] = json!("phi4");
+    let first = async { ask(&router, "first", chat()).await.whole().await };
+    let second = async {
+        while shown(&router, "first").await["phase"] != "loading" {}
+        ask(&router, "second", phi).await.whole().await
+    };
+    let watching = async {
+        while shown(&router, "second").await["phase"] != "loading" {}
+        // As it is called, and as it is asked for.
+        let listed = router.get(&format!("{ALL}?model=phi4")).await.json();
+        assert_eq!(listed["requests"][0]["id"], "second");
+    };
+    let (first, second, ()) = tokio::time::timeout(TEST_TIMEOUT, async {
+        tokio::join!(first, second, watching)
+    })
+    .await
+    .expect("it is seen loading");
+    assert_eq!(
+        (first.status, second.status),
+        (StatusCode::OK, StatusCode::OK)
+    );
+    router.finish().await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let second = lines.iter().find(|line| line["id"] == "second").unwrap();
+    assert_eq!(second["route"], "queued");
+    assert!(second["load_ms"].as_f64().unwrap() >= 200.0, "{second}");
+}

@@ -119,6 +119,11 @@ impl Completion {
         request.is_some_and(|request| request.is_cancelled())
     }
 
+    /// What operators see of the request, until it is over.
+    pub(super) fn request(&self) -> Option<&Arc<Request>> {
+        self.meter.request()
+    }
+
     pub(super) fn first_byte(&mut self) {
         self.begun = true;
         self.meter.note(Request::answered);
@@ -228,6 +233,12 @@ impl Completion {
             Some(End::Failed(fault)) => Outcome::Failed(fault),
             Some(End::Cut | End::Left) | None => Outcome::Left,
         });
+    }
+
+    /// Gives the slot back, and is over for operators, though the client may not have taken the end yet.
+    pub(super) fn give_up(&mut self) {
+        self.close();
+        self.meter.over();
     }
 
     /// The server's counts if it sent them; else, where anything was sent, an estimate of it. Some servers

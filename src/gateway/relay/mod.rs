@@ -16,6 +16,7 @@ mod reading;
 mod waits;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(super) use reading::Reading;
 use waits::{Waits, Woken};
 
 use crate::faults::Fault;
+use crate::gateway::requests::Request;
 use crate::protocol::{Api, Format, Tail, UsageFilter, before_done, stream_end};
 use crate::spend::Recorded;
 use crate::upstream::AnswerBody;
@@ -43,8 +45,9 @@ pub struct Aborted(&'static str);
 /// See the module.
 #[derive(Debug)]
 pub struct Relay {
-    /// Declared before the completion: a connection is closed before its slot is given on.
-    upstream: AnswerBody,
+    /// Declared before the completion: a connection is closed before its slot is given on. `None` once the
+    /// request was cancelled.
+    upstream: Option<AnswerBody>,
     completion: Completion,
     first: Option<Bytes>,
     api: Api,
@@ -76,6 +79,8 @@ enum Stage {
     Whole,
     /// One more piece, then nothing.
     Ending(Bytes),
+    /// Nothing more, and the client must not take that for the end.
+    Broken(Aborted),
     Over,
 }
 
@@ -100,7 +105,7 @@ impl Relay {
     ) -> Self {
         let Reading {
             first,
-            body: upstream,
+            body,
             format,
             tail,
             is_read,
@@ -113,7 +118,7 @@ impl Relay {
         waits.end_at(due);
         let mut relay = Self {
             completion,
-            upstream,
+            upstream: Some(body),
             first,
             api,
             format,
@@ -136,6 +141,23 @@ impl Relay {
     pub(super) fn left(&mut self) -> Option<Instant> {
         self.completion.left();
         self.completion.without_client_until()
+    }
+
+    /// An operator has ended the request: its server stops and its slot is free at once, whenever the client
+    /// takes what is left for it. An answer that is whole, but for what waits for the journal, stays so.
+    pub(super) fn cancel(&mut self) {
+        if matches!(self.stage, Stage::Passing)
+            && let Err(aborted) = self.fail(End::Cut, CANCELLED)
+        {
+            self.stage = Stage::Broken(aborted);
+        }
+        self.upstream = None;
+        self.completion.give_up();
+    }
+
+    /// What operators see of the request.
+    pub(super) fn request(&self) -> Option<&Arc<Request>> {
+        self.completion.request()
     }
 
     /// The answer is over, as far as counting goes.
@@ -272,12 +294,7 @@ impl Relay {
             return Err(Aborted(why));
         }
         let between = match self.format {
-            Format::Sse => {
-                self.sent
-                    == *b"
-
-"
-            }
+            Format::Sse => self.sent == *b"\n\n",
             Format::Ndjson | Format::Json | Format::Unread => self.sent[1] == b'\n',
         };
         self.stage = Stage::Ending(stream_end(self.api, self.format, between, why));
@@ -298,10 +315,14 @@ impl Relay {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Ok(Some(first)));
         }
+        let Some(upstream) = &mut self.upstream else {
+            return Poll::Ready(self.ended().map(|()| None));
+        };
         if self.completion.is_cancelled() {
-            return Poll::Ready(self.fail(End::Cut, CANCELLED).map(|()| None));
+            self.cancel();
+            return Poll::Ready(Ok(None));
         }
-        match Pin::new(&mut self.upstream).poll_frame(cx) {
+        match Pin::new(upstream).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.waits.over();
                 Poll::Ready(match frame {
@@ -315,7 +336,8 @@ impl Relay {
             }
             Poll::Pending => {
                 if self.completion.poll_cancelled(cx).is_ready() {
-                    return Poll::Ready(self.fail(End::Cut, CANCELLED).map(|()| None));
+                    self.cancel();
+                    return Poll::Ready(Ok(None));
                 }
                 let woken = ready!(self.waits.poll(cx));
                 Poll::Ready(match woken {
@@ -368,6 +390,12 @@ impl Body for Relay {
                     this.stage = Stage::Over;
                     if !last.is_empty() {
                         return this.emit(last);
+                    }
+                }
+                Stage::Broken(_) => {
+                    if let Stage::Broken(aborted) = std::mem::replace(&mut this.stage, Stage::Over)
+                    {
+                        return Poll::Ready(Some(Err(aborted)));
                     }
                 }
                 Stage::Over => {

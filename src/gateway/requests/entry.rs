@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use http::header::HeaderValue;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::cancel::Cancel;
+use super::cancel::{Cancel, Cancellable};
 use crate::clock;
 use crate::domain::{ModelName, TokenCounts};
 use crate::fleet::{Considered, Endpoint};
@@ -82,11 +82,23 @@ pub struct Try {
     generation: u64,
     /// How the request came to it.
     pub route: Option<&'static str>,
+    /// The server had to load the model for it.
+    pub loads: bool,
     /// All that had the model, and what spoke for and against each; nothing where no slot was needed.
     considered: Considered,
     /// How it failed the request, in one word.
     failure: OnceLock<&'static str>,
     next: OnceLock<Box<Self>>,
+}
+
+/// How a request comes to a server.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::gateway) struct How {
+    pub(in crate::gateway) route: Option<&'static str>,
+    /// The server has to load the model for it.
+    pub(in crate::gateway) loads: bool,
+    /// How long it has waited for slots so far.
+    pub(in crate::gateway) queued: Duration,
 }
 
 impl Request {
@@ -132,18 +144,13 @@ impl Request {
     }
 
     /// It is sent to a server.
-    pub(in crate::gateway) fn tries(
-        &self,
-        endpoint: &Endpoint,
-        considered: Considered,
-        route: Option<&'static str>,
-        queued: Duration,
-    ) {
+    pub(in crate::gateway) fn tries(&self, endpoint: &Endpoint, considered: Considered, how: How) {
         let id = endpoint.id();
         let tried = Try {
             endpoint: Arc::clone(&id.name),
             generation: id.generation,
-            route,
+            route: how.route,
+            loads: how.loads,
             considered,
             failure: OnceLock::new(),
             next: OnceLock::new(),
@@ -153,8 +160,11 @@ impl Request {
             Some(last) => drop(last.next.set(Box::new(tried))),
         }
         self.attempts.fetch_add(1, Ordering::Relaxed);
-        self.queued_us.store(micros(queued), Ordering::Relaxed);
-        self.begins(Phase::Prompt);
+        self.queued_us.store(micros(how.queued), Ordering::Relaxed);
+        self.begins(match how.loads {
+            true => Phase::Loading,
+            false => Phase::Prompt,
+        });
     }
 
     /// Its server loads the model before it is sent.
@@ -364,6 +374,11 @@ impl Request {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_set()
+    }
+
+    /// Its answer, which may not be polled when it is cancelled.
+    pub(in crate::gateway) fn answers_with(&self, answer: Weak<dyn Cancellable>) {
+        self.cancel.tell(answer);
     }
 
     pub(in crate::gateway) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {

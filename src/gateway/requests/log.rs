@@ -91,7 +91,9 @@ impl AccessLog {
             path: path.to_owned(),
             file: Some(BufWriter::new(file)),
             dropped: Arc::clone(&dropped),
+            is_failing: false,
             lost: 0,
+            pending: 0,
             retry_at: Instant::now(),
         };
         thread::Builder::new()
@@ -135,8 +137,12 @@ struct Writer {
     file: Option<BufWriter<File>>,
     /// Lines for which there was no room, since they were last counted.
     dropped: Arc<AtomicU64>,
+    /// The disk takes nothing, as far as is known.
+    is_failing: bool,
     /// Lines the disk did not take, since it last took some.
     lost: u64,
+    /// Lines that may be in the buffer still.
+    pending: u64,
     /// When it is tried again.
     retry_at: Instant,
 }
@@ -145,23 +151,19 @@ impl Writer {
     fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         while let Some(command) = inbox.blocking_recv() {
             let mut next = Some(command);
-            let mut lines = 0;
             while let Some(command) = next.take() {
                 match command {
-                    Command::Line(request) => {
-                        lines += 1;
-                        self.append(&request);
-                    }
+                    Command::Line(request) => self.append(&request),
                     Command::Reopen => self.reopen(),
                     Command::Close(done) => {
-                        self.flush(0);
+                        self.flush();
                         let _ = done.send(());
                         return;
                     }
                 }
                 next = inbox.try_recv().ok();
             }
-            self.flush(lines);
+            self.flush();
             self.say_dropped();
         }
     }
@@ -175,32 +177,35 @@ impl Writer {
         };
         let mut line = serde_json::to_vec(&Line::of(request)).unwrap_or_default();
         line.push(b'\n');
+        self.pending += 1;
         if let Err(error) = file.write_all(&line) {
-            self.failed(&error, 1);
+            self.failed(&error);
         }
     }
 
-    fn flush(&mut self, lines: u64) {
+    fn flush(&mut self) {
         let Some(file) = &mut self.file else {
             return;
         };
-        match file.flush() {
-            Ok(()) if lines > 0 && self.lost > 0 => {
-                let lost = std::mem::take(&mut self.lost);
-                tracing::info!(lost, "the access log is written again");
-            }
-            Ok(()) => {}
-            Err(error) => self.failed(&error, lines),
+        if let Err(error) = file.flush() {
+            return self.failed(&error);
+        }
+        let written = std::mem::take(&mut self.pending);
+        if written > 0 && self.is_failing {
+            self.is_failing = false;
+            let lost = std::mem::take(&mut self.lost);
+            tracing::info!(lost, "the access log is written again");
         }
     }
 
-    /// Said once, until something is written again. What the buffer holds is thrown away: it would grow.
-    fn failed(&mut self, error: &io::Error, lines: u64) {
-        if self.lost == 0 {
+    /// Said once, until something is written again. What the buffer holds is thrown away, since it would grow:
+    /// no line since the last flush counts as written, though of a long batch the first may be.
+    fn failed(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.is_failing, true) {
             let file = self.path.display();
             tracing::error!(%error, %file, "the access log cannot be written; requests go on");
         }
-        self.lost += lines.max(1);
+        self.lost += std::mem::take(&mut self.pending);
         self.retry_at = Instant::now() + RETRY;
         if let Some(file) = self.file.take() {
             drop(file.into_parts());
@@ -215,15 +220,15 @@ impl Writer {
         let opened = append_to(&self.path).map(BufWriter::new);
         match opened.and_then(|mut file| file.write_all(b"\n").map(|()| file)) {
             Ok(file) => self.file = Some(file),
-            Err(error) => self.failed(&error, 0),
+            Err(error) => self.failed(&error),
         }
     }
 
     fn reopen(&mut self) {
-        self.flush(0);
+        self.flush();
         match append_to(&self.path) {
             Ok(file) => self.file = Some(BufWriter::new(file)),
-            Err(error) => self.failed(&error, 0),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -243,7 +248,7 @@ impl<'a> Line<'a> {
         let last = request.tries_so_far().last();
         let at = i64::try_from(request.arrived_ms()).unwrap_or_default();
         let first_byte = request.first_byte();
-        let is_cold = last.is_some_and(|last| last.route == Some("cold"));
+        let loads = last.is_some_and(|last| last.loads);
         let sent = request.queued();
         Self {
             time: Timestamp::from_millisecond(at)
@@ -259,7 +264,7 @@ impl<'a> Line<'a> {
             stream: request.is_streamed(),
             queue_ms: ms(sent),
             load_ms: first_byte
-                .filter(|_| is_cold)
+                .filter(|_| loads)
                 .map(|at| ms(at.saturating_sub(sent))),
             first_byte_ms: first_byte.map(ms),
             total_ms: ms(request.total()),
@@ -353,6 +358,29 @@ mod tests {
           "total_ms": null
         }
         "#);
+    }
+
+    #[test]
+    fn every_line_that_the_disk_does_not_take_is_counted_once() {
+        let requests = Requests::new(None);
+        one(&requests, "a");
+        let request = &requests.ended()[0];
+        let file = append_to(Path::new("/dev/full")).unwrap();
+        let mut writer = Writer {
+            path: "/dev/full".into(),
+            file: Some(BufWriter::with_capacity(1_000, file)),
+            dropped: Arc::default(),
+            is_failing: false,
+            lost: 0,
+            pending: 0,
+            retry_at: Instant::now() + Duration::from_secs(60),
+        };
+        for appended in 1..=20 {
+            writer.append(request);
+            assert_eq!(writer.lost + writer.pending, appended);
+        }
+        writer.flush();
+        assert_eq!((writer.lost, writer.pending), (20, 0));
     }
 
     #[tokio::test]

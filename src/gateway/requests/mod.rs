@@ -20,6 +20,8 @@ use foldhash::fast::RandomState;
 use http::header::HeaderValue;
 use tokio::time::Instant;
 
+pub(super) use cancel::Cancellable;
+pub(super) use entry::How;
 pub use entry::{Phase, Request, Try};
 pub use log::{AccessLog, LogError};
 use ring::Ring;

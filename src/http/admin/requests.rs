@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{InPath, InQuery, Outcome, Problem, Route, answer};
+use crate::domain::ModelName;
 use crate::fleet::Considered;
 use crate::gateway::{MOST_ENDED, Phase, Request};
 use crate::http::State;
@@ -134,7 +135,13 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(Shared(state): Shared<State>, InQuery(asked): InQuery<Asked>) -> Outcome {
+async fn list(Shared(state): Shared<State>, InQuery(mut asked): InQuery<Asked>) -> Outcome {
+    // As requests name it: with its tag.
+    if let Some(model) = &mut asked.model
+        && let Ok(named) = ModelName::parse_any(model)
+    {
+        *model = named.to_string();
+    }
     let requests = state.gateway.requests();
     let all = match asked.ended {
         true => requests.ended(),

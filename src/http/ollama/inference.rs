@@ -6,7 +6,7 @@ use axum::routing::MethodRouter;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 
-use crate::gateway::Inbound;
+use crate::gateway::{Error, Inbound};
 use crate::http::error::Refusal;
 use crate::http::{Limits, State, body, credentials, request_id};
 use crate::protocol::Api;
@@ -40,7 +40,14 @@ where
         }
     };
     let Limits { max_body, decoder } = &state.limits;
-    let body = match body::read(&mut head.headers, body, *max_body, decoder).await {
+    let read = tokio::select! {
+        biased;
+        read = body::read(&mut head.headers, body, *max_body, decoder) => read,
+        () = meter.cancelled() => {
+            return Refusal::gateway(api.dialect(), Error::Cancelled, id).into_response();
+        }
+    };
+    let body = match read {
         Ok(body) => body,
         Err(error) => {
             meter.refused(error.status().as_u16());
