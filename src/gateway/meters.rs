@@ -6,69 +6,25 @@
 //! what clients invent cannot grow the metrics.
 
 use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dashmap::DashMap;
-use foldhash::fast::RandomState;
 use http::HeaderValue;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 
+use super::families::{FailoverLabels, Families, Pair};
 use super::load_meters::LoadMeters;
 use super::requests::{How, Request, Requests, Tracked};
 use super::server_error::ServerError;
 use crate::domain::{ModelName, TokenCounts};
 use crate::fleet::{Considered, Endpoint, FleetView, Leased, SlotPool};
-use crate::metrics::{
-    ANSWER_SECONDS, Labelled, OVERHEAD_SECONDS, PairLabels, Registry, RequestLabels, TokenLabels,
-    WAIT_SECONDS, histogram,
-};
+use crate::metrics::{PairLabels, Registry, RequestLabels, TokenLabels};
 use crate::protocol::Api;
-
-type Histograms = Labelled<PairLabels, Histogram>;
-type Counters<L> = Labelled<L, Counter>;
 
 /// The families, shared by all requests.
 #[derive(Clone, Debug)]
 pub struct Meters(Arc<Families>);
-
-#[derive(Clone, Debug)]
-struct Families {
-    requests: Counters<RequestLabels>,
-    request_seconds: Histograms,
-    first_byte_seconds: Histograms,
-    queue_seconds: Histogram,
-    overhead_seconds: Histogram,
-    tokens: Counters<TokenLabels>,
-    estimated: Counter,
-    failovers: Counters<FailoverLabels>,
-    all: Requests,
-    loads: LoadMeters,
-    /// By the slot pool's serial: a request finds its series with one number and not with six labels.
-    pairs: DashMap<u64, Arc<Pair>, RandomState>,
-}
-
-/// The series of one model on one server.
-#[derive(Debug)]
-struct Pair {
-    /// Of the server.
-    generation: u64,
-    labels: PairLabels,
-    first_byte_seconds: Histogram,
-    request_seconds: Histogram,
-    input: Counter,
-    output: Counter,
-    /// Answers with status 200, by API.
-    answered: [OnceLock<Counter>; Api::ALL.len()],
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, prometheus_client::encoding::EncodeLabelSet)]
-struct FailoverLabels {
-    endpoint: Arc<str>,
-    reason: &'static str,
-}
 
 /// One request's times, from its arrival on.
 #[derive(Debug)]
@@ -87,62 +43,13 @@ pub struct Meter {
     tracked: Option<Tracked>,
 }
 
-fn answer_histogram() -> Histogram {
-    histogram(ANSWER_SECONDS)
-}
-
 // === impl Meters ===
 
 impl Meters {
     /// Makes the families known to `registry`.
     #[must_use]
     pub fn register(registry: &mut Registry, requests: Requests) -> Self {
-        let families = Families {
-            requests: Labelled::new(Counter::default),
-            request_seconds: Labelled::new(answer_histogram),
-            first_byte_seconds: Labelled::new(answer_histogram),
-            queue_seconds: histogram(WAIT_SECONDS),
-            overhead_seconds: histogram(OVERHEAD_SECONDS),
-            tokens: Labelled::new(Counter::default),
-            estimated: Counter::default(),
-            failovers: Labelled::new(Counter::default),
-            all: requests,
-            loads: LoadMeters::register(registry),
-            pairs: DashMap::default(),
-        };
-        let m = families.clone();
-        registry.register(
-            "requests",
-            "Inference requests, by what the client got",
-            m.requests,
-        );
-        registry.register(
-            "request_seconds",
-            "From the arrival of a request to the end of its answer",
-            m.request_seconds,
-        );
-        registry.register(
-            "first_byte_seconds",
-            "From the arrival of a request to the first byte of its answer",
-            m.first_byte_seconds,
-        );
-        registry.register("queue_seconds", "Waiting for a slot", m.queue_seconds);
-        registry.register(
-            "overhead_seconds",
-            "Time a request spent inside the router, waiting for a slot excluded",
-            m.overhead_seconds,
-        );
-        registry.register("tokens", "Tokens counted", m.tokens);
-        registry.register(
-            "estimated_records",
-            "Answers whose tokens the server never said and were estimated",
-            m.estimated,
-        );
-        registry.register(
-            "failovers",
-            "Tries that failed before the first byte and moved to another server",
-            m.failovers,
-        );
+        let families = Families::register(registry, requests);
         Self(Arc::new(families))
     }
 

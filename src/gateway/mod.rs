@@ -22,6 +22,7 @@ mod blame;
 mod error;
 mod exchange;
 mod failed;
+mod families;
 mod inbound;
 mod infer;
 mod journal;

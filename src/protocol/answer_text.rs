@@ -5,6 +5,11 @@
 
 use serde_json::Value;
 
+/// Where an object has what was generated: of Ollama's, a message's, a response's and a transcription's.
+const TEXTS: [&str; 6] = [
+    "response", "thinking", "message", "content", "output", "text",
+];
+
 /// How many bytes were generated in these, which are a whole answer: one object, or lines or events of them.
 #[must_use]
 pub fn answer_text(answer: &[u8]) -> u64 {
@@ -23,7 +28,7 @@ fn of_line(line: &str) -> u64 {
 }
 
 fn of_object(object: &Value) -> u64 {
-    let here = ["response", "thinking", "message"].map(|key| object.get(key).map_or(0, texts));
+    let here = TEXTS.map(|key| object.get(key).map_or(0, texts));
     let choices = object.get("choices").and_then(Value::as_array);
     let choices = choices.into_iter().flatten().map(|choice| {
         let parts = ["text", "message", "delta"].map(|key| choice.get(key).map_or(0, texts));
@@ -40,7 +45,7 @@ fn texts(value: &Value) -> u64 {
         Value::Object(fields) => {
             let said = fields
                 .iter()
-                .filter(|(key, _)| !matches!(key.as_str(), "role" | "type" | "id"));
+                .filter(|(key, _)| !matches!(key.as_str(), "role" | "type" | "id" | "status"));
             said.map(|(_, value)| texts(value)).sum()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
@@ -77,6 +82,15 @@ mod tests {
             ),
             (
                 "data: {\"choices\":[{\"delta\":{\"content\":\"abcd\"}}]}\n\ndata: [DONE]\n\n",
+                4,
+            ),
+            (r#"{"text":"heard"}"#, 5),
+            (
+                r#"{"type":"message","content":[{"type":"text","text":"abc"},{"type":"tool_use","id":"1","name":"f","input":{"a":"xy"}}]}"#,
+                6,
+            ),
+            (
+                r#"{"object":"response","output":[{"type":"message","status":"completed","content":[{"type":"output_text","text":"abcd"}]}]}"#,
                 4,
             ),
             ("\u{feff} {\"response\":\"a\"}", 1),

@@ -13,6 +13,7 @@
 
 mod completion;
 mod reading;
+mod stage;
 mod waits;
 
 use std::pin::Pin;
@@ -23,24 +24,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame};
-use thiserror::Error;
 use tokio::time::Instant;
 
 use completion::End;
 pub(super) use completion::{BYTES_PER_TOKEN, Completion};
 pub(super) use reading::Reading;
+pub use stage::Aborted;
+use stage::Stage;
 use waits::{Waits, Woken};
 
 use crate::faults::Fault;
 use crate::gateway::requests::Request;
 use crate::protocol::{Api, Format, Tail, UsageFilter, before_done, stream_end};
-use crate::spend::Recorded;
 use crate::upstream::AnswerBody;
-
-/// A body that cannot be ended properly: the connection is closed instead.
-#[derive(Debug, Error)]
-#[error("{0}")]
-pub struct Aborted(&'static str);
 
 /// See the module.
 #[derive(Debug)]
@@ -64,24 +60,6 @@ pub struct Relay {
     /// The stream has said all but its marker.
     lacks_marker: bool,
     stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// Pieces pass.
-    Passing,
-    /// The answer is whole, its last piece waits for the journal.
-    Recording {
-        held: Bytes,
-        recorded: Recorded,
-    },
-    /// The last piece is out; what may follow is framing.
-    Whole,
-    /// One more piece, then nothing.
-    Ending(Bytes),
-    /// Nothing more, and the client must not take that for the end.
-    Broken(Aborted),
-    Over,
 }
 
 /// How long the end of a body may take after the end of the answer in it.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::cancel::{Cancel, Cancellable};
+use super::tried::{How, Try};
 use crate::clock;
 use crate::domain::{ModelName, TokenCounts};
 use crate::fleet::{Considered, Endpoint};
@@ -73,34 +74,6 @@ struct Asked {
     streamed: bool,
 }
 
-/// One server that the request was sent to, and why that one. They are a list, in the order of the tries.
-#[derive(Debug)]
-pub struct Try {
-    /// How it is called.
-    pub endpoint: Arc<str>,
-    /// Which of the servers that have had this name.
-    generation: u64,
-    /// How the request came to it.
-    pub route: Option<&'static str>,
-    /// The server had to load the model for it.
-    pub loads: bool,
-    /// All that had the model, and what spoke for and against each; nothing where no slot was needed.
-    considered: Considered,
-    /// How it failed the request, in one word.
-    failure: OnceLock<&'static str>,
-    next: OnceLock<Box<Self>>,
-}
-
-/// How a request comes to a server.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::gateway) struct How {
-    pub(in crate::gateway) route: Option<&'static str>,
-    /// The server has to load the model for it.
-    pub(in crate::gateway) loads: bool,
-    /// How long it has waited for slots so far.
-    pub(in crate::gateway) queued: Duration,
-}
-
 impl Request {
     pub(super) fn new(serial: u64, api: Api, id: HeaderValue, arrived: Instant) -> Self {
         let since_epoch = clock::since_epoch().as_millis();
@@ -145,16 +118,7 @@ impl Request {
 
     /// It is sent to a server.
     pub(in crate::gateway) fn tries(&self, endpoint: &Endpoint, considered: Considered, how: How) {
-        let id = endpoint.id();
-        let tried = Try {
-            endpoint: Arc::clone(&id.name),
-            generation: id.generation,
-            route: how.route,
-            loads: how.loads,
-            considered,
-            failure: OnceLock::new(),
-            next: OnceLock::new(),
-        };
+        let tried = Try::new(endpoint, considered, how);
         match self.tries_so_far().last() {
             None => drop(self.first_try.set(tried)),
             Some(last) => drop(last.next.set(Box::new(tried))),
@@ -346,9 +310,7 @@ impl Request {
 
     /// Every server it was sent to, in that order.
     pub fn tries_so_far(&self) -> impl Iterator<Item = &Try> {
-        std::iter::successors(self.first_try.get(), |tried| {
-            tried.next.get().map(|next| &**next)
-        })
+        std::iter::successors(self.first_try.get(), |tried| tried.next())
     }
 
     /// What spoke for and against each server when it was last sent to one, or to none.
@@ -387,14 +349,6 @@ impl Request {
 
     pub(in crate::gateway) async fn cancelled(&self) {
         poll_fn(|cx| self.cancel.poll(cx)).await;
-    }
-}
-
-impl Try {
-    /// How the server failed the request, in one word.
-    #[must_use]
-    pub fn failure(&self) -> Option<&'static str> {
-        self.failure.get().copied()
     }
 }
 

@@ -11,6 +11,7 @@ mod cancel;
 mod entry;
 mod log;
 mod ring;
+mod tried;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,10 +22,11 @@ use http::header::HeaderValue;
 use tokio::time::Instant;
 
 pub(super) use cancel::Cancellable;
-pub(super) use entry::How;
-pub use entry::{Phase, Request, Try};
+pub use entry::{Phase, Request};
 pub use log::{AccessLog, LogError};
 use ring::Ring;
+pub(super) use tried::How;
+pub use tried::Try;
 
 use crate::protocol::Api;
 

@@ -28,8 +28,6 @@ use used::{all_input, cached_tokens, is_given_up, tokens};
 
 /// About as much of an object is not its text.
 const ENVELOPE: u64 = 256;
-/// The same of a transcription: `{"text":""}`.
-const TEXT_ENVELOPE: u64 = 16;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What one chunk changed.
@@ -267,9 +265,6 @@ impl Tail {
             _ if !self.api.can_stream() => 0,
             (_, Some(text)) => text,
             (Frame::Json(_), None) if seen.error => 0,
-            (Frame::Json(_), None) if self.api.may_answer_text() => {
-                seen.bytes.saturating_sub(TEXT_ENVELOPE)
-            }
             (Frame::Json(_), None) => seen.bytes.saturating_sub(ENVELOPE),
             (Frame::Unread, None) => seen.bytes,
             (Frame::Ndjson(_) | Frame::Sse(_), None) if seen.shortest == u64::MAX => 0,

@@ -55,7 +55,7 @@ async fn every_form_of_an_answer_passes_and_is_counted() {
     let events = "data: {\"type\":\"transcript.text.delta\",\"delta\":\"x\"}\n\n\
                   data: {\"type\":\"transcript.text.done\",\"text\":\"x\",\"usage\":{\"input_tokens\":14,\"output_tokens\":3}}\n\n";
     for (kind, body, counted) in [
-        (json, r#"{"text":"four words are here"}"#, (2, 4)),
+        (json, r#"{"text":"four words are here"}"#, (2, 5)),
         (
             json,
             r#"{"text":"x","usage":{"type":"tokens","input_tokens":14,"output_tokens":3}}"#,
