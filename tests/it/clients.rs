@@ -42,10 +42,10 @@ async fn compare(client: fn() -> Command) {
 
 #[tokio::test]
 async fn ollama_python_sees_the_same_through_the_router() {
-    compare(clients::python).await;
+    compare(|| clients::python("conformance.py")).await;
 }
 
 #[tokio::test]
 async fn ollama_js_sees_the_same_through_the_router() {
-    compare(clients::javascript).await;
+    compare(|| clients::javascript("conformance.mjs")).await;
 }

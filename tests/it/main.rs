@@ -17,6 +17,7 @@ mod chaos;
 mod choice;
 mod churn;
 mod clients;
+mod compat;
 mod counting;
 mod deleted;
 mod dialects;

@@ -1,32 +1,29 @@
 //! Ollama's official Python and JavaScript clients, as `make tools` installs them.
 //!
-//! The scripts in `clients/` use every call and print what the client understood.
+//! The scripts in `clients/` print what became of the calls: `conformance` what the client understood of a server,
+//! `compat` whether it can do everything through a router.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-/// `conformance.py` by the Python client. Still needs the address of a server, a model, and options.
+/// One of the scripts, by the program that runs it. Still needs its arguments.
 ///
 /// # Panics
 /// When the client is not installed.
-pub fn python() -> Command {
-    let mut command = Command::new(tool("ollama-python", "OLLAMA_PYTHON", "bin/python"));
-    command.arg(script("conformance.py"));
-    command
+pub fn python(name: &str) -> Command {
+    run(tool("ollama-python", "OLLAMA_PYTHON", "bin/python"), name)
 }
 
-/// `conformance.mjs` by the JavaScript client. Still needs the address of a server, a model, and
-/// options.
+/// The same by the JavaScript client.
 ///
 /// # Panics
 /// When the client is not installed.
-pub fn javascript() -> Command {
+pub fn javascript(name: &str) -> Command {
     let client = tool("ollama-js", "OLLAMA_NODE", "node_modules/ollama");
-    let mut command = Command::new("node");
-    command
-        .arg(script("conformance.mjs"))
-        .env("OLLAMA_JS", client);
+    let mut command = run("node", name);
+    command.env("OLLAMA_JS", client);
     command
 }
 
@@ -57,20 +54,24 @@ pub fn llama_cpp(path: &str) -> PathBuf {
     tool("llama-cpp", "LLAMA_CPP", path)
 }
 
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("clients")
-        .join(name)
+pub(crate) fn run(program: impl AsRef<OsStr>, name: &str) -> Command {
+    let mut command = Command::new(program);
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+    // Modules beside a script are compiled for it alone.
+    command
+        .arg(scripts.join(name))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
 }
 
 /// What was fetched, by the name of its folder.
-fn tool(name: &str, version: &str, path: &str) -> PathBuf {
+pub(crate) fn tool(name: &str, version: &str, path: &str) -> PathBuf {
     let found = tools()
         .join(format!("{name}-{}", version_of(version)))
         .join(path);
     assert!(
         found.exists(),
-        "{} is missing: run `make tools`",
+        "{} is missing: the Makefile fetches it before it runs these tests",
         found.display()
     );
     found
@@ -107,6 +108,7 @@ mod tests {
             "LLAMA_CPP",
             "GGUF",
             "NUMPY",
+            "OPEN_WEBUI",
         ] {
             let version = version_of(variable);
             let numbers = version

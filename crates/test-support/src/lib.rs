@@ -1,5 +1,5 @@
 //! What the tests of several crates share: real servers, proxies with network faults, certificates,
-//! and the official clients.
+//! the official clients and Open WebUI.
 //!
 //! It does not depend on what is tested. Its own errors are panics that say what never happened, with
 //! the server's log where there is one. Everything listens on loopback, on ports that no other of
@@ -12,6 +12,7 @@
 mod certificates;
 mod chaos;
 pub mod clients;
+mod open_webui;
 mod port;
 pub mod redis;
 pub mod sql;
@@ -19,5 +20,6 @@ mod waiting;
 
 pub use certificates::Certificates;
 pub use chaos::{Chaos, Network};
+pub use open_webui::OpenWebui;
 pub use port::Port;
 pub use waiting::{TEST_TIMEOUT, eventually};

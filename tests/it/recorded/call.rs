@@ -20,12 +20,12 @@ const DIGEST: &str = "0ee5603d8920d228c8d90b14de5b133a97daf5069c64047e617db696e0
 #[derive(Debug, Deserialize)]
 pub struct Call {
     pub n: u32,
-    method: String,
-    path: String,
-    request: Option<Value>,
-    request_raw: Option<String>,
+    pub method: String,
+    pub path: String,
+    pub request: Option<Value>,
+    pub request_raw: Option<String>,
     #[serde(default)]
-    request_headers: std::collections::BTreeMap<String, String>,
+    pub request_headers: std::collections::BTreeMap<String, String>,
     pub status: u16,
     pub content_type: Option<String>,
     pub location: Option<String>,
@@ -83,7 +83,7 @@ impl Call {
                 .concat()
                 .into()
         } else {
-            raw.clone().into()
+            raw.replace(REAL_DIGEST, DIGEST).into()
         })
     }
 }

@@ -2,6 +2,7 @@
 //! one. `docs/compatibility.md` lists what is answered otherwise, and why; the list is held here.
 
 mod call;
+mod command;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -10,12 +11,12 @@ use herdsman_simulator::Model;
 
 use crate::support::Plan;
 
-/// Where differences are listed: rows of a table that begin with the number of a call.
+/// Where differences are listed: rows of a table that begin with the number of a call, or with a command.
 const LISTED: &str = include_str!("../../../docs/compatibility.md");
 
-/// An empty server behind a router that asks it by itself for what it has no more than once.
-fn plan() -> Plan {
-    let plan = Plan::servers(1).set("fleet.models_interval=1h");
+/// Empty servers behind a router that asks them by itself for what they have no more than once.
+fn plan(servers: usize) -> Plan {
+    let plan = Plan::servers(servers).set("fleet.models_interval=1h");
     plan.each(|server| {
         server.models = Vec::<Model>::new();
         server.parallel = 2;
@@ -32,7 +33,7 @@ fn listed() -> Vec<u32> {
 
 #[tokio::test]
 async fn a_simulated_server_answers_every_recorded_call_as_a_real_one_did() {
-    let router = plan().start().await;
+    let router = plan(1).start().await;
     let url = router.servers[0].url();
     let mut unlike = Vec::new();
     let calls = call::all();
@@ -53,7 +54,7 @@ async fn a_simulated_server_answers_every_recorded_call_as_a_real_one_did() {
 
 #[tokio::test]
 async fn the_router_answers_every_recorded_call_as_a_real_server_did_but_for_those_listed() {
-    let router = plan().start().await;
+    let router = plan(1).start().await;
     let url = router.url();
     let mut unlike = BTreeMap::new();
     let mut made = 0;

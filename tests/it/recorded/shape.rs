@@ -22,32 +22,42 @@ const FREE: [&str; 8] = [
 /// The first thing in which an answer differs from the recorded one.
 pub fn difference(call: &Call, answer: &Answer) -> Option<String> {
     let recorded = Answer::from(call);
-    let differs = |what: &str, own: &str, real: &str| Some(format!("{what}: {own:?} for {real:?}"));
-    if answer.status != recorded.status {
-        return differs("status", answer.status.as_str(), recorded.status.as_str());
-    }
-    if answer.header("location") != recorded.header("location") {
-        return differs(
-            "location",
-            answer.header("location"),
-            recorded.header("location"),
-        );
-    }
     // An answer without a body needs no type, and a long one was not written down whole.
     if call.is_head() || call.answer.is_empty() {
-        return None;
-    }
-    let (own, real) = (kind(answer), kind(&recorded));
-    if own != real {
-        return differs("content type", own, real);
+        return head(answer, &recorded);
     }
     if call.answer.contains(" … ") {
-        return None;
+        return head(answer, &recorded).or_else(|| types(answer, &recorded));
     }
-    let (own, real) = (events(answer), events(&recorded));
+    unlike(answer, &recorded)
+}
+
+/// The first thing in which an answer differs from a whole one.
+pub fn unlike(answer: &Answer, real: &Answer) -> Option<String> {
+    head(answer, real)
+        .or_else(|| types(answer, real))
+        .or_else(|| bodies(answer, real))
+}
+
+fn head(answer: &Answer, real: &Answer) -> Option<String> {
+    let (own, expected) = (answer.header("location"), real.header("location"));
+    differs("status", answer.status.as_str(), real.status.as_str())
+        .or_else(|| differs("location", own, expected))
+}
+
+fn types(answer: &Answer, real: &Answer) -> Option<String> {
+    differs("content type", kind(answer), kind(real))
+}
+
+fn bodies(answer: &Answer, real: &Answer) -> Option<String> {
+    let (own, real) = (events(answer), events(real));
     let at = (0..own.len().max(real.len())).find(|at| own.get(*at) != real.get(*at))?;
     let show = |events: &[String]| events.get(at).cloned().unwrap_or_default();
     differs(&format!("event {at}"), &show(&own), &show(&real))
+}
+
+fn differs(what: &str, own: &str, real: &str) -> Option<String> {
+    (own != real).then(|| format!("{what}: {own:?} for {real:?}"))
 }
 
 fn kind(answer: &Answer) -> &str {
@@ -98,6 +108,10 @@ fn write(json: &Json, shape: &mut String) {
         Json::Object(entries) => {
             shape.push('{');
             for (key, value) in entries {
+                // Left out while nothing is done, so the first line of a layer may lack it.
+                if key == "completed" {
+                    continue;
+                }
                 shape.push_str(key);
                 shape.push(' ');
                 match (key.as_str(), value) {

@@ -1,6 +1,7 @@
 //! What a server reports about itself: version, status, models, loaded models, one model.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -17,7 +18,7 @@ use crate::wire::Body;
 use super::check::no_cloud;
 use super::infer::find;
 use super::problem::Problem;
-use super::reply::{empty, json, parse, read};
+use super::reply::{empty, json, meant, parse, read};
 
 pub fn version(node: &Node) -> Response<Body> {
     json(&value!({ "version": **node.version.load() }))
@@ -79,7 +80,8 @@ pub async fn ps(node: &Node) -> Response<Body> {
 
 go_object! {
     struct Asked {
-        model: String = "model" | "name",
+        model: String = "model",
+        name: String = "name",
         system: String = "system",
         verbose: bool = "verbose",
     }
@@ -88,7 +90,8 @@ go_object! {
 pub async fn show(node: &Node, body: Incoming) -> Response<Body> {
     let answer = async {
         let body = read(body).await?;
-        let asked: Asked = parse(&body, "api.ShowRequest")?;
+        let mut asked: Asked = parse(&body, "api.ShowRequest")?;
+        asked.model = meant(asked.model, take(&mut asked.name));
         if asked.model.is_empty() {
             return Err(Problem::bad_request("model is required"));
         }

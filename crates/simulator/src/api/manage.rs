@@ -1,6 +1,7 @@
 //! Changing what a server has: copy, delete, create.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::sync::Arc;
 
 use http::{Response, StatusCode};
@@ -19,7 +20,7 @@ use super::infer::find;
 use super::loose::License;
 use super::problem::Problem;
 use super::progress::{Progress, Stopped, report};
-use super::reply::{empty, parse, read};
+use super::reply::{empty, meant, parse, read};
 
 go_object! {
     struct Copy {
@@ -29,12 +30,16 @@ go_object! {
 }
 
 go_object! {
-    struct Delete { model: String = "model" | "name", }
+    struct Delete {
+        model: String = "model",
+        name: String = "name",
+    }
 }
 
 go_object! {
     struct Create {
-        model: String = "model" | "name",
+        model: String = "model",
+        name: String = "name",
         from: String = "from",
         files: BTreeMap<String, String> = "files",
         adapters: BTreeMap<String, String> = "adapters",
@@ -78,14 +83,15 @@ pub async fn delete(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     answer(async {
         let body = read(body).await?;
         let asked: Delete = parse(&body, "api.DeleteRequest")?;
-        if asked.model.is_empty() {
+        let model = meant(asked.model, asked.name);
+        if model.is_empty() {
             return Err(Problem::bad_request("model is required"));
         }
-        let name = ModelName::parse(&asked.model)
-            .map_err(|_| Problem::bad_request(format!("name {:?} is invalid", asked.model)))?;
-        failing(node, &asked.model).await?;
-        if find(node, &asked.model).is_none() {
-            return Err(Problem::no_model(&asked.model));
+        let name = ModelName::parse(&model)
+            .map_err(|_| Problem::bad_request(format!("name {model:?} is invalid")))?;
+        failing(node, &model).await?;
+        if find(node, &model).is_none() {
+            return Err(Problem::no_model(&model));
         }
         node.remove_model(&name);
         node.scheduler.unload(&name).await;
@@ -97,7 +103,8 @@ pub async fn delete(node: &Arc<Node>, body: Incoming) -> Response<Body> {
 pub async fn create(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     answer(async {
         let body = read(body).await?;
-        let asked: Create = parse(&body, "api.CreateRequest")?;
+        let mut asked: Create = parse(&body, "api.CreateRequest")?;
+        asked.model = meant(asked.model, take(&mut asked.name));
         let name = ModelName::parse(&asked.model)
             .map_err(|_| Problem::bad_request("invalid model name"))?;
         let model = basis(node, &asked)?;

@@ -3,6 +3,7 @@
 //! Downloads of one digest are shared: a second request follows the first. A download without
 //! followers stops and keeps what it has; the next one goes on from there.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::blobs::no_space;
 use super::infer::find;
 use super::problem::Problem;
 use super::progress::{Progress, Stopped, report};
-use super::reply::{parse, read};
+use super::reply::{meant, parse, read};
 
 /// Between two lines about the same layer.
 const TICK: Duration = Duration::from_millis(60);
@@ -42,7 +43,8 @@ pub struct BlobStore {
 
 go_object! {
     struct Request {
-        model: String = "model" | "name",
+        model: String = "model",
+        name: String = "name",
         insecure: bool = "insecure",
         stream: Option<bool> = "stream",
     }
@@ -73,15 +75,12 @@ pub async fn pull(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     let stream = request.stream.unwrap_or(true);
     report(node, stream, fault, |mut progress| async move {
         progress.status("pulling manifest").await?;
-        if let Some(refused) = refused(&request, &name) {
-            progress.fail(&refused).await;
-            return Err(Stopped);
-        }
-        let Some(model) = offered(&worker, &request.model, &name) else {
-            progress
-                .fail("pull model manifest: file does not exist")
-                .await;
-            return Err(Stopped);
+        let model = match offered(&worker, &request, &name) {
+            Ok(model) => model,
+            Err(refused) => {
+                progress.fail(&refused).await;
+                return Err(Stopped);
+            }
         };
         let full = match worker.faults.take(Stage::Disk, Some(&name)) {
             Some(Fault::DiskFull { after }) => after,
@@ -156,7 +155,9 @@ pub async fn push(node: &Arc<Node>, body: Incoming) -> Response<Body> {
 /// What is asked for, and its name; with a problem, whether the name is only missing.
 async fn named(body: Incoming) -> Result<(Request, ModelName), (Problem, bool)> {
     let body = read(body).await.map_err(|problem| (problem, false))?;
-    let request: Request = parse(&body, "api.PullRequest").map_err(|problem| (problem, false))?;
+    let mut request: Request =
+        parse(&body, "api.PullRequest").map_err(|problem| (problem, false))?;
+    request.model = meant(request.model, take(&mut request.name));
     match ModelName::parse(&request.model) {
         Ok(name) => Ok((request, name)),
         Err(_) => Err((
@@ -166,8 +167,22 @@ async fn named(body: Incoming) -> Result<(Request, ModelName), (Problem, bool)> 
     }
 }
 
-/// There are no other registries: one with a port refuses the connection.
-fn refused(request: &Request, name: &ModelName) -> Option<String> {
+/// What its registry has under this name, or the words of the refusal.
+fn offered(node: &Node, request: &Request, name: &ModelName) -> Result<Model, String> {
+    let is = |model: &&Model| ModelName::parse(&model.name).as_ref() == Ok(name);
+    let models = node.config.registry.as_deref();
+    if let Some(model) = models.unwrap_or_default().iter().find(is) {
+        return Ok(model.clone());
+    }
+    match (unreachable(request, name), models) {
+        (Some(refused), _) => Err(refused),
+        (None, None) => Ok(Model::named(&request.model)),
+        (None, Some(_)) => Err("pull model manifest: file does not exist".to_owned()),
+    }
+}
+
+/// A registry with a port that offers nothing refuses the connection.
+fn unreachable(request: &Request, name: &ModelName) -> Option<String> {
     let (host, path) = name.as_str().split_once('/')?;
     let (path, tag) = path.rsplit_once(':')?;
     host.rsplit_once(':')?.1.parse::<u16>().ok()?;
@@ -176,17 +191,6 @@ fn refused(request: &Request, name: &ModelName) -> Option<String> {
         "pull model manifest: Get \"{scheme}://{host}/v2/{path}/manifests/{tag}\": dial tcp {host}: \
          connect: connection refused"
     ))
-}
-
-/// What the registry has under this name.
-fn offered(node: &Node, spelling: &str, name: &ModelName) -> Option<Model> {
-    match &node.config.registry {
-        None => Some(Model::named(spelling)),
-        Some(models) => {
-            let is = |model: &&Model| ModelName::parse(&model.name).as_ref() == Ok(name);
-            models.iter().find(is).cloned()
-        }
-    }
 }
 
 /// Downloads one layer, alone or with others, and says how far it is.

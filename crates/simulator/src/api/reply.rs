@@ -56,6 +56,11 @@ pub fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
+/// The model that is meant: `model`, or `name`, where older clients have it. An empty one is absent.
+pub fn meant(model: String, name: String) -> String {
+    if model.is_empty() { name } else { model }
+}
+
 /// The whole body, without a copy when it came in one piece.
 pub async fn read(mut body: Incoming) -> Result<Bytes, Problem> {
     let mut first = Bytes::new();

@@ -96,9 +96,9 @@ async fn the_python_client_understands_everything() {
         "other:1b".into(),
     ];
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let seen = report(python(), &arguments).await.unwrap();
+    let seen = report(python("conformance.py"), &arguments).await.unwrap();
     expect(&seen);
-    let again = report(python(), &arguments).await.unwrap();
+    let again = report(python("conformance.py"), &arguments).await.unwrap();
     assert_eq!(
         seen, again,
         "a report must depend on nothing but the server's configuration"
@@ -115,9 +115,13 @@ async fn the_javascript_client_understands_everything() {
         "other:1b".into(),
     ];
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let seen = report(javascript(), &arguments).await.unwrap();
+    let seen = report(javascript("conformance.mjs"), &arguments)
+        .await
+        .unwrap();
     expect(&seen);
-    let again = report(javascript(), &arguments).await.unwrap();
+    let again = report(javascript("conformance.mjs"), &arguments)
+        .await
+        .unwrap();
     assert_eq!(
         seen, again,
         "a report must depend on nothing but the server's configuration"
@@ -134,9 +138,13 @@ async fn the_clients_leave_and_the_server_notices() {
     })
     .await;
     let url = server.url();
-    report(python(), &[&url, MODEL]).await.unwrap();
+    report(python("conformance.py"), &[&url, MODEL])
+        .await
+        .unwrap();
     eventually(&server, |counters| counters.cancelled == 1).await;
-    report(javascript(), &[&url, MODEL]).await.unwrap();
+    report(javascript("conformance.mjs"), &[&url, MODEL])
+        .await
+        .unwrap();
     eventually(&server, |counters| counters.cancelled == 2).await;
 }
 
@@ -145,12 +153,16 @@ async fn the_clients_see_an_error_inside_a_stream() {
     let server = server().await;
     server.fault(Fault::ErrorLine { after: 2 });
     let url = server.url();
-    let failed = report(python(), &[&url, MODEL]).await.unwrap_err();
+    let failed = report(python("conformance.py"), &[&url, MODEL])
+        .await
+        .unwrap_err();
     assert!(
         failed.contains("model runner has unexpectedly stopped"),
         "{failed}"
     );
-    let failed = report(javascript(), &[&url, MODEL]).await.unwrap_err();
+    let failed = report(javascript("conformance.mjs"), &[&url, MODEL])
+        .await
+        .unwrap_err();
     assert!(
         failed.contains("model runner has unexpectedly stopped"),
         "{failed}"

@@ -255,6 +255,36 @@ async fn a_model_is_created_from_another() {
 }
 
 #[tokio::test]
+async fn an_empty_name_is_absent_whichever_key_it_has() {
+    let registry = vec![Model::named("127.0.0.1:5005/a/tiny")];
+    let config = Config {
+        registry: Some(registry),
+        ..Config::default()
+    };
+    let server = start(config).await;
+    for (path, body) in [
+        ("/api/show", json!({"model": MODEL, "name": ""})),
+        ("/api/show", json!({"name": MODEL, "model": ""})),
+        ("/api/show", json!({"model": MODEL, "name": "other"})),
+        (
+            "/api/create",
+            json!({"model": "mine", "name": "", "from": MODEL}),
+        ),
+        (
+            "/api/pull",
+            json!({"name": "127.0.0.1:5005/a/tiny", "model": ""}),
+        ),
+        ("/api/show", json!({"model": "127.0.0.1:5005/a/tiny"})),
+    ] {
+        let answer = post(server.addr(), path, body.clone()).await;
+        assert_eq!(answer.status, 200, "{path} {body}: {}", answer.body());
+    }
+    let body = json!({"name": "mine", "model": ""}).to_string();
+    let answer = call(server.addr(), "DELETE", "/api/delete", &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.body());
+}
+
+#[tokio::test]
 async fn a_full_disk_fails_a_pull_and_an_upload_and_nothing_is_kept() {
     let server = start(Config::default()).await;
     server.fault(Fault::DiskFull { after: 100 }.next(2));
