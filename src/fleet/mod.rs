@@ -18,6 +18,7 @@ mod lease;
 mod leasing;
 mod observed;
 mod places;
+mod precedence;
 mod quantiles;
 mod queue;
 mod refusals;
@@ -173,6 +174,13 @@ impl Fleet {
                 return;
             }
         }
+    }
+
+    /// The server with an account at ollama.com has this model, though it does not list it: it takes requests for it
+    /// from now on. As many are remembered as Ollama's cloud may have.
+    pub async fn found(&self, model: &ModelName, spelling: &str) {
+        // While the registry is being restarted, nobody remembers: the next request finds it again.
+        let _ = self.registry.found(model.clone(), spelling.into()).await;
     }
 
     /// The fleet as it is now.

@@ -1,6 +1,5 @@
 //! The fleet as everyone sees it: immutable, replaced whole.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +11,7 @@ use super::aliases::Aliases;
 use super::considered::MOST_CONSIDERED;
 use super::endpoint::{Endpoint, Phase, Report};
 use super::observed::Observed;
+use super::precedence::Precedence;
 use super::refusals::Refusable;
 use super::slot_pool::SlotPool;
 use crate::backend::Kind;
@@ -61,16 +61,6 @@ pub struct Holder {
     pub(super) weight: f64,
     pub(super) kind: Kind,
     pub(super) precedence: Precedence,
-}
-
-/// Which of several servers' entries of one model stands for all of them: the greatest. One with a
-/// digest says more than one of a server that knows only a name, a newer one more than an older.
-/// Among equals the name of the server decides, so that every router answers alike.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Precedence {
-    has_digest: bool,
-    modified: Option<i64>,
-    server: Reverse<Arc<str>>,
 }
 
 /// The union of what the servers list, and its renderings, made once when first asked for.
@@ -325,22 +315,6 @@ impl Catalogue {
             entries,
             ..Self::default()
         }
-    }
-}
-
-// === impl Precedence ===
-
-impl Precedence {
-    pub(super) fn of(entry: &ListedModel, server: &Arc<str>) -> Self {
-        Self {
-            has_digest: !entry.digest.is_empty(),
-            modified: protocol::unix_seconds(&entry.modified_at),
-            server: Reverse(Arc::clone(server)),
-        }
-    }
-
-    pub(super) fn modified(&self) -> Option<i64> {
-        self.modified
     }
 }
 

@@ -15,6 +15,7 @@ use super::server_error::ServerError;
 use super::whole::Expected;
 use super::{Error, Gateway, unload};
 use crate::backend::{ClientRequest, Verdict};
+use crate::domain::ModelName;
 use crate::faults::Fault;
 use crate::fleet::{Endpoint, Lease, Outcome, Settings, SlotPool};
 use crate::protocol::{Api, Unload};
@@ -33,6 +34,8 @@ pub(super) struct Slot {
     lease: Option<Lease>,
     /// The request tells the server to unload the model after it.
     unloads: bool,
+    /// The server passes the request on to Ollama's cloud.
+    to_cloud: bool,
     usage: Usage,
 }
 
@@ -120,13 +123,21 @@ impl Slot {
             lease.awaits_whole();
         }
         let endpoint = Arc::clone(lease.endpoint());
+        let settings = endpoint.settings();
         Self {
-            settings: endpoint.settings(),
+            to_cloud: settings.cloud && lease.pool().model().is_cloud(),
+            settings,
             endpoint,
             unloads: request.unload == Unload::After,
             lease: Some(lease),
             usage: usage.clone(),
         }
+    }
+
+    /// What the request is for.
+    pub(super) fn of_model(mut self, model: &ModelName) -> Self {
+        self.to_cloud = self.settings.cloud && model.is_cloud();
+        self
     }
 
     /// For a load that no request waits for.
@@ -137,6 +148,7 @@ impl Slot {
             settings: endpoint.settings(),
             endpoint,
             lease: Some(lease),
+            to_cloud: false,
             unloads: false,
             usage: usage.clone(),
         }
@@ -147,6 +159,7 @@ impl Slot {
             settings: endpoint.settings(),
             endpoint,
             lease: None,
+            to_cloud: false,
             unloads: false,
             usage: usage.clone(),
         }
@@ -244,6 +257,10 @@ impl Slot {
         let status = server_error.status();
         if backend.verdict(status) == Verdict::Pass {
             // Said inside a 200, and as much the client's own.
+            return Stopped::Over(Error::Exhausted(Box::new(server_error)));
+        }
+        if self.to_cloud && status.is_client_error() {
+            // It is ollama.com that refuses the account of the server, or the request, and not the server.
             return Stopped::Over(Error::Exhausted(Box::new(server_error)));
         }
         let fault = server_error.fault(backend);

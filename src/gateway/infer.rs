@@ -18,7 +18,7 @@ use crate::access::Reservation;
 use crate::backend::Probe;
 use crate::domain::ModelName;
 use crate::faults::Fault;
-use crate::fleet::{Considered, Denied, LeaseRequest, Leased};
+use crate::fleet::{Considered, Denied, FleetView, Leased};
 use crate::protocol::Unload;
 
 /// Why there is no server to send to.
@@ -125,7 +125,7 @@ impl Gateway {
             {
                 // Perhaps it has come to another server since.
                 prepared.lease_request.only = only;
-                Box::pin(self.relist(&prepared.lease_request)).await;
+                Box::pin(self.look_again(&prepared)).await?;
                 slot = self.slot(&mut prepared, meter).await;
             }
             while let Err(NoSlot::Denied(denied)) = &slot
@@ -240,7 +240,7 @@ impl Gateway {
         if !prepared.computes {
             let picked = self.fleet.pick(lease_request).map_err(NoSlot::Denied)?;
             meter.tries(&picked, Considered::default());
-            return Ok(Slot::none(picked, &self.usage));
+            return Ok(Slot::none(picked, &self.usage).of_model(&lease_request.model));
         }
         let asked = Instant::now();
         lease_request.deadline = asked + self.rules.queue_timeout.saturating_sub(meter.queued());
@@ -269,10 +269,22 @@ impl Gateway {
         model.is_cloud() && self.fleet.view().has_ollama() && self.account().is_none()
     }
 
-    async fn relist(&self, request: &LeaseRequest) {
-        if !self.is_cloud(&request.model) {
-            self.fleet.relist(|view| request.is_served_by(view)).await;
+    /// A model that no server has is looked for where it may be by now.
+    async fn look_again(&self, prepared: &Prepared) -> Result<(), Error> {
+        let lease_request = &prepared.lease_request;
+        let model = &lease_request.model;
+        if model.is_cloud() && self.fleet.view().model(model).is_none() {
+            return match self.account() {
+                Some(endpoint) => {
+                    self.find_in_cloud(&endpoint, &prepared.request, model)
+                        .await
+                }
+                None => Ok(()),
+            };
         }
+        let is_served = |view: &FleetView| lease_request.is_served_by(view);
+        self.fleet.relist(is_served).await;
+        Ok(())
     }
 
     fn denied(&self, denied: Denied, prepared: &Prepared) -> Error {

@@ -106,6 +106,18 @@ impl ServerError {
         }
     }
 
+    /// An answer that is there as a whole.
+    pub(super) fn whole(answer: Response<Bytes>) -> Self {
+        let (head, body) = answer.into_parts();
+        Self::Answer(ErrorBody {
+            status: head.status,
+            content_type: head.headers.get(CONTENT_TYPE).cloned(),
+            retry_after: head.headers.get(RETRY_AFTER).and_then(seconds),
+            body,
+            is_whole: true,
+        })
+    }
+
     /// What an Ollama has said on a path of its own, as it would have said it on one of this dialect.
     pub(super) fn in_dialect(self, dialect: Dialect) -> Self {
         match self {

@@ -4,7 +4,7 @@ use herdsman::config::Kind;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{Plan, Reply, Scripted, eventually};
+use crate::support::{Plan, Reply, Scripted, TestRouter, eventually};
 
 const CALLS: [(Method, &str); 7] = [
     (Method::GET, "/api/status"),
@@ -48,10 +48,97 @@ async fn the_server_with_the_account_is_asked_and_its_answer_is_unchanged() {
         assert_eq!(asked.len(), 1, "{asked:?}");
         assert!(asked[0].ends_with(&body), "{asked:?}");
     }
-    // Nobody says that a cloud is switched off that is not.
-    let unknown = json!({"model": "gpt-oss:20b-cloud", "messages": []});
-    let answer = router.post("/api/chat", &unknown).await;
-    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    router.finish().await;
+}
+
+const SIGN_IN: &str = r#"{"error":"unauthorized","signin_url":"https://ollama.com/connect"}"#;
+
+/// An Ollama with an account, which lists no model of the cloud.
+async fn with_account() -> Scripted {
+    Scripted::start(|request| {
+        let ok = |body: &str| Reply::ok("application/json", body);
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        match path {
+            "/api/show" if request.contains("signed-out") => ok(SIGN_IN).status(401),
+            "/api/show" if request.contains("nowhere") => {
+                ok(r#"{"error":"model 'nowhere:cloud' not found"}"#).status(404)
+            }
+            "/api/show" => ok(r#"{"details":{}}"#),
+            "/api/chat" | "/api/generate" if request.contains("spent") => {
+                ok(r#"{"error":"you have reached your weekly limit"}"#).status(429)
+            }
+            "/api/chat" => ok(
+                r#"{"message":{"role":"assistant","content":"a"},"done":true,"prompt_eval_count":7,"eval_count":3}"#,
+            ),
+            "/v1/chat/completions" => ok(
+                r#"{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#,
+            ),
+            _ => ok("{}").status(404),
+        }
+    })
+    .await
+}
+
+async fn in_front_of_account(server: &Scripted) -> TestRouter {
+    let mut own = server.endpoint("own", Kind::Ollama);
+    own.cloud = true;
+    let router = Plan::servers(1).and(own).start().await;
+    eventually("every server has sent its list", || {
+        let observed = router.app.fleet().observed();
+        observed.iter().all(|server| server.serves())
+    })
+    .await;
+    router
+}
+
+fn chat(model: &str) -> serde_json::Value {
+    json!({"model": model, "messages": [{"role": "user", "content": "x"}], "stream": false})
+}
+
+#[tokio::test]
+async fn a_model_of_the_cloud_that_nobody_lists_is_used_once_the_account_has_it() {
+    let mut server = with_account().await;
+    let router = in_front_of_account(&server).await;
+    server.asked();
+    for path in ["/api/chat", "/v1/chat/completions", "/api/chat"] {
+        let answer = router.post(path, &chat("Big:120b-cloud")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert_eq!(answer.header("x-herdsman-endpoint"), "own");
+        assert_eq!(answer.header("x-herdsman-route"), "loaded");
+    }
+    assert_eq!(router.counted().await, (21, 9));
+    let asked = server.asked();
+    let asked_for = |path: &str| asked.iter().filter(|asked| asked.contains(path)).count();
+    assert_eq!(asked_for("/api/show"), 1, "{asked:?}");
+    assert_eq!(
+        asked_for("/api/generate"),
+        0,
+        "nothing is loaded: {asked:?}"
+    );
+    // Listed is what servers list.
+    assert!(!router.get("/api/tags").await.text().contains("Big"));
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn what_the_cloud_refuses_reaches_the_client_unchanged_and_counts_against_no_server() {
+    let server = with_account().await;
+    let router = in_front_of_account(&server).await;
+    let answer = router.post("/api/chat", &chat("signed-out:cloud")).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (401, SIGN_IN));
+    let answer = router.post("/api/chat", &chat("nowhere:cloud")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.json()["error"], "model 'nowhere:cloud' not found");
+    let answer = router.post("/v1/messages", &chat("nowhere:cloud")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.json()["error"]["type"], "not_found_error");
+    for _ in 0..5 {
+        let answer = router.post("/api/chat", &chat("spent:cloud")).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.json()["error"], "you have reached your weekly limit");
+    }
+    let answer = router.post("/api/chat", &chat("other:cloud")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     router.finish().await;
 }
 

@@ -94,6 +94,15 @@ impl Actor for Registry {
                 self.publish(context);
                 let _ = reply.send(());
             }
+            Message::Found {
+                model,
+                spelling,
+                reply,
+            } => {
+                self.state.found(model, spelling);
+                self.publish(context);
+                let _ = reply.send(());
+            }
             Message::Drained(id) => self.drained(&id, context),
             Message::Publish => self.publish(context),
             Message::Settle(reply) => {

@@ -33,6 +33,15 @@ pub enum Message {
         /// Answered when the view shows it.
         reply: Reply<()>,
     },
+    /// The server with an account at ollama.com has a model that it does not list.
+    Found {
+        /// The model.
+        model: ModelName,
+        /// As the server takes it.
+        spelling: Box<str>,
+        /// Answered when the view shows it.
+        reply: Reply<()>,
+    },
     /// From an endpoint that drains: its last lease has ended.
     Drained(EndpointId),
     /// From itself, behind the reports already queued: make a new view.

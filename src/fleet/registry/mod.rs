@@ -73,6 +73,16 @@ impl Handle {
             .await
     }
 
+    /// The server with an account has this model, though it does not list it. `None` as for servers.
+    pub(super) async fn found(&self, model: ModelName, spelling: Box<str>) -> Option<()> {
+        let found = |reply| Message::Found {
+            model,
+            spelling,
+            reply,
+        };
+        self.mailbox.call(found).await
+    }
+
     /// Makes the queue of a model. `None` while the registry is being restarted.
     pub(super) async fn open_queue(&self, model: &ModelName) -> Option<Arc<Queue>> {
         let model = model.clone();

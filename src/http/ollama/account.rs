@@ -109,7 +109,7 @@ async fn asked(state: &State, request: Request, without: impl FnOnce() -> Respon
     let path = parts.uri.path();
     let answer = state
         .gateway
-        .ask_account(&endpoint, &parts.method, path, &headers, &body);
+        .ask_account(&endpoint, &parts.method, path, &headers, body);
     match answer.await {
         Ok(mut answer) => {
             answer.headers_mut().insert("x-request-id", id);

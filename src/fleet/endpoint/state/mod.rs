@@ -163,7 +163,8 @@ impl State {
     }
 
     fn is_warm(&self, model: &ModelName) -> bool {
-        !self.loads || self.warm.contains_key(model)
+        // Nothing is loaded for a model of Ollama's cloud.
+        !self.loads || model.is_cloud() || self.warm.contains_key(model)
     }
 
     /// Whether requests take the slots of this pool directly: nothing is to be decided.

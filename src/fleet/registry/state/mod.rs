@@ -10,10 +10,14 @@ use crate::domain::ModelName;
 use crate::fleet::aliases::Aliases;
 use crate::fleet::desired::{Applied, Desired, EndpointId, Spec};
 use crate::fleet::endpoint::{Endpoint, Phase, Report};
-use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Models, Precedence, Server};
+use crate::fleet::precedence::Precedence;
+use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Models, Server};
 use crate::protocol::ListedModel;
 use crate::routing::Tier;
 use crate::upstream::Client;
+
+/// Ollama's cloud has fewer models than this.
+const MOST_UNLISTED: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -22,6 +26,8 @@ pub(super) struct State {
     models: Models,
     catalogue: Arc<Catalogue>,
     aliases: Arc<Aliases>,
+    /// Models that the server with an account at ollama.com can use though it does not list them, as they are spelt.
+    unlisted: BTreeMap<ModelName, Box<str>>,
     stale_after: Duration,
     /// Models whose holders have changed since the last view.
     touched: HashSet<ModelName>,
@@ -69,6 +75,7 @@ impl State {
             models: Models::default(),
             catalogue: Arc::default(),
             aliases: Arc::clone(view.aliases()),
+            unlisted: BTreeMap::new(),
             stale_after,
             catalogue_changed: true,
             dropped: false,
@@ -138,6 +145,14 @@ impl State {
         self.catalogue_changed = true;
     }
 
+    /// The server with an account has this model, though it does not list it.
+    pub(super) fn found(&mut self, model: ModelName, spelling: Box<str>) {
+        if self.unlisted.len() < MOST_UNLISTED {
+            self.touched.insert(model.clone());
+            self.unlisted.insert(model, spelling);
+        }
+    }
+
     fn drain(&mut self, member: &Member) {
         if member.endpoint().set_draining(true) {
             self.touch(member);
@@ -174,6 +189,7 @@ impl State {
     /// The models of a server have to be looked at again.
     fn touch(&mut self, member: &Member) {
         self.touched.extend(member.listed.keys().cloned());
+        self.touched.extend(self.unlisted.keys().cloned());
         self.catalogue_changed = true;
     }
 
@@ -270,19 +286,23 @@ impl State {
     fn tiers(&self, name: &ModelName) -> Box<[Tier<Holder>]> {
         let mut tiers: BTreeMap<i32, (Vec<Holder>, Vec<Holder>)> = BTreeMap::new();
         for member in self.wanted() {
-            let Some(listed) = member.listed.get(name) else {
-                continue;
-            };
             let endpoint = Arc::clone(member.endpoint());
             let settings = endpoint.settings();
+            let unlisted = || self.unlisted.get(name).filter(|_| settings.cloud);
+            let (spelling, precedence) = match (member.listed.get(name), unlisted()) {
+                (Some(listed), _) => (&listed.spelling, Precedence::of(listed, endpoint.name())),
+                (None, Some(spelling)) => (spelling, Precedence::unlisted(endpoint.name())),
+                (None, None) => continue,
+            };
             let (warm, cold) = tiers.entry(settings.priority).or_default();
-            let is_warm = member.server.report.warm.binary_search(name).is_ok();
+            let warm_ones = &member.server.report.warm;
+            let is_warm = name.is_cloud() || warm_ones.binary_search(name).is_ok();
             let side = if is_warm { warm } else { cold };
             side.push(Holder {
-                pool: endpoint.pool(name, &listed.spelling),
+                pool: endpoint.pool(name, spelling),
                 weight: settings.weight,
                 kind: settings.backend.kind(),
-                precedence: Precedence::of(listed, endpoint.name()),
+                precedence,
                 endpoint,
             });
         }
