@@ -147,6 +147,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         gateway: Arc::clone(&gateway),
         store,
         spend: spend.clone(),
+        folding: spend::Folding::default(),
         models: models.clone(),
         access: access.clone(),
         actions: Actions::default(),

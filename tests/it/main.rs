@@ -24,6 +24,7 @@ mod dialects;
 mod events;
 mod failover;
 mod faults;
+mod folding;
 mod freshness;
 mod https;
 mod kill;

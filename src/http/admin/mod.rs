@@ -37,7 +37,7 @@ use serde::Serialize;
 pub use events::{Actions, Ticks};
 use extract::{InPath, InQuery, Object};
 pub use guard::Admin;
-pub(super) use guard::Peer;
+pub(super) use guard::{Peer, check as guard};
 
 use super::error::Refusal;
 use super::{State, json};

@@ -40,7 +40,7 @@ pub use proxies::Proxies;
 
 use super::admin::Peer;
 use super::error::Refusal;
-use super::{State, ollama};
+use super::{State, ollama, usage};
 use crate::gateway::Gateway;
 use crate::protocol::{Api, Dialect, Instance, PASSED};
 
@@ -126,6 +126,11 @@ impl Front {
     }
 }
 
+/// Whether it asks whom a call comes from.
+fn is_managing(path: &str) -> bool {
+    path.starts_with("/admin/") || ollama::is_managing(path) || usage::is_managing(path)
+}
+
 fn host_of(headers: &HeaderMap) -> &str {
     let host = headers.get(HOST);
     host.map_or("", |host| host.to_str().unwrap_or("?"))
@@ -202,7 +207,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
         path::clean(request.uri_mut());
         // Only what this machine itself may do needs to know, and it costs an allocation.
         let path = request.uri().path();
-        if (path.starts_with("/admin/") || ollama::is_managing(path))
+        if is_managing(path)
             && let Some(address) = self.peer
         {
             let headers = request.headers();
