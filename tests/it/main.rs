@@ -40,6 +40,7 @@ mod observed;
 mod outliving;
 mod pauses;
 mod placed;
+mod proxied;
 mod recorded;
 mod redis;
 mod reload;

@@ -41,7 +41,7 @@ pub use proxies::Proxies;
 use super::admin::Peer;
 use super::error::Refusal;
 use super::{State, ollama, usage};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Sender};
 use crate::protocol::{Api, Dialect, Instance, PASSED};
 
 /// A page asks whether it may call into a network that is closer to its reader than its own.
@@ -61,6 +61,8 @@ pub struct Front {
     proxies: Proxies,
     /// The other end of the connection, once there is one.
     peer: Option<SocketAddr>,
+    /// It is encrypted.
+    encrypted: bool,
 }
 
 enum Decision {
@@ -89,14 +91,16 @@ impl Front {
             hosts,
             proxies,
             peer: None,
+            encrypted: false,
         }
     }
 
     /// The same for one connection.
     #[must_use]
-    pub(super) fn for_peer(&self, peer: SocketAddr) -> Self {
+    pub(super) fn for_peer(&self, peer: SocketAddr, encrypted: bool) -> Self {
         Self {
             peer: Some(peer),
+            encrypted,
             ..self.clone()
         }
     }
@@ -153,13 +157,21 @@ fn not_an_origin(origin: &str) -> String {
 }
 
 impl Front {
+    fn sender(&self, headers: &HeaderMap) -> Sender {
+        match self.peer {
+            Some(peer) => self.proxies.sender(peer, self.encrypted, headers),
+            None => Sender::default(),
+        }
+    }
+
     fn admit(&self, request: Request<Incoming>) -> Answer {
         let called = (request.method() == Method::POST).then(|| Api::at(request.uri().path()));
         match called.flatten() {
             Some(api) => {
                 let state = self.state.clone();
+                let sender = self.sender(request.headers());
                 Box::pin(async move {
-                    let answer = ollama::answer(api, &state, request).await;
+                    let answer = ollama::answer(api, &state, request, sender).await;
                     Ok(passed(answer, &state.instance, &state.gateway))
                 })
             }
