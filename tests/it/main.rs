@@ -37,6 +37,7 @@ mod loops;
 mod model_cli;
 mod models;
 mod observed;
+mod operated;
 mod outliving;
 mod pauses;
 mod placed;
