@@ -135,7 +135,8 @@ pub(super) fn routes() -> Vec<Route> {
             "Ends a request: its client gets an error, and its server stops",
             cancel,
         )
-        .gives::<Cancelled>(),
+        .gives::<Cancelled>()
+        .tells("cancel request"),
     ]
 }
 
@@ -196,7 +197,6 @@ async fn cancel(Shared(state): Shared<State>, InPath(id): InPath<String>) -> Out
         0 => Err(unknown(&id)),
         requests => {
             tracing::info!(request = id, requests, "request cancelled by an operator");
-            state.actions.done("cancel request", &id);
             let cancelled = Cancelled {
                 cancelled: id,
                 requests,

@@ -31,6 +31,16 @@ pub(in crate::http) enum ClientAddress {
     Unknown,
 }
 
+impl ClientAddress {
+    /// As far as it is known.
+    pub(in crate::http) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Peer(address) | Self::Named(address) => Some(address),
+            Self::Unknown => None,
+        }
+    }
+}
+
 impl Proxies {
     /// Those in these networks.
     #[must_use]
@@ -67,10 +77,6 @@ impl Proxies {
 
     /// Who asks, and how, of a connection from `peer`.
     pub(super) fn sender(&self, peer: SocketAddr, encrypted: bool, headers: &HeaderMap) -> Sender {
-        let address = match self.from(peer, headers) {
-            ClientAddress::Peer(address) | ClientAddress::Named(address) => Some(address),
-            ClientAddress::Unknown => None,
-        };
         let own = match encrypted {
             true => Scheme::Https,
             false => Scheme::Http,
@@ -80,7 +86,7 @@ impl Proxies {
             false => None,
         };
         Sender {
-            address,
+            address: self.from(peer, headers).address(),
             scheme: said.unwrap_or(own),
         }
     }
