@@ -101,6 +101,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "models",
         &[
             "clock",
+            "metrics",
             "access",
             "backend",
             "domain",

@@ -116,7 +116,14 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         spread: spread(&config),
         silence: config.routing.idle_timeout,
     };
-    let models = Models::start(model_rules, fleet.clone(), client.clone(), tracker.clone()).await?;
+    let models = Models::start(
+        model_rules,
+        fleet.clone(),
+        client.clone(),
+        models::Meters::register(registry),
+        tracker.clone(),
+    )
+    .await?;
 
     let access_log = access_log(&config)?;
     let meters = Meters::register(registry, Requests::new(access_log.clone()));
@@ -147,6 +154,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         gateway: Arc::clone(&gateway),
         store,
         spend: spend.clone(),
+        folding: spend::Folding::default(),
         models: models.clone(),
         access: access.clone(),
         actions: Actions::default(),

@@ -102,6 +102,9 @@ mod tests {
             "gpu-1:0",
             "ftp://gpu-1",
             "user:pass@gpu-1:1",
+            "../gpu-1",
+            "./gpu-1",
+            ".",
         ] {
             assert!(server(wrong).is_err(), "{wrong}");
         }

@@ -37,7 +37,7 @@ pub struct Server {
     pub tls_cert: PathBuf,
     /// PEM file of the certificate's private key.
     pub tls_key: PathBuf,
-    /// Networks of proxies whose `X-Forwarded-For` counts.
+    /// Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
     pub trusted_proxies: Vec<Network>,
     /// Largest body of an inference request, in bytes. Blobs are streamed and not limited by it.
     #[serde(with = "size")]

@@ -64,7 +64,7 @@ impl EndpointUrl {
         &self.uri
     }
 
-    /// As written, without a slash at the end.
+    /// As written, without a slash at the end and with its scheme in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -105,7 +105,8 @@ impl FromStr for EndpointUrl {
 
     fn from_str(written: &str) -> Result<Self, InvalidUrl> {
         let (scheme, rest) = written.split_once("://").ok_or(InvalidUrl::Scheme)?;
-        if !["http", "https"].contains(&scheme) {
+        let scheme = scheme.to_ascii_lowercase();
+        if !["http", "https"].contains(&scheme.as_str()) {
             return Err(InvalidUrl::Scheme);
         }
         if written.contains(['?', '#']) {
@@ -122,9 +123,14 @@ impl FromStr for EndpointUrl {
         if authority.is_empty() || authority.starts_with(':') {
             return Err(InvalidUrl::Host);
         }
-        let text = written.strip_suffix('/').unwrap_or(written);
+        let text = format!("{scheme}://{}", rest.strip_suffix('/').unwrap_or(rest));
         let uri: Uri = text.parse().map_err(|_| InvalidUrl::Malformed)?;
         let host = uri.host().ok_or(InvalidUrl::Host)?;
+        // One dot at the end is that of a name in full.
+        let labels = host.strip_suffix('.').unwrap_or(host);
+        if labels.split('.').any(str::is_empty) {
+            return Err(InvalidUrl::Host);
+        }
         if authority.len() > host.len() && uri.port_u16().is_none_or(|port| port == 0) {
             return Err(InvalidUrl::Port);
         }
@@ -200,7 +206,7 @@ mod tests {
     fn one_address_is_recognised_however_it_is_written() {
         let reached = |written: &str| parse(written).unwrap().reached();
         for (one, other) in [
-            ("http://GPU-1:11434/", "http://gpu-1.:11434"),
+            ("HTTP://GPU-1:11434/", "http://gpu-1.:11434"),
             ("http://gpu-1", "http://gpu-1:80"),
             ("http://localhost:1", "http://127.0.0.1:1"),
             ("http://[::ffff:10.0.0.7]:1", "http://10.0.0.7:1"),
@@ -217,7 +223,12 @@ mod tests {
         for (written, expected) in [
             ("gpu-1:11434", InvalidUrl::Scheme),
             ("ftp://gpu-1", InvalidUrl::Scheme),
+            (" http://gpu-1", InvalidUrl::Scheme),
             ("http://", InvalidUrl::Host),
+            ("http://.", InvalidUrl::Host),
+            ("http://..:11434/x", InvalidUrl::Host),
+            ("http://.gpu-1", InvalidUrl::Host),
+            ("http://gpu-1..lan", InvalidUrl::Host),
             ("http://:11434", InvalidUrl::Host),
             ("http://a:0", InvalidUrl::Port),
             ("http://a:99999", InvalidUrl::Port),

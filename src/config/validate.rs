@@ -54,6 +54,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     }
     let names = config.endpoint.iter().map(|endpoint| &endpoint.name);
     faults.unless_unique("endpoint", "name", names);
+    each_server_once(&config.endpoint, &mut faults);
     one_cloud(&config.endpoint, &mut faults);
     alias::check(&config.alias, &mut faults);
     intervals(config, &mut faults);
@@ -95,6 +96,18 @@ pub fn endpoint_faults(endpoint: &Endpoint) -> Vec<String> {
     }
     let said = |fault: Fault| format!("{} {}", fault.key.trim_start_matches('.'), fault.what);
     faults.0.into_iter().map(said).collect()
+}
+
+/// Under two names it would have its slots twice. One name twice is said already.
+fn each_server_once(endpoints: &[Endpoint], faults: &mut Faults) {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (at, endpoint) in endpoints.iter().enumerate() {
+        let first = *seen.entry(endpoint.address()).or_insert(&endpoint.name);
+        if first != endpoint.name {
+            let what = format!("is the server \"{first}\" once more: name each server once");
+            faults.add(format!("endpoint.{at}.url"), what);
+        }
+    }
 }
 
 fn server(server: &Server, faults: &mut Faults) {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::families::{FailoverLabels, Families, Pair};
 use super::load_meters::LoadMeters;
-use super::requests::{How, Request, Requests, Tracked};
+use super::requests::{How, Request, Requests, Sender, Tracked};
 use super::server_error::ServerError;
 use crate::domain::{ModelName, TokenCounts};
 use crate::fleet::{Considered, Endpoint, FleetView, Leased, SlotPool};
@@ -57,7 +57,7 @@ impl Meters {
         &self.0.all
     }
 
-    pub(super) fn arrived(&self, api: Api, id: &HeaderValue) -> Meter {
+    pub(super) fn arrived(&self, api: Api, id: &HeaderValue, sender: Sender) -> Meter {
         let arrived = Instant::now();
         Meter {
             meters: self.clone(),
@@ -69,7 +69,7 @@ impl Meters {
             sent: None,
             pair: None,
             counted: false,
-            tracked: Some(self.0.all.arrived(api, id.clone(), arrived)),
+            tracked: Some(self.0.all.arrived(api, id.clone(), sender, arrived)),
         }
     }
 

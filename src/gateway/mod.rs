@@ -57,7 +57,9 @@ pub use load::LoadReason;
 pub use meters::{Meter, Meters};
 pub use placing::NotPlaced;
 use relay::Relay;
-pub use requests::{AccessLog, LogError, MOST_ENDED, Phase, Request, Requests, Try};
+pub use requests::{
+    AccessLog, LogError, MOST_ENDED, Phase, Request, Requests, Scheme, Sender, Try,
+};
 pub use terms::ModelTerms;
 
 use crate::access::{Access, Caller};
@@ -172,8 +174,8 @@ impl Gateway {
     /// A request has arrived, though nothing of it but its path is known: from here on it is
     /// measured, and counted however it ends.
     #[must_use]
-    pub fn arrived(&self, api: Api, id: &HeaderValue) -> Meter {
-        self.meters.arrived(api, id)
+    pub fn arrived(&self, api: Api, id: &HeaderValue, sender: Sender) -> Meter {
+        self.meters.arrived(api, id, sender)
     }
 
     /// Every request of this router, and the last that were.

@@ -44,7 +44,7 @@ fn router(state: State) -> Router {
     Router::new()
         .merge(ollama::routes())
         .merge(openai::routes())
-        .merge(usage::routes())
+        .merge(usage::routes(&state))
         .merge(ops::routes())
         .merge(admin::routes(&state))
         .fallback(async || plain(StatusCode::NOT_FOUND, "404 page not found"))

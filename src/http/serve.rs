@@ -75,7 +75,7 @@ pub async fn serve(
             match accepted {
                 Ok((stream, peer)) => {
                     prepare(&stream, patience);
-                    let front = front.for_peer(peer);
+                    let front = front.for_peer(peer, tls.is_some());
                     let closing = closing.clone();
                     match tls.clone() {
                         None => connections.spawn(connection(stream, front, patience, closing)),

@@ -13,7 +13,7 @@ use crate::inventory::Inventory;
 use crate::metrics::Registry;
 use crate::models::Models;
 use crate::protocol::Instance;
-use crate::spend::Spend;
+use crate::spend::{Folding, Spend};
 use crate::store::Store;
 use herdsman_multidb::MultiDb;
 
@@ -26,6 +26,8 @@ pub struct State {
     pub store: Store,
     /// Usage on its way to the database.
     pub spend: Spend,
+    /// Whether its minutes are being folded into days.
+    pub folding: Folding,
     /// Which models the servers have.
     pub models: Models,
     /// Accounts.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::Error;
 use super::follow::{answered, awaited, failure, remote};
 use super::merge::{Failed, Share, Standing};
+use super::meters::UPLOAD;
 use super::outcome::{Call, Outcome, conclude};
 use super::run::Means;
 use crate::fleet::Endpoint;
@@ -130,7 +131,8 @@ where
     }
     // An error of the client's ends the other half where it is, and every server sees half a body.
     let sending = async { Ok::<_, Error>(join_all(sending).await) };
-    let (sent, ()) = tokio::try_join!(sending, feed(means, body, receivers))?;
+    let sent = tokio::try_join!(sending, feed(means, body, receivers));
+    let (sent, ()) = sent.inspect_err(|_| means.meters.cancelled(UPLOAD))?;
     let created = sent.iter().any(|(_, sent)| sent.is_ok());
     for (at, sent) in sent {
         shares[at].standing = match sent {
@@ -138,6 +140,7 @@ where
             Err(failed) => Standing::Failed(failed),
         };
     }
+    means.meters.ended(UPLOAD, &shares, false);
     concluded(&shares, digest, created)
 }
 
@@ -169,7 +172,7 @@ fn concluded(shares: &[Share], digest: &str, created: bool) -> Result<Uploaded, 
         });
     }
     let call = Call {
-        verb: "upload",
+        verb: UPLOAD,
         what: digest,
     };
     match conclude(call, shares, &[]) {
@@ -261,6 +264,9 @@ async fn pass(means: &Means, receivers: &mut Vec<Receiver>, piece: &Piece) {
         let taken = receiver.pieces.send(piece.clone());
         match awaited(&receiver.endpoint, means.silence, taken).await {
             Ok(Ok(())) => {
+                if let Piece::Data(data) = piece {
+                    means.meters.moved(UPLOAD, data.len() as u64);
+                }
                 at += 1;
                 continue;
             }

@@ -138,6 +138,7 @@ async fn on_each(
     if shares.is_empty() && missed.is_empty() {
         return Err(Error::missing(unknown));
     }
+    means.meters.ended(verb, &shares, !missed.is_empty());
     tracing::info!(call = verb, model, done = done.len(), "model call");
     match conclude(Call { verb, what: model }, &shares, missed) {
         Outcome::Success => Ok(done),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::merge::{Failed, Merge};
+use super::meters::Meters;
 use super::reader::SUCCESS;
 use crate::fleet::Endpoint;
 use crate::protocol::{LONGEST_LINE, ManageApi, ProgressLine, error_words};
@@ -33,6 +34,7 @@ pub(super) struct Outgoing {
 pub(super) struct Part<'a> {
     pub(super) progress: &'a watch::Sender<Merge>,
     pub(super) server: usize,
+    pub(super) meters: &'a Meters,
 }
 
 /// Connections of this call alone: it may take hours, and no request for inference shall wait for it or find a
@@ -76,8 +78,10 @@ pub(super) async fn follow(
         if line.status == SUCCESS {
             return Ok(());
         }
-        let heard = |merge: &mut Merge| merge.heard(part.server, &line);
-        part.progress.send_modify(heard);
+        let mut more = 0;
+        part.progress
+            .send_modify(|merge| more = merge.heard(part.server, &line));
+        part.meters.moved(api.verb(), more);
     }
 }
 

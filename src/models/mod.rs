@@ -17,6 +17,7 @@ mod files;
 mod follow;
 mod jobs;
 mod merge;
+mod meters;
 mod ongoing;
 mod outcome;
 mod places;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 pub use blobs::Uploaded;
 pub use error::Error;
+pub use meters::Meters;
 pub use ongoing::Ongoing;
 pub use shown::{PartShown, PullShown};
 pub use start::Asked;
@@ -93,6 +95,7 @@ impl Models {
         rules: Rules,
         fleet: Fleet,
         client: Client,
+        meters: Meters,
         tracker: TaskTracker,
     ) -> Result<Self, StartError> {
         let means = Means {
@@ -100,7 +103,11 @@ impl Models {
             client,
             silence: rules.silence,
             cutting: CancellationToken::new(),
+            meters,
         };
+        let closing = CancellationToken::new();
+        let meters = means.meters.clone();
+        tracker.spawn(meters.forget_removed(means.fleet.clone(), closing.clone()));
         let open = TaskTracker::new();
         let jobs = jobs::Handle::start(RESTARTS, means.clone(), open.clone(), tracker.clone());
         let places = places::Handle::start(RESTARTS, tracker.clone());
@@ -111,7 +118,7 @@ impl Models {
             spread: ArcSwap::from_pointee(rules.spread),
             changes: Arc::new(Semaphore::new(each::MOST_RUNNING)),
             uploads: Semaphore::new(blobs::MOST_UPLOADS),
-            closing: CancellationToken::new(),
+            closing,
             open,
         })))
     }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::follow::{Outgoing, Part, follow};
 use super::merge::Merge;
+use super::meters::Meters;
 use super::outcome::{Call, Outcome, conclude};
 use super::targets::LeftOut;
 use crate::fleet::{Endpoint, Fleet};
@@ -36,6 +37,7 @@ pub(super) struct Means {
     pub(super) silence: Duration,
     /// Everything ends, with an error that clients can see.
     pub(super) cutting: CancellationToken,
+    pub(super) meters: Meters,
 }
 
 impl Work {
@@ -68,10 +70,17 @@ pub(super) async fn run(
     let outcome = tokio::select! {
         _ = all => {
             let merge = progress.borrow();
+            means.meters.ended(verb, merge.servers(), !work.missed.is_empty());
             conclude(work.call(), merge.servers(), &work.missed)
         }
-        () = stop.cancelled() => stopped(&format!("{verb} of '{model}' was cancelled")),
-        () = means.cutting.cancelled() => stopped("server is shutting down, please try again."),
+        () = stop.cancelled() => {
+            means.meters.cancelled(verb);
+            stopped(&format!("{verb} of '{model}' was cancelled"))
+        }
+        () = means.cutting.cancelled() => {
+            means.meters.cancelled(verb);
+            stopped("server is shutting down, please try again.")
+        }
     };
     match &outcome {
         Outcome::Success => tracing::info!(call = verb, model, "model call has succeeded"),
@@ -90,7 +99,12 @@ async fn on_one(
     endpoint: &Arc<Endpoint>,
     progress: &watch::Sender<Merge>,
 ) {
-    let part = Part { progress, server };
+    let meters = &means.meters;
+    let part = Part {
+        progress,
+        server,
+        meters,
+    };
     let followed = follow(
         &means.client,
         endpoint,

@@ -28,6 +28,7 @@
 mod audit;
 mod drain;
 mod flush;
+mod folding;
 mod forwarder;
 mod journal;
 mod kind;
@@ -61,6 +62,7 @@ use crate::supervision::{Backoff, RestartPolicy, Supervisor};
 use journal::Journal;
 
 pub use audit::{Account, Audit, Problem, Producer, Sums, verify};
+pub use folding::{Fold, FoldError, Folding};
 pub use journal::OpenError;
 pub use options::{Durability, Options, Redis};
 pub use queue::{Amount, JournalState, LeaseState, Places, Queue, RedisState, Transport};

@@ -62,7 +62,7 @@ fn named(names: &[Arc<str>]) -> Vec<&str> {
 }
 
 /// Sends requests of every kind until `stop`.
-async fn client(router: &TestRouter, seed: u64, stop: &AtomicBool, answered: &AtomicU64) {
+pub async fn client(router: &TestRouter, seed: u64, stop: &AtomicBool, answered: &AtomicU64) {
     let mut random = fastrand::Rng::with_seed(seed);
     while !stop.load(Ordering::Relaxed) {
         let streamed = random.bool();

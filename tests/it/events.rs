@@ -111,11 +111,12 @@ async fn whoever_watches_sees_everything_and_then_what_changes() {
         fields.contains(&json!([phase.unwrap(), "drained"])),
         "{changed}"
     );
-    watcher
+    let told = watcher
         .until("event", |event| {
             event["kind"] == "admin" && event["what"] == "drain"
         })
         .await;
+    assert_eq!([&told["of"], &told["by"]], ["gpu-0", "127.0.0.1"], "{told}");
     let router = {
         let one = router.get("/admin/endpoints/gpu-0").await.json();
         let states: Vec<&str> = one["history"]
@@ -224,6 +225,41 @@ async fn a_pull_is_seen_to_get_on() {
     assert_eq!([&done["kind"], &done["model"]], ["pull", "big"]);
     assert_eq!(done["completed"], done["total"]);
     assert_eq!(done["endpoints"].as_array().unwrap().len(), 2);
+    drop(watcher);
+    router.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_operators_do_is_told_and_what_was_refused_is_not() {
+    let router = Plan::servers(1).start().await;
+    let mut watcher = Watcher::new(&router, "overview").await;
+    watcher.until("snapshot", |_| true).await;
+    let user = json!({"id": "ann"});
+    for (method, path, body, status) in [
+        (Method::POST, "/admin/users", user.clone(), 201),
+        (Method::POST, "/admin/users", user, 409),
+        (Method::PUT, "/admin/prices/a/b", json!({"input": 1}), 200),
+        (Method::POST, "/admin/models/llama3.2/load", json!({}), 200),
+        (Method::DELETE, "/admin/users/ann", Value::Null, 200),
+    ] {
+        let answer = router.admin(method, path, body).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+    let mut told = Vec::new();
+    while told.last() != Some(&"delete user ann".to_owned()) {
+        let event = watcher
+            .until("event", |event| event["kind"] == "admin")
+            .await;
+        let text = |key: &str| event[key].as_str().unwrap().to_owned();
+        told.push(format!("{} {}", text("what"), text("of")));
+    }
+    let expected = [
+        "create user ann",
+        "set price a/b",
+        "load model llama3.2",
+        "delete user ann",
+    ];
+    assert_eq!(told, expected);
     drop(watcher);
     router.finish().await;
 }

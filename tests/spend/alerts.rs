@@ -7,6 +7,7 @@ use std::time::Duration;
 use herdsman::access::{Access, Options, SWEEP};
 use herdsman::config::WhenRedisAway;
 use herdsman::metrics::PREFIX;
+use herdsman::models::Meters;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio_util::task::TaskTracker;
@@ -77,6 +78,7 @@ async fn every_alert_asks_for_metrics_there_are() {
     let store = fixture.database.directly().await;
     let access = Access::start(options, store, None, Arc::new(|| 0), TaskTracker::new());
     access.await.unwrap().stats().register(&mut registry);
+    drop(Meters::register(&mut registry));
     let mut text = String::new();
     encode(&mut text, &registry).unwrap();
     let names: BTreeSet<&str> = text

@@ -118,6 +118,36 @@ fn a_whole_list_can_be_given_in_one_variable() {
 }
 
 #[test]
+fn a_server_that_is_named_twice_is_told_however_it_is_written() {
+    let file = r#"
+[[endpoint]]
+url = "http://127.0.0.1:11434"
+name = "a"
+
+[[endpoint]]
+url = "HTTP://LOCALHOST:11434/"
+name = "b"
+
+[[endpoint]]
+url = "http://gpu-1:8080"
+kind = "openai"
+
+[[endpoint]]
+url = "http://GPU-1.:8080/v1"
+kind = "openai"
+name = "c"
+
+[[endpoint]]
+url = "http://gpu-1:8080/other"
+name = "d"
+"#;
+    assert_snapshot!(problems_of(file, &[], &[]), @r#"
+    config.toml:7:1: endpoint.1.url: is the server "a" once more: name each server once
+    config.toml:15:1: endpoint.3.url: is the server "gpu-1:8080" once more: name each server once
+    "#);
+}
+
+#[test]
 fn every_problem_is_told_at_once_with_its_place() {
     let file = r#"
 [server]

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::cancel::{Cancel, Cancellable};
+use super::sender::Sender;
 use super::tried::{How, Try};
 use crate::clock;
 use crate::domain::{ModelName, TokenCounts};
@@ -44,6 +45,7 @@ pub enum Phase {
 pub struct Request {
     serial: u64,
     id: HeaderValue,
+    sender: Sender,
     api: Api,
     arrived: Instant,
     /// The same moment in Unix milliseconds.
@@ -75,11 +77,18 @@ struct Asked {
 }
 
 impl Request {
-    pub(super) fn new(serial: u64, api: Api, id: HeaderValue, arrived: Instant) -> Self {
+    pub(super) fn new(
+        serial: u64,
+        api: Api,
+        id: HeaderValue,
+        sender: Sender,
+        arrived: Instant,
+    ) -> Self {
         let since_epoch = clock::since_epoch().as_millis();
         Self {
             serial,
             id,
+            sender,
             api,
             arrived,
             arrived_ms: u64::try_from(since_epoch).unwrap_or_default(),
@@ -201,6 +210,12 @@ impl Request {
     #[must_use]
     pub fn id(&self) -> &str {
         self.id.to_str().unwrap_or_default()
+    }
+
+    /// From where it comes.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        self.sender
     }
 
     /// Which API is called.

@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::Request;
+use super::{Request, Scheme};
 
 /// How many lines may wait for the disk.
 const WAITING: usize = 8_192;
@@ -72,6 +73,9 @@ struct Line<'a> {
     input_tokens: u64,
     output_tokens: u64,
     key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<IpAddr>,
+    scheme: Scheme,
 }
 
 impl AccessLog {
@@ -271,6 +275,8 @@ impl<'a> Line<'a> {
             input_tokens: request.input(),
             output_tokens: request.output(),
             key: request.key(),
+            client: request.sender().address,
+            scheme: request.sender().scheme,
         }
     }
 }
@@ -291,14 +297,14 @@ mod tests {
     use http::HeaderValue;
     use serde_json::Value;
 
-    use super::super::Requests;
+    use super::super::{Requests, Sender};
     use super::*;
     use crate::domain::ModelName;
     use crate::protocol::Api;
 
     fn one(requests: &Requests, id: &'static str) {
         let id = HeaderValue::from_static(id);
-        let tracked = requests.arrived(Api::OllamaChat, id, Instant::now());
+        let tracked = requests.arrived(Api::OllamaChat, id, Sender::default(), Instant::now());
         let model = ModelName::parse("phi4").unwrap();
         tracked.request().asks(&model, Some("k".into()), true);
         tracked.request().ends(200);
@@ -352,6 +358,7 @@ mod tests {
           "path": "/api/chat",
           "queue_ms": 0.0,
           "route": "",
+          "scheme": "http",
           "status": 200,
           "stream": true,
           "time": null,

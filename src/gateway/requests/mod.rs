@@ -11,6 +11,7 @@ mod cancel;
 mod entry;
 mod log;
 mod ring;
+mod sender;
 mod tried;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(super) use cancel::Cancellable;
 pub use entry::{Phase, Request};
 pub use log::{AccessLog, LogError};
 use ring::Ring;
+pub use sender::{Scheme, Sender};
 pub(super) use tried::How;
 pub use tried::Try;
 
@@ -88,9 +90,15 @@ impl Requests {
         }
     }
 
-    pub(super) fn arrived(&self, api: Api, id: HeaderValue, at: Instant) -> Tracked {
+    pub(super) fn arrived(
+        &self,
+        api: Api,
+        id: HeaderValue,
+        sender: Sender,
+        at: Instant,
+    ) -> Tracked {
         let serial = self.0.serials.fetch_add(1, Ordering::Relaxed);
-        let request = Arc::new(Request::new(serial, api, id, at));
+        let request = Arc::new(Request::new(serial, api, id, sender, at));
         self.0.open.insert(serial, Arc::clone(&request));
         Tracked {
             requests: self.clone(),
@@ -171,7 +179,7 @@ mod tests {
 
     fn arrived(requests: &Requests, id: &'static str) -> Tracked {
         let id = HeaderValue::from_static(id);
-        let tracked = requests.arrived(Api::OllamaChat, id, Instant::now());
+        let tracked = requests.arrived(Api::OllamaChat, id, Sender::default(), Instant::now());
         let model = ModelName::parse("phi4").unwrap();
         tracked.request().asks(&model, None, true);
         tracked
@@ -194,7 +202,7 @@ mod tests {
         let ended = requests.find("a").unwrap();
         assert_eq!((ended.phase(), ended.status()), (Phase::Ended, 499));
         let id = HeaderValue::from_static("c");
-        drop(requests.arrived(Api::OllamaChat, id, Instant::now()));
+        drop(requests.arrived(Api::OllamaChat, id, Sender::default(), Instant::now()));
         assert_eq!(requests.ended().len(), 2, "nothing was known of it");
     }
 

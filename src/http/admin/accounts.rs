@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::account::{Draft, NewAccount, Shown};
-use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer, patch};
+use super::{Did, InPath, InQuery, Object, Outcome, Problem, Route, answer, patch};
 use crate::access::{is_tag, key_id, new_key};
 use crate::clock;
 use crate::domain::{Account, AccountKind, ModelName, is_account_id};
@@ -23,19 +23,54 @@ const LONGEST_PAGE: u32 = 1_000;
 /// How often a change is tried again when another change of the same account came first.
 pub(super) const ATTEMPTS: usize = 5;
 
-/// The kinds, and where they are found.
-const KINDS: [(AccountKind, &str, &str); 7] = [
-    (AccountKind::Key, "/admin/keys", "/admin/keys/{id}"),
-    (AccountKind::User, "/admin/users", "/admin/users/{id}"),
-    (AccountKind::Team, "/admin/teams", "/admin/teams/{id}"),
-    (AccountKind::Org, "/admin/orgs", "/admin/orgs/{id}"),
+/// A kind, and where it is found.
+type Kind = (AccountKind, &'static str, &'static str, Tells);
+/// What is told of one that is new, other or gone.
+type Tells = [&'static str; 3];
+
+const KINDS: [Kind; 7] = [
+    (
+        AccountKind::Key,
+        "/admin/keys",
+        "/admin/keys/{id}",
+        ["create key", "change key", "delete key"],
+    ),
+    (
+        AccountKind::User,
+        "/admin/users",
+        "/admin/users/{id}",
+        ["create user", "change user", "delete user"],
+    ),
+    (
+        AccountKind::Team,
+        "/admin/teams",
+        "/admin/teams/{id}",
+        ["create team", "change team", "delete team"],
+    ),
+    (
+        AccountKind::Org,
+        "/admin/orgs",
+        "/admin/orgs/{id}",
+        ["create org", "change org", "delete org"],
+    ),
     (
         AccountKind::EndUser,
         "/admin/end-users",
         "/admin/end-users/{id}",
+        ["create end user", "change end user", "delete end user"],
     ),
-    (AccountKind::Tag, "/admin/tags", "/admin/tags/{id}"),
-    (AccountKind::Budget, "/admin/budgets", "/admin/budgets/{id}"),
+    (
+        AccountKind::Tag,
+        "/admin/tags",
+        "/admin/tags/{id}",
+        ["create tag", "change tag", "delete tag"],
+    ),
+    (
+        AccountKind::Budget,
+        "/admin/budgets",
+        "/admin/budgets/{id}",
+        ["create budget", "change budget", "delete budget"],
+    ),
 ];
 
 #[derive(Deserialize)]
@@ -58,7 +93,7 @@ pub(super) fn routes() -> Vec<Route> {
     KINDS.into_iter().flat_map(routes_of).collect()
 }
 
-fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Route; 5] {
+fn routes_of((kind, all, one, [made, changed, gone]): Kind) -> [Route; 5] {
     type At = InPath<String>;
     type Here = Shared<State>;
     [
@@ -73,7 +108,8 @@ fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Ro
             move |here: Here, object: Object| create(here, kind, object),
         )
         .takes::<NewAccount>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells(made),
         Route::get(one, "Shows one, with what is spent of its budget", {
             move |here: Here, InPath(id): At| show(here, kind, id)
         })
@@ -84,10 +120,12 @@ fn routes_of((kind, all, one): (AccountKind, &'static str, &'static str)) -> [Ro
             move |here: Here, InPath(id): At, object: Object| update(here, kind, id, object),
         )
         .takes::<Draft>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells(changed),
         Route::delete(one, "Deletes one; what it spent stays in the reports", {
             move |here: Here, InPath(id): At| delete(here, kind, id)
-        }),
+        })
+        .tells(gone),
     ]
 }
 
@@ -175,13 +213,14 @@ async fn create(
     let saved = save(&state, account.clone(), Precondition::Absent).await?;
     let version = saved.ok_or_else(|| Problem::conflict(format!("{kind} '{id}' exists")))?;
     let shown = Shown::new(&account, version);
-    Ok(answer(
+    let created = answer(
         StatusCode::CREATED,
         &match key {
             Some(key) => shown.with_key(key),
             None => shown,
         },
-    ))
+    );
+    Ok(Did::to(id).answered(created))
 }
 
 async fn update(

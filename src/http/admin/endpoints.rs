@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::endpoint::{NewEndpoint, Shown};
-use super::{InPath, InQuery, Object, Outcome, Problem, Route, answer, patch};
+use super::{Did, InPath, InQuery, Object, Outcome, Problem, Route, answer, patch};
 use crate::config::{Endpoint, Secret};
 use crate::domain::ModelName;
 use crate::http::State;
@@ -88,7 +88,8 @@ pub(super) fn routes() -> Vec<Route> {
             add,
         )
         .takes::<NewEndpoint>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells("add server"),
         Route::get(ONE, "Shows one server", show).gives::<Shown>(),
         Route::patch(
             ONE,
@@ -96,28 +97,32 @@ pub(super) fn routes() -> Vec<Route> {
             change,
         )
         .takes::<Patch>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells("change server"),
         Route::delete(
             ONE,
             "Takes out a server that was added; what runs there goes on to its end, unless `now=true`",
             remove,
         )
         .query(&["now"])
-        .gives::<Gone>(),
+        .gives::<Gone>()
+        .tells("remove server"),
         Route::post(
             DRAIN,
             "Keeps new requests from a server, or from one model on it, until it is resumed",
             drain,
         )
         .takes::<Part>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells("drain"),
         Route::post(
             RESUME,
             "Lets a server, or one model on it, take requests again",
             resume,
         )
         .takes::<Part>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells("resume"),
     ]
 }
 
@@ -147,8 +152,7 @@ async fn add(Shared(state): Shared<State>, Object(object): Object) -> Outcome {
     let name = endpoint.name.clone();
     make(&state, Change::Add(endpoint)).await?;
     tracing::info!(endpoint = name, "endpoint added by an operator");
-    state.actions.done("add server", &name);
-    shown(&state, StatusCode::CREATED, &name)
+    Ok(Did::to(&name).answered(shown(&state, StatusCode::CREATED, &name)?))
 }
 
 async fn change(
@@ -173,14 +177,12 @@ async fn change(
         };
         make(&state, set).await?;
         tracing::info!(endpoint = name, "endpoint changed by an operator");
-        state.actions.done("change server", &name);
     }
-    match phase {
-        Some(Phase::Draining) => hold(&state, Change::Drain(name.clone(), None)).await?,
-        Some(Phase::Up) => hold(&state, Change::Resume(name.clone(), None)).await?,
-        None => {}
-    }
-    shown(&state, StatusCode::OK, &name)
+    let did = match phase {
+        Some(phase) => hold(&state, phase, &name, None).await?,
+        None => Did::to(&name),
+    };
+    Ok(did.answered(shown(&state, StatusCode::OK, &name)?))
 }
 
 async fn remove(
@@ -204,7 +206,6 @@ async fn remove(
         now = asked.now,
         "endpoint removed by an operator"
     );
-    state.actions.done("remove server", &name);
     for endpoint in named.iter().filter(|_| asked.now) {
         // What has no answer yet moves to other servers.
         endpoint.abandon();
@@ -228,8 +229,8 @@ async fn drain(
     Object(object): Object,
 ) -> Outcome {
     let model = part(object)?;
-    hold(&state, Change::Drain(name.clone(), model)).await?;
-    shown(&state, StatusCode::OK, &name)
+    let did = hold(&state, Phase::Draining, &name, model).await?;
+    Ok(did.answered(shown(&state, StatusCode::OK, &name)?))
 }
 
 async fn resume(
@@ -238,28 +239,30 @@ async fn resume(
     Object(object): Object,
 ) -> Outcome {
     let model = part(object)?;
-    hold(&state, Change::Resume(name.clone(), model)).await?;
-    shown(&state, StatusCode::OK, &name)
+    let did = hold(&state, Phase::Up, &name, model).await?;
+    Ok(did.answered(shown(&state, StatusCode::OK, &name)?))
 }
 
-async fn hold(state: &State, change: Change) -> Result<(), Problem> {
-    make(state, change.clone()).await?;
-    let (what, endpoint, model) = match &change {
-        Change::Drain(endpoint, model) => ("drain", endpoint, model),
-        Change::Resume(endpoint, model) => ("resume", endpoint, model),
-        _ => return Ok(()),
+async fn hold(
+    state: &State,
+    phase: Phase,
+    endpoint: &str,
+    model: Option<ModelName>,
+) -> Result<Did, Problem> {
+    let named = model.as_ref().map(ModelName::to_string);
+    let (what, change) = match phase {
+        Phase::Draining => ("drain", Change::Drain(endpoint.to_owned(), model)),
+        Phase::Up => ("resume", Change::Resume(endpoint.to_owned(), model)),
     };
-    let of = match model {
-        Some(model) => format!("{model} on {endpoint}"),
-        None => endpoint.clone(),
-    };
-    tracing::info!(
-        endpoint,
-        model = model.as_ref().map(ModelName::as_str),
-        "{what}, by an operator"
-    );
-    state.actions.done(what, &of);
-    Ok(())
+    make(state, change).await?;
+    tracing::info!(endpoint, model = named, "{what}, by an operator");
+    Ok(Did {
+        what: Some(what),
+        of: match named {
+            Some(model) => format!("{model} on {endpoint}"),
+            None => endpoint.to_owned(),
+        },
+    })
 }
 
 async fn make(state: &State, change: Change) -> Result<(), Problem> {

@@ -125,7 +125,11 @@ impl Admin {
     }
 }
 
-pub(super) async fn check(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
+pub(in crate::http) async fn check(
+    Shared(admin): Shared<Admin>,
+    request: Request,
+    next: Next,
+) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     match admin.authorize(request.headers(), peer) {
         Ok(()) => next.run(request).await,

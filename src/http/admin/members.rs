@@ -37,10 +37,12 @@ pub(super) fn routes() -> Vec<Route> {
             join,
         )
         .takes::<Draft>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells("change member"),
         Route::delete(ONE, "Takes a user out of a team", {
             |here: Here, InPath((team, user)): At| delete(here, KIND, member_id(&team, &user))
-        }),
+        })
+        .tells("remove member"),
     ]
 }
 

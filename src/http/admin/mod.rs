@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use http::{Method, StatusCode};
@@ -35,9 +36,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 pub use events::{Actions, Ticks};
+use events::{Did, tell};
 use extract::{InPath, InQuery, Object};
 pub use guard::Admin;
-pub(super) use guard::Peer;
+pub(super) use guard::{Peer, check as guard};
 
 use super::error::Refusal;
 use super::{State, json};
@@ -57,6 +59,8 @@ pub(super) struct Route {
     gives: Option<SchemaOf>,
     /// What it asks for is done after it has been answered.
     accepted: bool,
+    /// What those who watch are told when it is done, in a few words; nothing of calls that only read.
+    tells: Option<&'static str>,
     handler: MethodRouter<State>,
 }
 
@@ -86,7 +90,14 @@ pub(super) fn routes(state: &State) -> Router<State> {
     let (description, mut paths) = (openapi::describe(&all()), BTreeMap::new());
     for route in all() {
         let methods: &mut MethodRouter<State> = paths.entry(route.path).or_default();
-        *methods = std::mem::take(methods).merge(route.handler);
+        let handler = match route.tells {
+            Some(what) => {
+                let told = (state.actions.clone(), what);
+                route.handler.route_layer(from_fn_with_state(told, tell))
+            }
+            None => route.handler,
+        };
+        *methods = std::mem::take(methods).merge(handler);
     }
     let describe = move || std::future::ready(json(StatusCode::OK, description.clone()));
     let router = Router::new().route("/admin/openapi.json", routing::get(describe));
@@ -96,10 +107,7 @@ pub(super) fn routes(state: &State) -> Router<State> {
             router.route(path, methods.fallback(no_such_method))
         })
         .route("/admin/{*call}", routing::any(no_such_call))
-        .route_layer(axum::middleware::from_fn_with_state(
-            state.admin.clone(),
-            guard::check,
-        ))
+        .route_layer(from_fn_with_state(state.admin.clone(), guard::check))
 }
 
 async fn no_such_method() -> Problem {
@@ -166,6 +174,7 @@ impl Route {
             takes: None,
             gives: None,
             accepted: false,
+            tells: None,
             handler,
         }
     }
@@ -179,6 +188,14 @@ impl Route {
     fn takes<T: JsonSchema>(self) -> Self {
         Self {
             takes: Some(SchemaGenerator::subschema_for::<T>),
+            ..self
+        }
+    }
+
+    /// What those who watch are told when it is done.
+    fn tells(self, what: &'static str) -> Self {
+        Self {
+            tells: Some(what),
             ..self
         }
     }

@@ -113,14 +113,16 @@ pub(super) fn routes() -> Vec<Route> {
             load,
         )
         .takes::<Load>()
-        .gives::<Placed>(),
+        .gives::<Placed>()
+        .tells("load model"),
         Route::post(
             UNLOAD,
             "Unloads a model from servers, and answers when they have been told",
             unload,
         )
         .takes::<Unload>()
-        .gives::<Placed>(),
+        .gives::<Placed>()
+        .tells("unload model"),
     ]
 }
 

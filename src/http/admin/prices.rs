@@ -59,12 +59,14 @@ pub(super) fn routes() -> Vec<Route> {
             set,
         )
         .takes::<NewPrice>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells("set price"),
         Route::delete(
             ONE,
             "Takes a price back; the configuration's counts again",
             unset,
-        ),
+        )
+        .tells("take back price"),
     ]
 }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InPath, Object, Outcome, Problem, Route, answer};
+use super::{Did, InPath, Object, Outcome, Problem, Route, answer};
 use crate::access::Scope;
 use crate::http::managers::OFF;
 use crate::http::ollama::forwarded;
@@ -99,8 +99,11 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post(ALL, "Pulls a model, also when nobody waits for it", begin)
             .takes::<NewPull>()
             .gives::<Begun>()
-            .accepted(),
-        Route::delete(ONE, "Ends a pull, or forgets one that has ended", end).gives::<Ended>(),
+            .accepted()
+            .tells("pull model"),
+        Route::delete(ONE, "Ends a pull, or forgets one that has ended", end)
+            .gives::<Ended>()
+            .tells("end pull"),
     ]
 }
 
@@ -145,7 +148,7 @@ async fn begin(
         endpoints: names(pull.endpoints()),
         left_out: names(pull.left_out()),
     };
-    Ok(answer(StatusCode::ACCEPTED, &begun))
+    Ok(Did::to(asked.model).answered(answer(StatusCode::ACCEPTED, &begun)))
 }
 
 async fn end(Shared(state): Shared<State>, InPath(id): InPath<u64>) -> Outcome {

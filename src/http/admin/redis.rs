@@ -91,14 +91,16 @@ pub(super) fn routes() -> Vec<Route> {
             activate,
         )
         .takes::<Activate>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells("use Redis database"),
         Route::put(
             WEIGHT,
             "Changes how much a database is wanted; counts at once",
             weigh,
         )
         .takes::<Weigh>()
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells("weigh Redis database"),
     ]
 }
 

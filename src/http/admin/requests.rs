@@ -1,6 +1,8 @@
 //! Which requests are where now, how the last ones went, and why each went to its server. What was asked and
 //! what was answered is not in it.
 
+use std::net::IpAddr;
+
 use axum::extract::State as Shared;
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -44,6 +46,8 @@ struct Shown {
     model: Option<String>,
     /// The id of its key.
     key: Option<String>,
+    /// The client's address, by a trusted proxy where there is one; null when such a one says none.
+    client: Option<IpAddr>,
     /// The server it was sent to last.
     endpoint: Option<String>,
     /// `waiting` for a slot; `loading`: its server loads the model for it; `prompt`: its server has it, and
@@ -131,7 +135,8 @@ pub(super) fn routes() -> Vec<Route> {
             "Ends a request: its client gets an error, and its server stops",
             cancel,
         )
-        .gives::<Cancelled>(),
+        .gives::<Cancelled>()
+        .tells("cancel request"),
     ]
 }
 
@@ -192,7 +197,6 @@ async fn cancel(Shared(state): Shared<State>, InPath(id): InPath<String>) -> Out
         0 => Err(unknown(&id)),
         requests => {
             tracing::info!(request = id, requests, "request cancelled by an operator");
-            state.actions.done("cancel request", &id);
             let cancelled = Cancelled {
                 cancelled: id,
                 requests,
@@ -224,6 +228,7 @@ impl Shown {
             path: request.api().path(),
             model: request.model().map(ToString::to_string),
             key: Some(request.key().to_owned()).filter(|key| !key.is_empty()),
+            client: request.sender().address,
             endpoint: last.map(|last| last.endpoint.to_string()),
             phase,
             since_ms: ms(request.in_phase()),

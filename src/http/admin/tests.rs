@@ -44,6 +44,15 @@ fn every_call_is_described_with_what_it_takes_and_gives() {
 }
 
 #[test]
+fn every_call_that_changes_something_is_told_to_those_who_watch() {
+    for route in all() {
+        let path = route.path;
+        let reads = route.method == http::Method::GET;
+        assert_eq!(route.tells.is_none(), reads, "{} {path}", route.method);
+    }
+}
+
+#[test]
 fn what_is_described_of_an_account_is_what_is_read() {
     let written = serde_json::to_value(Draft::default()).unwrap();
     let fields: BTreeSet<&String> = written.as_object().unwrap().keys().collect();

@@ -40,8 +40,8 @@ pub use proxies::Proxies;
 
 use super::admin::Peer;
 use super::error::Refusal;
-use super::{State, ollama};
-use crate::gateway::Gateway;
+use super::{State, ollama, usage};
+use crate::gateway::{Gateway, Sender};
 use crate::protocol::{Api, Dialect, Instance, PASSED};
 
 /// A page asks whether it may call into a network that is closer to its reader than its own.
@@ -61,6 +61,8 @@ pub struct Front {
     proxies: Proxies,
     /// The other end of the connection, once there is one.
     peer: Option<SocketAddr>,
+    /// It is encrypted.
+    encrypted: bool,
 }
 
 enum Decision {
@@ -89,14 +91,16 @@ impl Front {
             hosts,
             proxies,
             peer: None,
+            encrypted: false,
         }
     }
 
     /// The same for one connection.
     #[must_use]
-    pub(super) fn for_peer(&self, peer: SocketAddr) -> Self {
+    pub(super) fn for_peer(&self, peer: SocketAddr, encrypted: bool) -> Self {
         Self {
             peer: Some(peer),
+            encrypted,
             ..self.clone()
         }
     }
@@ -126,6 +130,11 @@ impl Front {
     }
 }
 
+/// Whether it asks whom a call comes from.
+fn is_managing(path: &str) -> bool {
+    path.starts_with("/admin/") || ollama::is_managing(path) || usage::is_managing(path)
+}
+
 fn host_of(headers: &HeaderMap) -> &str {
     let host = headers.get(HOST);
     host.map_or("", |host| host.to_str().unwrap_or("?"))
@@ -148,13 +157,21 @@ fn not_an_origin(origin: &str) -> String {
 }
 
 impl Front {
+    fn sender(&self, headers: &HeaderMap) -> Sender {
+        match self.peer {
+            Some(peer) => self.proxies.sender(peer, self.encrypted, headers),
+            None => Sender::default(),
+        }
+    }
+
     fn admit(&self, request: Request<Incoming>) -> Answer {
         let called = (request.method() == Method::POST).then(|| Api::at(request.uri().path()));
         match called.flatten() {
             Some(api) => {
                 let state = self.state.clone();
+                let sender = self.sender(request.headers());
                 Box::pin(async move {
-                    let answer = ollama::answer(api, &state, request).await;
+                    let answer = ollama::answer(api, &state, request, sender).await;
                     Ok(passed(answer, &state.instance, &state.gateway))
                 })
             }
@@ -202,7 +219,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
         path::clean(request.uri_mut());
         // Only what this machine itself may do needs to know, and it costs an allocation.
         let path = request.uri().path();
-        if (path.starts_with("/admin/") || ollama::is_managing(path))
+        if is_managing(path)
             && let Some(address) = self.peer
         {
             let headers = request.headers();

@@ -2,7 +2,8 @@
 //!
 //! Behind a proxy every connection is the proxy's. It says for whom it asks in `X-Forwarded-For`, and so can
 //! anybody; so what that says counts only as far as configured proxies have written it: from its end, up to
-//! the first address that is none of theirs.
+//! the first address that is none of theirs. Likewise whether the client's connection is encrypted, in
+//! `X-Forwarded-Proto`: of several words the last one is that of the proxy that has connected.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,8 +11,10 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use crate::config::Network;
+use crate::gateway::{Scheme, Sender};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The networks of proxies that are trusted. Clones share them.
 #[derive(Clone, Debug)]
@@ -26,6 +29,16 @@ pub(in crate::http) enum ClientAddress {
     Named(IpAddr),
     /// A trusted proxy has written no address.
     Unknown,
+}
+
+impl ClientAddress {
+    /// As far as it is known.
+    pub(in crate::http) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Peer(address) | Self::Named(address) => Some(address),
+            Self::Unknown => None,
+        }
+    }
 }
 
 impl Proxies {
@@ -62,8 +75,35 @@ impl Proxies {
         }
     }
 
+    /// Who asks, and how, of a connection from `peer`.
+    pub(super) fn sender(&self, peer: SocketAddr, encrypted: bool, headers: &HeaderMap) -> Sender {
+        let own = match encrypted {
+            true => Scheme::Https,
+            false => Scheme::Http,
+        };
+        let said = match self.trusts(peer.ip().to_canonical()) {
+            true => said_scheme(headers),
+            false => None,
+        };
+        Sender {
+            address: self.from(peer, headers).address(),
+            scheme: said.unwrap_or(own),
+        }
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
+    }
+}
+
+/// What the nearest proxy says of the client's connection, if it is a scheme.
+fn said_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let line = headers.get_all(&FORWARDED_PROTO).iter().next_back()?;
+    let word = line.to_str().ok()?.rsplit(',').next()?.trim();
+    match word {
+        _ if word.eq_ignore_ascii_case("https") => Some(Scheme::Https),
+        _ if word.eq_ignore_ascii_case("http") => Some(Scheme::Http),
+        _ => None,
     }
 }
 
@@ -134,6 +174,33 @@ mod tests {
                 "{local}"
             );
         }
+    }
+
+    #[test]
+    fn only_a_proxys_word_about_the_scheme_counts_and_the_nearest_ones() {
+        let scheme = |peer: &str, encrypted: bool, lines: &[&str]| {
+            let networks = [serde_json::from_value("10.0.0.0/8".into()).unwrap()];
+            let headers = lines.iter();
+            let headers = headers.map(|line| (FORWARDED_PROTO.clone(), line.parse().unwrap()));
+            let proxies = Proxies::new(&networks);
+            let sender = proxies.sender(peer.parse().unwrap(), encrypted, &headers.collect());
+            assert_eq!(
+                sender.address.map(|at| at.to_string()).unwrap(),
+                peer[..peer.len() - 2]
+            );
+            sender.scheme
+        };
+        let (proxy, other) = ("10.0.0.1:9", "9.9.9.9:9");
+        assert_eq!(scheme(proxy, false, &["https"]), Scheme::Https);
+        assert_eq!(scheme(proxy, true, &["HTTP"]), Scheme::Http);
+        assert_eq!(scheme(proxy, false, &["http, https"]), Scheme::Https);
+        assert_eq!(scheme(proxy, false, &["https", "http"]), Scheme::Http);
+        for nothing in ["", "wss", "https,", "\u{e9}"] {
+            assert_eq!(scheme(proxy, false, &[nothing]), Scheme::Http, "{nothing}");
+            assert_eq!(scheme(proxy, true, &[nothing]), Scheme::Https, "{nothing}");
+        }
+        assert_eq!(scheme(other, false, &["https"]), Scheme::Http);
+        assert_eq!(scheme(other, true, &["http"]), Scheme::Https);
     }
 
     #[test]

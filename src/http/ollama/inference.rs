@@ -6,7 +6,7 @@ use axum::routing::MethodRouter;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 
-use crate::gateway::{Error, Inbound};
+use crate::gateway::{Error, Inbound, Sender};
 use crate::http::error::Refusal;
 use crate::http::{Limits, State, body, credentials, request_id};
 use crate::protocol::Api;
@@ -18,13 +18,18 @@ pub(in crate::http) fn elsewhere() -> MethodRouter<State> {
 }
 
 /// One request, whatever the type of its body.
-pub(in crate::http) async fn answer<B>(api: Api, state: &State, request: Request<B>) -> Response
+pub(in crate::http) async fn answer<B>(
+    api: Api,
+    state: &State,
+    request: Request<B>,
+    sender: Sender,
+) -> Response
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     let (mut head, body) = request.into_parts();
     let id = request_id::of(&head.headers);
-    let mut meter = state.gateway.arrived(api, &id);
+    let mut meter = state.gateway.arrived(api, &id, sender);
     if state.instance.refuses(&head.headers) {
         meter.refused(StatusCode::LOOP_DETECTED.as_u16());
         return Refusal::looped(api.dialect()).into_response();

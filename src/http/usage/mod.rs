@@ -1,20 +1,35 @@
 //! Usage, live and past, in the shapes nomyo-router's dashboards read.
 
 mod counts;
+mod fold;
 mod servers;
 mod stream;
 
 use axum::Router;
 use axum::extract::State as Shared;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::StatusCode;
 
+use super::admin::guard;
 use super::visible::Visible;
 use super::{State, json};
 
-pub(super) fn routes() -> Router<State> {
+/// The one call here that changes something: for whoever may use the admin API.
+const FOLD: &str = "/api/aggregate_time_series_days";
+
+/// Whether what is called here is for this machine itself.
+pub(super) fn is_managing(path: &str) -> bool {
+    path == FOLD
+}
+
+pub(super) fn routes(state: &State) -> Router<State> {
+    let managing = Router::new()
+        .route(FOLD, post(fold::fold))
+        .route_layer(from_fn_with_state(state.admin.clone(), guard));
     Router::new()
+        .merge(managing)
         .route("/api/usage", get(now))
         .route("/api/usage-stream", get(stream::stream))
         .route("/api/token_counts", get(counts::token_counts))

@@ -82,6 +82,27 @@ pub(super) struct Layer {
     sums: (u64, u64),
 }
 
+// === impl Failed ===
+
+impl Failed {
+    /// The call is at fault, by the server's word.
+    pub(super) fn is_the_calls(&self) -> bool {
+        self.status.is_some_and(|status| status.is_client_error())
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    /// Why it has failed, if it has.
+    pub(super) fn failed(&self) -> Option<&Failed> {
+        match &self.standing {
+            Standing::Failed(why) => Some(why),
+            Standing::Running | Standing::Done => None,
+        }
+    }
+}
+
 // === impl Merge ===
 
 impl Merge {
@@ -106,16 +127,20 @@ impl Merge {
         self.begun = true;
     }
 
-    /// A server has said this.
-    pub(super) fn heard(&mut self, server: usize, line: &ProgressLine) {
+    /// A server has said this. Returns how many bytes more of a layer it has now; what it had when it first
+    /// named the layer was there before.
+    pub(super) fn heard(&mut self, server: usize, line: &ProgressLine) -> u64 {
         let status = shortened(&line.status);
         if let Some(share) = self.servers.get_mut(server) {
             share.status = Arc::clone(&status);
         }
-        match line.digest.is_empty() {
-            true => self.step(server, status),
-            false if line.total > 0 => self.layer(server, status, line),
-            false => {} // a layer of no size is no work
+        if line.digest.is_empty() {
+            self.step(server, status);
+            return 0;
+        }
+        match line.total {
+            0 => 0, // a layer of no size is no work
+            _ => self.layer(server, status, line),
         }
     }
 
@@ -232,14 +257,14 @@ impl Merge {
         self.items.extend(shown.map(|step| Item::Step(step.status)));
     }
 
-    fn layer(&mut self, server: usize, status: Arc<str>, line: &ProgressLine) {
+    fn layer(&mut self, server: usize, status: Arc<str>, line: &ProgressLine) -> u64 {
         let is_it = |item: &Item| {
             item.layer()
                 .is_some_and(|layer| *layer.digest == *line.digest)
         };
         let at = match self.items.iter().position(is_it) {
             Some(at) => at,
-            None if self.items.len() >= MOST_ITEMS || line.digest.len() > LONGEST_TEXT => return,
+            None if self.items.len() >= MOST_ITEMS || line.digest.len() > LONGEST_TEXT => return 0,
             None => {
                 self.items.push(Item::Layer(Layer {
                     status,
@@ -251,15 +276,19 @@ impl Merge {
                 self.items.len() - 1
             }
         };
+        let mut more = 0;
         if let Some(Item::Layer(layer)) = self.items.get_mut(at)
             && let Some(part) = layer.parts.get_mut(server)
         {
             let (total, completed) = part.unwrap_or_default();
             let total = total.max(line.total);
-            *part = Some((total, completed.max(line.completed).min(total)));
+            let now = completed.max(line.completed).min(total);
+            more = if part.is_some() { now - completed } else { 0 };
+            *part = Some((total, now));
             layer.size = layer.size.max(total);
         }
         self.add_up(at);
+        more
     }
 
     fn add_up(&mut self, at: usize) {

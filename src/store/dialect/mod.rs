@@ -27,6 +27,9 @@ pub(super) trait Dialect: AsyncConnection + SimpleAsyncConnection + Send {
     /// sum, and as text all of them are exact.
     const TEXT: &str;
 
+    /// The end of a `SELECT` whose rows nobody else may change before the transaction ends.
+    const LOCKING: &str;
+
     /// Makes every other caller, wherever it runs, wait until this connection is closed. Takes the
     /// bounds off what one statement may take, too: a migration may be long.
     async fn lock_migrations(&mut self) -> Result<(), Error>;

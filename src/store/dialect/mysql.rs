@@ -14,6 +14,7 @@ const MOST: usize = 1_024;
 impl Dialect for AsyncMysqlConnection {
     const BEGIN: &str = "BEGIN";
     const TEXT: &str = "CHAR";
+    const LOCKING: &str = " FOR UPDATE";
 
     async fn lock_migrations(&mut self) -> Result<(), Error> {
         // Locks belong to the whole server, databases do not. On MariaDB a wait counts as a

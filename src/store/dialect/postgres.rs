@@ -16,6 +16,7 @@ const MIGRATIONS: i64 = i64::from_be_bytes(*b"herdsman");
 impl Dialect for AsyncPgConnection {
     const BEGIN: &str = "BEGIN";
     const TEXT: &str = "TEXT";
+    const LOCKING: &str = " FOR UPDATE";
 
     async fn lock_migrations(&mut self) -> Result<(), Error> {
         // A change of a table that has to wait lets nobody else pass: it gives up first.

@@ -16,6 +16,8 @@ impl Dialect for Connection {
     // program writes meanwhile, however long the busy timeout.
     const BEGIN: &str = "BEGIN IMMEDIATE";
     const TEXT: &str = "TEXT";
+    // A file has one writer.
+    const LOCKING: &str = "";
 
     async fn lock_migrations(&mut self) -> Result<(), Error> {
         // A file has one writer anyway: the transaction around all of them is the lock.

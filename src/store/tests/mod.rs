@@ -5,6 +5,7 @@ mod audit;
 mod contention;
 mod endpoints;
 mod exactly_once;
+mod folding;
 mod migrations;
 mod outages;
 mod poison;

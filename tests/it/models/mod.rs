@@ -3,6 +3,7 @@
 mod change;
 mod files;
 mod meant;
+mod measured;
 mod pull;
 mod pulls;
 mod servers;

@@ -1,11 +1,11 @@
 //! What has happened between two ticks: servers that came, went or are in another state, and what operators did.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::clock;
@@ -19,16 +19,24 @@ const MOST_ACTIONS: usize = 64;
 
 /// What operators did last. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Actions(Arc<ArcSwap<Vec<Action>>>);
+pub struct Actions(Arc<ArcSwap<Vec<Done>>>);
 
 /// Something that an operator did.
-#[derive(Clone, Debug, Serialize)]
-struct Action {
-    #[serde(skip)]
+#[derive(Clone, Debug)]
+pub(super) struct Action {
+    /// In a few words.
+    pub(super) what: &'static str,
+    /// With which of all.
+    pub(super) of: String,
+    /// From which address.
+    pub(super) by: Option<IpAddr>,
+}
+
+#[derive(Clone, Debug)]
+struct Done {
     number: u64,
     at: i64,
-    what: &'static str,
-    of: String,
+    action: Arc<Action>,
 }
 
 /// Everything that has happened until a moment, as far as it is known.
@@ -36,24 +44,19 @@ struct Action {
 pub(super) struct Happened {
     at: i64,
     servers: HashMap<u64, (Arc<str>, Arc<Vec<StateChange>>)>,
-    actions: Arc<Vec<Action>>,
+    actions: Arc<Vec<Done>>,
 }
 
 impl Actions {
-    /// An operator did this to that.
-    pub(in crate::http) fn done(&self, what: &'static str, of: &str) {
-        let at = clock::unix_seconds();
+    /// An operator did this.
+    pub(super) fn done(&self, action: Action) {
+        let (at, action) = (clock::unix_seconds(), Arc::new(action));
         self.0.rcu(|known| {
             let number = known.last().map_or(0, |last| last.number + 1);
             let surplus = (known.len() + 1).saturating_sub(MOST_ACTIONS);
             let mut actions = known[surplus..].to_vec();
-            let of = of.to_owned();
-            actions.push(Action {
-                number,
-                at,
-                what,
-                of,
-            });
+            let action = Arc::clone(&action);
+            actions.push(Done { number, at, action });
             actions
         });
     }
@@ -81,9 +84,9 @@ pub(super) fn told(before: &Happened, now: &Happened) -> Vec<Bytes> {
         .actions
         .iter()
         .filter(|action| Some(action.number) > seen);
-    for action in new {
-        events
-            .push(json!({"kind": "admin", "at": action.at, "what": action.what, "of": action.of}));
+    for Done { at, action, .. } in new {
+        let Action { what, of, by } = &**action;
+        events.push(json!({"kind": "admin", "at": at, "what": what, "of": of, "by": by}));
     }
     for (id, (name, history)) in &now.servers {
         let known = before.servers.get(id);
@@ -159,7 +162,11 @@ mod tests {
         {"at":100,"id":2,"kind":"removed","server":"b"}
         "#);
         for _ in 0..200 {
-            actions.done("drain", "a");
+            actions.done(Action {
+                what: "drain",
+                of: "a".to_owned(),
+                by: None,
+            });
         }
         let after = happened(&[(1, "a", &[])], &actions);
         let told = told(&happened(&[(1, "a", &[])], &Actions::default()), &after);

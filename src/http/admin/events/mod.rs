@@ -14,6 +14,7 @@
 mod happened;
 mod jobs;
 mod table;
+mod tell;
 mod tick;
 mod topics;
 
@@ -32,6 +33,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 pub use happened::Actions;
+pub(super) use tell::{Did, tell};
 pub use tick::Ticks;
 use topics::Topic;
 

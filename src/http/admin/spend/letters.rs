@@ -74,7 +74,8 @@ pub(super) fn routes() -> Vec<Route> {
             "Tries to count one again; doing that twice counts it once",
             again,
         )
-        .gives::<Shown>(),
+        .gives::<Shown>()
+        .tells("replay dead letter"),
     ]
 }
 

@@ -1,4 +1,7 @@
-//! `token_time_series`: tokens per endpoint and model, by the minute.
+//! `token_time_series`: tokens per endpoint and model, by the minute, and by the day where minutes have been
+//! [folded](fold).
+
+mod fold;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -46,7 +49,7 @@ pub struct MinuteRow {
     pub endpoint: String,
     /// The canonical model name.
     pub model: String,
-    /// Unix seconds at the full minute.
+    /// Unix seconds at the full minute; a day that was folded has its first.
     pub timestamp: i64,
     /// Tokens read.
     pub input_tokens: i64,
