@@ -116,14 +116,9 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         spread: spread(&config),
         silence: config.routing.idle_timeout,
     };
-    let models = Models::start(
-        model_rules,
-        fleet.clone(),
-        client.clone(),
-        models::Meters::register(registry),
-        tracker.clone(),
-    )
-    .await?;
+    let counted = models::Meters::register(registry);
+    let (ours, tasks) = (client.clone(), tracker.clone());
+    let models = Models::start(model_rules, fleet.clone(), ours, counted, tasks).await?;
 
     let access_log = access_log(&config)?;
     let meters = Meters::register(registry, Requests::new(access_log.clone()));
