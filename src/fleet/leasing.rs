@@ -72,7 +72,11 @@ impl Denied {
     pub const fn is_final(self) -> bool {
         matches!(
             self,
-            Self::UnknownModel | Self::Unreachable | Self::Unsupported | Self::Paused(_)
+            Self::UnknownModel
+                | Self::Unreachable
+                | Self::Unsupported
+                | Self::Restricted
+                | Self::Paused(_)
         )
     }
 }
@@ -300,12 +304,14 @@ impl LeaseRequest {
     }
 
     fn allows(&self, holder: &Holder) -> bool {
-        let endpoint = &holder.endpoint;
+        self.may_ask(&holder.endpoint) && self.is_of_kind(holder)
+    }
+
+    /// Whether the server is one of those that the request may go to, and has not failed it.
+    #[must_use]
+    pub fn may_ask(&self, endpoint: &Endpoint) -> bool {
         let named = self.only.is_empty() || self.only.iter().any(|name| endpoint.is_called(name));
-        named
-            && self.is_within(holder)
-            && self.is_of_kind(holder)
-            && !self.tried.contains(endpoint.url())
+        named && self.is_within(endpoint) && !self.tried.contains(endpoint.url())
     }
 
     /// Why the request must not be sent there, whatever the state of the server, if it must not.
@@ -321,8 +327,8 @@ impl LeaseRequest {
         }
     }
 
-    fn is_within(&self, holder: &Holder) -> bool {
-        let is_called = |name: &String| holder.endpoint.is_called(name);
+    fn is_within(&self, endpoint: &Endpoint) -> bool {
+        let is_called = |name: &String| endpoint.is_called(name);
         self.within.iter().all(|names| names.iter().any(is_called))
     }
 
@@ -368,7 +374,7 @@ impl LeaseRequest {
             .peekable();
         if serving.peek().is_none() {
             Denied::Unsupported
-        } else if serving.any(|holder| self.is_within(holder)) {
+        } else if serving.any(|holder| self.is_within(&holder.endpoint)) {
             Denied::Unreachable
         } else {
             Denied::Restricted

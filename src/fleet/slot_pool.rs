@@ -45,6 +45,8 @@ pub struct SlotPool {
     suspicions: AtomicU32,
     /// A request has told the server to unload the model, which it does when nothing uses it any more.
     unloading: AtomicBool,
+    /// How often requests have had it unloaded.
+    unloads: AtomicU64,
     used: AtomicBool,
     /// Whether an operator lets it take new requests.
     hold: Hold,
@@ -75,6 +77,7 @@ impl SlotPool {
             half_open: AtomicBool::new(false),
             suspicions: AtomicU32::new(0),
             unloading: AtomicBool::new(false),
+            unloads: AtomicU64::new(0),
             used: AtomicBool::new(false),
             hold: Hold::default(),
             first_bytes: FirstBytes::default(),
@@ -214,6 +217,16 @@ impl SlotPool {
     /// Set by the endpoint's actor alone.
     pub(super) fn set_half_open(&self, half_open: bool) {
         self.half_open.store(half_open, Ordering::Relaxed);
+    }
+
+    /// How often requests of this router have had it unloaded.
+    #[must_use]
+    pub fn unloads(&self) -> u64 {
+        self.unloads.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_unload(&self) {
+        self.unloads.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn set_unloading(&self) {

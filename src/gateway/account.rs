@@ -11,20 +11,23 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Response};
 use http_body_util::{BodyExt, Limited};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::server_error::ServerError;
 use super::{Error, Gateway};
 use crate::backend::ClientRequest;
 use crate::domain::ModelName;
-use crate::fleet::Endpoint;
-use crate::protocol::{Api, CONTENT_TYPE_JSON};
+use crate::fleet::{Denied, Endpoint, LeaseRequest};
+use crate::protocol::{Api, CONTENT_TYPE_JSON, PASSED};
 use crate::upstream::{Failure, strip_response};
 
 /// How long the server may take: it asks ollama.com, which may fetch a page.
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long an answer may be, in bytes.
-const LONGEST: usize = 16 << 20;
+const LONGEST: usize = 4 << 20;
+/// So many answers are asked for or held at once.
+pub(super) const MOST_CALLS: usize = 32;
 /// How long it may take to say whether a model is there.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -33,9 +36,19 @@ impl Gateway {
     #[must_use]
     pub fn account(&self) -> Option<Arc<Endpoint>> {
         let view = self.fleet.view();
-        let mut servers = view.servers.iter();
-        let found = servers.find(|server| server.endpoint.settings().cloud);
-        found.map(|server| Arc::clone(&server.endpoint))
+        let mut endpoints = view.servers.iter().map(|server| &server.endpoint);
+        let is_account =
+            |endpoint: &&Arc<Endpoint>| endpoint.settings().cloud && !endpoint.is_draining();
+        endpoints.find(is_account).map(Arc::clone)
+    }
+
+    /// Whether a model that no server lists may be one of Ollama's cloud that the request can have.
+    pub(super) fn may_be_in_cloud(&self, model: &ModelName, request: &LeaseRequest) -> bool {
+        model.is_cloud()
+            && self.fleet.view().model(model).is_none()
+            && self
+                .account()
+                .is_some_and(|endpoint| endpoint.is_up() && request.may_ask(&endpoint))
     }
 
     /// Has the server with an account say whether Ollama's cloud has a model that no server lists; if so, it is used for it
@@ -51,12 +64,15 @@ impl Gateway {
     ) -> Result<(), Error> {
         let body = json!({"model": request.model}).to_string();
         let mut headers = HeaderMap::new();
+        for passed in request.headers.get_all(&PASSED) {
+            headers.append(&PASSED, passed.clone());
+        }
         let json = HeaderValue::from_static(CONTENT_TYPE_JSON);
         headers.insert(CONTENT_TYPE, json);
         let path = Api::OllamaShow.path();
         let asked = self.ask_account(endpoint, &Method::POST, path, &headers, body.into());
         let answer = match timeout(SHOWN_WITHIN, asked).await {
-            Ok(answer) => answer?,
+            Ok(answer) => answer?.0,
             Err(_) => return Err(exhausted(Failure::Silent)),
         };
         if answer.status().is_success() {
@@ -67,10 +83,10 @@ impl Gateway {
         Err(Error::Exhausted(Box::new(said)))
     }
 
-    /// The answer of this server.
+    /// The answer of this server, and the right to hold it: whoever does not read it keeps others from asking.
     ///
     /// # Errors
-    /// [`Error::Exhausted`], when it has none.
+    /// [`Error::Exhausted`], when it has none; [`Error::Denied`], when too many answers are held.
     pub async fn ask_account(
         &self,
         endpoint: &Endpoint,
@@ -78,12 +94,14 @@ impl Gateway {
         path: &str,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<Response<Bytes>, Error> {
-        if !endpoint.is_up() {
-            return Err(exhausted(Failure::Unusable(
-                "the server is down".to_owned(),
-            )));
+    ) -> Result<(Response<Bytes>, OwnedSemaphorePermit), Error> {
+        if !endpoint.is_up() || endpoint.is_on_hold() {
+            let away = "the server with the account takes no requests now";
+            return Err(exhausted(Failure::Unusable(away.to_owned())));
         }
+        let full = |_| Error::Denied(Denied::QueueFull, path.to_owned());
+        let permit = Arc::clone(&self.account_calls).try_acquire_owned();
+        let permit = permit.map_err(full)?;
         let _open = self.open.token();
         let remote = endpoint.remote(&endpoint.settings());
         let asked = async {
@@ -99,7 +117,7 @@ impl Gateway {
             answered = timeout(LIMIT, asked) => answered.unwrap_or(Err(Failure::Silent)),
             () = self.cutting.cancelled() => return Err(Error::Closing),
         };
-        answered.map_err(exhausted)
+        answered.map(|answer| (answer, permit)).map_err(exhausted)
     }
 }
 

@@ -17,9 +17,11 @@ impl Gateway {
         let Prepared {
             request,
             lease_request,
+            servers,
             ..
         } = prepared;
-        lease_request.within = reservation.take_servers();
+        *servers = reservation.take_servers();
+        lease_request.within.clone_from(servers);
         self.terms.apply(request, lease_request);
         Ok(reservation)
     }

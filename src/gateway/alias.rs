@@ -21,7 +21,7 @@ impl Gateway {
             return Ok(());
         };
         let scope = self.access.scope(&prepared.caller)?;
-        prepared.lease_request.within = scope.servers();
+        prepared.servers = scope.servers();
         let targets = alias.targets.iter();
         let permitted = targets.filter(|target| scope.shows(&target.name));
         prepared.alternatives = permitted.cloned().collect();
@@ -67,8 +67,15 @@ impl Gateway {
 
     fn next_model(&self, prepared: &mut Prepared) -> bool {
         let mut targets = prepared.alternatives.iter();
-        let reached =
-            targets.position(|target| self.fleet.reaches(&target.name, &prepared.lease_request));
+        let request = &mut prepared.lease_request;
+        let reached = targets.position(|target| {
+            // Each has terms of its own.
+            request.within.clone_from(&prepared.servers);
+            if let Some(terms) = self.terms.of(&target.name) {
+                request.within.extend(terms.within);
+            }
+            self.fleet.reaches(&target.name, request) || self.may_be_in_cloud(&target.name, request)
+        });
         let Some(at) = reached else {
             return false;
         };

@@ -87,13 +87,13 @@ impl Gateway {
         meter: &mut Meter,
     ) -> Result<Response<Answer>, Error> {
         let computes = prepared.computes;
-        let model = prepared.lease_request.model.clone();
+        let model = &prepared.lease_request.model;
         let (key, streamed) = (prepared.caller.key(), prepared.request.streamed);
-        meter.note(|request| request.asks(&model, key, streamed));
+        meter.note(|request| request.asks(model, key, streamed));
         let mut reservation = Some(self.admit(&mut prepared).await?);
-        let answered = self.serve(prepared, meter, &mut reservation).await;
+        let answered = self.serve(&mut prepared, meter, &mut reservation).await;
         if let (Err(_), Some(reservation), true) = (&answered, reservation, computes) {
-            self.record_failed(reservation, model);
+            self.record_failed(reservation, prepared.lease_request.model);
         }
         answered
     }
@@ -101,7 +101,7 @@ impl Gateway {
     /// Tries servers until one begins to answer.
     async fn serve(
         self: &Arc<Self>,
-        mut prepared: Prepared,
+        prepared: &mut Prepared,
         meter: &mut Meter,
         reservation: &mut Option<Reservation>,
     ) -> Result<Response<Answer>, Error> {
@@ -116,8 +116,8 @@ impl Gateway {
         for attempt in 1..=self.rules.attempts {
             let is_doubted = elsewhere.is_some();
             let mut slot = match elsewhere.take() {
-                Some(leased) => Ok(self.leased(leased, &prepared, Instant::now(), meter)),
-                None => self.slot(&mut prepared, meter).await,
+                Some(leased) => Ok(self.leased(leased, prepared, Instant::now(), meter)),
+                None => self.slot(prepared, meter).await,
             };
             if let Err(NoSlot::Denied(denied)) = &slot
                 && is_not_found(*denied, last.as_ref())
@@ -125,16 +125,20 @@ impl Gateway {
             {
                 // Perhaps it has come to another server since.
                 prepared.lease_request.only = only;
-                Box::pin(self.look_again(&prepared)).await?;
-                slot = self.slot(&mut prepared, meter).await;
+                match Box::pin(self.look_again(prepared)).await {
+                    Ok(()) => slot = self.slot(prepared, meter).await,
+                    // Another model may do.
+                    Err(_) if !prepared.alternatives.is_empty() => {}
+                    Err(error) => return Err(error),
+                }
             }
             while let Err(NoSlot::Denied(denied)) = &slot
                 && denied.is_final()
-                && Box::pin(self.fall_back(&mut prepared, reservation)).await?
+                && Box::pin(self.fall_back(prepared, reservation)).await?
             {
                 let api = prepared.request.api;
                 std::mem::replace(&mut blame, Blame::of(api)).conclude();
-                slot = self.slot(&mut prepared, meter).await;
+                slot = self.slot(prepared, meter).await;
             }
             let slot = match slot {
                 Ok(slot) => slot,
@@ -143,14 +147,14 @@ impl Gateway {
                 Err(NoSlot::Denied(denied @ Denied::Paused(_)))
                     if last.as_ref().is_some_and(|last| last.answer().is_none()) =>
                 {
-                    return Err(self.denied(denied, &prepared));
+                    return Err(self.denied(denied, prepared));
                 }
                 // No server is left to try, or none in time: the last one's error is the answer.
                 Err(NoSlot::Denied(_)) if last.is_some() => break,
                 Err(NoSlot::Denied(denied)) => {
                     let considered = self.fleet.considered(&prepared.lease_request);
                     meter.note(|request| request.denied(considered));
-                    return Err(self.denied(denied, &prepared));
+                    return Err(self.denied(denied, prepared));
                 }
             };
             meter.sent();
@@ -166,7 +170,7 @@ impl Gateway {
             let may_ask = prepared.computes && attempt < self.rules.attempts && !is_doubted;
             if may_ask && is_refusal(&tried) {
                 let endpoint = exchange.slot.endpoint();
-                tried = match Box::pin(self.doubted(&prepared, endpoint, tried)).await {
+                tried = match Box::pin(self.doubted(prepared, endpoint, tried)).await {
                     Ok(doubted) => {
                         elsewhere = Some(doubted.elsewhere);
                         Err(doubted.stopped)
@@ -197,7 +201,7 @@ impl Gateway {
                     fault,
                     server_error,
                 } => {
-                    self.failed_over(&prepared, slot.endpoint(), attempt, &server_error);
+                    self.failed_over(prepared, slot.endpoint(), attempt, &server_error);
                     meter.note(|request| request.failed(server_error.label()));
                     if !prepared.computes {
                         let endpoint = slot.endpoint();
@@ -239,7 +243,7 @@ impl Gateway {
         let lease_request = &mut prepared.lease_request;
         if !prepared.computes {
             let picked = self.fleet.pick(lease_request).map_err(NoSlot::Denied)?;
-            meter.tries(&picked, Considered::default());
+            meter.tries(&lease_request.model, &picked, Considered::default());
             return Ok(Slot::none(picked, &self.usage).of_model(&lease_request.model));
         }
         let asked = Instant::now();
@@ -260,7 +264,8 @@ impl Gateway {
         meter: &mut Meter,
     ) -> Slot {
         meter.leased(asked, &leased);
-        meter.tries(leased.lease.endpoint(), leased.considered);
+        let model = &prepared.lease_request.model;
+        meter.tries(model, leased.lease.endpoint(), leased.considered);
         Slot::leased(leased.lease, &prepared.request, &self.usage)
     }
 

@@ -212,13 +212,13 @@ impl Meter {
     }
 
     /// It goes to this server.
-    pub(super) fn tries(&self, endpoint: &Endpoint, considered: Considered) {
+    pub(super) fn tries(&self, model: &ModelName, endpoint: &Endpoint, considered: Considered) {
         let how = How {
             route: self.route,
             loads: self.loads,
             queued: self.queued,
         };
-        self.note(|request| request.tries(endpoint, considered, how));
+        self.note(|request| request.tries(model, endpoint, considered, how));
     }
 
     pub(super) fn first_byte(&mut self, endpoint: &Endpoint, pool: &SlotPool) {

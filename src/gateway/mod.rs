@@ -46,6 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -101,6 +102,8 @@ pub struct Gateway {
     journal: JournalGate,
     /// The room for answers that are read whole.
     kept: Budget,
+    /// One permit for each answer of the server with an account.
+    account_calls: Arc<Semaphore>,
     /// Tracks the requests that are not over.
     open: TaskTracker,
     /// New work is better sent elsewhere.
@@ -135,6 +138,7 @@ impl Gateway {
             terms: Terms::default(),
             journal: JournalGate::new(Instant::now()),
             kept: Budget::new(),
+            account_calls: Arc::new(Semaphore::new(account::MOST_CALLS)),
             open: TaskTracker::new(),
             leaving: CancellationToken::new(),
             closing,

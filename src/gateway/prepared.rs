@@ -22,6 +22,8 @@ pub(super) struct Prepared {
     pub(super) lease_request: LeaseRequest,
     /// What else its alias stands for, in order of preference.
     pub(super) alternatives: Vec<AliasTarget>,
+    /// The servers that its caller is limited to, as [`LeaseRequest::within`] has them.
+    pub(super) servers: Vec<Arc<[String]>>,
     pub(super) id: HeaderValue,
     pub(super) prompt_bytes: usize,
     /// It takes a slot.
@@ -90,6 +92,7 @@ impl Gateway {
             request: Arc::new(request),
             lease_request,
             alternatives: Vec::new(),
+            servers: Vec::new(),
             id,
             prompt_bytes: peeked.prompt_bytes,
             computes,

@@ -189,6 +189,7 @@ fn spot(place: &Place, unix: i64) -> Spot {
         is_loading: place.is_loading,
         is_busy: place.is_busy,
         is_idle: place.pool.in_flight() == 0,
+        unloads: place.pool.unloads(),
         left: left.map(Duration::from_secs),
     }
 }

@@ -1,7 +1,7 @@
 //! What needs an account at ollama.com: asked of the one server that has one, and refused without.
 
 use herdsman::config::Kind;
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 use serde_json::json;
 
 use crate::support::{Plan, Reply, Scripted, TestRouter, eventually};
@@ -174,5 +174,61 @@ async fn a_server_with_the_account_that_is_gone_is_an_error() {
     let router = Plan::servers(1).and(own).start().await;
     let answer = router.post("/api/me", &json!({})).await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{}", answer.text());
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn a_server_with_the_account_that_drains_is_not_asked() {
+    let mut server = with_account().await;
+    let router = in_front_of_account(&server).await;
+    let drained = router.post("/admin/endpoints/own/drain", &json!({})).await;
+    assert!(drained.status.is_success(), "{}", drained.text());
+    server.asked();
+    for path in ["/api/me", "/api/experimental/web_search"] {
+        let answer = router.post(path, &json!({"query": "x"})).await;
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{}", answer.text());
+    }
+    let answer = router.post("/api/chat", &chat("big:cloud")).await;
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{}", answer.text());
+    assert!(server.asked().is_empty());
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn the_server_with_the_account_is_told_which_routers_a_call_has_passed() {
+    let mut server = with_account().await;
+    let router = in_front_of_account(&server).await;
+    server.asked();
+    for (path, body) in [("/api/me", json!({})), ("/api/chat", chat("big:cloud"))] {
+        let request = Request::post(format!("{}{path}", router.url()))
+            .header("x-herdsman-instance", "another")
+            .body(body.to_string().into());
+        router.request(request.unwrap()).await.whole().await;
+    }
+    let asked = server.asked();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    for asked in asked {
+        assert!(asked.contains("x-herdsman-instance: another,"), "{asked}");
+    }
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn an_alias_may_begin_with_a_model_of_the_cloud() {
+    let server = with_account().await;
+    let mut own = server.endpoint("own", Kind::Ollama);
+    own.cloud = true;
+    let aliases = r#"alias=[{ name = "best", models = ["big:cloud", "llama3.2"] }, { name = "next", models = ["nowhere:cloud", "llama3.2"] }]"#;
+    let router = Plan::servers(0).and(own).set(aliases).start().await;
+    eventually("the server has sent its list", || {
+        let observed = router.app.fleet().observed();
+        observed.iter().all(|server| server.serves())
+    })
+    .await;
+    for (alias, model) in [("best", "big:cloud"), ("next", "llama3.2")] {
+        let answer = router.post("/api/chat", &chat(alias)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert_eq!(answer.header("x-herdsman-model"), model);
+    }
     router.finish().await;
 }

@@ -238,3 +238,58 @@ async fn an_alias_that_nobody_can_serve_says_so() {
     }
     router.finish().await;
 }
+
+/// `big` only on `gpu-0`, though both servers have it.
+fn kept_apart() -> Plan {
+    plan()
+        .server(1, |server| {
+            server.models = vec![Model::named("big"), Model::named("small")];
+        })
+        .set(r#"model.0={ name = "big", endpoints = ["gpu-0"] }"#)
+}
+
+#[tokio::test]
+async fn each_model_of_an_alias_has_its_own_servers() {
+    // The server of the first one fails the request.
+    let router = kept_apart().start().await;
+    router.servers[0].fault(Fault::InternalError);
+    let answer = ask(&router).await;
+    assert_eq!(used(&answer).1, "small");
+    router.servers[0].clear_faults();
+    // It takes nothing new.
+    let drained = router
+        .post("/admin/endpoints/gpu-0/drain", &json!({}))
+        .await;
+    assert!(drained.status.is_success(), "{}", drained.text());
+    let answer = ask(&router).await;
+    assert_eq!(used(&answer).1, "small");
+    router.finish().await;
+    // It is not one of the key's.
+    let router = kept_apart().start().await;
+    let made = router
+        .post("/admin/keys", &json!({"name": "k", "servers": ["gpu-1"]}))
+        .await;
+    let bearer = format!("Bearer {}", made.json()["key"].as_str().unwrap());
+    let request = Request::post(format!("{}/api/chat", router.url()))
+        .header("authorization", bearer)
+        .body(chat("gpt-4o").to_string().into());
+    let answer = router.request(request.unwrap()).await.whole().await;
+    assert_eq!(used(&answer), ("gpu-1", "small", "small".to_owned()));
+    router.finish().await;
+}
+
+#[tokio::test]
+async fn operators_see_the_model_that_answered() {
+    let router = plan().start().await;
+    router.servers[0].fault(Fault::InternalError);
+    assert_eq!(used(&ask(&router).await).1, "small");
+    router.counted().await;
+    let ended = router.get("/admin/requests?ended=true").await.json();
+    let last = &ended["requests"][0];
+    assert_eq!(
+        (&last["model"], &last["endpoint"]),
+        (&json!("small:latest"), &json!("gpu-1")),
+        "{ended}"
+    );
+    router.finish().await;
+}

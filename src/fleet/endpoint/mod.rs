@@ -223,6 +223,7 @@ impl Endpoint {
     pub fn unloaded(&self, model: &ModelName) {
         self.changed();
         if let Some(pool) = self.pools.get(model) {
+            pool.count_unload();
             self.tell(Message::Unloaded {
                 pool: Arc::clone(&pool),
                 for_sure: true,
@@ -232,6 +233,7 @@ impl Endpoint {
 
     /// The last request of this router is over that used a model which is to be unloaded.
     pub(super) fn unloads(&self, pool: &Arc<SlotPool>) {
+        pool.count_unload();
         self.changed();
         self.tell(Message::Unloaded {
             pool: Arc::clone(pool),

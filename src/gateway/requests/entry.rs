@@ -126,8 +126,14 @@ impl Request {
     }
 
     /// It is sent to a server.
-    pub(in crate::gateway) fn tries(&self, endpoint: &Endpoint, considered: Considered, how: How) {
-        let tried = Try::new(endpoint, considered, how);
+    pub(in crate::gateway) fn tries(
+        &self,
+        model: &ModelName,
+        endpoint: &Endpoint,
+        considered: Considered,
+        how: How,
+    ) {
+        let tried = Try::new(model, endpoint, considered, how);
         match self.tries_so_far().last() {
             None => drop(self.first_try.set(tried)),
             Some(last) => drop(last.next.set(Box::new(tried))),
@@ -233,7 +239,8 @@ impl Request {
     /// The model it asks for, once that is known.
     #[must_use]
     pub fn model(&self) -> Option<&ModelName> {
-        self.asked.get().map(|asked| &asked.model)
+        let last = self.tries_so_far().last().map(|last| &last.model);
+        last.or_else(|| self.asked.get().map(|asked| &asked.model))
     }
 
     /// The id of its key; empty without one.

@@ -3,11 +3,14 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::domain::ModelName;
 use crate::fleet::{Considered, Endpoint};
 
 /// One server that the request was sent to, and why that one. They are a list, in the order of the tries.
 #[derive(Debug)]
 pub struct Try {
+    /// The model: of an alias that has fallen back, another one than before.
+    pub(super) model: ModelName,
     /// How it is called.
     pub endpoint: Arc<str>,
     /// Which of the servers that have had this name.
@@ -34,9 +37,15 @@ pub(in crate::gateway) struct How {
 }
 
 impl Try {
-    pub(super) fn new(endpoint: &Endpoint, considered: Considered, how: How) -> Self {
+    pub(super) fn new(
+        model: &ModelName,
+        endpoint: &Endpoint,
+        considered: Considered,
+        how: How,
+    ) -> Self {
         let id = endpoint.id();
         Self {
+            model: model.clone(),
             endpoint: Arc::clone(&id.name),
             generation: id.generation,
             route: how.route,

@@ -9,8 +9,10 @@ use axum::extract::{FromRequestParts as _, Request, State as Shared};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
+use http_body_util::{BodyExt as _, Full};
 
+use super::models::forwarded;
 use crate::http::error::Refusal;
 use crate::http::managers::Manager;
 use crate::http::visible::Visible;
@@ -101,22 +103,27 @@ async fn asked(state: &State, request: Request, without: impl FnOnce() -> Respon
         Ok(body) => body,
         Err(error) => return Refusal::body(Dialect::Ollama, error, id).into_response(),
     };
-    let mut headers = HeaderMap::new();
+    let mut headers = forwarded(&parts.headers, &id, None);
     if let Some(kind) = parts.headers.get(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, kind.clone());
     }
-    headers.insert("x-request-id", id.clone());
     let path = parts.uri.path();
     let answer = state
         .gateway
         .ask_account(&endpoint, &parts.method, path, &headers, body);
     match answer.await {
-        Ok(mut answer) => {
+        Ok((mut answer, permit)) => {
             answer.headers_mut().insert("x-request-id", id);
             if let Ok(name) = HeaderValue::from_str(endpoint.name()) {
                 answer.headers_mut().insert("x-herdsman-endpoint", name);
             }
-            answer.map(Body::from)
+            answer.map(|body| {
+                let body = Full::new(body).map_frame(move |frame| {
+                    let _held = &permit;
+                    frame
+                });
+                Body::new(body)
+            })
         }
         Err(error) => Refusal::gateway(Dialect::Ollama, error, id).into_response(),
     }

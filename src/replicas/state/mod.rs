@@ -23,6 +23,8 @@ const RENEWED_BELOW: Duration = Duration::from_secs(60);
 const BETWEEN_RENEWALS: Duration = Duration::from_secs(5);
 /// A copy that is gone so soon after a load on its server has made room for that.
 const DISPLACED_WITHIN: Duration = Duration::from_secs(15);
+/// What has no room beside another model is tried again after this: there may be room by now.
+const DISPLACED_FOR: Duration = Duration::from_secs(600);
 
 /// One model on one server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +47,8 @@ pub(super) struct Spot {
     pub(super) is_busy: bool,
     /// No request uses the model there.
     pub(super) is_idle: bool,
+    /// How often requests have had it unloaded there.
+    pub(super) unloads: u64,
     /// How long it keeps the model when nothing uses it, if it says so.
     pub(super) left: Option<Duration>,
 }
@@ -58,19 +62,28 @@ pub(super) struct Load {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Copies that were loaded when looked at last.
-    had: HashSet<Copy>,
+    /// Copies that were loaded when looked at last, and how often requests had had them unloaded until then.
+    had: HashMap<Copy, u64>,
     /// Copies that somebody unloaded: until when they are left alone.
     resting: HashMap<Copy, Instant>,
     /// Loads that run.
-    running: HashSet<Copy>,
+    running: HashMap<Copy, Run>,
     failed: HashMap<Copy, Failed>,
-    /// The last load on each server.
+    /// The last load on each server, renewals not counted.
     ended: HashMap<u64, (ModelName, Instant)>,
-    /// Copies that would make a more important one leave.
-    displaces: HashSet<Copy>,
+    /// Copies that would make a more important one leave: until when that is taken to be so.
+    displaces: HashMap<Copy, Instant>,
     renewed: HashMap<Copy, Instant>,
     next: Option<Instant>,
+}
+
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    /// To load a model.
+    Load,
+    /// To keep one for longer, which makes none leave.
+    Renewal,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,10 +116,12 @@ impl State {
 
     /// A load is over.
     pub(super) fn loaded(&mut self, copy: Copy, done: bool, now: Instant) {
-        self.running.remove(&copy);
+        let run = self.running.remove(&copy);
         if done {
             self.failed.remove(&copy);
-            self.ended.insert(copy.server, (copy.model, now));
+            if run != Some(Run::Renewal) {
+                self.ended.insert(copy.server, (copy.model, now));
+            }
             return;
         }
         let times = self.failed.get(&copy).map_or(0, |failed| failed.times) + 1;
@@ -125,7 +140,8 @@ impl State {
             self.place(model, kept, spots, now, &mut loads);
             self.renew(model, kept, spots, now, &mut loads);
         }
-        for at in self.resting.values().copied().collect::<Vec<_>>() {
+        let waits = self.resting.values().chain(self.displaces.values());
+        for at in waits.copied().collect::<Vec<_>>() {
             self.look_at(at);
         }
         for at in self
@@ -160,7 +176,8 @@ impl State {
         self.resting
             .retain(|copy, until| known.contains(copy) && *until > now);
         self.failed.retain(|copy, _| known.contains(copy));
-        self.displaces.retain(|copy| known.contains(copy));
+        self.displaces
+            .retain(|copy, until| known.contains(copy) && *until > now);
         self.renewed.retain(|copy, _| known.contains(copy));
         self.ended.retain(|server, _| servers.contains(server));
     }
@@ -168,7 +185,7 @@ impl State {
     /// What was loaded and is not: its server is lost, or has made room for another model that is kept, or somebody
     /// unloaded it. Of more copies than are wanted some may go.
     fn notice_losses(&mut self, kept: &[Kept], seen: &[Vec<Spot>], now: Instant) {
-        let mut has = HashSet::new();
+        let mut has = HashMap::new();
         for (rank, (wanted, spots)) in kept.iter().zip(seen).enumerate() {
             let up = spots.iter().filter(|spot| spot.is_up);
             let (there, gone): (Vec<&Spot>, Vec<&Spot>) =
@@ -176,15 +193,20 @@ impl State {
             for spot in &there {
                 let copy = Copy::on(&wanted.model, spot.server);
                 self.resting.remove(&copy);
-                has.insert(copy);
+                has.insert(copy, spot.unloads);
             }
-            let gone = gone
-                .into_iter()
-                .map(|spot| Copy::on(&wanted.model, spot.server));
-            let gone: Vec<Copy> = gone.filter(|copy| self.had.contains(copy)).collect();
+            let gone = gone.into_iter().filter_map(|spot| {
+                let copy = Copy::on(&wanted.model, spot.server);
+                let unloads = self.had.get(&copy)?;
+                Some((copy, *unloads != spot.unloads))
+            });
+            let gone: Vec<(Copy, bool)> = gone.collect();
             let missing = wanted.replicas.saturating_sub(there.len());
-            for copy in gone.into_iter().take(missing) {
-                self.lost(copy, rank, kept, now);
+            for (copy, was_unloaded) in gone.into_iter().take(missing) {
+                match was_unloaded {
+                    true => drop(self.resting.insert(copy, now + REST)),
+                    false => self.lost(copy, rank, kept, now),
+                }
             }
         }
         self.had = has;
@@ -203,7 +225,7 @@ impl State {
                     model = %leaves.model,
                     "not kept loaded on a server where another kept model has no room beside it"
                 );
-                self.displaces.insert(leaves);
+                self.displaces.insert(leaves, now + DISPLACED_FOR);
             }
             None => {
                 self.resting.insert(copy, now + REST);
@@ -214,7 +236,8 @@ impl State {
     /// Another model that was loaded on the copy's server just now, or is being loaded.
     fn loaded_lately(&self, copy: &Copy, now: Instant) -> Option<ModelName> {
         let is_other = |other: &&Copy| other.server == copy.server && other.model != copy.model;
-        let running = self.running.iter().find(is_other);
+        let loads = self.running.iter().filter(|(_, run)| **run == Run::Load);
+        let running = loads.map(|(copy, _)| copy).find(is_other);
         let ended = self.ended.get(&copy.server).filter(|(model, at)| {
             *model != copy.model && now.saturating_duration_since(*at) < DISPLACED_WITHIN
         });
@@ -234,7 +257,7 @@ impl State {
         let copy = |spot: &Spot| Copy::on(&kept.model, spot.server);
         let counts = |spot: &&Spot| {
             let copy = copy(spot);
-            let is_there = spot.is_loaded || spot.is_loading || self.running.contains(&copy);
+            let is_there = spot.is_loaded || spot.is_loading || self.running.contains_key(&copy);
             spot.is_up && (is_there || self.resting.contains_key(&copy))
         };
         let there = spots.iter().filter(counts).count();
@@ -245,7 +268,7 @@ impl State {
             let Some(spot) = free else {
                 return; // whatever makes one free is a change of the fleet, or is waited for
             };
-            self.running.insert(copy(&spots[spot]));
+            self.running.insert(copy(&spots[spot]), Run::Load);
             loads.push(Load { model, spot });
         }
     }
@@ -256,8 +279,8 @@ impl State {
         spot.is_up
             && !is_there
             && !spot.is_busy
-            && !self.running.iter().any(|other| other.server == copy.server)
-            && !self.displaces.contains(copy)
+            && !self.running.keys().any(|other| other.server == copy.server)
+            && !self.displaces.contains_key(copy)
             && !self.failed.get(copy).is_some_and(is_failing)
     }
 
@@ -286,12 +309,12 @@ impl State {
             let renewed = self.renewed.get(&copy);
             let lately =
                 renewed.is_some_and(|at| now.saturating_duration_since(*at) < BETWEEN_RENEWALS);
-            if lately || !seen.is_idle || self.running.contains(&copy) {
+            if lately || !seen.is_idle || self.running.contains_key(&copy) {
                 self.look_at(now + BETWEEN_RENEWALS);
                 continue;
             }
             self.renewed.insert(copy.clone(), now);
-            self.running.insert(copy);
+            self.running.insert(copy, Run::Renewal);
             loads.push(Load { model, spot });
         }
     }

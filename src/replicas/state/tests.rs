@@ -20,6 +20,7 @@ const EMPTY: Spot = Spot {
     is_loading: false,
     is_busy: false,
     is_idle: true,
+    unloads: 0,
     left: None,
 };
 
@@ -160,7 +161,7 @@ fn where_two_do_not_fit_the_more_important_one_stays() {
     let loads = state.look(&both, &[empty.clone(), loaded.clone()], now);
     assert_eq!(loads, [Load { model: 0, spot: 0 }]);
     done(&mut state, &both[0], 0, now);
-    let much_later = now + REST * 60;
+    let much_later = now + DISPLACED_FOR / 2;
     for at in [now, much_later] {
         let loads = state.look(&both, &[loaded.clone(), empty.clone()], at);
         assert_eq!(loads, [], "the second has no place");
@@ -169,11 +170,56 @@ fn where_two_do_not_fit_the_more_important_one_stays() {
     let more = vec![empty[0], Spot { server: 1, ..EMPTY }];
     let loads = state.look(&both, &[loaded.clone(), more], much_later);
     assert_eq!(loads, [Load { model: 1, spot: 1 }]);
+    // There may be room by now.
+    let loads = state.look(
+        &both,
+        &[loaded.clone(), empty.clone()],
+        now + DISPLACED_FOR + DISPLACED_WITHIN,
+    );
+    assert_eq!(loads, [Load { model: 1, spot: 0 }]);
+    state.loaded(Copy::on(&both[1].model, 0), false, now);
     // Other terms, another try.
     state.begin_anew();
     done(&mut state, &both[1], 1, much_later);
     let loads = state.look(&both, &[loaded, empty], much_later);
     assert_eq!(loads, [Load { model: 1, spot: 0 }]);
+}
+
+#[test]
+fn what_somebody_unloads_just_after_a_load_made_no_room_for_it() {
+    let (mut state, now) = (State::default(), Instant::now());
+    let both = [kept("first", 1), kept("second", 1)];
+    let (mut first, mut second) = (spots(1), spots(1));
+    has(&mut first, 0);
+    state.look(&both, &[first.clone(), second.clone()], now);
+    done(&mut state, &both[1], 0, now);
+    has(&mut second, 0);
+    state.look(&both, &[first.clone(), second.clone()], now);
+    first[0].is_loaded = false;
+    first[0].unloads += 1;
+    let loads = state.look(&both, &[first.clone(), second.clone()], now);
+    assert_eq!(loads, [], "it is left alone for a while");
+    let loads = state.look(&both, &[first, second], now + REST);
+    assert_eq!(loads, [Load { model: 0, spot: 0 }]);
+}
+
+#[test]
+fn a_renewal_makes_no_other_model_leave() {
+    let (mut state, now) = (State::default(), Instant::now());
+    let both = [kept("first", 1), kept("second", 1)];
+    let (mut first, mut second) = (spots(1), spots(1));
+    has(&mut first, 0);
+    has(&mut second, 0);
+    second[0].left = Some(Duration::ZERO);
+    let loads = state.look(&both, &[first.clone(), second.clone()], now);
+    assert_eq!(loads, [Load { model: 1, spot: 0 }]);
+    first[0].is_loaded = false;
+    for _ in 0..2 {
+        let loads = state.look(&both, &[first.clone(), second.clone()], now);
+        assert_eq!(loads, [], "somebody has unloaded it, and it is left alone");
+        done(&mut state, &both[1], 0, now);
+    }
+    assert!(state.displaces.is_empty());
 }
 
 #[test]

@@ -136,6 +136,10 @@ impl State {
             }
             self.members.push(member);
         }
+        // Another server may have the account now.
+        let listed = self.members.iter().flat_map(|member| member.listed.keys());
+        let of_cloud = listed.filter(|name| name.is_cloud()).cloned();
+        self.touched.extend(of_cloud);
         changes
     }
 
@@ -285,7 +289,13 @@ impl State {
 
     fn tiers(&self, name: &ModelName) -> Box<[Tier<Holder>]> {
         let mut tiers: BTreeMap<i32, (Vec<Holder>, Vec<Holder>)> = BTreeMap::new();
+        let has_account = |member: &Member| member.endpoint().settings().cloud;
+        // Others that list a model of Ollama's cloud have no account to use it with.
+        let of_account = name.is_cloud() && self.wanted().any(has_account);
         for member in self.wanted() {
+            if of_account && !has_account(member) {
+                continue;
+            }
             let endpoint = Arc::clone(member.endpoint());
             let settings = endpoint.settings();
             let unlisted = || self.unlisted.get(name).filter(|_| settings.cloud);

@@ -192,3 +192,62 @@ fn aliases_are_listed_as_their_models_and_outlive_the_registry() {
     next.name(aliases(&[]));
     assert_eq!(listed(&next.view()), ["m:latest"]);
 }
+
+/// Which servers have the model, by their addresses.
+fn holders(state: &mut State, model: &str) -> Vec<String> {
+    let model = ModelName::parse(model).unwrap();
+    let view = state.view();
+    let holders = view.model(&model).map(|model| {
+        let urls = model
+            .holders()
+            .map(|holder| holder.endpoint.url().to_string());
+        urls.collect()
+    });
+    holders.unwrap_or_default()
+}
+
+#[test]
+fn a_model_of_the_cloud_is_used_with_the_account_alone() {
+    let wanted = |with_account: bool| {
+        let mut own = spec("own", "http://own:1");
+        own.settings.cloud = with_account;
+        Desired::new(vec![spec("gpu", "http://a:1"), own]).unwrap()
+    };
+    let mut state = state();
+    state.apply(&wanted(false), &client(), Instant::now());
+    for at in [0, 1] {
+        let id = state.ids()[at].clone();
+        let listed = listed_by_id("m:cloud").into_iter().chain(listed_by_id("m"));
+        let report = Report {
+            phase: Phase::Up,
+            models: Some(listed.collect()),
+            ..Report::unknown(Instant::now())
+        };
+        state.reported(&id, report);
+    }
+    let both = ["http://a:1", "http://own:1"];
+    assert_eq!(holders(&mut state, "m:cloud"), both);
+    state.apply(&wanted(true), &client(), Instant::now());
+    assert_eq!(holders(&mut state, "m:cloud"), ["http://own:1"]);
+    assert_eq!(holders(&mut state, "m"), both);
+    // Found there, and listed nowhere.
+    let found = ModelName::parse("other:cloud").unwrap();
+    state.found(found, "Other:cloud".into());
+    assert_eq!(holders(&mut state, "other:cloud"), ["http://own:1"]);
+    state.apply(&wanted(false), &client(), Instant::now());
+    assert_eq!(holders(&mut state, "m:cloud"), both);
+    assert!(holders(&mut state, "other:cloud").is_empty());
+}
+
+#[test]
+fn no_more_models_are_remembered_than_a_cloud_has() {
+    let mut state = state();
+    let mut own = spec("own", "http://own:1");
+    own.settings.cloud = true;
+    state.apply(&Desired::new(vec![own]).unwrap(), &client(), Instant::now());
+    for at in 0..2 * MOST_UNLISTED {
+        let found = ModelName::parse(&format!("m{at}:cloud")).unwrap();
+        state.found(found, "m".into());
+    }
+    assert_eq!(state.view().model_names().len(), MOST_UNLISTED);
+}
