@@ -71,6 +71,7 @@ impl BenchFleet {
                 intervals,
                 stale_after: often,
                 queue_limit: 100_000,
+                hidden: None,
             };
             let client = Client::new(Duration::from_secs(1), Instance::new("here"));
             let fleet = Fleet::start(&desired, rules, client, TaskTracker::new()).await;

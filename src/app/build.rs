@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use super::redis::RedisGauges;
-use super::{App, DirLock, Error, redis};
+use super::{App, DirLock, Error, mirror, redis};
 use crate::access::{self, Access, RedisLedger};
 use crate::clock;
 use crate::config::{Config, Durability, Pull};
@@ -117,8 +117,9 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         silence: config.routing.idle_timeout,
     };
     let counted = models::Meters::register(registry);
-    let (ours, tasks) = (client.clone(), tracker.clone());
-    let models = Models::start(model_rules, fleet.clone(), ours, counted, tasks).await?;
+    let mirror = mirror::start(&config, instance.clone(), registry, tracker.clone()).await?;
+    let (ours, of, tasks) = (client.clone(), mirror.clone(), tracker.clone());
+    let models = Models::start(model_rules, fleet.clone(), ours, counted, of, tasks).await?;
 
     let access_log = access_log(&config)?;
     let meters = Meters::register(registry, Requests::new(access_log.clone()));
@@ -151,6 +152,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         spend: spend.clone(),
         folding: spend::Folding::default(),
         models: models.clone(),
+        mirror: mirror.clone(),
         access: access.clone(),
         actions: Actions::default(),
         ticks: Ticks::default(),
@@ -166,7 +168,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let listen = config.server.listen;
     let origins = Origins::new(&config.server.cors_origins);
     let hosts = Hosts::new(
-        &config.server.hosts,
+        &mirror::hosts(&config),
         &config.server.cors_origins,
         listen.ip().to_canonical().is_loopback(),
     );
@@ -191,6 +193,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         replicas,
         spend,
         models,
+        mirror,
         access,
         admin,
         tls,
@@ -377,6 +380,7 @@ fn rules(config: &Config) -> Rules {
         },
         stale_after: config.fleet.stale_after,
         queue_limit: config.routing.queue_limit,
+        hidden: mirror::names(config).map(|names| names.pulled.into()),
     }
 }
 

@@ -36,6 +36,9 @@ pub enum Error {
     /// The journal.
     #[error(transparent)]
     Spend(#[from] spend::StartError),
+    /// The mirror of models.
+    #[error("models.mirror: {0}")]
+    Mirror(#[from] crate::mirror::CannotStart),
     /// An actor.
     #[error("actor did not start: {0}")]
     Actor(#[from] supervision::StartError),

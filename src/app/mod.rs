@@ -8,6 +8,7 @@ mod certificate;
 mod error;
 mod files;
 mod lock;
+mod mirror;
 mod redis;
 mod reload;
 mod signals;
@@ -34,6 +35,7 @@ use crate::fleet::Fleet;
 use crate::gateway::{AccessLog, Gateway};
 use crate::http::{Admin, Managers, Server, Tls};
 use crate::inventory::Inventory;
+use crate::mirror::Mirror;
 use crate::models::Models;
 use crate::replicas::Replicas;
 use crate::spend::Spend;
@@ -59,6 +61,7 @@ pub struct App {
     replicas: Replicas,
     spend: Spend,
     models: Models,
+    mirror: Option<Mirror>,
     access: Access,
     admin: Admin,
     tls: Option<Tls>,
@@ -168,6 +171,12 @@ impl App {
     #[must_use]
     pub fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// Where servers get models from, for fault injection and tests.
+    #[must_use]
+    pub fn mirror(&self) -> Option<&Mirror> {
+        self.mirror.as_ref()
     }
 
     /// Open connections of clients.

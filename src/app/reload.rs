@@ -2,7 +2,7 @@
 //!
 //! Owns what the router runs with now. All three layers are read and validated as at the start, and either
 //! all of it is good or nothing changes. Of what is new, the endpoints, what holds for single models, aliases, prices, `access.require_key`,
-//! `access.end_users`, `access.outage_grace`, `access.admin_key`, `access.management` and `[models]` count from this moment; whatever else differs is named in
+//! `access.end_users`, `access.outage_grace`, `access.admin_key`, `access.management` and `models.pull` count from this moment; whatever else differs is named in
 //! the log, each time, until a restart or until it is as it was. Values are never logged.
 //!
 //! A file that is gone or empty is not what was meant either: without
@@ -136,8 +136,9 @@ fn difference(old: &Config, new: &Config) -> Difference {
         ("access.outage_grace", was.outage_grace != is.outage_grace),
         ("access.admin_key", was.admin_key != is.admin_key),
         ("access.management", was.management != is.management),
-        ("models", old.models != new.models),
+        ("models.pull", old.models.pull != new.models.pull),
     ];
+    let (had, has) = (&old.models, &new.models);
     let left = [
         ("server", old.server != new.server),
         ("routing", without_slots(old) != without_slots(new)),
@@ -149,6 +150,9 @@ fn difference(old: &Config, new: &Config) -> Difference {
             "access.when_redis_away",
             was.when_redis_away != is.when_redis_away,
         ),
+        ("models.mirror", had.mirror != has.mirror),
+        ("models.registry", had.registry != has.registry),
+        ("models.cache_size", had.cache_size != has.cache_size),
         ("log", old.log != new.log),
         ("metrics", old.metrics != new.metrics),
     ];
@@ -182,7 +186,7 @@ fn adopt(running: &mut Config, new: Config) {
     running.access.outage_grace = new.access.outage_grace;
     running.access.admin_key = new.access.admin_key;
     running.access.management = new.access.management;
-    running.models = new.models;
+    running.models.pull = new.models.pull;
 }
 
 impl fmt::Debug for Reload {
@@ -219,6 +223,7 @@ mod tests {
             "access.admin_key=x",
             "access.management=off",
             "models.pull=2",
+            "models.cache_size=1GiB",
             "access.when_redis_away=refuse",
             "routing.attempts=2",
             "alias.0.name=gpt-4o",
@@ -232,10 +237,11 @@ mod tests {
             "access.require_key",
             "access.admin_key",
             "access.management",
-            "models",
+            "models.pull",
         ];
         assert_eq!(first.taken, taken);
-        assert_eq!(first.left, ["routing", "access.when_redis_away"]);
+        let left = ["routing", "access.when_redis_away", "models.cache_size"];
+        assert_eq!(first.left, left);
         adopt(&mut running, new.clone());
         let again = difference(&running, &new);
         assert!(again.taken.is_empty());

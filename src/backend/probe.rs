@@ -63,6 +63,17 @@ pub enum Answer {
     Version(Version),
 }
 
+impl Answer {
+    /// Takes out the models of one registry.
+    pub fn hide(&mut self, host: &str) {
+        match self {
+            Self::Loaded(models) => models.retain(|model| !model.name.is_under(host)),
+            Self::Models(models) => models.retain(|model| !model.name.is_under(host)),
+            Self::Alive | Self::Version(_) => {}
+        }
+    }
+}
+
 /// An answer that cannot be used, and why, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unusable {

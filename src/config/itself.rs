@@ -20,7 +20,7 @@ pub fn is_own_name(name: &str) -> bool {
 }
 
 /// Whether this machine has the address: nobody else can be listened for. Nothing is sent.
-fn is_own_address(ip: IpAddr) -> bool {
+pub fn is_own_address(ip: IpAddr) -> bool {
     !ip.is_multicast() && UdpSocket::bind((ip, 0)).is_ok()
 }
 

@@ -6,12 +6,57 @@ use std::num::NonZeroU32;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::validate::Faults;
+use super::{Config, EndpointUrl, size};
+
 /// Models over all servers.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Models {
     /// Which servers get a model that is pulled or created.
     pub pull: Pull,
+    /// Each model is fetched once, and servers get it from this router.
+    pub mirror: bool,
+    /// The registry that it is fetched from.
+    pub registry: String,
+    /// What the files of the mirror may take together, in bytes.
+    #[serde(with = "size")]
+    pub cache_size: u64,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self {
+            pull: Pull::default(),
+            mirror: false,
+            registry: "https://registry.ollama.ai".to_owned(),
+            cache_size: 100 << 30,
+        }
+    }
+}
+
+/// Ollama takes a blob only from another host name than the one it has asked for the model.
+pub(super) fn check_mirror(config: &Config, faults: &mut Faults) {
+    let models = &config.models;
+    if let Err(why) = models.registry.parse::<EndpointUrl>() {
+        faults.add("models.registry", why.to_string());
+    }
+    if models.cache_size == 0 {
+        faults.add("models.cache_size", "must be above zero");
+    }
+    let differ = match config.server.advertise.as_slice() {
+        [] => !models.mirror,
+        [one, other] => !one.host().eq_ignore_ascii_case(other.host()),
+        _ => false,
+    };
+    if !differ {
+        faults.add(
+            "server.advertise",
+            "must be two names of this router with different hosts, such as [\"router.lan:11435\", \
+             \"192.168.1.4:11435\"]: with models.mirror = true servers pull models from the first, and \
+             are sent to the second for their files",
+        );
+    }
 }
 
 /// How many servers get a model.

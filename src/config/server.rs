@@ -39,6 +39,8 @@ pub struct Server {
     pub tls_key: PathBuf,
     /// Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
     pub trusted_proxies: Vec<Network>,
+    /// Names under which servers reach this router.
+    pub advertise: Vec<Advertised>,
     /// Largest body of an inference request, in bytes. Blobs are streamed and not limited by it.
     #[serde(with = "size")]
     pub max_body: u64,
@@ -67,8 +69,51 @@ impl Default for Server {
             tls_cert: PathBuf::new(),
             tls_key: PathBuf::new(),
             trusted_proxies: Vec::new(),
+            advertise: Vec::new(),
             max_body: 256 << 20,
         }
+    }
+}
+
+/// `host:port`, as it can stand before the name of a model.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Advertised(String);
+
+impl Advertised {
+    /// As written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name or address without the port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or(&self.0, |(host, _)| host)
+    }
+}
+
+impl<'de> Deserialize<'de> for Advertised {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a name or an address and a port such as \"router.lan:11435\"";
+        text::parsed(deserializer, EXPECTED, |written| {
+            let is_host = |host: &str| {
+                let first = host.starts_with(|first: char| first.is_ascii_alphanumeric());
+                first
+                    && host
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+            };
+            let parts = written.rsplit_once(':');
+            let is_one = parts.is_some_and(|(host, port)| {
+                is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0)
+            });
+            match is_one {
+                true => Ok(Self(written.to_owned())),
+                false => Err(format!("\"{written}\" is not {EXPECTED}")),
+            }
+        })
     }
 }
 

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::alias;
 use super::itself::is_itself;
 use super::store::SCHEMES;
 use super::{
     Access, Config, Database, DatabaseKind, Durability, Endpoint, Kind, Redis, Routing, Server,
+    alias, models,
 };
 use crate::domain::ModelName;
 
@@ -57,6 +57,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     each_server_once(&config.endpoint, &mut faults);
     one_cloud(&config.endpoint, &mut faults);
     alias::check(&config.alias, &mut faults);
+    models::check_mirror(config, &mut faults);
     intervals(config, &mut faults);
     routing(&config.routing, &mut faults);
     let url = config.store.url.expose();

@@ -20,7 +20,7 @@ pub use calendar::day_of;
 pub use charge::{Charge, Payer};
 pub use entity::{EntityKind, InvalidEntityKind, MAX_ENTITY_CHARS, UNATTRIBUTED};
 pub use keep_alive::{InvalidKeepAlive, KeepAlive, go_seconds};
-pub use model::{InvalidModelName, ModelName};
+pub use model::{InvalidModelName, ModelName, NameParts};
 pub use period::Period;
 pub use price::{MOST_NANO_USD, Price, Rate, format_usd, parse_usd};
 pub use record::UsageRecord;

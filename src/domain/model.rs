@@ -22,6 +22,19 @@ const MAX_FOREIGN: usize = 255;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ModelName(Arc<str>);
 
+/// The parts of a name in the letters it was written with, and what is understood where one is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameParts<'a> {
+    /// Of the registry, perhaps with a port.
+    pub host: &'a str,
+    /// Whose model it is.
+    pub namespace: &'a str,
+    /// The model.
+    pub model: &'a str,
+    /// Which one of that name.
+    pub tag: &'a str,
+}
+
 /// The text is not a model name by Ollama's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidModelName;
@@ -32,22 +45,12 @@ impl ModelName {
     /// # Errors
     /// [`InvalidModelName`] when a part is empty, too long or has a character Ollama refuses.
     pub fn parse(text: &str) -> Result<Self, InvalidModelName> {
-        let text = text.trim();
-        let text = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let text = strip_source(text);
-        let (path, tag) = split_tag(text);
-        let mut parts = path.rsplitn(3, '/');
-        let model = parts.next().unwrap_or_default();
-        let namespace = parts.next().unwrap_or(DEFAULT_NAMESPACE);
-        let host = parts.next().unwrap_or(DEFAULT_HOST);
-        let tag = tag.unwrap_or(DEFAULT_TAG);
-        let valid = is_part(model, MAX_PART, b".-_")
-            && is_part(tag, MAX_PART, b".-_")
-            && is_part(namespace, MAX_PART, b"-_")
-            && is_part(host, MAX_HOST, b".-_:");
-        if !valid {
-            return Err(InvalidModelName);
-        }
+        let NameParts {
+            host,
+            namespace,
+            model,
+            tag,
+        } = NameParts::of(text)?;
         let mut name = String::with_capacity(text.len() + DEFAULT_TAG.len() + 1);
         let own_host = !host.eq_ignore_ascii_case(DEFAULT_HOST);
         if own_host {
@@ -100,10 +103,51 @@ impl ModelName {
         self.0.ends_with(":cloud") || self.0.ends_with("-cloud")
     }
 
+    /// Whether it is a name of the registry at this host.
+    #[must_use]
+    pub fn is_under(&self, host: &str) -> bool {
+        let is_it = |(first, _): (&str, &str)| first.eq_ignore_ascii_case(host);
+        self.0.split_once('/').is_some_and(is_it)
+    }
+
     /// The canonical text, shared.
     #[must_use]
     pub fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
+    }
+}
+
+impl<'a> NameParts<'a> {
+    /// The parts of any spelling of a name.
+    ///
+    /// # Errors
+    /// [`InvalidModelName`] when one is empty, too long or has a character Ollama refuses.
+    pub fn of(text: &'a str) -> Result<Self, InvalidModelName> {
+        let text = text.trim();
+        let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let (path, tag) = split_tag(strip_source(text));
+        let mut parts = path.rsplitn(3, '/');
+        let model = parts.next().unwrap_or_default();
+        let namespace = parts.next().unwrap_or(DEFAULT_NAMESPACE);
+        let host = parts.next().unwrap_or(DEFAULT_HOST);
+        let tag = tag.unwrap_or(DEFAULT_TAG);
+        let valid = is_part(model, MAX_PART, b".-_")
+            && is_part(tag, MAX_PART, b".-_")
+            && is_part(namespace, MAX_PART, b"-_")
+            && is_part(host, MAX_HOST, b".-_:");
+        let parts = Self {
+            host,
+            namespace,
+            model,
+            tag,
+        };
+        valid.then_some(parts).ok_or(InvalidModelName)
+    }
+
+    /// Whether the name says nothing of another registry than Ollama's.
+    #[must_use]
+    pub fn is_of_default_host(&self) -> bool {
+        self.host.eq_ignore_ascii_case(DEFAULT_HOST)
     }
 }
 
@@ -195,6 +239,33 @@ mod tests {
         );
         assert_eq!(canonical("localhost:5000/a/b"), "localhost:5000/a/b:latest");
         assert_eq!(canonical("h.io/library/b"), "h.io/library/b:latest");
+    }
+
+    #[test]
+    fn the_parts_of_a_name_keep_their_letters() {
+        let parts = |text| {
+            let parts = NameParts::of(text).unwrap();
+            let NameParts {
+                host,
+                namespace,
+                model,
+                tag,
+            } = parts;
+            (
+                parts.is_of_default_host(),
+                [host, namespace, model, tag].join(" "),
+            )
+        };
+        assert_eq!(
+            parts(" Llama3.2:3b-Q4_K_M:local"),
+            (true, "registry.ollama.ai library Llama3.2 3b-Q4_K_M".into())
+        );
+        assert_eq!(
+            parts("http://Registry.Ollama.ai/me/m"),
+            (true, "Registry.Ollama.ai me m latest".into())
+        );
+        assert_eq!(parts("h:5/a/b:c"), (false, "h:5 a b c".into()));
+        assert!(NameParts::of("a/../b").is_err());
     }
 
     #[test]

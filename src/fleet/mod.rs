@@ -76,7 +76,7 @@ const CHANGED_WITHIN: Duration = Duration::from_secs(5);
 const SETTLED_WITHIN: Duration = Duration::from_millis(500);
 
 /// How the fleet is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// How often servers are asked.
     pub intervals: Intervals,
@@ -84,6 +84,8 @@ pub struct Rules {
     pub stale_after: Duration,
     /// How many requests may wait for one model.
     pub queue_limit: usize,
+    /// Names of models under this host are the router's own: on no server they are seen.
+    pub hidden: Option<Arc<str>>,
 }
 
 /// The interface of the fleet.
@@ -123,6 +125,7 @@ impl Fleet {
             removals: removed,
             intervals: rules.intervals,
             stale_after: rules.stale_after,
+            hidden: rules.hidden,
             client,
             queues: Arc::clone(&queues),
             handle: registry.clone(),

@@ -20,6 +20,7 @@ mod managers;
 mod ollama;
 mod openai;
 mod ops;
+mod registry;
 mod request_id;
 mod serve;
 mod socket;
@@ -46,6 +47,7 @@ fn router(state: State) -> Router {
         .merge(openai::routes())
         .merge(usage::routes(&state))
         .merge(ops::routes())
+        .merge(registry::routes(&state))
         .merge(admin::routes(&state))
         .fallback(async || plain(StatusCode::NOT_FOUND, "404 page not found"))
         .method_not_allowed_fallback(async || {

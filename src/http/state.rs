@@ -11,6 +11,7 @@ use crate::access::Access;
 use crate::gateway::Gateway;
 use crate::inventory::Inventory;
 use crate::metrics::Registry;
+use crate::mirror::Mirror;
 use crate::models::Models;
 use crate::protocol::Instance;
 use crate::spend::{Folding, Spend};
@@ -30,6 +31,8 @@ pub struct State {
     pub folding: Folding,
     /// Which models the servers have.
     pub models: Models,
+    /// Where servers get models from, if not from their registry.
+    pub mirror: Option<Mirror>,
     /// Accounts.
     pub access: Access,
     /// What operators did last.

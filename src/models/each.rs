@@ -54,7 +54,9 @@ impl Models {
         };
         let name = named("source", &source)?;
         asked.may(&name)?;
-        asked.may(&named("destination", &destination)?)?;
+        let copy = named("destination", &destination)?;
+        asked.may(&copy)?;
+        self.check_not_own(&copy)?;
         let unknown = format!("model {source:?} not found");
         let endpoints = self.change(asked, name, source, unknown).await?;
         Ok(names(&endpoints))
@@ -157,7 +159,7 @@ async fn ask(means: &Means, endpoint: &Arc<Endpoint>, outgoing: &Outgoing) -> An
     }
 }
 
-async fn try_one(
+pub(super) async fn try_one(
     means: &Means,
     endpoint: &Arc<Endpoint>,
     outgoing: &Outgoing,

@@ -18,6 +18,7 @@ mod follow;
 mod jobs;
 mod merge;
 mod meters;
+mod mirrored;
 mod ongoing;
 mod outcome;
 mod places;
@@ -45,6 +46,7 @@ pub use start::Asked;
 pub use targets::{LeftOut, Meant, Spread};
 
 use crate::fleet::Fleet;
+use crate::mirror::Mirror;
 use crate::supervision::{Backoff, RestartPolicy, StartError};
 use crate::upstream::Client;
 use run::Means;
@@ -96,11 +98,14 @@ impl Models {
         fleet: Fleet,
         client: Client,
         meters: Meters,
+        mirror: Option<Mirror>,
         tracker: TaskTracker,
     ) -> Result<Self, StartError> {
         let means = Means {
             fleet,
             client,
+            mirror,
+            tracker: tracker.clone(),
             silence: rules.silence,
             cutting: CancellationToken::new(),
             meters,

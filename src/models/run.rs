@@ -6,19 +6,24 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::follow::{Outgoing, Part, follow};
-use super::merge::Merge;
+use super::merge::{Failed, Merge};
 use super::meters::Meters;
+use super::mirrored::Mirrored;
 use super::outcome::{Call, Outcome, conclude};
 use super::targets::LeftOut;
 use crate::fleet::{Endpoint, Fleet};
+use crate::mirror::Mirror;
 use crate::upstream::Client;
 
 /// What is done on which servers.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) outgoing: Outgoing,
+    /// Servers get the model from this router.
+    pub(super) mirrored: Option<Mirrored>,
     /// In the client's spelling.
     pub(super) model: String,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
@@ -33,6 +38,9 @@ pub(super) struct Work {
 pub(super) struct Means {
     pub(super) fleet: Fleet,
     pub(super) client: Client,
+    pub(super) mirror: Option<Mirror>,
+    /// For what is not to be left half done.
+    pub(super) tracker: TaskTracker,
     /// How long a server may say nothing.
     pub(super) silence: Duration,
     /// Everything ends, with an error that clients can see.
@@ -65,10 +73,8 @@ pub(super) async fn run(
     let (verb, model) = (work.outgoing.api.verb(), &*work.model);
     let names: Vec<&str> = work.endpoints.iter().map(|one| &**one.name()).collect();
     tracing::info!(call = verb, model, endpoints = ?names, "model call begins");
-    let each = work.endpoints.iter().enumerate();
-    let all = join_all(each.map(|(at, endpoint)| on_one(work, means, at, endpoint, progress)));
     let outcome = tokio::select! {
-        _ = all => {
+        () = on_all(work, means, progress) => {
             let merge = progress.borrow();
             means.meters.ended(verb, merge.servers(), !work.missed.is_empty());
             conclude(work.call(), merge.servers(), &work.missed)
@@ -91,6 +97,27 @@ pub(super) async fn run(
     progress.send_modify(|merge| merge.end(outcome));
 }
 
+/// On all of them. What the mirror cannot have, none of them gets.
+async fn on_all(work: &Work, means: &Means, progress: &watch::Sender<Merge>) {
+    let each = work.endpoints.iter().enumerate();
+    let all = join_all(each.map(|(at, endpoint)| on_one(work, means, at, endpoint, progress)));
+    let Some(mirrored) = &work.mirrored else {
+        all.await;
+        return;
+    };
+    progress.send_modify(Merge::begin_pull);
+    let failed: Failed = match mirrored.pin().await {
+        Ok(mut pinned) => tokio::select! {
+            _ = all => return,
+            error = pinned.failed() => mirrored.failed(&error),
+        },
+        Err(error) => mirrored.failed(&error),
+    };
+    progress.send_modify(|merge| {
+        (0..work.endpoints.len()).for_each(|server| merge.failed(server, failed.clone()));
+    });
+}
+
 /// On one server, its list of models included: who is told that it is done finds it in every list.
 async fn on_one(
     work: &Work,
@@ -105,14 +132,11 @@ async fn on_one(
         server,
         meters,
     };
-    let followed = follow(
-        &means.client,
-        endpoint,
-        &work.outgoing,
-        means.silence,
-        &part,
-    )
-    .await;
+    let (client, silence) = (&means.client, means.silence);
+    let followed = match &work.mirrored {
+        None => follow(client, endpoint, &work.outgoing, silence, &part).await,
+        Some(mirrored) => mirrored.pull(means, endpoint, &work.outgoing, &part).await,
+    };
     if followed.is_ok() {
         means
             .fleet

@@ -42,6 +42,7 @@ impl Models {
     pub async fn pull(&self, asked: Asked) -> Result<Ongoing, Error> {
         self.check_open()?;
         let (spelling, name) = asked.model("invalid model name")?;
+        self.check_not_own(&name)?;
         let key = Key {
             model: name.clone(),
             insecure: asked.request.flag("insecure")?.unwrap_or(false),
@@ -88,6 +89,7 @@ impl Models {
     pub async fn create(&self, asked: Asked) -> Result<Ongoing, Error> {
         self.check_open()?;
         let (spelling, name) = asked.model("invalid model name")?;
+        self.check_not_own(&name)?;
         let from = asked.request.text("from")?;
         let digests = asked.request.blobs();
         // One that is no name is refused by the servers, in their words.
@@ -172,6 +174,7 @@ impl Models {
         let wanted = self.wanted(&targets.chosen, asked.meant.only.is_empty());
         let endpoints = targets.chosen.into_iter().map(|one| one.server).collect();
         let work = Work {
+            mirrored: self.mirrored(asked.request.api(), &model),
             outgoing: Outgoing {
                 api: asked.request.api(),
                 headers: asked.headers,

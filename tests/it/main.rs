@@ -34,6 +34,7 @@ mod lists;
 mod llama_server;
 mod loads;
 mod loops;
+mod mirror;
 mod model_cli;
 mod models;
 mod observed;

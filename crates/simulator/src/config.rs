@@ -54,6 +54,8 @@ pub struct Config {
     pub default_predict: usize,
     /// Speed of a pull; 0 is at once.
     pub pull_bytes_per_second: f64,
+    /// The smallest part in which a blob is fetched from another registry.
+    pub pull_part_bytes: u64,
     /// Factor on every simulated time except `keep_alive` and the times of faults.
     pub time_scale: f64,
     /// What `/api/version` says.
@@ -95,6 +97,7 @@ impl Default for Config {
             decode_contention: 0.0,
             default_predict: 32,
             pull_bytes_per_second: 0.0,
+            pull_part_bytes: 100_000_000,
             time_scale: 1.0,
             version: "0.12.6".to_owned(),
             seed: 0,

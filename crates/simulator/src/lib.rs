@@ -154,6 +154,11 @@ impl Simulator {
         self.node.set_models(models);
     }
 
+    /// Blobs that it has are not there any more, nor parts of them; its models stay listed.
+    pub fn forget_blobs(&self) {
+        self.node.blob_store.clear();
+    }
+
     /// From now on it is this version, as after an update.
     pub fn set_version(&self, version: &str) {
         self.node.version.store(Arc::new(version.to_owned()));

@@ -186,7 +186,7 @@ attempts = 0
       |
     4 | max_body = 5
       | ^^^^^^^^^^^^
-    config.toml:5:1: server.colour: unknown key; known are listen, data_dir, grace, lead_in, idle, reader_timeout, cors_origins, hosts, tls_cert, tls_key, trusted_proxies, max_body
+    config.toml:5:1: server.colour: unknown key; known are listen, data_dir, grace, lead_in, idle, reader_timeout, cors_origins, hosts, tls_cert, tls_key, trusted_proxies, advertise, max_body
       |
     5 | colour = "blue"
       | ^^^^^^^^^^^^^^^

@@ -42,6 +42,37 @@ fn what_cannot_be_meant_of_a_model_is_refused() {
 }
 
 #[test]
+fn a_mirror_needs_two_names_of_different_hosts() {
+    let load = |names: &str| {
+        let file = format!("[server]\nadvertise = [{names}]\n[models]\nmirror = true");
+        load_with(&file, &[], &[])
+    };
+    let config = load(r#""router.lan:11435", "192.168.1.4:11435""#).unwrap();
+    let hosts = config.server.advertise.iter().map(|name| name.host());
+    assert_eq!(hosts.collect::<Vec<_>>(), ["router.lan", "192.168.1.4"]);
+    for names in [
+        "",
+        r#""router.lan:11435""#,
+        r#""router.lan:11435", "Router.lan:11436""#,
+        r#""a:1", "b:1", "c:1""#,
+        r#""router.lan", "192.168.1.4:1""#,
+        r#""router.lan:0", "192.168.1.4:1""#,
+        r#""[::1]:1", "192.168.1.4:1""#,
+        r#""http://a:1", "192.168.1.4:1""#,
+    ] {
+        let problems = load(names).unwrap_err();
+        let text = problems[0].to_string();
+        assert!(text.contains("server.advertise"), "{names}: {text}");
+    }
+    for file in [
+        "[models]\nregistry = \"registry.ollama.ai\"",
+        "[models]\ncache_size = \"0B\"",
+    ] {
+        assert_eq!(load_with(file, &[], &[]).unwrap_err().len(), 1, "{file}");
+    }
+}
+
+#[test]
 fn a_context_that_some_calls_cannot_carry_and_servers_that_are_not_there_are_warned_of() {
     let file = "[[model]]\nname = \"m\"\nnum_ctx = 8192\nendpoints = [\"127.0.0.1:11434\", \"x\"]";
     let warnings = load_with(file, &[], &[]).unwrap().warnings();

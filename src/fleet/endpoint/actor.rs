@@ -22,6 +22,8 @@ use crate::upstream::Client;
 pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) endpoint: Arc<Endpoint>,
     pub(in crate::fleet) intervals: Intervals,
+    /// Models of this registry are not seen.
+    pub(in crate::fleet) hidden: Option<Arc<str>>,
     pub(in crate::fleet) client: Client,
     pub(in crate::fleet) registry: registry::Handle,
     pub(in crate::fleet) queues: Arc<Queues>,

@@ -144,8 +144,12 @@ impl EndpointActor {
             asking.as_of = endpoint.changes();
         }
         let client = self.setup.client.clone();
+        let hidden = self.setup.hidden.clone();
         context.spawn(async move {
-            let answer = probe::send(&client, &endpoint, probe, plan).await;
+            let mut answer = probe::send(&client, &endpoint, probe, plan).await;
+            if let (Ok(heard), Some(host)) = (&mut answer, hidden) {
+                heard.answer.hide(&host);
+            }
             Message::Probed {
                 probe,
                 number,

@@ -28,6 +28,7 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) removals: watch::Sender<u64>,
     pub(in crate::fleet) intervals: Intervals,
     pub(in crate::fleet) stale_after: Duration,
+    pub(in crate::fleet) hidden: Option<Arc<str>>,
     pub(in crate::fleet) client: Client,
     pub(in crate::fleet) queues: Arc<Queues>,
     pub(in crate::fleet) handle: Handle,
@@ -166,6 +167,7 @@ impl Registry {
         let setup = endpoint::Setup {
             endpoint: Arc::clone(&server.endpoint),
             intervals: self.setup.intervals,
+            hidden: self.setup.hidden.clone(),
             client: self.setup.client.clone(),
             registry: self.setup.handle.clone(),
             queues: Arc::clone(&self.setup.queues),

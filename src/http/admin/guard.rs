@@ -181,7 +181,7 @@ fn is_from_here(headers: &HeaderMap, peer: Option<Peer>) -> bool {
 }
 
 /// By a proxy whose word does not count.
-fn is_proxied(headers: &HeaderMap) -> bool {
+pub(in crate::http) fn is_proxied(headers: &HeaderMap) -> bool {
     let of_proxy = |name: &HeaderName| {
         let mut beginnings = OF_PROXIES.iter();
         beginnings.any(|beginning| name.as_str().starts_with(beginning))

@@ -39,7 +39,7 @@ pub use events::{Actions, Ticks};
 use events::{Did, tell};
 use extract::{InPath, InQuery, Object};
 pub use guard::Admin;
-pub(super) use guard::{Peer, check as guard};
+pub(super) use guard::{Peer, check as guard, is_proxied};
 
 use super::error::Refusal;
 use super::{State, json};

@@ -132,7 +132,8 @@ impl Front {
 
 /// Whether it asks whom a call comes from.
 fn is_managing(path: &str) -> bool {
-    path.starts_with("/admin/") || ollama::is_managing(path) || usage::is_managing(path)
+    let is_in = |group: &str| path.starts_with(group);
+    is_in("/admin/") || is_in("/v2/") || ollama::is_managing(path) || usage::is_managing(path)
 }
 
 fn host_of(headers: &HeaderMap) -> &str {

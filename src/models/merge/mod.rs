@@ -127,6 +127,12 @@ impl Merge {
         self.begun = true;
     }
 
+    /// A pull has begun, of which the router itself does the first step.
+    pub(super) fn begin_pull(&mut self) {
+        self.begin();
+        self.step(0, "pulling manifest".into());
+    }
+
     /// A server has said this. Returns how many bytes more of a layer it has now; what it had when it first
     /// named the layer was there before.
     pub(super) fn heard(&mut self, server: usize, line: &ProgressLine) -> u64 {

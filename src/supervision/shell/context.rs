@@ -1,5 +1,6 @@
 //! What an actor acts through.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -121,6 +122,12 @@ impl<M: Send + 'static> Incarnation<M> {
     /// Tells it, if it still runs.
     pub fn cast(&self, message: M) {
         drop(self.0.cast(Envelope::Message(message)));
+    }
+}
+
+impl<M> fmt::Debug for Incarnation<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incarnation").finish_non_exhaustive()
     }
 }
 

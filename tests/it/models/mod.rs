@@ -61,14 +61,14 @@ async fn delete(router: &TestRouter, body: Value) -> Answer {
 }
 
 /// The models that a server has, by its own word, sorted.
-async fn models_of(router: &TestRouter, server: usize) -> Vec<String> {
+pub async fn models_of(router: &TestRouter, server: usize) -> Vec<String> {
     let tags = Request::get(format!("{}/api/tags", router.servers[server].url()));
     let tags = router.request(tags.body(Full::default()).unwrap()).await;
     names(&tags.whole().await.json())
 }
 
 /// Those that the router lists, sorted.
-async fn listed(router: &TestRouter) -> Vec<String> {
+pub async fn listed(router: &TestRouter) -> Vec<String> {
     names(&router.get("/api/tags").await.json())
 }
 
@@ -144,7 +144,7 @@ async fn some_lines(stream: &mut Stream) -> Vec<Value> {
 
 /// What every client of Ollama relies on: no number of a layer goes back, `success` or an error is the last
 /// line and no other.
-fn check_progress(lines: &[Value]) {
+pub fn check_progress(lines: &[Value]) {
     let mut layers = std::collections::BTreeMap::new();
     for (at, line) in lines.iter().enumerate() {
         let last = at + 1 == lines.len();

@@ -2,6 +2,7 @@
 
 mod answer;
 mod footprint;
+pub mod registry;
 mod router;
 mod scripted;
 

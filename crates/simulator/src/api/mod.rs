@@ -10,6 +10,7 @@ mod check;
 mod control;
 mod deliver;
 mod embed;
+mod fetch;
 mod guard;
 mod infer;
 mod inspect;
@@ -21,6 +22,7 @@ mod problem;
 mod progress;
 mod pull;
 mod redirect;
+mod remote;
 mod reply;
 mod routes;
 

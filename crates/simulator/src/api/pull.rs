@@ -26,10 +26,11 @@ use super::blobs::no_space;
 use super::infer::find;
 use super::problem::Problem;
 use super::progress::{Progress, Stopped, report};
+use super::remote::{self, Part};
 use super::reply::{meant, parse, read};
 
 /// Between two lines about the same layer.
-const TICK: Duration = Duration::from_millis(60);
+pub(super) const TICK: Duration = Duration::from_millis(60);
 /// Bytes of the layer that follows the weights.
 const SMALL_LAYER: u64 = 561;
 
@@ -38,7 +39,20 @@ const SMALL_LAYER: u64 = 561;
 pub struct BlobStore {
     pub blobs: DashMap<String, ()>,
     partial: DashMap<String, u64>,
+    /// How large those are that another registry gave.
+    pub sizes: DashMap<String, u64>,
+    /// What has come so far of those that another registry gives.
+    pub parts: DashMap<String, Vec<Part>>,
     downloading: DashMap<String, watch::Sender<u64>>,
+}
+
+impl BlobStore {
+    pub fn clear(&self) {
+        self.blobs.clear();
+        self.partial.clear();
+        self.sizes.clear();
+        self.parts.clear();
+    }
 }
 
 go_object! {
@@ -52,12 +66,12 @@ go_object! {
 
 /// A line about one layer.
 #[derive(Serialize)]
-struct Layer<'a> {
-    status: &'a str,
-    digest: &'a str,
-    total: u64,
+pub(super) struct Layer<'a> {
+    pub(super) status: &'a str,
+    pub(super) digest: &'a str,
+    pub(super) total: u64,
     #[serde(skip_serializing_if = "is_zero")]
-    completed: u64,
+    pub(super) completed: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde wants")]
@@ -75,16 +89,22 @@ pub async fn pull(node: &Arc<Node>, body: Incoming) -> Response<Body> {
     let stream = request.stream.unwrap_or(true);
     report(node, stream, fault, |mut progress| async move {
         progress.status("pulling manifest").await?;
+        let full = match worker.faults.take(Stage::Disk, Some(&name)) {
+            Some(Fault::DiskFull { after }) => after,
+            _ => u64::MAX,
+        };
+        let is_remote = request.insecure && remote::registry(&request.model).is_some();
+        if is_remote && listed(&worker, &name).is_none() {
+            let model = remote::pull(&worker, &mut progress, &request.model, full).await?;
+            worker.add_model(&model);
+            return progress.status("success").await;
+        }
         let model = match offered(&worker, &request, &name) {
             Ok(model) => model,
             Err(refused) => {
                 progress.fail(&refused).await;
                 return Err(Stopped);
             }
-        };
-        let full = match worker.faults.take(Stage::Disk, Some(&name)) {
-            Some(Fault::DiskFull { after }) => after,
-            _ => u64::MAX,
         };
         let digest = model.digest(name.as_str(), worker.config.seed);
         let small = Model::named(format!("{digest} config")).digest("", worker.config.seed);
@@ -167,28 +187,30 @@ async fn named(body: Incoming) -> Result<(Request, ModelName), (Problem, bool)> 
     }
 }
 
-/// What its registry has under this name, or the words of the refusal.
-fn offered(node: &Node, request: &Request, name: &ModelName) -> Result<Model, String> {
+/// What the configuration offers under this name.
+fn listed(node: &Node, name: &ModelName) -> Option<Model> {
     let is = |model: &&Model| ModelName::parse(&model.name).as_ref() == Ok(name);
     let models = node.config.registry.as_deref();
-    if let Some(model) = models.unwrap_or_default().iter().find(is) {
-        return Ok(model.clone());
+    models.unwrap_or_default().iter().find(is).cloned()
+}
+
+/// What its registry has under this name, or the words of the refusal.
+fn offered(node: &Node, request: &Request, name: &ModelName) -> Result<Model, String> {
+    if let Some(model) = listed(node, name) {
+        return Ok(model);
     }
-    match (unreachable(request, name), models) {
+    match (unreachable(request), &node.config.registry) {
         (Some(refused), _) => Err(refused),
         (None, None) => Ok(Model::named(&request.model)),
         (None, Some(_)) => Err("pull model manifest: file does not exist".to_owned()),
     }
 }
 
-/// A registry with a port that offers nothing refuses the connection.
-fn unreachable(request: &Request, name: &ModelName) -> Option<String> {
-    let (host, path) = name.as_str().split_once('/')?;
-    let (path, tag) = path.rsplit_once(':')?;
-    host.rsplit_once(':')?.1.parse::<u16>().ok()?;
-    let scheme = if request.insecure { "http" } else { "https" };
+/// It speaks no TLS: a registry with a port is asked without, or refuses the connection.
+fn unreachable(request: &Request) -> Option<String> {
+    let (host, path, tag) = remote::registry(&request.model)?;
     Some(format!(
-        "pull model manifest: Get \"{scheme}://{host}/v2/{path}/manifests/{tag}\": dial tcp {host}: \
+        "pull model manifest: Get \"https://{host}/v2/{path}/manifests/{tag}\": dial tcp {host}: \
          connect: connection refused"
     ))
 }

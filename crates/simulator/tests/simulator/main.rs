@@ -17,6 +17,7 @@ mod guards;
 mod inspect;
 mod manage;
 mod modern;
+mod registry;
 mod scheduling;
 mod streams;
 mod wire;
