@@ -99,7 +99,7 @@ impl Gateway {
             caller,
             user: peeked.user.map(std::borrow::Cow::into_owned),
             tags,
-            max_output: peeked.max_output,
+            max_output: peeked.max_output.bound(|| self.fleet.view().has_ollama()),
         })
     }
 

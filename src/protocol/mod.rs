@@ -44,7 +44,7 @@ pub use manage::{
 };
 pub use passed::{Instance, PASSED, routers, united};
 pub use peek::{
-    AskUsage, BadRequest, LoadOptions, Peek, Splice, Unload, peek, peek_form, settle, splice,
+    AskUsage, BadRequest, LoadOptions, MaxOutput, Peek, Splice, Unload, peek, peek_form, settle, splice,
 };
 pub use said_error::{SaidError, before_done, said_error};
 pub use surrogates::{REPLACEMENT, lone_surrogates};

@@ -93,6 +93,12 @@ pub(super) fn is_key(key: &[u8], lower: &str) -> bool {
     fold(key, &mut folded).is_some_and(|key| key == lower.as_bytes())
 }
 
+/// Whether a key that counts is spelt as it is documented.
+fn is_plain(key: &[u8]) -> bool {
+    key.iter()
+        .all(|byte| byte.is_ascii_lowercase() || *byte == b'_')
+}
+
 /// `key` in lower case, as Go folds it.
 pub(in crate::protocol) fn folded(key: &[u8]) -> String {
     let mut folded = vec![0; key.len()];
@@ -122,6 +128,8 @@ pub(super) struct Fields<'a> {
     values: [Option<&'a RawValue>; FIELDS],
     /// Given again, with another value.
     repeated: [bool; FIELDS],
+    /// In another spelling than its own.
+    respelt: [bool; FIELDS],
     /// Something follows the object.
     followed: bool,
 }
@@ -132,6 +140,7 @@ impl<'a> Fields<'a> {
         let mut fields = Self {
             values: [None; FIELDS],
             repeated: [false; FIELDS],
+            respelt: [false; FIELDS],
             followed: false,
         };
         fields.followed = walk::entries(json, |key, value| {
@@ -139,6 +148,7 @@ impl<'a> Fields<'a> {
                 let slot = &mut fields.values[field as usize];
                 let other = slot.is_some_and(|former| former.get() != value.get());
                 fields.repeated[field as usize] |= other;
+                fields.respelt[field as usize] |= !is_plain(key);
                 let kept =
                     other && value.get() == "null" && field.keeps_its_value_over_null(dialect);
                 if !kept {
@@ -162,6 +172,11 @@ impl<'a> Fields<'a> {
     /// True when it was given again, with another value: readers may differ in which one counts.
     pub(super) fn is_repeated(&self, field: Field) -> bool {
         self.repeated[field as usize]
+    }
+
+    /// True when a server that folds no keys, as Go does, would not find it.
+    pub(super) fn is_respelt(&self, field: Field) -> bool {
+        self.respelt[field as usize]
     }
 
     /// Refuses a body of which the object is not all.

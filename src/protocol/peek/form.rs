@@ -6,14 +6,16 @@
 //!
 //! Readers of forms differ: in which line ends they take, in what a name may be spelt like, in which of two
 //! values counts. So every line that any of them could take for the end of a part is one here, what
-//! could be read as a name in two ways is refused, and so are two models. What is refused is said in the
-//! words of Go's reader, where it has some.
+//! could be read as a name in two ways is refused, and so is a second model, even the same: one reader takes the first,
+//! another the last, and only one of them is given another name. What is refused is said in the words of Go's
+//! reader, where it has some.
 
 use std::ops::Range;
 
 use memchr::memmem;
 
-use super::{AskUsage, BadRequest, LoadOptions, Peek, Unload};
+use super::parameters::Parameters;
+use super::{AskUsage, BadRequest, LoadOptions, MaxOutput, Peek, Unload};
 
 /// Longer heads of a part than this are refused.
 const LONGEST_HEAD: usize = 16 << 10;
@@ -38,10 +40,11 @@ pub fn peek_form<'a>(content_type: &str, body: &'a [u8]) -> Result<Peek<'a>, Bad
     while let Some(part) = parts.next()? {
         let value = &body[part.value.clone()];
         match part.name {
-            b"model" => match &model {
-                Some(other) if body[other.clone()] != *value => return Err(TWO_MODELS),
-                _ => model = Some(part.value),
-            },
+            b"model" => {
+                if model.replace(part.value).is_some() {
+                    return Err(TWO_MODELS);
+                }
+            }
             b"stream" => stream = stream.or(Some(is_true(value))),
             b"prompt" => prompt_bytes += value.len(),
             _ => {}
@@ -55,7 +58,7 @@ pub fn peek_form<'a>(content_type: &str, body: &'a [u8]) -> Result<Peek<'a>, Bad
         stream: stream.unwrap_or(false),
         usage: AskUsage::Unasked,
         prompt_bytes,
-        max_output: None,
+        max_output: MaxOutput::Unsaid,
         choices: 1,
         unload: Unload::No,
         load_options: LoadOptions::default(),
@@ -201,7 +204,8 @@ fn name(head: &[u8]) -> Result<&[u8], BadRequest> {
         let is = |name: &str| field.trim().eq_ignore_ascii_case(name);
         let is_again = is("content-disposition") && disposition.replace(value).is_some();
         // A line that goes on from the one before it, and a value that some decode.
-        let is_doubtful = field.starts_with([' ', '\t']) || is("content-transfer-encoding");
+        let is_encoded = is("content-transfer-encoding") && !is_identity(value);
+        let is_doubtful = field.starts_with([' ', '\t']) || is_encoded;
         if is_again || is_doubtful {
             return Err(BAD_HEAD);
         }
@@ -228,41 +232,12 @@ fn name(head: &[u8]) -> Result<&[u8], BadRequest> {
     }
 }
 
-/// `; name=value; name="value"`; `None` for what is neither, which ends it.
-struct Parameters<'a>(&'a str);
-
-impl<'a> Iterator for Parameters<'a> {
-    type Item = Option<(&'a str, &'a str)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let text = self.0.trim_start_matches([';', ' ', '\t']).trim_end();
-        if text.is_empty() {
-            return None;
-        }
-        let parameter = parameter(text);
-        self.0 = parameter.map_or("", |(_, rest)| rest);
-        Some(parameter.map(|(parameter, _)| parameter))
-    }
-}
-
-/// A parameter that begins here, and what is behind it. Of a quoted value the backslashes stay.
-fn parameter(text: &str) -> Option<((&str, &str), &str)> {
-    let (name, value) = text.split_once('=')?;
-    let name = name.trim();
-    let Some(quoted) = value.trim_start().strip_prefix('"') else {
-        let end = value.find(';').unwrap_or(value.len());
-        let (value, rest) = value.split_at(end);
-        return Some(((name, value.trim()), rest));
-    };
-    let mut escaped = false;
-    let end = quoted.find(|c| {
-        let closes = c == '"' && !escaped;
-        escaped = c == '\\' && !escaped;
-        closes
-    })?;
-    let rest = quoted[end + 1..].trim_start();
-    let is_over = rest.is_empty() || rest.starts_with(';');
-    is_over.then(|| ((name, &quoted[..end]), rest))
+/// A transfer encoding that leaves a value as it is (RFC 2045, 6.2), which many clients name for every part.
+fn is_identity(encoding: &str) -> bool {
+    let names = ["binary", "8bit", "7bit"];
+    names
+        .iter()
+        .any(|name| encoding.trim().eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -325,10 +300,19 @@ mod tests {
             (FILE.replace("\"file\"", "\"model\"") + "--z--", BAD_HEAD),
             (format!("{model}{}--z--", field("model", "n")), TWO_MODELS),
             (named("no colon"), BAD_HEAD),
+            (format!("{model}{model}--z--"), TWO_MODELS),
+            (format!("{}{model}--z--", field("model", "")), TWO_MODELS),
             (
                 named("Content-Transfer-Encoding: quoted-printable"),
                 BAD_HEAD,
             ),
+            (named("content-transfer-encoding: BASE64"), BAD_HEAD),
+            (named("Content-Transfer-Encoding:"), BAD_HEAD),
+            (
+                named("Content-Transfer-Encoding: 8bit\nContent-Transfer-Encoding: base64"),
+                BAD_HEAD,
+            ),
+            (named("Content-Transfer-Encoding: binary, base64"), BAD_HEAD),
             (
                 named("Content-Disposition: form-data; name=\"mod\\el\""),
                 BAD_HEAD,
@@ -360,8 +344,19 @@ mod tests {
         ] {
             assert_eq!(peeked(&body), Err(expected), "{body}");
         }
-        let twice = format!("{model}{model}--z--");
-        assert_eq!(peeked(&twice), Ok(("m".to_owned(), false, 0)));
+    }
+
+    /// Retrofit, Dart's and Apache's clients send them.
+    #[test]
+    fn a_transfer_encoding_that_changes_nothing_is_taken() {
+        for encoding in ["binary", "8bit", "7bit", "BINARY", "8Bit "] {
+            let head = format!("--z\nContent-Transfer-Encoding: {encoding}\n");
+            let body = form(&format!(
+                "{head}Content-Disposition: form-data; name=\"model\"\n\nm\n\
+                 {head}Content-Disposition: form-data; name=\"file\"; filename=\"a\"\n\nRIFF\n--z--"
+            ));
+            assert_eq!(peeked(&body), Ok(("m".to_owned(), false, 0)), "{encoding}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod fields;
 mod form;
 mod length;
 mod load_options;
+mod parameters;
 mod prompt;
 mod settle;
 mod splice;
@@ -31,6 +32,7 @@ use serde::de::{Deserialize as _, IgnoredAny};
 pub use ask_usage::AskUsage;
 pub use bad_request::BadRequest;
 pub use form::peek_form;
+pub use length::MaxOutput;
 pub use load_options::LoadOptions;
 pub use settle::settle;
 pub use splice::{Splice, splice};
@@ -56,7 +58,7 @@ pub struct Peek<'a> {
     /// Approximate bytes of text to read, images left out.
     pub prompt_bytes: usize,
     /// The most tokens the answer may have, if the client says so.
-    pub max_output: Option<u64>,
+    pub max_output: MaxOutput,
     /// How many answers are wanted (OpenAI's `n`).
     pub choices: u32,
     /// Whether the model is to leave the memory (Ollama's `keep_alive: 0`).

@@ -25,7 +25,7 @@ fn an_ordinary_chat_is_read() {
         stream: true,
         usage: Unasked,
         prompt_bytes: 20,
-        max_output: None,
+        max_output: Unsaid,
         choices: 1,
         unload: No,
         load_options: LoadOptions {

@@ -3,10 +3,14 @@
 
 mod broken;
 mod errors;
+mod limited;
 mod streams;
 mod transcriptions;
 
+use herdsman::config::Kind;
 use serde_json::{Value, json};
+
+use crate::support::{Plan, Scripted, TestRouter, eventually};
 
 /// The two that generate text.
 const PATHS: [&str; 2] = ["/v1/messages", "/v1/responses"];
@@ -21,6 +25,23 @@ fn ask(stream: bool) -> Value {
         "input": "hi",
         "stream": stream,
     })
+}
+
+/// A router in front of these servers, the first of which is asked first.
+async fn in_front_of(servers: &[(&Scripted, Kind)]) -> TestRouter {
+    let mut plan = Plan::servers(0);
+    for (i, (server, kind)) in servers.iter().enumerate() {
+        let mut endpoint = server.endpoint(&format!("odd-{i}"), *kind);
+        endpoint.priority = i32::try_from(i).unwrap();
+        plan = plan.and(endpoint);
+    }
+    let router = plan.start().await;
+    eventually("every server has sent its list", || {
+        let observed = router.app.fleet().observed();
+        observed.iter().all(|server| server.serves())
+    })
+    .await;
+    router
 }
 
 /// The names of a stream's events, and their data.

@@ -3,7 +3,8 @@
 use herdsman::config::Kind;
 use http::{Request, header};
 
-use crate::support::{Answer, Plan, Reply, Scripted, TestRouter, eventually};
+use super::in_front_of;
+use crate::support::{Answer, Reply, Scripted, TestRouter};
 
 const BOUNDARY: &str = "----herd";
 
@@ -30,22 +31,6 @@ async fn transcribe(router: &TestRouter, form: String) -> Answer {
     );
     let request = request.body(form.into()).unwrap();
     router.request(request).await.whole().await
-}
-
-async fn in_front_of(servers: &[(&Scripted, Kind)]) -> TestRouter {
-    let mut plan = Plan::servers(0);
-    for (i, (server, kind)) in servers.iter().enumerate() {
-        let mut endpoint = server.endpoint(&format!("odd-{i}"), *kind);
-        endpoint.priority = i32::try_from(i).unwrap();
-        plan = plan.and(endpoint);
-    }
-    let router = plan.start().await;
-    eventually("every server has sent its list", || {
-        let observed = router.app.fleet().observed();
-        observed.iter().all(|server| server.serves())
-    })
-    .await;
-    router
 }
 
 #[tokio::test]
@@ -116,6 +101,20 @@ async fn a_stream_that_breaks_ends_with_an_error() {
     let answer = transcribe(&router, form("llama3.2", true)).await;
     let rest = answer.text().strip_prefix(events).unwrap();
     assert!(rest.starts_with("data: {\"error\":{"), "{rest}");
+    router.finish().await;
+}
+
+/// As Retrofit and others write every part of one.
+#[tokio::test]
+async fn parts_that_are_said_to_be_binary_pass_as_they_are() {
+    let mut server = Scripted::start(|_| Reply::ok("application/json", r#"{"text":"x"}"#)).await;
+    let router = in_front_of(&[(&server, Kind::Ollama)]).await;
+    let encoded = "\r\nContent-Transfer-Encoding: binary\r\n\r\n";
+    let sent = form("llama3.2", false).replace("\"\r\n\r\n", &format!("\"{encoded}"));
+    assert_eq!(sent.matches("binary").count(), 3);
+    let answer = transcribe(&router, sent.clone()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(server.asked()[0].ends_with(&sent));
     router.finish().await;
 }
 
