@@ -109,6 +109,9 @@ impl Expected<'_> {
         {
             return Ok(Err(ServerError::said(said, &head.headers)));
         }
+        if reading.tail.is_cut_short() {
+            return Err(Stopped::by(Failure::Closed(HALF.to_owned())));
+        }
         if reading.tail.is_empty() {
             return Err(Stopped::by(Failure::Closed(EMPTY.to_owned())));
         }
@@ -163,7 +166,7 @@ impl Expected<'_> {
         let is_too_long = |length| length > MOST as u64;
         let is_kept = !body.size_hint().exact().is_some_and(is_too_long);
         let mut all = Pieces::from(first);
-        while !body.is_end_stream() {
+        while !body.is_end_stream() && !tail.is_cut_short() {
             let has_room = match is_kept {
                 true => all.finds_room(self.budget),
                 false => all.has_room(),

@@ -37,11 +37,12 @@ pub fn said_error(dialect: Dialect, format: Format, bytes: &[u8]) -> Option<Said
     }
 }
 
-/// What of these events is before the `[DONE]` that ends them: behind an error, some clients would take it for the
-/// end of an answer.
+/// What of these events is before a `[DONE]`, of which so many bytes are behind the line: behind an error, some clients
+/// would take it for the end of an answer.
 #[must_use]
-pub fn before_done(events: &Bytes) -> Bytes {
-    let done = memmem::rfind(events, b"[DONE]").unwrap_or(events.len());
+pub fn before_done(events: &Bytes, behind: usize) -> Bytes {
+    let events = events.slice(..events.len().saturating_sub(behind));
+    let done = memmem::rfind(&events, b"[DONE]").unwrap_or(events.len());
     // Where it was cut, its beginning has been passed on, and is no event without the rest.
     let line = memmem::rfind(&events[..done], b"data:");
     events.slice(..line.unwrap_or(0))
@@ -231,8 +232,12 @@ mod tests {
             ("\n\ndata: [DONE]", "\n\n"),
             ("NE]\n\n", ""),
         ] {
-            assert_eq!(before_done(&Bytes::from(events)), left, "{events}");
+            assert_eq!(before_done(&Bytes::from(events), 0), left, "{events}");
         }
+        let twice = Bytes::from("data: x\n\ndata: [DONE]\n\ndata: [DONE]\n\n");
+        assert_eq!(before_done(&twice, 15), "data: x\n\n");
+        assert_eq!(before_done(&twice, 99), "");
+    }
     }
 
     #[test]

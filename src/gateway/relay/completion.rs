@@ -241,8 +241,8 @@ impl Completion {
         self.meter.over();
     }
 
-    /// The server's counts if it sent them; else, where anything was sent, an estimate of it. Some servers
-    /// that do not count say zero.
+    /// The server's counts if it sent them; else, where anything was sent, an estimate of it, in which what a message said at
+    /// its beginning to have read counts more than the length of its prompt. Some servers that do not count say zero.
     fn used(&self, end: End, tail: &Tail) -> Option<(TokenCounts, bool)> {
         let stated = tail.tokens().filter(|tokens| tokens.total() > 0);
         if let Some(tokens) = stated.filter(|_| !tail.says_no_output()) {
@@ -254,8 +254,9 @@ impl Completion {
             return None;
         }
         let prompt = u64::try_from(self.prompt_bytes).unwrap_or_default();
+        let read = stated.map(|stated| stated.input).or_else(|| tail.read());
         let estimate = TokenCounts {
-            input: stated.map_or(prompt.div_ceil(BYTES_PER_TOKEN), |stated| stated.input),
+            input: read.unwrap_or(prompt.div_ceil(BYTES_PER_TOKEN)),
             output,
         };
         (estimate.total() > 0).then_some((estimate, true))

@@ -11,6 +11,7 @@
 //!
 //! Nothing is buffered but that one piece, so a slow client slows its server down and nothing else.
 
+mod body;
 mod completion;
 mod reading;
 mod stage;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http_body::{Body, Frame};
+use http_body::{Body as _, Frame};
 use tokio::time::Instant;
 
 use completion::End;
@@ -155,13 +156,17 @@ impl Relay {
             finished
         });
         self.notice();
+        let behind = self.tail.as_ref().map_or(0, Tail::behind_done);
+        if self.tail.as_ref().is_some_and(Tail::is_cut_short) {
+            return self.cut_short(&data, behind);
+        }
         if finished && self.is_without_answer() && self.broken(Fault::Broken, CUT_SHORT).is_ok() {
             return Bytes::new();
         }
         let failed = finished && self.tail.as_ref().is_some_and(Tail::saw_error);
         let is_told = self.tail.as_ref().is_some_and(Tail::ended_as_failed);
         let data = match failed && !is_told && self.format == Format::Sse {
-            true => before_done(&data),
+            true => before_done(&data, behind),
             false => data,
         };
         let data = match &mut self.filter {
@@ -203,6 +208,16 @@ impl Relay {
             let until = lacks_marker.then(|| Instant::now() + MARKER);
             self.waits.end_at(until);
         }
+    }
+
+    /// The server has said that this is the end, and it is not: what some clients would believe is left out.
+    fn cut_short(&mut self, data: &Bytes, behind: usize) -> Bytes {
+        let before = before_done(data, behind);
+        self.sends(&before);
+        if let Err(aborted) = self.broken(Fault::Broken, CUT_SHORT) {
+            self.stage = Stage::Broken(aborted);
+        }
+        before
     }
 
     /// Whether a stream is over in which there was nothing but comments.
@@ -279,12 +294,17 @@ impl Relay {
         Ok(())
     }
 
-    fn emit(&mut self, data: Bytes) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+    /// What is sent next.
+    const fn sends(&mut self, data: &[u8]) {
         match *data {
             [.., last_but_one, last] => self.sent = [last_but_one, last],
             [last] => self.sent = [self.sent[1], last],
             [] => {}
         }
+    }
+
+    fn emit(&mut self, data: Bytes) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        self.sends(&data);
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
@@ -325,72 +345,5 @@ impl Relay {
                 })
             }
         }
-    }
-}
-
-impl Body for Relay {
-    type Data = Bytes;
-    type Error = Aborted;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
-        let this = &mut *self;
-        loop {
-            match &mut this.stage {
-                Stage::Passing | Stage::Whole => match ready!(this.poll_upstream(cx)) {
-                    Ok(Some(data)) => {
-                        let data = this.pass(data);
-                        if !data.is_empty() {
-                            return this.emit(data);
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(aborted) => return Poll::Ready(Some(Err(aborted))),
-                },
-                Stage::Recording { held, recorded } => {
-                    let recorded = ready!(Pin::new(recorded).poll(cx));
-                    let held = std::mem::take(held);
-                    if recorded.is_err() {
-                        if let Err(aborted) = this.end_with_error(NOT_RECORDED) {
-                            return Poll::Ready(Some(Err(aborted)));
-                        }
-                        continue;
-                    }
-                    this.whole();
-                    if !held.is_empty() {
-                        return this.emit(held);
-                    }
-                }
-                Stage::Ending(last) => {
-                    let last = std::mem::take(last);
-                    this.stage = Stage::Over;
-                    if !last.is_empty() {
-                        return this.emit(last);
-                    }
-                }
-                Stage::Broken(_) => {
-                    if let Stage::Broken(aborted) = std::mem::replace(&mut this.stage, Stage::Over)
-                    {
-                        return Poll::Ready(Some(Err(aborted)));
-                    }
-                }
-                Stage::Over => {
-                    this.completion.close();
-                    return Poll::Ready(None);
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.stage, Stage::Over)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.completion.finish(End::Left, self.tail.as_ref());
     }
 }

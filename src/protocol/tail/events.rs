@@ -1,4 +1,5 @@
-//! Streams of server-sent events: an object in each, the last one `[DONE]`, or one whose `type` says that it is.
+//! Streams of server-sent events: an object in each, the last one `[DONE]`, or one whose `type` says that it is. Where
+//! there is such a type, `[DONE]` before it is no end.
 
 use super::Seen;
 use crate::protocol::api::{Api, Dialect};
@@ -48,7 +49,9 @@ impl Events {
             match token {
                 Token::Data(data) => {
                     if self.is_done(data) {
-                        seen.finished = true;
+                        let ends = seen.ends_with_done(api);
+                        (seen.finished, seen.cut) = (ends, !ends);
+                        seen.behind = chunk.len();
                         return;
                     }
                     self.data += data.len() as u64;
@@ -87,6 +90,7 @@ impl Events {
             let is_piece = document.choices == Some(Choices::Some) || done == Some(false);
             if is_piece || kind == Kind::Piece {
                 seen.pieces += 1;
+                seen.typed |= kind == Kind::Piece;
             }
             match kind {
                 Kind::Start => seen.begins(&document),

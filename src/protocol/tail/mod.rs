@@ -6,7 +6,7 @@
 //! was closed, for several clients would take it for whole.
 //!
 //! The terminal marker counts as seen with the last byte by which *any* reader could recognise it: the brace
-//! that closes the object with `"done":true`, the bracket of `[DONE]`, not the line end behind it.
+//! that closes the object with `"done":true` or of the last event's type, the bracket of `[DONE]`, not the line end behind it.
 //! The chunk with that byte is the one to hold back until the usage is written down; were it the
 //! line end, a chunk cut just before it would show the end to a client too early. A stream of events that
 //! has said why it ended (`finish_reason`, `stop_reason`), but lacks its marker, is over with its last byte.
@@ -20,7 +20,7 @@ mod tests;
 mod used;
 
 use super::api::{Api, Format};
-use super::scan::{Document, Finishes, Scanner};
+use super::scan::{Document, Finishes, Kind, Scanner};
 use crate::domain::TokenCounts;
 use events::Events;
 use lines::Lines;
@@ -83,6 +83,12 @@ struct Seen {
     wanted: u32,
     /// The last event says that the answer has failed.
     failed: bool,
+    /// Its pieces say in their type what they are.
+    typed: bool,
+    /// `[DONE]` has come where it ends nothing.
+    cut: bool,
+    /// Bytes that have come behind the line of `[DONE]`.
+    behind: usize,
 }
 
 impl Tail {
@@ -117,6 +123,9 @@ impl Tail {
             finishes: Finishes::NONE,
             wanted: 1,
             failed: false,
+            typed: false,
+            cut: false,
+            behind: 0,
         };
         Self { api, frame, seen }
     }
@@ -130,7 +139,8 @@ impl Tail {
 
     /// Looks at the next bytes of the body. What follows the terminal marker is not looked at.
     pub fn push(&mut self, mut chunk: &[u8]) -> TailEvent {
-        if self.seen.finished {
+        if self.seen.finished || self.seen.cut {
+            self.seen.behind = self.seen.behind.saturating_add(chunk.len());
             return TailEvent::default();
         }
         let (api, seen) = (self.api, &mut self.seen);
@@ -175,6 +185,19 @@ impl Tail {
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.seen.finished
+    }
+
+    /// A marker that some clients take for the end has come before the answer had said that it is over: it is not
+    /// whole, whatever follows.
+    #[must_use]
+    pub const fn is_cut_short(&self) -> bool {
+        self.seen.cut
+    }
+
+    /// How many bytes have come behind the line of `[DONE]`, if there was one.
+    #[must_use]
+    pub const fn behind_done(&self) -> usize {
+        self.seen.behind
     }
 
     /// The server said, in the middle of the answer, that it failed.
@@ -227,7 +250,7 @@ impl Tail {
                 !(self.seen.begun || is_silent || is_over)
             }
         };
-        is_open && self.seen.pieces == 0 && !self.seen.finished
+        is_open && self.seen.pieces == 0 && !self.seen.finished && !self.seen.cut
     }
 
     /// Events that are over, in good order, without a single object that says something.
@@ -290,10 +313,20 @@ impl Tail {
         self.seen.pieces > 1 && self.seen.tokens.is_some_and(|tokens| tokens.output == 0)
     }
 
+    /// What the beginning of a message says it has read: a count, or a guess of the server's, and all there is to go by as
+    /// long as it has not said what it used.
+    #[must_use]
+    pub fn read(&self) -> Option<u64> {
+        Some(self.seen.read.0).filter(|read| *read > 0)
+    }
+
     /// How many of the tokens read the server says it had in its cache.
     #[must_use]
     pub const fn cached(&self) -> u64 {
-        self.seen.cached
+        match self.seen.tokens {
+            Some(_) => self.seen.cached,
+            None => self.seen.read.1,
+        }
     }
 
     /// Whether the next byte would begin a line (or event), so that another may be put there.
@@ -328,8 +361,8 @@ impl Seen {
             return false;
         }
         self.finished = true;
-        self.error = document.error;
-        if !document.error {
+        self.error = document.error || document.kind == Kind::Error;
+        if !self.error {
             self.used(api, document);
         }
         true
@@ -348,6 +381,18 @@ impl Seen {
     /// only if the end of the message says nothing else.
     fn begins(&mut self, document: &Document) {
         let read = all_input(document).unwrap_or(0);
-        self.read = (read, cached_tokens(document).unwrap_or(0));
+        self.read = (read, cached_tokens(document).unwrap_or(0).min(read));
+    }
+
+    /// Whether `[DONE]` ends an answer of `api`. Where events say in their type what they are, one of them is the end, and
+    /// without it, or a reason before it, something is missing.
+    const fn ends_with_done(&self, api: Api) -> bool {
+        let says_its_end = match api {
+            Api::AnthropicMessages | Api::OpenAiResponses => true,
+            // Some stream it as chats.
+            Api::OpenAiTranscriptions => self.typed,
+            _ => false,
+        };
+        !says_its_end || self.error || self.finishes.is_over(self.wanted)
     }
 }

@@ -4,6 +4,7 @@
 mod broken;
 mod errors;
 mod limited;
+mod marked;
 mod streams;
 mod transcriptions;
 
@@ -42,6 +43,14 @@ async fn in_front_of(servers: &[(&Scripted, Kind)]) -> TestRouter {
     })
     .await;
     router
+}
+
+/// How many requests were answered, and how many were not.
+async fn booked(router: &TestRouter) -> (Value, Value) {
+    router.counted().await;
+    let report = router.get("/admin/spend?group_by=model").await.json();
+    let row = &report["items"][0];
+    (row["requests"].clone(), row["failed_requests"].clone())
 }
 
 /// The names of a stream's events, and their data.

@@ -91,6 +91,101 @@ fn a_stream_that_was_cut_is_whole_only_if_it_had_said_why_it_ended() {
     assert!(!message(null).is_finished());
 }
 
+/// A proxy adds it, or a server that ends all its streams with it.
+#[test]
+fn a_marker_of_another_dialect_ends_only_what_had_said_that_it_is_over() {
+    let done = "data: [DONE]\n\n";
+    let cut = |body: &str, at: &str| body[..body.find(at).unwrap()].to_owned() + done;
+    let transcript = "data: {\"type\":\"transcript.text.delta\",\"delta\":\"x\"}\n\n";
+    let chunk = "data: {\"object\":\"transcription.chunk\",\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+    let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"message\":\"x\"}}\n\n";
+    for (api, body, finished, cut_short) in [
+        (
+            Api::AnthropicMessages,
+            cut(MESSAGE, "event: message_stop"),
+            true,
+            false,
+        ),
+        (
+            Api::AnthropicMessages,
+            cut(MESSAGE, "event: message_delta"),
+            false,
+            true,
+        ),
+        (Api::AnthropicMessages, done.to_owned(), false, true),
+        (
+            Api::AnthropicMessages,
+            format!("{error}{done}"),
+            true,
+            false,
+        ),
+        (
+            Api::OpenAiResponses,
+            format!("{RESPONSE}{done}"),
+            true,
+            false,
+        ),
+        (
+            Api::OpenAiResponses,
+            cut(RESPONSE, "event: response.completed"),
+            false,
+            true,
+        ),
+        (Api::OpenAiResponses, done.to_owned(), false, true),
+        (
+            Api::OpenAiTranscriptions,
+            format!("{transcript}{done}"),
+            false,
+            true,
+        ),
+        (
+            Api::OpenAiTranscriptions,
+            format!("{chunk}{done}"),
+            true,
+            false,
+        ),
+        (Api::OpenAiTranscriptions, done.to_owned(), true, false),
+        (Api::OpenAiChat, done.to_owned(), true, false),
+    ] {
+        for size in [1, 7, body.len()] {
+            let mut tail = Tail::new(api, true);
+            let mut finished_now = 0;
+            for piece in body.as_bytes().chunks(size) {
+                finished_now += u8::from(tail.push(piece).finished_now);
+            }
+            // Nothing that follows makes it whole.
+            tail.push(b"data: {\"type\":\"message_stop\"}\n\n");
+            tail.end();
+            assert_eq!(tail.is_finished(), finished, "{api:?} {body}");
+            assert_eq!(tail.is_cut_short(), cut_short, "{api:?} {body}");
+            assert_eq!(finished_now > 0, finished, "{api:?} {body}");
+        }
+    }
+}
+
+#[test]
+fn what_has_come_behind_a_marker_is_measured() {
+    let mut tail = Tail::new(Api::AnthropicMessages, true);
+    tail.push(b"data: {\"type\":\"content_block_delta\"}\n\ndata: [DO");
+    assert_eq!(tail.behind_done(), 0);
+    tail.push(b"NE]\n\ndata: [DONE]\n\n");
+    assert_eq!(tail.behind_done(), "\n\ndata: [DONE]\n\n".len());
+    tail.push(b"more");
+    assert_eq!(tail.behind_done(), "\n\ndata: [DONE]\n\nmore".len());
+}
+
+#[test]
+fn what_a_message_said_at_its_beginning_is_known_while_nothing_else_is() {
+    let start = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":10,\"cache_read_input_tokens\":100}}}\n\n";
+    let begun = message(start);
+    assert_eq!((begun.read(), begun.cached()), (Some(110), 100));
+    assert_eq!(begun.tokens(), None);
+    let nothing =
+        "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":0}}}\n\n";
+    assert_eq!(message(nothing).read(), None);
+    assert_eq!(response(RESPONSE).read(), None);
+}
+
 #[test]
 fn what_was_in_the_cache_is_part_of_what_a_message_read() {
     let start = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":10,\"cache_creation_input_tokens\":5,\"cache_read_input_tokens\":100,\"output_tokens\":1}}}\n\n";
@@ -154,6 +249,8 @@ fn answers_that_are_not_streamed_say_what_they_used() {
     );
     let failed = r#"{"object":"response","status":"failed","error":{"message":"x"}}"#;
     assert!(watch(Api::OpenAiResponses, false, failed).saw_error());
+    let error = r#"{"type":"error","code":"server_error","message":"x"}"#;
+    assert!(watch(Api::OpenAiResponses, false, error).saw_error());
 }
 
 #[test]
