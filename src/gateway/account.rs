@@ -79,8 +79,7 @@ impl Gateway {
             self.fleet.found(model, &request.model).await;
             return Ok(());
         }
-        let said = ServerError::whole(answer).in_dialect(request.api.dialect());
-        Err(Error::Exhausted(Box::new(said)))
+        Err(Error::Exhausted(Box::new(ServerError::whole(answer))))
     }
 
     /// The answer of this server, and the right to hold it: whoever does not read it keeps others from asking.

@@ -30,7 +30,7 @@ const ENDPOINTS: &str = "x-herdsman-endpoints";
 const TAGS: &str = "x-herdsman-tags";
 /// Where clients put keys that are the router's to read, besides `Authorization`.
 const API_KEYS: [&str; 2] = ["x-api-key", "api-key"];
-const REQUEST_ID: &str = "x-request-id";
+pub(super) const REQUEST_ID: &str = "x-request-id";
 
 impl Inbound {
     /// Takes out of the headers what is the router's own.

@@ -30,7 +30,7 @@ use super::{Error, Gateway};
 use crate::backend::{ClientRequest, Outgoing, Verdict};
 use crate::faults::Fault;
 use crate::fleet::Outcome;
-use crate::protocol::{Api, Dialect};
+use crate::protocol::Api;
 use crate::upstream::Failure;
 
 /// As much is read of the answer to a load.
@@ -135,7 +135,7 @@ impl Gateway {
         let ejected = slot.ejected();
         let answered = tokio::select! {
             biased;
-            answered = timeout_at(deadline, self.send_load(slot, &load, request.api.dialect())) => {
+            answered = timeout_at(deadline, self.send_load(slot, &load)) => {
                 answered.unwrap_or_else(|_| Err(Stopped::by(Failure::Silent)))?
             }
             () = ejected.cancelled() => return Err(Stopped::by(Failure::Ejected)),
@@ -155,13 +155,11 @@ impl Gateway {
         }
     }
 
-    /// Sends a request for a load alone. Of what is no failure of the server's it is said whether it was done; the
-    /// error is for a client of this dialect.
+    /// Sends a request for a load alone. Of what is no failure of the server's it is said whether it was done.
     pub(super) async fn send_load(
         &self,
         slot: &Slot,
         load: &Outgoing<'_>,
-        dialect: Dialect,
     ) -> Result<Result<(), ServerError>, Stopped> {
         let settings = slot.settings();
         let remote = slot.endpoint().remote(settings);
@@ -180,7 +178,7 @@ impl Gateway {
         let is_failed =
             verdict == Verdict::Failover && error.fault(&settings.backend) != Fault::Unsupported;
         match is_failed {
-            true => Err(slot.failed(error.in_dialect(dialect), load.api)),
+            true => Err(slot.failed(error, load.api)),
             false => Ok(Err(error)),
         }
     }

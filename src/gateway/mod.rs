@@ -61,6 +61,7 @@ use relay::Relay;
 pub use requests::{
     AccessLog, LogError, MOST_ENDED, Phase, Request, Requests, Scheme, Sender, Try,
 };
+pub use server_error::ErrorBody;
 pub use terms::ModelTerms;
 
 use crate::access::{Access, Caller};

@@ -19,7 +19,7 @@ use super::server_error::ServerError;
 use super::{Error, Gateway, unload};
 use crate::backend::{KeepOptions, Probe};
 use crate::fleet::{Outcome, Place, Refusal};
-use crate::protocol::{Api, Dialect};
+use crate::protocol::Api;
 use crate::upstream::Failure;
 
 /// Why a model was not loaded, or unloaded, on a server.
@@ -122,7 +122,7 @@ impl Gateway {
             let Some(load) = backend.load(spelling, options, embeds) else {
                 return Ok(refused);
             };
-            let answered = self.send_load(slot, &load, Dialect::Ollama).await?;
+            let answered = self.send_load(slot, &load).await?;
             match (answered, embeds) {
                 (Ok(()), _) => return Ok(Ok(())),
                 (Err(error), false) => refused = Err(error),

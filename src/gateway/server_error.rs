@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::backend::{Backend, ErrorAnswer};
 use crate::clock;
 use crate::faults::{Fault, Fingerprint};
-use crate::protocol::{CONTENT_TYPE_JSON, Dialect, SaidError, error_body};
+use crate::protocol::{CONTENT_TYPE_JSON, SaidError, error_text};
 use crate::upstream::{AnswerBody, Failure};
 
 /// An error body is kept up to this size, to be passed on if no other server helps.
@@ -118,27 +118,13 @@ impl ServerError {
         })
     }
 
-    /// What an Ollama has said on a path of its own, as it would have said it on one of this dialect.
-    pub(super) fn in_dialect(self, dialect: Dialect) -> Self {
-        match self {
-            Self::Answer(answer) if dialect != Dialect::Ollama => {
-                let text = said(&answer.body);
-                let said = text.map(|text| error_body(dialect, answer.status, &text, None));
-                Self::Answer(ErrorBody {
-                    body: said.unwrap_or(answer.body),
-                    ..answer
-                })
-            }
-            same => same,
-        }
-    }
-
-    /// For the comparison with what other servers answer; `None` when it is about the server in any case, or half of
-    /// something.
+    /// For the comparison with what other servers answer, in whatever form; `None` when it is about the server in any
+    /// case, or half of something.
     pub(super) fn fingerprint(&self, fault: Fault) -> Option<Fingerprint> {
         match (self, fault) {
             (Self::Answer(answer), Fault::Status) if answer.is_whole => {
-                Fingerprint::of(answer.status.as_u16(), &answer.body)
+                let text = error_text(&answer.body);
+                Fingerprint::of(answer.status.as_u16(), text.as_bytes())
             }
             _ => None,
         }
@@ -161,7 +147,7 @@ impl ServerError {
         }
     }
 
-    /// The server's own answer, to be passed on unchanged.
+    /// The server's own answer, to be passed on in the form of its path.
     #[must_use]
     pub fn answer(&self) -> Option<&ErrorBody> {
         match self {
@@ -188,16 +174,6 @@ impl ServerError {
             Self::Nothing(failure) => failure.label(),
         }
     }
-}
-
-/// The words of `{"error":"…"}`.
-fn said(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Said {
-        error: String,
-    }
-    let said: Said = serde_json::from_slice(body).ok()?;
-    Some(said.error)
 }
 
 /// As much of a body as is kept, and whether it is there.

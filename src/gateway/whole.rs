@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::response::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -22,11 +22,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Error;
 use super::attempt::{Began, Stopped};
+use super::inbound::REQUEST_ID;
 use super::kept::{Budget, MOST, Pieces};
 use super::relay::{FRAMING, Reading};
 use super::server_error::{SAID_WITHIN, ServerError};
 use crate::backend::{Backend, ClientRequest, Outgoing};
-use crate::protocol::{Api, Beginning, Format, Tail, answer_text, framing, said_error};
+use crate::protocol::{
+    Api, Beginning, CONTENT_TYPE_JSON, Format, Tail, answer_text, framing, said_error, shaped_error,
+};
 use crate::upstream::{AnswerBody, Failure};
 
 const EMPTY: &str = "empty answer";
@@ -59,8 +62,7 @@ impl Expected<'_> {
         let (head, mut body) = answer.into_parts();
         let api = self.sent.api;
         if !head.status.is_success() {
-            let tail = self.backend.reader(api, Format::Json);
-            let began = Box::pin(refused(head, body, tail)).await?;
+            let began = Box::pin(self.refused(head, body)).await?;
             return Ok(Ok(began));
         }
         let first = piece(&mut body).await.map_err(Stopped::by)?;
@@ -105,7 +107,7 @@ impl Expected<'_> {
         };
         let first = first.map_err(Stopped::by)?;
         if may_be_error(&reading, format, &first)
-            && let Some(said) = said_error(api.dialect(), format, &first)
+            && let Some(said) = said_error(api, format, &first)
         {
             return Ok(Err(ServerError::said(said, &head.headers)));
         }
@@ -201,7 +203,7 @@ impl Expected<'_> {
 
     /// Whether all of an answer is an error, in whatever form.
     fn is_error(&self, tail: &Tail, format: Format, all: &[u8]) -> bool {
-        tail.saw_error() || said_error(self.sent.api.dialect(), format, all).is_some()
+        tail.saw_error() || said_error(self.sent.api, format, all).is_some()
     }
 
     /// The beginning of a stream, up to the end of its first event.
@@ -227,6 +229,54 @@ impl Expected<'_> {
         }
         Ok(all.joined())
     }
+
+    /// A refusal with a status of its own, read whole likewise: a client that is told nothing learns nothing. It gets it
+    /// in the form of its path, unless it is so long that it is not read whole.
+    async fn refused(&self, mut head: Parts, mut body: AnswerBody) -> Result<Began, Stopped> {
+        let mut all = Pieces::from(Bytes::new());
+        let limit = Instant::now() + SAID_WITHIN;
+        let mut is_whole = false;
+        while !is_whole && all.has_room() {
+            let more = timeout_at(limit, piece(&mut body)).await;
+            let half = |_| Stopped::by(Failure::Closed(HALF.to_owned()));
+            match more.map_err(half)?.map_err(Stopped::by)? {
+                Some(more) => all.add(more),
+                None => is_whole = true,
+            }
+        }
+        if all.is_empty() && head.status.is_client_error() {
+            let silent = Box::new(ServerError::silent(head.status));
+            return Err(Stopped::Over(Error::Exhausted(silent)));
+        }
+        let said = all.joined();
+        let shaped = is_whole.then(|| self.shaped(&mut head, &said)).flatten();
+        body.unread(shaped.unwrap_or(said));
+        let api = self.sent.api;
+        let reading = Reading {
+            first: None,
+            body,
+            format: Format::Json,
+            tail: self.backend.reader(api, Format::Json),
+            is_read: false,
+            hides_usage: false,
+            due: None,
+        };
+        Ok(Began { head, reading })
+    }
+
+    /// A refusal in the form of its path, with a head to it, where it is not that already.
+    fn shaped(&self, head: &mut Parts, said: &Bytes) -> Option<Bytes> {
+        if head.headers.contains_key(CONTENT_ENCODING) {
+            return None;
+        }
+        let id = self.request.headers.get(REQUEST_ID);
+        let id = id.and_then(|id| id.to_str().ok());
+        let shaped = shaped_error(self.sent.api.dialect(), head.status, said, id)?;
+        let json = HeaderValue::from_static(CONTENT_TYPE_JSON);
+        head.headers.insert(CONTENT_TYPE, json);
+        head.headers.insert(CONTENT_LENGTH, shaped.len().into());
+        Some(shaped)
+    }
 }
 
 /// Whether what has come has to be looked at for an error in place of an answer.
@@ -245,35 +295,6 @@ fn may_be_error(reading: &Reading, format: Format, first: &[u8]) -> bool {
 fn is_text(api: Api, head: &Parts) -> bool {
     let kind = head.headers.get(CONTENT_TYPE);
     api.may_answer_text() && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
-}
-
-/// A refusal with a status of its own, read whole likewise: a client that is told nothing learns nothing.
-async fn refused(head: Parts, mut body: AnswerBody, tail: Tail) -> Result<Began, Stopped> {
-    let mut all = Pieces::from(Bytes::new());
-    let limit = Instant::now() + SAID_WITHIN;
-    while all.has_room() {
-        let more = timeout_at(limit, piece(&mut body)).await;
-        let half = |_| Stopped::by(Failure::Closed(HALF.to_owned()));
-        match more.map_err(half)?.map_err(Stopped::by)? {
-            Some(more) => all.add(more),
-            None => break,
-        }
-    }
-    if all.is_empty() && head.status.is_client_error() {
-        let silent = Box::new(ServerError::silent(head.status));
-        return Err(Stopped::Over(Error::Exhausted(silent)));
-    }
-    body.unread(all.joined());
-    let reading = Reading {
-        first: None,
-        body,
-        format: Format::Json,
-        tail,
-        is_read: false,
-        hides_usage: false,
-        due: None,
-    };
-    Ok(Began { head, reading })
 }
 
 async fn timed(idle: Duration, body: &mut AnswerBody) -> Result<Option<Bytes>, Failure> {

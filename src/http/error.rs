@@ -7,8 +7,8 @@ use http::{HeaderMap, StatusCode};
 
 use super::body::BodyError;
 use crate::access::Refused;
-use crate::gateway;
-use crate::protocol::{CONTENT_TYPE_JSON, Dialect, error_body, quota_body};
+use crate::gateway::{self, ErrorBody};
+use crate::protocol::{CONTENT_TYPE_JSON, Dialect, error_body, quota_body, shaped_error};
 
 /// A refusal, and the dialect of its reader.
 pub(super) struct Refusal {
@@ -85,19 +85,11 @@ impl IntoResponse for Refusal {
             headers.insert("x-request-id", id.clone());
         }
         let (status, text) = match self.cause {
-            // A server's own error, in its own dialect, which is the client's.
             Cause::Gateway(gateway::Error::Exhausted(said)) if said.answer().is_some() => {
                 let Some(answer) = said.answer() else {
                     return StatusCode::BAD_GATEWAY.into_response();
                 };
-                let json = HeaderValue::from_static(CONTENT_TYPE_JSON);
-                let kind = answer.content_type.clone();
-                headers.insert(CONTENT_TYPE, kind.unwrap_or(json));
-                let busy = (answer.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-                if let Some(seconds) = answer.retry_after.or(busy) {
-                    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-                }
-                return (answer.status, headers, answer.body.clone()).into_response();
+                return servers_own(self.dialect, answer, headers, request);
             }
             Cause::Gateway(gateway::Error::Refused(refused)) => {
                 return denied(self.dialect, &refused, headers, request);
@@ -120,6 +112,29 @@ impl IntoResponse for Refusal {
         let body = error_body(self.dialect, status, &text, request);
         (status, headers, body).into_response()
     }
+}
+
+/// A server's own error: as it came, where that is in the dialect of its reader.
+fn servers_own(
+    dialect: Dialect,
+    answer: &ErrorBody,
+    mut headers: HeaderMap,
+    request: Option<&str>,
+) -> Response {
+    let json = HeaderValue::from_static(CONTENT_TYPE_JSON);
+    let (kind, body) = match shaped_error(dialect, answer.status, &answer.body, request) {
+        Some(shaped) => (json, shaped),
+        None => (
+            answer.content_type.clone().unwrap_or(json),
+            answer.body.clone(),
+        ),
+    };
+    headers.insert(CONTENT_TYPE, kind);
+    let busy = (answer.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+    if let Some(seconds) = answer.retry_after.or(busy) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    (answer.status, headers, body).into_response()
 }
 
 fn denied(

@@ -23,7 +23,7 @@ use super::meters::UPLOAD;
 use super::outcome::{Call, Outcome, conclude};
 use super::run::Means;
 use crate::fleet::Endpoint;
-use crate::protocol::error_words;
+use crate::protocol::error_text;
 use crate::upstream::{Fetched, Piece, Upload};
 
 /// How long a server may take to say whether it has a blob.
@@ -202,7 +202,7 @@ async fn send(
     };
     match answer {
         Ok(Fetched { status, .. }) if status.is_success() => Ok(()),
-        Ok(Fetched { status, body, .. }) => Err(answered(status, error_words(&body))),
+        Ok(Fetched { status, body, .. }) => Err(answered(status, error_text(&body))),
         // It may have got it from somebody else, and then reads no more.
         Err(error) => match has(means, endpoint, digest).await {
             Has::Yes => Ok(()),

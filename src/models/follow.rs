@@ -13,7 +13,7 @@ use super::merge::{Failed, Merge};
 use super::meters::Meters;
 use super::reader::SUCCESS;
 use crate::fleet::Endpoint;
-use crate::protocol::{LONGEST_LINE, ManageApi, ProgressLine, error_words};
+use crate::protocol::{LONGEST_LINE, ManageApi, ProgressLine, error_text};
 use crate::upstream::{AnswerBody, Client, Failure, Remote};
 
 /// How often a server that says nothing is looked at.
@@ -114,7 +114,7 @@ pub(super) async fn refused(answer: Response<AnswerBody>) -> Failed {
     let body = Limited::new(answer.into_body(), LONGEST_ERROR).collect();
     let body = timeout(LOOK, body).await;
     let words = match body {
-        Ok(Ok(body)) => error_words(&body.to_bytes()),
+        Ok(Ok(body)) => error_text(&body.to_bytes()),
         _ => String::new(),
     };
     answered(status, words)

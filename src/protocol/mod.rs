@@ -22,6 +22,7 @@ mod peek;
 mod quote;
 mod said_error;
 mod scan;
+mod shaped_error;
 mod skip;
 mod sse;
 mod surrogates;
@@ -39,14 +40,14 @@ pub use catalogue::{
 };
 pub use error_body::{CONTENT_TYPE_JSON, error_body, quota_body, stream_end};
 pub use framing::{Beginning, framing};
-pub use manage::{
-    LONGEST_LINE, ManageApi, ManageRequest, ProgressLine, canonical_digest, error_words,
-};
+pub use manage::{LONGEST_LINE, ManageApi, ManageRequest, ProgressLine, canonical_digest};
 pub use passed::{Instance, PASSED, routers, united};
 pub use peek::{
-    AskUsage, BadRequest, LoadOptions, MaxOutput, Peek, Splice, Unload, peek, peek_form, settle, splice,
+    AskUsage, BadRequest, LoadOptions, MaxOutput, Peek, Splice, Unload, peek, peek_form, settle,
+    splice,
 };
 pub use said_error::{SaidError, before_done, said_error};
+pub use shaped_error::{error_text, shaped_error};
 pub use surrogates::{REPLACEMENT, lone_surrogates};
 pub use tail::{Tail, TailEvent};
 pub use timestamp::unix_seconds;

@@ -11,7 +11,7 @@ use http::StatusCode;
 use memchr::memmem;
 use serde_json::Value;
 
-use super::api::{Dialect, Format};
+use super::api::{Api, Dialect, Format};
 use super::error_body::error_body;
 
 /// What would have been said with an error status.
@@ -19,20 +19,22 @@ use super::error_body::error_body;
 pub struct SaidError {
     /// The status.
     pub status: StatusCode,
-    /// The body, one JSON object.
+    /// The body, one JSON object, in whatever form it came.
     pub body: Bytes,
 }
 
 /// The first error in these bytes, which were framed like this and begin an answer.
 #[must_use]
-pub fn said_error(dialect: Dialect, format: Format, bytes: &[u8]) -> Option<SaidError> {
+pub fn said_error(api: Api, format: Format, bytes: &[u8]) -> Option<SaidError> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}');
     match format {
         // Perhaps with more objects behind it.
-        Format::Json => object(text).or_else(|| text.lines().find_map(object)),
-        Format::Ndjson => text.lines().find_map(object),
-        Format::Sse => events(dialect, text),
+        Format::Json => {
+            object(api, text).or_else(|| text.lines().find_map(|line| object(api, line)))
+        }
+        Format::Ndjson => text.lines().find_map(|line| object(api, line)),
+        Format::Sse => events(api, text),
         Format::Unread => None,
     }
 }
@@ -48,7 +50,7 @@ pub fn before_done(events: &Bytes, behind: usize) -> Bytes {
     events.slice(..line.unwrap_or(0))
 }
 
-fn events(dialect: Dialect, text: &str) -> Option<SaidError> {
+fn events(api: Api, text: &str) -> Option<SaidError> {
     let (mut data, mut is_named) = (String::new(), false);
     for line in text.lines().chain([""]) {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
@@ -58,9 +60,9 @@ fn events(dialect: Dialect, text: &str) -> Option<SaidError> {
             "data" => data = format!("{data}\n{value}"),
             "event" => is_named = value == "error",
             "" if line.is_empty() => {
-                let said = object(&data);
+                let said = object(api, &data);
                 if said.is_some() || is_named {
-                    return said.or_else(|| Some(worded(dialect, &data)));
+                    return said.or_else(|| Some(worded(api.dialect(), &data)));
                 }
                 data.clear();
             }
@@ -70,20 +72,15 @@ fn events(dialect: Dialect, text: &str) -> Option<SaidError> {
     None
 }
 
-/// An object with an error in it, which is passed on as it came; Google's servers put it in an array.
-fn object(text: &str) -> Option<SaidError> {
+/// An object with an error in it; Google's servers put it in an array.
+fn object(api: Api, text: &str) -> Option<SaidError> {
     let text = text.trim_start_matches('\u{feff}');
     let said: Value = serde_json::from_str(text.trim()).ok()?;
     let object = match &said {
         Value::Array(items) => items.first()?,
         object => object,
     };
-    let error = match object.get("error").filter(|error| says_something(error)) {
-        Some(error) => error,
-        // As older releases of vLLM.
-        None if object.get("object").is_some_and(|kind| kind == "error") => object,
-        None => return None,
-    };
+    let error = error_in(api, object)?;
     let code = |value: &Value| {
         ["code", "status", "status_code"]
             .into_iter()
@@ -92,22 +89,57 @@ fn object(text: &str) -> Option<SaidError> {
     Some(SaidError {
         status: code(error)
             .or_else(|| code(object))
-            .or_else(|| typed(error))
+            .or_else(|| worded_status(error))
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         body: Bytes::copy_from_slice(text.trim().as_bytes()),
     })
 }
 
-/// The status that an error of this type has, in Anthropic's dialect.
-fn typed(error: &Value) -> Option<StatusCode> {
-    Some(match error.get("type")?.as_str()? {
-        "invalid_request_error" => StatusCode::BAD_REQUEST,
-        "authentication_error" => StatusCode::UNAUTHORIZED,
+/// Where an object says what went wrong, if it is one that does.
+fn error_in(api: Api, object: &Value) -> Option<&Value> {
+    if let Some(error) = error_of(object) {
+        return Some(error);
+    }
+    let kind = object.get("type").filter(|_| api.types_its_events());
+    match kind.and_then(Value::as_str) {
+        Some("response.failed") => {
+            let error = object.get("response").and_then(error_of);
+            return error.or(Some(object));
+        }
+        Some("error") => return Some(object),
+        _ => {}
+    }
+    // As older releases of vLLM.
+    let is_error = object.get("object").is_some_and(|kind| kind == "error");
+    is_error.then_some(object)
+}
+
+fn error_of(object: &Value) -> Option<&Value> {
+    object.get("error").filter(|error| says_something(error))
+}
+
+/// The status that an error with this code or of this type has, in Anthropic's dialect and in OpenAI's.
+fn worded_status(error: &Value) -> Option<StatusCode> {
+    ["code", "type"]
+        .into_iter()
+        .find_map(|key| named_status(error.get(key)?.as_str()?))
+}
+
+fn named_status(name: &str) -> Option<StatusCode> {
+    Some(match name {
+        "authentication_error" | "invalid_api_key" => StatusCode::UNAUTHORIZED,
         "permission_error" => StatusCode::FORBIDDEN,
-        "not_found_error" => StatusCode::NOT_FOUND,
+        "not_found_error" | "model_not_found" => StatusCode::NOT_FOUND,
         "request_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-        "rate_limit_error" => StatusCode::TOO_MANY_REQUESTS,
+        "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         "overloaded_error" => StatusCode::SERVICE_UNAVAILABLE,
+        "context_length_exceeded" => StatusCode::BAD_REQUEST,
+        // Of what the client has sent: `invalid_prompt`, `invalid_image_url`, `image_too_large`.
+        name if name.starts_with("invalid_") || name.starts_with("image_") => {
+            StatusCode::BAD_REQUEST
+        }
         _ => return None,
     })
 }
@@ -156,7 +188,11 @@ mod tests {
     use super::*;
 
     fn said(format: Format, text: &str) -> Option<(u16, String)> {
-        let said = said_error(Dialect::OpenAi, format, text.as_bytes())?;
+        said_by(Api::OpenAiChat, format, text)
+    }
+
+    fn said_by(api: Api, format: Format, text: &str) -> Option<(u16, String)> {
+        let said = said_error(api, format, text.as_bytes())?;
         Some((
             said.status.as_u16(),
             String::from_utf8(said.body.to_vec()).unwrap(),
@@ -195,13 +231,60 @@ mod tests {
             (r#"{"object":"error","message":"no","code":400}"#, 400),
             (r#"[{"error":{"message":"no","code":503}}]"#, 503),
             ("\u{feff}{\"error\":{\"code\":404}}", 404),
-            (r#"{"error":{"code":"rate_limit_exceeded"}}"#, 500),
+            (r#"{"error":{"code":"rate_limit_exceeded"}}"#, 429),
+            (r#"{"error":{"code":"model_not_found"}}"#, 404),
+            (r#"{"error":{"code":"server_error"}}"#, 500),
+            (r#"{"error":{"code":null,"type":"overloaded_error"}}"#, 503),
             (r#"{"error":{"code":200}}"#, 500),
             (r#"{"error":{"code":-1}}"#, 500),
             (r#"{"error":{"code":70000}}"#, 500),
         ] {
             assert_eq!(said(Format::Json, error).unwrap().0, status, "{error}");
         }
+    }
+
+    #[test]
+    fn an_event_that_says_in_its_type_that_it_is_an_error_needs_no_name() {
+        let failed = |error: &str| {
+            format!(
+                r#"{{"type":"response.failed","response":{{"status":"failed","error":{error}}}}}"#
+            )
+        };
+        let responses = [
+            (
+                r#"{"type":"error","code":"server_error","message":"no"}"#.to_owned(),
+                500,
+            ),
+            (
+                r#"{"type":"error","code":"rate_limit_exceeded","message":"no"}"#.to_owned(),
+                429,
+            ),
+            (r#"{"type":"error","message":"no"}"#.to_owned(), 500),
+            (failed(r#"{"code":"server_error","message":"no"}"#), 500),
+            (
+                failed(r#"{"code":"rate_limit_exceeded","message":"no"}"#),
+                429,
+            ),
+            (failed(r#"{"code":"invalid_prompt","message":"no"}"#), 400),
+            (failed("null"), 500),
+        ];
+        for (event, status) in &responses {
+            let events = format!(": ping\n\ndata: {event}\n\n");
+            let said = said_by(Api::OpenAiResponses, Format::Sse, &events);
+            assert_eq!(said, Some((*status, event.clone())), "{event}");
+            // Other APIs have no types.
+            assert_eq!(said_by(Api::OpenAiChat, Format::Sse, &events), None);
+        }
+        let event = r#"{"type":"error","error":{"type":"overloaded_error","message":"no"}}"#;
+        let said = said_by(
+            Api::AnthropicMessages,
+            Format::Sse,
+            &format!("data: {event}\n\n"),
+        );
+        assert_eq!(said, Some((503, event.to_owned())));
+        let (event, status) = &responses[0];
+        let said = said_by(Api::OpenAiResponses, Format::Json, event);
+        assert_eq!(said, Some((*status, event.clone())));
     }
 
     #[test]
@@ -237,7 +320,6 @@ mod tests {
         let twice = Bytes::from("data: x\n\ndata: [DONE]\n\ndata: [DONE]\n\n");
         assert_eq!(before_done(&twice, 15), "data: x\n\n");
         assert_eq!(before_done(&twice, 99), "");
-    }
     }
 
     #[test]

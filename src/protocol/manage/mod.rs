@@ -9,7 +9,7 @@ mod request;
 
 use http::Method;
 
-pub use progress::{LONGEST_LINE, ProgressLine, error_words};
+pub use progress::{LONGEST_LINE, ProgressLine};
 pub use request::{ManageRequest, canonical_digest};
 
 /// One of the calls.

@@ -1,6 +1,5 @@
 //! One line that tells how far a pull, a push or a create is.
 
-use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::protocol::quote::quote;
@@ -81,21 +80,6 @@ impl ProgressLine {
     }
 }
 
-/// What an error answer of a server says, for people: its `error`, or its beginning.
-#[must_use]
-pub fn error_words(body: &Bytes) -> String {
-    const SHOWN: usize = 1 << 10;
-    match ProgressLine::parse(body) {
-        Some(ProgressLine {
-            error: Some(error), ..
-        }) if !error.is_empty() => error,
-        _ => {
-            let shown = &body[..body.len().min(SHOWN)];
-            String::from_utf8_lossy(shown).trim().to_owned()
-        }
-    }
-}
-
 fn words(error: serde_json::Value) -> String {
     match error {
         serde_json::Value::String(words) => words,
@@ -133,14 +117,5 @@ mod tests {
         for wrong in [&b"[1]"[..], b"", b"pulling", b"{\"status\":\"pul"] {
             assert_eq!(ProgressLine::parse(wrong), None);
         }
-    }
-
-    #[test]
-    fn the_words_of_an_error_are_found_whatever_its_form() {
-        let words = |body: &'static str| error_words(&Bytes::from_static(body.as_bytes()));
-        assert_eq!(words(r#"{"error":"disk full"}"#), "disk full");
-        assert_eq!(words(r#"{"error":{"message":"m"}}"#), r#"{"message":"m"}"#);
-        assert_eq!(words(" bad gateway\n"), "bad gateway");
-        assert_eq!(words(""), "");
     }
 }

@@ -3,8 +3,10 @@
 
 mod broken;
 mod errors;
+mod first_events;
 mod limited;
 mod marked;
+mod shaped;
 mod streams;
 mod transcriptions;
 
