@@ -40,11 +40,8 @@ pub fn peek_form<'a>(content_type: &str, body: &'a [u8]) -> Result<Peek<'a>, Bad
     while let Some(part) = parts.next()? {
         let value = &body[part.value.clone()];
         match part.name {
-            b"model" => {
-                if model.replace(part.value).is_some() {
-                    return Err(TWO_MODELS);
-                }
-            }
+            b"model" if model.is_some() => return Err(TWO_MODELS),
+            b"model" => model = Some(part.value),
             b"stream" => stream = stream.or(Some(is_true(value))),
             b"prompt" => prompt_bytes += value.len(),
             _ => {}
