@@ -10,7 +10,7 @@
 //! | 1 | [`clock`], [`config`], [`faults`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
 //! | 2 | [`backend`], [`upstream`], [`store`] |
 //! | 3 | [`cluster`] |
-//! | 4 | [`access`], [`fleet`], [`mirror`], [`usage`], [`spend`] |
+//! | 4 | [`access`], [`fleet`], [`mirror`], [`registrar`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`], [`inventory`], [`models`] |
 //! | 6 | [`http`], [`replicas`] |
 //! | 7 | [`app`] |
@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod models;
 pub mod protocol;
+pub mod registrar;
 pub mod replicas;
 pub mod routing;
 pub mod spend;

@@ -89,6 +89,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "supervision",
         ],
     ),
+    ("registrar", &["domain", "store", "supervision"]),
     (
         "gateway",
         &[
@@ -106,6 +107,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "supervision",
             "upstream",
             "store",
+            "registrar",
             "fleet",
         ],
     ),
@@ -148,6 +150,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gateway",
             "inventory",
             "models",
+            "registrar",
             "fleet",
             "mirror",
             "usage",
@@ -178,6 +181,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "inventory",
             "mirror",
             "models",
+            "registrar",
             "replicas",
             "http",
         ],
