@@ -9,7 +9,7 @@
 //! | 0 | [`domain`] |
 //! | 1 | [`clock`], [`config`], [`faults`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
 //! | 2 | [`backend`], [`upstream`], [`store`] |
-//! | 3 | [`cluster`] |
+//! | 3 | [`agent`], [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`mirror`], [`registrar`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`], [`inventory`], [`models`] |
 //! | 6 | [`http`], [`replicas`] |
@@ -20,6 +20,7 @@
 //! ([`herdsman_multidb`]) and the simulated Ollama server ([`herdsman_simulator`]).
 
 pub mod access;
+pub mod agent;
 pub mod app;
 pub mod backend;
 pub mod cli;

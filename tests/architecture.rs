@@ -37,6 +37,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["domain", "config", "faults", "protocol", "metrics"],
     ),
     ("store", &["clock", "domain", "config"]),
+    (
+        "agent",
+        &["backend", "config", "domain", "protocol", "upstream"],
+    ),
     ("cluster", &["domain", "config", "supervision"]),
     (
         "fleet",
@@ -189,7 +193,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "access", "app", "config", "store", "spend", "domain",
+            "agent", "clock", "access", "app", "config", "store", "spend", "domain",
         ],
     ),
     ("main", &["cli"]),
