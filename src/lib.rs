@@ -9,8 +9,8 @@
 //! | 0 | [`domain`] |
 //! | 1 | [`clock`], [`config`], [`faults`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
 //! | 2 | [`backend`], [`upstream`], [`store`] |
-//! | 3 | [`cluster`] |
-//! | 4 | [`access`], [`fleet`], [`mirror`], [`usage`], [`spend`] |
+//! | 3 | [`agent`], [`cluster`] |
+//! | 4 | [`access`], [`fleet`], [`mirror`], [`registrar`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`], [`inventory`], [`models`] |
 //! | 6 | [`http`], [`replicas`] |
 //! | 7 | [`app`] |
@@ -20,6 +20,7 @@
 //! ([`herdsman_multidb`]) and the simulated Ollama server ([`herdsman_simulator`]).
 
 pub mod access;
+pub mod agent;
 pub mod app;
 pub mod backend;
 pub mod cli;
@@ -36,6 +37,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod models;
 pub mod protocol;
+pub mod registrar;
 pub mod replicas;
 pub mod routing;
 pub mod spend;

@@ -37,6 +37,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["domain", "config", "faults", "protocol", "metrics"],
     ),
     ("store", &["clock", "domain", "config"]),
+    (
+        "agent",
+        &["backend", "config", "domain", "protocol", "upstream"],
+    ),
     ("cluster", &["domain", "config", "supervision"]),
     (
         "fleet",
@@ -89,6 +93,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "supervision",
         ],
     ),
+    ("registrar", &["domain", "store", "supervision"]),
     (
         "gateway",
         &[
@@ -106,6 +111,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "supervision",
             "upstream",
             "store",
+            "registrar",
             "fleet",
         ],
     ),
@@ -148,6 +154,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gateway",
             "inventory",
             "models",
+            "registrar",
             "fleet",
             "mirror",
             "usage",
@@ -178,6 +185,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "inventory",
             "mirror",
             "models",
+            "registrar",
             "replicas",
             "http",
         ],
@@ -185,7 +193,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "access", "app", "config", "store", "spend", "domain",
+            "agent", "clock", "access", "app", "config", "store", "spend", "domain",
         ],
     ),
     ("main", &["cli"]),

@@ -232,3 +232,26 @@ fn the_demo_is_one_address_for_three_servers_and_leaves_nothing_behind() {
     assert_eq!(demo.stop(), Some(0));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn an_agent_that_reaches_no_router_goes_on_and_says_so_when_it_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["agent", "--join", "http://127.0.0.1:1", "--name", "gpu-7"];
+    let mut child = herdsman(folder.path(), &arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("not registered now")));
+    let agent = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(agent, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(69));
+    for wrong in [
+        &["agent"][..],
+        &["agent", "--join", "router"],
+        &["agent", "--join", "http://r:1", "--name", "a,b"],
+        &["agent", "--join", "http://r:1", "--kind", "abacus"],
+    ] {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}

@@ -5,23 +5,24 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use super::given::{aliases, kept, prices, spread, terms};
 use super::redis::RedisGauges;
 use super::{App, DirLock, Error, mirror, redis};
 use crate::access::{self, Access, RedisLedger};
 use crate::clock;
-use crate::config::{Config, Durability, Pull};
-use crate::domain::{ModelName, Price};
-use crate::fleet::{Alias, AliasTarget, Aliases, Fleet, Gauges, Intervals, Rules};
-use crate::gateway::{self, AccessLog, Gateway, Meters, ModelTerms, Requests};
+use crate::config::{Config, Durability};
+use crate::fleet::{Fleet, Gauges, Intervals, Rules};
+use crate::gateway::{self, AccessLog, Gateway, Meters, Requests};
 use crate::http::{
-    self, Actions, Admin, Front, Hosts, Limits, Managers, Origins, Patience, Proxies, State, Ticks,
-    Tls,
+    self, Actions, Admin, Front, Hosts, Joiners, Limits, Managers, Origins, Patience, Proxies,
+    State, Ticks, Tls,
 };
 use crate::inventory::{self, Inventory};
 use crate::metrics::{LITELLM_PREFIX, PREFIX, Registry};
-use crate::models::{self, Models, Spread};
+use crate::models::{self, Models};
 use crate::protocol::Instance;
-use crate::replicas::{Kept, Replicas};
+use crate::registrar::{self, Identity, Registrar, RouterFacts};
+use crate::replicas::Replicas;
 use crate::spend::{self, Spend};
 use crate::store::{self, Store};
 use crate::supervision::Backoff;
@@ -60,6 +61,9 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     };
     let store = Store::open(config.store.url.expose(), &config.server.data_dir).await?;
     migrate(&store, &tracker).await?;
+    let router: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let identity = identity(&config, &lock, &router);
+    registrar::claim(&store, &identity).await?;
     let options = spend::Options {
         data_dir: config.server.data_dir.clone(),
         durability: durability(config.spend.durability),
@@ -67,7 +71,6 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         flush_interval: config.spend.flush_interval,
         journal_bytes: config.spend.journal_size,
     };
-    let router: Arc<str> = uuid::Uuid::now_v7().to_string().into();
     let (to_store, tasks) = (store.clone(), tracker.clone());
     let spend = match over_redis(&config, redis.as_ref(), &router) {
         Some(redis) => Spend::start_over(options, to_store, redis, tasks).await?,
@@ -95,7 +98,8 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     .await?;
     registry.register_collector(Box::new(Gauges::new(fleet.clone())));
     fleet.name(&aliases(&config)).await;
-    let inventory = inventory(&config, &fleet, &store, &tracker).await?;
+    let registrar = Registrar::start(identity, store.clone(), tracker.clone()).await?;
+    let inventory = inventory(&config, &fleet, &store, &registrar, &tracker).await?;
     // What an earlier run left in the journal belongs to the totals that are shown from the start.
     if let Err(unflushed) = spend.flush_now(FIRST_FLUSH).await {
         tracing::warn!("{unflushed}; live totals start without them");
@@ -145,6 +149,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let replicas = Replicas::start(kept(&config), Arc::clone(&gateway), tracker.clone()).await?;
 
     let admin = Admin::new(config.access.admin_key.expose());
+    let joiners = Joiners::new(config.access.join_key.expose());
     let managers = Managers::new(admin.clone(), config.access.management);
     let state = State {
         gateway: Arc::clone(&gateway),
@@ -157,6 +162,8 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         actions: Actions::default(),
         ticks: Ticks::default(),
         inventory: inventory.clone(),
+        registrar: registrar.clone(),
+        joiners: joiners.clone(),
         redis: redis.clone(),
         tasks: tracker.clone(),
         admin: admin.clone(),
@@ -190,6 +197,8 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         gateway,
         fleet,
         inventory,
+        registrar,
+        joiners,
         replicas,
         spend,
         models,
@@ -240,78 +249,35 @@ fn access_log(config: &Config) -> Result<Option<AccessLog>, Error> {
     Ok(log.transpose()?)
 }
 
+/// This router among those that share the database.
+fn identity(config: &Config, lock: &DirLock, router: &Arc<str>) -> Identity {
+    Identity {
+        folder: lock.id().to_owned(),
+        run: Arc::clone(router),
+        facts: RouterFacts {
+            listen: config.server.listen.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            shares: config.redis.is_some(),
+        },
+    }
+}
+
 /// The list of wanted servers. Those that were named on the command line stand in place of stored ones.
 async fn inventory(
     config: &Config,
     fleet: &Fleet,
     store: &Store,
+    registrar: &Registrar,
     tracker: &TaskTracker,
 ) -> Result<Inventory, Error> {
     let options = inventory::Options {
         configured: config.endpoint.clone(),
         slots: config.routing.slots,
         listen: config.server.listen,
+        registered: (!config.only_named).then(|| registrar.servers()),
     };
     let store = (!config.only_named).then(|| store.clone());
     Ok(Inventory::start(options, fleet.clone(), store, tracker.clone()).await?)
-}
-
-/// The names are valid: loading has checked them.
-pub(super) fn aliases(config: &Config) -> Aliases {
-    let target = |written: &String| {
-        let name = ModelName::parse_any(written).ok()?;
-        let spelling = written.as_str().into();
-        Some(AliasTarget { name, spelling })
-    };
-    let alias = |alias: &crate::config::Alias| {
-        let name = ModelName::parse_any(&alias.name).ok()?;
-        let targets = alias.models.iter().filter_map(target).collect();
-        let spelling = alias.name.as_str().into();
-        Some((name, Alias { spelling, targets }))
-    };
-    config.alias.iter().filter_map(alias).collect()
-}
-
-/// Which servers get a model.
-pub(super) fn spread(config: &Config) -> Spread {
-    match config.models.pull {
-        Pull::All => Spread::All,
-        Pull::Some(count) => Spread::Some(count.get().try_into().unwrap_or(usize::MAX)),
-    }
-}
-
-pub(super) fn prices(config: &Config) -> Vec<(ModelName, Price)> {
-    let price = |price: &crate::config::Price| (price.model.clone(), price.rates());
-    config.price.iter().map(price).collect()
-}
-
-/// What holds for single models.
-pub(super) fn terms(config: &Config) -> Vec<ModelTerms> {
-    let terms = |model: &crate::config::Model| ModelTerms {
-        model: model.name.clone(),
-        within: within(model),
-        keep_alive: model.keep_alive.clone(),
-        num_ctx: (model.num_ctx > 0).then_some(model.num_ctx),
-    };
-    config.model.iter().map(terms).collect()
-}
-
-/// The models that are kept loaded.
-pub(super) fn kept(config: &Config) -> Vec<Kept> {
-    let kept = config.model.iter().filter(|model| model.replicas > 0);
-    kept.map(|model| Kept {
-        model: model.name.clone(),
-        replicas: usize::try_from(model.replicas).unwrap_or(usize::MAX),
-        within: within(model),
-        keep_alive: model.keep_alive.clone(),
-        num_ctx: (model.num_ctx > 0).then_some(model.num_ctx),
-        priority: model.priority,
-    })
-    .collect()
-}
-
-fn within(model: &crate::config::Model) -> Option<Arc<[String]>> {
-    (!model.endpoints.is_empty()).then(|| model.endpoints.clone().into())
 }
 
 fn limits(config: &Config, router: &Arc<str>) -> access::Options {

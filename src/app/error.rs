@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{gateway, inventory, spend, store, supervision};
+use crate::{gateway, inventory, registrar, spend, store, supervision};
 
 /// What could not be started.
 #[derive(Debug, Error)]
@@ -30,6 +30,9 @@ pub enum Error {
     /// The database.
     #[error("database: {0}")]
     Store(#[from] store::Error),
+    /// Another router uses it.
+    #[error("database: {0}")]
+    Occupied(#[from] registrar::Occupied),
     /// The Redis databases.
     #[error("redis: {0}")]
     Redis(String),

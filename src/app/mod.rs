@@ -7,6 +7,7 @@ mod build;
 mod certificate;
 mod error;
 mod files;
+mod given;
 mod lock;
 mod mirror;
 mod redis;
@@ -33,10 +34,11 @@ use crate::access::Access;
 use crate::config::{Config, Problem};
 use crate::fleet::Fleet;
 use crate::gateway::{AccessLog, Gateway};
-use crate::http::{Admin, Managers, Server, Tls};
+use crate::http::{Admin, Joiners, Managers, Server, Tls};
 use crate::inventory::Inventory;
 use crate::mirror::Mirror;
 use crate::models::Models;
+use crate::registrar::Registrar;
 use crate::replicas::Replicas;
 use crate::spend::Spend;
 use herdsman_multidb::MultiDb;
@@ -58,6 +60,8 @@ pub struct App {
     gateway: Arc<Gateway>,
     fleet: Fleet,
     inventory: Inventory,
+    registrar: Registrar,
+    joiners: Joiners,
     replicas: Replicas,
     spend: Spend,
     models: Models,
@@ -218,6 +222,7 @@ impl App {
         let _ = timeout(LAST_ERRORS, self.server.closed()).await;
         // 4. What produces: probes and the fleet's actors, children first.
         self.inventory.stop().await;
+        self.registrar.stop().await;
         self.fleet.stop().await;
         // 5. Pending records: sealed, journaled, flushed.
         if let Err(unflushed) = self.spend.shutdown(Instant::now() + LAST_FLUSH).await {

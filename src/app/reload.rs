@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::watched::Watched;
-use super::{App, Source, build};
+use super::{App, Source, given};
 use crate::config::{Config, Routing, Slots};
 
 /// What the router runs with, and where that is read again.
@@ -93,23 +93,24 @@ impl Reload {
                 return;
             }
         }
-        if timeout(APPLIED, app.fleet.name(&build::aliases(&config)))
+        if timeout(APPLIED, app.fleet.name(&given::aliases(&config)))
             .await
             .is_err()
         {
             tracing::error!("the aliases could not be changed in time: they change when they can");
         }
-        app.gateway.set_models(build::terms(&config));
+        app.gateway.set_models(given::terms(&config));
         if self.running.model != config.model {
-            app.replicas.keep(build::kept(&config));
+            app.replicas.keep(given::kept(&config));
         }
-        app.access.reprice(build::prices(&config));
+        app.access.reprice(given::prices(&config));
         let access = &config.access;
         app.access.require(access.require_key, access.outage_grace);
         app.access.tell_apart(access.end_users);
         app.admin.set_key(access.admin_key.expose());
+        app.joiners.set_key(access.join_key.expose());
         app.managers.set_rule(access.management);
-        app.models.set_spread(build::spread(&config));
+        app.models.set_spread(given::spread(&config));
         adopt(&mut self.running, config);
         if let Some(exposed) = self.running.exposed() {
             tracing::error!("{exposed}");
@@ -135,6 +136,7 @@ fn difference(old: &Config, new: &Config) -> Difference {
         ("access.end_users", was.end_users != is.end_users),
         ("access.outage_grace", was.outage_grace != is.outage_grace),
         ("access.admin_key", was.admin_key != is.admin_key),
+        ("access.join_key", was.join_key != is.join_key),
         ("access.management", was.management != is.management),
         ("models.pull", old.models.pull != new.models.pull),
     ];
@@ -185,6 +187,7 @@ fn adopt(running: &mut Config, new: Config) {
     running.access.end_users = new.access.end_users;
     running.access.outage_grace = new.access.outage_grace;
     running.access.admin_key = new.access.admin_key;
+    running.access.join_key = new.access.join_key;
     running.access.management = new.access.management;
     running.models.pull = new.models.pull;
 }
@@ -221,6 +224,7 @@ mod tests {
             "price.0.output=1.0",
             "access.require_key=true",
             "access.admin_key=x",
+            "access.join_key=x",
             "access.management=off",
             "models.pull=2",
             "models.cache_size=1GiB",
@@ -236,6 +240,7 @@ mod tests {
             "price",
             "access.require_key",
             "access.admin_key",
+            "access.join_key",
             "access.management",
             "models.pull",
         ];

@@ -33,7 +33,7 @@ struct Folder(PathBuf);
 
 impl Arguments {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let interrupt = Interrupt::listen()?;
+        let mut interrupt = Interrupt::listen()?;
         let folder = Folder::create().map_err(Failure::to("make a temporary folder"))?;
         let mut simulators = Vec::new();
         for config in servers() {

@@ -20,7 +20,7 @@ impl Interrupt {
     }
 
     /// Returns when one has arrived.
-    pub(super) async fn arrived(mut self) {
+    pub(super) async fn arrived(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

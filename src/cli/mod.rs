@@ -7,6 +7,7 @@
 
 mod account;
 mod account_options;
+mod agent;
 mod check;
 mod client;
 mod completions;
@@ -66,6 +67,8 @@ enum Command {
     Migrate(migrate::Arguments),
     /// A first demonstration: three simulated servers and a router in front of them, in one process
     Demo(demo::Arguments),
+    /// Run beside a server: register it with any healthy router, and take it out at the end
+    Agent(agent::Arguments),
     /// Run one simulated Ollama server, for tests
     Simulate(simulate::Arguments),
     /// Models of the servers, through any healthy router
@@ -119,7 +122,7 @@ impl Cli {
         let Self { settings, command } = self;
         let command = command.unwrap_or(Command::Serve(serve::Arguments::default()));
         let log = match command {
-            Command::Serve(_) => telemetry::Level::Info,
+            Command::Serve(_) | Command::Agent(_) => telemetry::Level::Info,
             _ => telemetry::Level::Warn,
         };
         telemetry::init(&env, log)?;
@@ -130,6 +133,10 @@ impl Cli {
             Command::Demo(arguments) => {
                 settings.must_be_empty("demo")?;
                 arguments.run().await
+            }
+            Command::Agent(arguments) => {
+                settings.must_be_empty("agent")?;
+                arguments.run(&env).await
             }
             Command::Simulate(arguments) => {
                 settings.must_be_empty("simulate")?;

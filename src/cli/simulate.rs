@@ -60,7 +60,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let interrupt = Interrupt::listen()?;
+        let mut interrupt = Interrupt::listen()?;
         let output = self.output;
         let models = self.models.join(", ");
         let simulator = Simulator::start(self.config())

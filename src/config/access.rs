@@ -14,6 +14,8 @@ pub struct Access {
     pub require_key: bool,
     /// Opens the admin calls. Empty: they are answered only to this machine itself.
     pub admin_key: Secret,
+    /// What agents and workers show when they register. Empty: those of this machine itself may, and no others.
+    pub join_key: Secret,
     /// Who may change which models the servers have.
     pub management: Management,
     /// How many names of end users are counted one by one; what is used under any further name is booked as
@@ -51,11 +53,21 @@ pub enum WhenRedisAway {
     Refuse,
 }
 
+impl Access {
+    /// What is wrong with the join key: workers of DB-GPT carry it in the path of an address, as it stands.
+    pub(super) fn join_key_fault(&self) -> Option<&'static str> {
+        let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let fits = self.join_key.expose().bytes().all(unreserved);
+        (!fits).then_some("must be of letters, digits and - . _ ~, because it travels in addresses")
+    }
+}
+
 impl Default for Access {
     fn default() -> Self {
         Self {
             require_key: false,
             admin_key: Secret::default(),
+            join_key: Secret::default(),
             management: Management::default(),
             end_users: 10_000,
             outage_grace: Duration::from_secs(60 * 60),

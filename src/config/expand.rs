@@ -12,8 +12,9 @@ use super::problem::Problem;
 use super::tree::{FILE_SUFFIX, Node, Value};
 
 /// Every secret: its table (or list of tables) and its key.
-pub(super) const SECRETS: [(&str, &str); 6] = [
+pub(super) const SECRETS: [(&str, &str); 7] = [
     ("access", "admin_key"),
+    ("access", "join_key"),
     ("endpoint", "api_key"),
     ("redis.database", "url"),
     ("redis.database", "master_url"),

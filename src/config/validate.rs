@@ -300,6 +300,9 @@ fn access(access: &Access, faults: &mut Faults) {
     if !is_token(access.admin_key.expose()) {
         faults.add("access.admin_key", NOT_A_TOKEN);
     }
+    if let Some(fault) = access.join_key_fault() {
+        faults.add("access.join_key", fault);
+    }
 }
 
 /// Zero is a busy loop, a timeout that always expires, or a lease that is never held.

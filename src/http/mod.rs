@@ -11,6 +11,7 @@
 
 mod admin;
 mod body;
+mod controller;
 mod credentials;
 mod decode;
 mod error;
@@ -34,6 +35,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
 pub use admin::{Actions, Admin, Ticks};
+pub use controller::Joiners;
 pub use front::{Front, Hosts, Origins, Proxies};
 pub use managers::Managers;
 pub use serve::{Patience, Server, serve};
@@ -48,6 +50,7 @@ fn router(state: State) -> Router {
         .merge(usage::routes(&state))
         .merge(ops::routes())
         .merge(registry::routes(&state))
+        .merge(controller::routes())
         .merge(admin::routes(&state))
         .fallback(async || plain(StatusCode::NOT_FOUND, "404 page not found"))
         .method_not_allowed_fallback(async || {

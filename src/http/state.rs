@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use super::admin::{Actions, Admin, Ticks};
+use super::controller::Joiners;
 use super::decode::Decoder;
 use super::managers::Managers;
 use crate::access::Access;
@@ -14,6 +15,7 @@ use crate::metrics::Registry;
 use crate::mirror::Mirror;
 use crate::models::Models;
 use crate::protocol::Instance;
+use crate::registrar::Registrar;
 use crate::spend::{Folding, Spend};
 use crate::store::Store;
 use herdsman_multidb::MultiDb;
@@ -41,6 +43,10 @@ pub struct State {
     pub ticks: Ticks,
     /// Which servers there should be.
     pub inventory: Inventory,
+    /// Who has registered.
+    pub registrar: Registrar,
+    /// Who may register.
+    pub joiners: Joiners,
     /// Who may use the admin API.
     pub admin: Admin,
     /// Who may change which models the servers have.

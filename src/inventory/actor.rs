@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::message::Message;
 use super::row;
 use super::state::Wanted;
 use crate::fleet::{Applied, Fleet};
+use crate::registrar::Registered;
 use crate::store::{EndpointRow, Error, Store};
 use crate::supervision::{Actor, Context, Reply};
 
-/// How often the database is asked what others have added.
-const POLL: Duration = Duration::from_secs(5);
+/// How often the database is asked what others have added: it is to be everywhere within a second.
+const POLL: Duration = Duration::from_millis(900);
 
 /// What every incarnation begins with.
 #[derive(Clone, Debug)]
@@ -21,6 +23,7 @@ pub(super) struct Setup {
     pub(super) wanted: Arc<ArcSwap<Wanted>>,
     pub(super) store: Option<Store>,
     pub(super) fleet: Fleet,
+    pub(super) registered: Option<watch::Receiver<Arc<[Registered]>>>,
 }
 
 pub(super) struct InventoryActor {
@@ -60,6 +63,9 @@ impl Actor for InventoryActor {
             applying: Vec::new(),
             waiting: Vec::new(),
         };
+        if let Some(registered) = actor.setup.registered.clone() {
+            actor.register(registered, context);
+        }
         actor.apply(context);
         actor.due((), context);
         actor
@@ -104,6 +110,10 @@ impl Actor for InventoryActor {
                     self.apply(context);
                 }
             }
+            Message::Registered(registered) => {
+                self.register(registered, context);
+                self.apply(context);
+            }
             Message::Applied(applied) => {
                 self.is_applying = false;
                 if applied != Applied::default() {
@@ -139,6 +149,23 @@ impl InventoryActor {
         change(&mut wanted);
         self.setup.wanted.store(Arc::new(wanted));
         self.is_changed = true;
+    }
+
+    /// Takes who has registered, and watches for others.
+    fn register(
+        &mut self,
+        mut registered: watch::Receiver<Arc<[Registered]>>,
+        context: &Context<Self>,
+    ) {
+        let servers = registered.borrow_and_update().clone();
+        self.change(|wanted| wanted.register(&servers));
+        context.spawn(async move {
+            if registered.changed().await.is_err() {
+                // Whoever would say so has ended, and the program is about to.
+                std::future::pending::<()>().await;
+            }
+            Message::Registered(registered)
+        });
     }
 
     fn read(&mut self, context: &Context<Self>) {

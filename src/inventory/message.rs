@@ -1,10 +1,14 @@
 //! The messages of the inventory.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use super::state::Step;
 use crate::config::{Endpoint, Slots};
 use crate::fleet::Applied;
+use crate::registrar::Registered;
 use crate::store::{EndpointRow, Error};
 use crate::supervision::Reply;
 
@@ -36,6 +40,8 @@ pub enum Message {
         /// What it found.
         rows: Result<Vec<EndpointRow>, Error>,
     },
+    /// From the task that watches who registers: something is other than it was.
+    Registered(watch::Receiver<Arc<[Registered]>>),
     /// From the task that applied the list to the fleet.
     Applied(Applied),
     /// From the start of the router: it listens there.

@@ -2,7 +2,7 @@
 //!
 //! Owns the one list of wanted servers: those of the configuration, those that operators added while
 //! routers ran (kept in the database, read again and again, so that what is added through one router
-//! reaches all that share it), and what operators keep new requests from. An actor merges them into one
+//! reaches all that share it), those whose agents have registered, and what operators keep new requests from. An actor merges them into one
 //! [`Desired`](crate::fleet::Desired) and applies it; nobody else does. Of two that are the same server, the
 //! configuration's counts.
 //!
@@ -13,8 +13,11 @@
 //! had, reads the database, and applies both.
 
 mod actor;
+mod entry;
+mod hold;
 mod message;
 mod refused;
+mod registered;
 mod resolve;
 mod row;
 mod spec;
@@ -27,16 +30,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+pub use entry::{Entry, Source};
 pub use refused::Refused;
 pub use spec::{InvalidEndpoint, desired};
-pub use state::{Change, Entry, Source};
+pub use state::Change;
 
 use crate::clock;
 use crate::config::{Endpoint, Slots};
 use crate::fleet::{Applied, Fleet};
+use crate::registrar::Registered;
 use crate::store::{Saved, Store};
 use crate::supervision::{Backoff, Child, Mailbox, RestartPolicy, StartError, Supervisor};
 use actor::{InventoryActor, Setup};
@@ -63,6 +69,8 @@ pub struct Options {
     pub slots: Slots,
     /// Where this router listens: it is not its own server.
     pub listen: SocketAddr,
+    /// Servers whose agents have registered.
+    pub registered: Option<watch::Receiver<Arc<[Registered]>>>,
 }
 
 /// The way to the list of wanted servers. Clones share it.
@@ -98,6 +106,7 @@ impl Inventory {
             wanted: Arc::clone(&wanted),
             store: store.clone(),
             fleet,
+            registered: options.registered,
         };
         let child = Child::new::<InventoryActor>("inventory", &mailbox, setup);
         let supervisor = Supervisor::start(RESTARTS, tracker, vec![child]).await?;

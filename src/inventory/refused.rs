@@ -24,6 +24,11 @@ pub enum Refused {
     /// It is of the configuration.
     #[error("the server \"{0}\" is in the configuration: change the file")]
     Configured(String),
+    /// An agent's.
+    #[error(
+        "the server \"{0}\" is there because its agent is: stop the agent, or start it with other options"
+    )]
+    Registered(String),
     /// There is none of this name.
     #[error("there is no server \"{0}\"")]
     Missing(String),

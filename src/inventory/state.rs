@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::Refused;
+use super::entry::{Entry, Source};
+use super::hold::{drained, resumed};
+use super::registered::{self, Server, Taken};
 use super::spec::spec;
 use crate::config::{Endpoint, Slots, endpoint_faults, is_itself};
 use crate::domain::ModelName;
 use crate::fleet::{Desired, Drain, Spec};
+use crate::registrar::Registered;
 use crate::store::Precondition;
 
 /// How many servers can be added.
@@ -22,10 +25,12 @@ const LONGEST_KEY: usize = 8 << 10;
 pub(super) struct Wanted {
     configured: Vec<Endpoint>,
     slots: Slots,
-    /// What operators keep from those, until the configuration says something else of them.
+    /// What operators keep from those and from agents' servers, until the configuration is read again.
     held: BTreeMap<String, Drain>,
     /// Those that operators added.
     pub(super) added: Vec<Added>,
+    /// Those that agents have registered.
+    registered: Vec<Server>,
     /// Where this router listens.
     pub(super) listen: SocketAddr,
 }
@@ -39,28 +44,6 @@ pub struct Added {
     pub(super) created_at: i64,
     /// Grows with every change.
     pub(super) version: i64,
-}
-
-/// A server that is wanted, and by whom.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// What is said of it.
-    pub endpoint: Endpoint,
-    /// Who said it.
-    pub source: Source,
-    /// What of it takes nothing new.
-    pub drain: Drain,
-    /// Grows with every change of one that was added.
-    pub version: i64,
-}
-
-/// Who wants a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The configuration.
-    Configured,
-    /// An operator, while routers ran.
-    Added,
 }
 
 /// What an operator asks for.
@@ -124,6 +107,7 @@ impl Wanted {
             slots,
             held: BTreeMap::new(),
             added: Vec::new(),
+            registered: Vec::new(),
             listen,
         }
     }
@@ -134,14 +118,39 @@ impl Wanted {
             source: Source::Configured,
             drain: self.held.get(&endpoint.name).cloned().unwrap_or_default(),
             version: 0,
+            memory: None,
         });
         let added = self.counted().map(|added| Entry {
             endpoint: added.endpoint.clone(),
             source: Source::Added,
             drain: added.drain.clone(),
             version: added.version,
+            memory: None,
         });
-        configured.chain(added).collect()
+        let mut entries: Vec<Entry> = configured.chain(added).collect();
+        let mut taken = Taken::by(&entries);
+        // Of two that are the same server, what an operator says counts, and then the first.
+        let registered = self.registered.iter().filter(|server| {
+            taken.is_new(&server.endpoint) && !is_itself(self.listen, &server.endpoint.url)
+        });
+        entries.extend(registered.map(|server| Entry {
+            endpoint: server.endpoint.clone(),
+            source: Source::Registered,
+            drain: self.drain_of(server),
+            version: 0,
+            memory: server.memory,
+        }));
+        entries
+    }
+
+    /// What an agent's server takes: as operators say, and nothing when it leaves.
+    fn drain_of(&self, server: &Server) -> Drain {
+        let held = self.held.get(&server.endpoint.name);
+        let held = held.cloned().unwrap_or_default();
+        match server.leaves {
+            true => Drain::Everything(held.models().into()),
+            false => held,
+        }
     }
 
     /// Those that were added and are none of the configuration's.
@@ -167,6 +176,11 @@ impl Wanted {
             .filter_map(|entry| spec(entry).ok())
             .collect();
         Desired::new(specs).unwrap_or_default()
+    }
+
+    /// The servers that agents have registered are these now.
+    pub(super) fn register(&mut self, registered: &[Registered]) {
+        self.registered = registered.iter().filter_map(registered::read).collect();
     }
 
     /// Other servers in the configuration.
@@ -248,8 +262,16 @@ impl Wanted {
             return Err(Refused::Configured(name.to_owned()));
         }
         let mut added = self.added.iter();
-        let found = added.find(|added| added.endpoint.name == name);
-        found.ok_or_else(|| Refused::Missing(name.to_owned()))
+        if let Some(found) = added.find(|added| added.endpoint.name == name) {
+            return Ok(found);
+        }
+        let mut registered = self.registered.iter();
+        Err(
+            match registered.any(|server| server.endpoint.name == name) {
+                true => Refused::Registered(name.to_owned()),
+                false => Refused::Missing(name.to_owned()),
+            },
+        )
     }
 
     fn hold(
@@ -262,7 +284,7 @@ impl Wanted {
                 let drain = change(&known.drain)?;
                 Ok(put(known, |added| added.drain = drain))
             }
-            Err(Refused::Configured(name)) => {
+            Err(Refused::Configured(name) | Refused::Registered(name)) => {
                 let now = self.held.get(&name).cloned().unwrap_or_default();
                 let drain = change(&now)?;
                 Ok(Step::Hold { name, drain })
@@ -339,31 +361,5 @@ fn put(known: &Added, change: impl FnOnce(&mut Added)) -> Step {
         // As the database counts; without one, so that a change that was not seen is noticed.
         added: Box::new(added.with_version(known.version + 1)),
         before: Precondition::Version(known.version),
-    }
-}
-
-fn drained(now: &Drain, model: Option<&ModelName>) -> Drain {
-    let mut models: Vec<ModelName> = now.models().to_vec();
-    if let Some(model) = model
-        && !models.contains(model)
-    {
-        models.push(model.clone());
-    }
-    match model.is_none() || now.is_of_all() {
-        true => Drain::Everything(models.into()),
-        false => Drain::of(models.into()),
-    }
-}
-
-/// Of a whole server that drains, the models that drained before go on doing so.
-fn resumed(name: &str, now: &Drain, model: Option<&ModelName>) -> Result<Drain, Refused> {
-    match (now, model) {
-        (Drain::Everything(models), None) => Ok(Drain::of(Arc::clone(models))),
-        (Drain::Everything(_), Some(_)) => Err(Refused::DrainsWhole(name.to_owned())),
-        (_, None) => Ok(Drain::Nothing),
-        (_, Some(model)) => {
-            let rest = now.models().iter().filter(|other| *other != model);
-            Ok(Drain::of(rest.cloned().collect()))
-        }
     }
 }

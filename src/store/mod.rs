@@ -23,6 +23,7 @@ mod error;
 mod flush;
 mod flush_leader;
 mod footprint;
+mod instances;
 mod limits;
 mod migrations;
 mod mysql;
@@ -61,6 +62,10 @@ pub use error::Error;
 pub use flush::{Applied, Flush};
 pub use flush_leader::Fence;
 pub use footprint::Footprint;
+pub use instances::{
+    InstanceKey, InstanceKind, InstanceRow, Joined, Joining, MAX_INSTANCE_FACTS, MAX_INSTANCE_HOST,
+    MAX_INSTANCE_NAME, MAX_INSTANCE_URL, MAX_INSTANCES, Renewed,
+};
 pub use report::{
     Group, MAX_REPORT_ROWS, Measure, Order, OrderBy, ReportRow, Source, SpendQuery, SpendReport,
 };

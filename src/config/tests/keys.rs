@@ -209,6 +209,7 @@ const KEYS: &[(&str, Effect)] = &[
     ("spend.journal_size", Acts("app", "spend.journal_size")),
     ("access.require_key", Acts("app", "access.require_key")),
     ("access.admin_key", Acts("app", "access.admin_key")),
+    ("access.join_key", Acts("app", "access.join_key")),
     ("access.management", Acts("app", "access.management")),
     ("access.end_users", Acts("app", "access.end_users")),
     ("access.outage_grace", Acts("app", "access.outage_grace")),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::backend::Kind;
 use crate::domain::ModelName;
 use crate::fleet::{Held, Observed, Shown as Phase, StateChange};
-use crate::inventory::{Entry, Source};
+use crate::inventory::Entry;
 use crate::protocol::{RunningModel, unix_seconds};
 
 /// A server that is to be added, as `[[endpoint]]` of a configuration has it.
@@ -62,7 +62,7 @@ pub(super) struct Shown {
     url: String,
     #[schemars(with = "String")]
     kind: Kind,
-    /// Who wants it: `config` or `admin`; `null` when nobody does any more, and it finishes what runs.
+    /// Who wants it: `config`, `admin` or `agent`; `null` when nobody does any more, and it finishes what runs.
     source: Option<&'static str>,
     /// `starting`, `up`, `down`, `draining` or `drained`.
     #[schemars(with = "String")]
@@ -163,10 +163,7 @@ impl Shown {
             name: server.id.name.to_string(),
             url: server.url.to_string(),
             kind: server.kind,
-            source: entry.map(|entry| match entry.source {
-                Source::Configured => "config",
-                Source::Added => "admin",
-            }),
+            source: entry.map(|entry| entry.source.as_str()),
             phase: server.phase,
             since: server.since,
             why: server.reason.as_deref().map(str::to_owned),
@@ -181,7 +178,7 @@ impl Shown {
             draining: held(|held| held.draining),
             drained: held(|held| held.drained),
             memory: Memory {
-                limit: None,
+                limit: entry.and_then(|entry| entry.memory),
                 used: loaded.iter().map(|loaded| loaded.size).sum(),
                 learned: None,
             },

@@ -99,6 +99,27 @@ impl Admin {
             && (is_from_here(headers, peer) || self.is_shown(headers))
     }
 
+    /// Whether a request with these headers, from there, shows the key, there or in its path; without a key, whether it
+    /// is one of this machine itself. No other site's page may.
+    pub(in crate::http) fn opens(
+        &self,
+        headers: &HeaderMap,
+        in_path: Option<&str>,
+        peer: Option<Peer>,
+    ) -> bool {
+        !is_of_another_page(headers)
+            && match (self.key.load().as_deref(), in_path) {
+                (Some(key), Some(shown)) => same(&hash(shown), key),
+                (Some(key), None) => shows(headers, key),
+                (None, _) => is_from_here(headers, peer),
+            }
+    }
+
+    /// Whether there is a key.
+    pub(in crate::http) fn has_key(&self) -> bool {
+        self.key.load().is_some()
+    }
+
     /// Whether a request with these headers may, from there.
     pub(super) fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), Problem> {
         let trusted = peer.is_some_and(|peer| peer.trusted);

@@ -7,6 +7,7 @@
 mod account;
 mod accounts;
 mod caller;
+mod cluster;
 mod endpoint;
 mod endpoints;
 mod events;
@@ -72,6 +73,7 @@ fn all() -> Vec<Route> {
     [
         accounts::routes(),
         members::routes(),
+        cluster::routes(),
         endpoints::routes(),
         events::routes(),
         models::routes(),

@@ -40,7 +40,7 @@ pub use proxies::Proxies;
 
 use super::admin::Peer;
 use super::error::Refusal;
-use super::{State, ollama, usage};
+use super::{State, controller, ollama, usage};
 use crate::gateway::{Gateway, Sender};
 use crate::protocol::{Api, Dialect, Instance, PASSED};
 
@@ -133,7 +133,11 @@ impl Front {
 /// Whether it asks whom a call comes from.
 fn is_managing(path: &str) -> bool {
     let is_in = |group: &str| path.starts_with(group);
-    is_in("/admin/") || is_in("/v2/") || ollama::is_managing(path) || usage::is_managing(path)
+    is_in("/admin/")
+        || is_in("/v2/")
+        || ollama::is_managing(path)
+        || usage::is_managing(path)
+        || controller::is_at(path)
 }
 
 fn host_of(headers: &HeaderMap) -> &str {

@@ -30,6 +30,12 @@ pub(super) trait Dialect: AsyncConnection + SimpleAsyncConnection + Send {
     /// The end of a `SELECT` whose rows nobody else may change before the transaction ends.
     const LOCKING: &str;
 
+    /// The database's clock, in Unix milliseconds, whatever its time zone.
+    const NOW_MS: &str;
+
+    /// What an insertion begins and ends with that leaves a row alone which is there already.
+    const INSERT_ABSENT: (&str, &str);
+
     /// Makes every other caller, wherever it runs, wait until this connection is closed. Takes the
     /// bounds off what one statement may take, too: a migration may be long.
     async fn lock_migrations(&mut self) -> Result<(), Error>;

@@ -15,6 +15,8 @@ impl Dialect for AsyncMysqlConnection {
     const BEGIN: &str = "BEGIN";
     const TEXT: &str = "CHAR";
     const LOCKING: &str = " FOR UPDATE";
+    const NOW_MS: &str = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)";
+    const INSERT_ABSENT: (&str, &str) = ("INSERT IGNORE", "");
 
     async fn lock_migrations(&mut self) -> Result<(), Error> {
         // Locks belong to the whole server, databases do not. On MariaDB a wait counts as a

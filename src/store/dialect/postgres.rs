@@ -17,6 +17,8 @@ impl Dialect for AsyncPgConnection {
     const BEGIN: &str = "BEGIN";
     const TEXT: &str = "TEXT";
     const LOCKING: &str = " FOR UPDATE";
+    const NOW_MS: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+    const INSERT_ABSENT: (&str, &str) = ("INSERT", " ON CONFLICT DO NOTHING");
 
     async fn lock_migrations(&mut self) -> Result<(), Error> {
         // A change of a table that has to wait lets nobody else pass: it gives up first.

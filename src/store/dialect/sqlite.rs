@@ -18,6 +18,8 @@ impl Dialect for Connection {
     const TEXT: &str = "TEXT";
     // A file has one writer.
     const LOCKING: &str = "";
+    const NOW_MS: &str = "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER)";
+    const INSERT_ABSENT: (&str, &str) = ("INSERT", " ON CONFLICT DO NOTHING");
 
     async fn lock_migrations(&mut self) -> Result<(), Error> {
         // A file has one writer anyway: the transaction around all of them is the lock.

@@ -8,7 +8,7 @@ mod scripted;
 
 pub use answer::{Answer, Stream};
 pub use footprint::Footprint;
-pub use router::{Plan, TestRouter};
+pub use router::{Plan, TestRouter, configuration};
 pub use scripted::{Framing, Reply, Scripted};
 
 use std::time::Duration;

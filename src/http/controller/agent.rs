@@ -1,0 +1,147 @@
+//! herdsman's own agents: a name, an address, and incarnations.
+
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::reply::{self, Answer, Problem, detail, unprocessable};
+use crate::config::{Endpoint, EndpointUrl, endpoint_faults};
+use crate::domain::{MAX_FACT_MODELS, ServerFacts};
+use crate::http::State;
+use crate::registrar::{RENEWAL, TERM, millis};
+use crate::store::{
+    InstanceKey, InstanceKind, Joined, Joining, MAX_INSTANCE_FACTS, MAX_INSTANCE_URL, Renewed,
+};
+
+/// The longest id of a run.
+const MAX_RUN: usize = 64;
+
+/// The part of a body that is an agent's.
+#[derive(Deserialize)]
+pub(super) struct Agent {
+    name: String,
+    url: String,
+    /// This run of it, as no other ever was.
+    run: String,
+    /// As it was told when it registered.
+    #[serde(default)]
+    incarnation: i64,
+    /// Its registration is to end.
+    #[serde(default)]
+    leaving: bool,
+    facts: ServerFacts,
+}
+
+/// Registers it. Of two with one name the one that is there keeps it; the same server's agent, started again, takes over.
+pub(super) async fn register(state: &State, agent: Agent) -> Answer {
+    let joining = agent.joining()?;
+    match state.registrar.join(joining).await? {
+        Joined::As(incarnation) => Ok(agent.registered(state, incarnation)),
+        Joined::Taken(by) => {
+            let text = format!(
+                "another agent has the name \"{}\": that of the server at {by}",
+                agent.name
+            );
+            Err(detail(StatusCode::CONFLICT, &text))
+        }
+        Joined::Full => Err(reply::full()),
+    }
+}
+
+/// Renews or ends its registration.
+pub(super) async fn renew(state: &State, agent: Agent) -> Answer {
+    let mut joining = agent.joining()?;
+    if agent.leaving {
+        joining.lease_ms = 0;
+    }
+    let renewed = state.registrar.renew(joining, agent.incarnation).await;
+    match renewed? {
+        Renewed::Yes => Ok(agent.registered(state, agent.incarnation)),
+        Renewed::Unknown => Err(detail(
+            StatusCode::NOT_FOUND,
+            "not registered: register again",
+        )),
+        Renewed::Over => {
+            let text =
+                "this registration was ended, or another agent of this server has taken over";
+            Err(detail(StatusCode::CONFLICT, text))
+        }
+    }
+}
+
+impl Agent {
+    fn joining(&self) -> Result<Joining, Problem> {
+        let wrong = |what: &str, why: &str| unprocessable(&["body", "agent", what], why);
+        let url: Result<EndpointUrl, _> = self.url.parse();
+        let url = url.map_err(|error| wrong("url", &format!("url {error}")))?;
+        let endpoint = Endpoint {
+            name: self.name.clone(),
+            weight: self.facts.weight,
+            labels: self.facts.labels.clone(),
+            ..Endpoint::at(url)
+        };
+        if let Some(fault) = endpoint_faults(&endpoint).into_iter().next() {
+            return Err(wrong("facts", &fault));
+        }
+        if self.name.is_empty() || self.name.contains('@') {
+            return Err(wrong("name", "name must not be empty or have an @ in it"));
+        }
+        let is_run = |run: &str| run.len() <= MAX_RUN && run.bytes().all(|b| b.is_ascii_graphic());
+        if self.run.is_empty() || !is_run(&self.run) {
+            return Err(wrong("run", "run must be an id"));
+        }
+        if self.url.len() > MAX_INSTANCE_URL || !self.url.is_ascii() {
+            return Err(wrong("url", "url must be at most 600 ASCII characters"));
+        }
+        let mut facts = self.facts.clone();
+        facts.models.truncate(MAX_FACT_MODELS);
+        facts.loaded.truncate(MAX_FACT_MODELS);
+        let mut written = serde_json::to_string(&facts).unwrap_or_default();
+        if written.len() > MAX_INSTANCE_FACTS {
+            // What the server has is asked of itself in any case.
+            facts.models.clear();
+            facts.loaded.clear();
+            written = serde_json::to_string(&facts).unwrap_or_default();
+        }
+        if written.len() > MAX_INSTANCE_FACTS {
+            return Err(wrong("facts", "facts are too long"));
+        }
+        Ok(Joining {
+            key: InstanceKey {
+                kind: InstanceKind::Agent,
+                name: self.name.clone(),
+                host: String::new(),
+                port: 0,
+            },
+            url: self.url.clone(),
+            run: self.run.clone(),
+            lease_ms: millis(TERM),
+            facts: written,
+        })
+    }
+
+    /// What it is told: how it is registered, and what still runs there through this router.
+    fn registered(&self, state: &State, incarnation: i64) -> Response {
+        let observed = state.gateway.fleet().observed();
+        let named = observed
+            .iter()
+            .filter(|server| *server.id.name == *self.name);
+        let in_flight: u32 = named.map(|server| server.in_flight).sum();
+        reply::of(&json!({
+            "incarnation": incarnation,
+            "term_ms": millis(TERM),
+            "renew_ms": millis(RENEWAL),
+            "in_flight": in_flight,
+        }))
+    }
+}
+
+/// The host and the port of an address, as a worker has them.
+pub(super) fn place(url: &str) -> (String, u16) {
+    let Ok(url) = url::Url::parse(url) else {
+        return (String::new(), 0);
+    };
+    let host = url.host_str().unwrap_or_default().to_owned();
+    (host, url.port_or_known_default().unwrap_or_default())
+}

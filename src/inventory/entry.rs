@@ -1,0 +1,42 @@
+//! A server as it is wanted.
+
+use crate::config::Endpoint;
+use crate::fleet::Drain;
+
+/// A server that is wanted, and by whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// What is said of it.
+    pub endpoint: Endpoint,
+    /// Who said it.
+    pub source: Source,
+    /// What of it takes nothing new.
+    pub drain: Drain,
+    /// Grows with every change of one that was added.
+    pub version: i64,
+    /// Bytes of its graphics memory, if its agent says so.
+    pub memory: Option<u64>,
+}
+
+/// Who wants a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration.
+    Configured,
+    /// An operator, while routers ran.
+    Added,
+    /// Its agent, for as long as it is there.
+    Registered,
+}
+
+impl Source {
+    /// As it is shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "config",
+            Self::Added => "admin",
+            Self::Registered => "agent",
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A server that its agent has registered, as one of a configuration. Pure.
+
+use std::collections::HashSet;
+
+use super::entry::Entry;
+use super::spec::spec;
+use crate::config::{Endpoint, Kind, Slots, endpoint_faults};
+use crate::fleet::Drain;
+use crate::registrar::Registered;
+
+/// A server, as its agent says it is to be used.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Server {
+    pub(super) endpoint: Endpoint,
+    /// It is to take nothing new.
+    pub(super) leaves: bool,
+    /// Bytes of its graphics memory.
+    pub(super) memory: Option<u64>,
+}
+
+/// The names and addresses that servers have.
+pub(super) struct Taken {
+    names: HashSet<String>,
+    addresses: HashSet<String>,
+}
+
+impl Taken {
+    /// By these.
+    pub(super) fn by(entries: &[Entry]) -> Self {
+        let names = entries.iter().map(|entry| entry.endpoint.name.clone());
+        let addresses = entries.iter().map(|entry| entry.endpoint.address());
+        Self {
+            names: names.collect(),
+            addresses: addresses.collect(),
+        }
+    }
+
+    /// Whether it is none of them; then it is, from now on.
+    pub(super) fn is_new(&mut self, endpoint: &Endpoint) -> bool {
+        if self.names.contains(&endpoint.name) {
+            return false;
+        }
+        let is_new = self.addresses.insert(endpoint.address());
+        if is_new {
+            self.names.insert(endpoint.name.clone());
+        }
+        is_new
+    }
+}
+
+/// The server; nothing if it cannot be used.
+pub(super) fn read(registered: &Registered) -> Option<Server> {
+    let facts = &registered.facts;
+    let slots = facts.slots.map(serde_json::Value::from);
+    let slots = slots.and_then(|slots| serde_json::from_value(slots).ok());
+    let endpoint = Endpoint {
+        name: registered.name.clone(),
+        kind: Kind::parse(&facts.kind)?,
+        slots: slots.unwrap_or(Slots::Auto),
+        weight: facts.weight,
+        priority: facts.priority,
+        labels: facts.labels.clone(),
+        models: match facts.kind.as_str() {
+            "openai" => facts.models.clone(),
+            _ => Vec::new(),
+        },
+        ..Endpoint::at(registered.url.parse().ok()?)
+    };
+    let usable = endpoint_faults(&endpoint).is_empty()
+        && spec(&endpoint, Slots::Auto, Drain::Nothing).is_ok();
+    usable.then(|| Server {
+        endpoint,
+        leaves: facts.draining,
+        memory: facts.gpu_memory(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ServerFacts;
+
+    fn registered(name: &str, url: &str, facts: ServerFacts) -> Registered {
+        Registered {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            facts,
+        }
+    }
+
+    #[test]
+    fn what_an_agent_says_is_used_as_if_it_stood_in_the_configuration() {
+        let facts = ServerFacts {
+            slots: Some(3),
+            weight: 2.0,
+            draining: true,
+            models: vec!["a".to_owned()],
+            ..ServerFacts::default()
+        };
+        let server = read(&registered("gpu-1", "http://gpu-1:11434", facts)).unwrap();
+        let endpoint = server.endpoint;
+        assert!(server.leaves);
+        assert_eq!(
+            (endpoint.slots.or(Slots::Auto).get(), endpoint.weight),
+            (3, 2.0)
+        );
+        assert!(endpoint.models.is_empty(), "an Ollama server lists its own");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_left_out() {
+        let kind = |kind: &str| ServerFacts {
+            kind: kind.to_owned(),
+            ..ServerFacts::default()
+        };
+        let weightless = ServerFacts {
+            weight: -1.0,
+            ..ServerFacts::default()
+        };
+        for (name, url, facts) in [
+            ("a,b", "http://gpu-1:1", ServerFacts::default()),
+            ("a", "gpu-1", ServerFacts::default()),
+            ("a", "http://gpu-1:1", weightless),
+            ("a", "http://gpu-1:1", kind("abacus")),
+        ] {
+            assert!(
+                read(&registered(name, url, facts)).is_none(),
+                "{name} {url}"
+            );
+        }
+    }
+}

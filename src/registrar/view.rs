@@ -1,0 +1,56 @@
+//! What is shown of the registrations.
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::Identity;
+use crate::store::{InstanceKind, InstanceRow};
+
+/// What a router says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RouterFacts {
+    /// Where it listens, as configured.
+    pub listen: String,
+    /// Its version.
+    pub version: String,
+    /// It has `[redis]`: it accounts together with others.
+    pub shares: bool,
+}
+
+/// Everybody who has registered, as last read.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// This router.
+    pub identity: Identity,
+    /// All rows, in the order of their keys.
+    pub rows: Vec<InstanceRow>,
+    /// When they were read; never yet: none.
+    pub read_at: Option<Instant>,
+    /// Why they cannot be read now.
+    pub away: Option<String>,
+}
+
+impl View {
+    pub(super) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            rows: Vec::new(),
+            read_at: None,
+            away: None,
+        }
+    }
+
+    /// Those of one kind.
+    pub fn of(&self, kind: InstanceKind) -> impl Iterator<Item = &InstanceRow> {
+        self.rows.iter().filter(move |row| row.key.kind == kind)
+    }
+
+    /// How long ago it was heard of, in milliseconds.
+    #[must_use]
+    pub fn age_ms(&self, row: &InstanceRow, now: Instant) -> i64 {
+        let since = self.read_at.map(|at| now.saturating_duration_since(at));
+        row.age_ms
+            .saturating_add(super::millis(since.unwrap_or_default()))
+    }
+}
