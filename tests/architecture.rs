@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("routing", &["domain"]),
     ("supervision", &["domain"]),
+    ("watched", &[]),
     ("backend", &["domain", "faults", "protocol"]),
     (
         "upstream",
@@ -110,6 +111,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "discovery",
+        &["config", "metrics", "supervision", "watched", "inventory"],
+    ),
+    (
         "models",
         &[
             "clock",
@@ -147,6 +152,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol",
             "gateway",
             "inventory",
+            "discovery",
             "models",
             "fleet",
             "mirror",
@@ -176,10 +182,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "spend",
             "gateway",
             "inventory",
+            "discovery",
             "mirror",
             "models",
             "replicas",
             "http",
+            "watched",
         ],
     ),
     (

@@ -8,11 +8,11 @@ mod certificate;
 mod error;
 mod files;
 mod lock;
+mod migrate;
 mod mirror;
 mod redis;
 mod reload;
 mod signals;
-mod watched;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -31,6 +31,7 @@ pub use reload::Reload;
 
 use crate::access::Access;
 use crate::config::{Config, Problem};
+use crate::discovery::Discovery;
 use crate::fleet::Fleet;
 use crate::gateway::{AccessLog, Gateway};
 use crate::http::{Admin, Managers, Server, Tls};
@@ -58,6 +59,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     fleet: Fleet,
     inventory: Inventory,
+    discovery: Discovery,
     replicas: Replicas,
     spend: Spend,
     models: Models,
@@ -217,6 +219,7 @@ impl App {
         self.server.close();
         let _ = timeout(LAST_ERRORS, self.server.closed()).await;
         // 4. What produces: probes and the fleet's actors, children first.
+        self.discovery.stop().await;
         self.inventory.stop().await;
         self.fleet.stop().await;
         // 5. Pending records: sealed, journaled, flushed.

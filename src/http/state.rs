@@ -8,6 +8,7 @@ use super::admin::{Actions, Admin, Ticks};
 use super::decode::Decoder;
 use super::managers::Managers;
 use crate::access::Access;
+use crate::discovery::Discovery;
 use crate::gateway::Gateway;
 use crate::inventory::Inventory;
 use crate::metrics::Registry;
@@ -41,6 +42,8 @@ pub struct State {
     pub ticks: Ticks,
     /// Which servers there should be.
     pub inventory: Inventory,
+    /// Where servers are looked for.
+    pub discovery: Discovery,
     /// Who may use the admin API.
     pub admin: Admin,
     /// Who may change which models the servers have.

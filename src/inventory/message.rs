@@ -1,7 +1,9 @@
 //! The messages of the inventory.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use super::Found;
 use super::state::Step;
 use crate::config::{Endpoint, Slots};
 use crate::fleet::Applied;
@@ -17,6 +19,13 @@ pub enum Message {
         configured: Vec<Endpoint>,
         /// The slots of those that do not say.
         slots: Slots,
+        /// Answered when the fleet shows it.
+        reply: Reply<Applied>,
+    },
+    /// From whoever looks for servers: these were found.
+    Found {
+        /// All of them.
+        found: Arc<[Found]>,
         /// Answered when the fleet shows it.
         reply: Reply<Applied>,
     },

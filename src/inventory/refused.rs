@@ -24,6 +24,11 @@ pub enum Refused {
     /// It is of the configuration.
     #[error("the server \"{0}\" is in the configuration: change the file")]
     Configured(String),
+    /// It was found, and would be found again.
+    #[error(
+        "the server \"{0}\" was found by [discovery]: drain it here, or change what is looked for"
+    )]
+    Found(String),
     /// There is none of this name.
     #[error("there is no server \"{0}\"")]
     Missing(String),

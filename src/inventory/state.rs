@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Refused;
+use super::found::{self, Found, Source};
 use super::spec::spec;
 use crate::config::{Endpoint, Slots, endpoint_faults, is_itself};
 use crate::domain::ModelName;
@@ -26,6 +27,8 @@ pub(super) struct Wanted {
     held: BTreeMap<String, Drain>,
     /// Those that operators added.
     pub(super) added: Vec<Added>,
+    /// Those that were found.
+    pub(super) found: Arc<[Found]>,
     /// Where this router listens.
     pub(super) listen: SocketAddr,
 }
@@ -52,15 +55,6 @@ pub struct Entry {
     pub drain: Drain,
     /// Grows with every change of one that was added.
     pub version: i64,
-}
-
-/// Who wants a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The configuration.
-    Configured,
-    /// An operator, while routers ran.
-    Added,
 }
 
 /// What an operator asks for.
@@ -124,15 +118,17 @@ impl Wanted {
             slots,
             held: BTreeMap::new(),
             added: Vec::new(),
+            found: Arc::new([]),
             listen,
         }
     }
 
     pub(super) fn entries(&self) -> Vec<Entry> {
+        let held = |endpoint: &Endpoint| self.held.get(&endpoint.name).cloned().unwrap_or_default();
         let configured = self.configured.iter().map(|endpoint| Entry {
             endpoint: endpoint.clone(),
             source: Source::Configured,
-            drain: self.held.get(&endpoint.name).cloned().unwrap_or_default(),
+            drain: held(endpoint),
             version: 0,
         });
         let added = self.counted().map(|added| Entry {
@@ -141,7 +137,20 @@ impl Wanted {
             drain: added.drain.clone(),
             version: added.version,
         });
-        configured.chain(added).collect()
+        let found = self.found().into_iter().map(|found| Entry {
+            endpoint: found.endpoint.clone(),
+            source: found.source,
+            drain: held(&found.endpoint),
+            version: 0,
+        });
+        configured.chain(added).chain(found).collect()
+    }
+
+    /// Those that were found and are none of the others, nor this router.
+    fn found(&self) -> Vec<&Found> {
+        let added = self.added.iter().map(|added| &added.endpoint);
+        let named = self.configured.iter().chain(added);
+        found::less(&self.found, named, self.listen)
     }
 
     /// Those that were added and are none of the configuration's.
@@ -248,8 +257,10 @@ impl Wanted {
             return Err(Refused::Configured(name.to_owned()));
         }
         let mut added = self.added.iter();
-        let found = added.find(|added| added.endpoint.name == name);
-        found.ok_or_else(|| Refused::Missing(name.to_owned()))
+        if let Some(known) = added.find(|added| added.endpoint.name == name) {
+            return Ok(known);
+        }
+        Err(found::refused(self.found(), name))
     }
 
     fn hold(
@@ -262,7 +273,7 @@ impl Wanted {
                 let drain = change(&known.drain)?;
                 Ok(put(known, |added| added.drain = drain))
             }
-            Err(Refused::Configured(name)) => {
+            Err(Refused::Configured(name) | Refused::Found(name)) => {
                 let now = self.held.get(&name).cloned().unwrap_or_default();
                 let drain = change(&now)?;
                 Ok(Step::Hold { name, drain })
@@ -307,10 +318,11 @@ impl Wanted {
         Ok(())
     }
 
-    /// Every server but the one of this name, also those that do not count.
+    /// Every server but the one of this name, also those that do not count, unless they were found.
     pub(super) fn others(&self, but: Option<&str>) -> impl Iterator<Item = &Endpoint> {
         let added = self.added.iter().map(|added| &added.endpoint);
-        let all = self.configured.iter().chain(added);
+        let found = self.found().into_iter().map(|found| &found.endpoint);
+        let all = self.configured.iter().chain(added).chain(found);
         all.filter(move |endpoint| but != Some(&*endpoint.name))
     }
 

@@ -21,6 +21,7 @@ mod compat;
 mod counting;
 mod deleted;
 mod dialects;
+mod discovery;
 mod events;
 mod failover;
 mod faults;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::backend::Kind;
 use crate::domain::ModelName;
 use crate::fleet::{Held, Observed, Shown as Phase, StateChange};
-use crate::inventory::{Entry, Source};
+use crate::inventory::Entry;
 use crate::protocol::{RunningModel, unix_seconds};
 
 /// A server that is to be added, as `[[endpoint]]` of a configuration has it.
@@ -163,10 +163,7 @@ impl Shown {
             name: server.id.name.to_string(),
             url: server.url.to_string(),
             kind: server.kind,
-            source: entry.map(|entry| match entry.source {
-                Source::Configured => "config",
-                Source::Added => "admin",
-            }),
+            source: entry.map(|entry| entry.source.as_str()),
             phase: server.phase,
             since: server.since,
             why: server.reason.as_deref().map(str::to_owned),

@@ -166,8 +166,10 @@ async fn change(
         .map_err(|error| Problem::wrong(format!("phase: {error}")))?;
     if !object.is_empty() {
         let entry = entry(&state, &name)?;
-        if entry.source == Source::Configured {
-            return Err(Refused::Configured(name).into());
+        match entry.source {
+            Source::Configured => return Err(Refused::Configured(name).into()),
+            Source::Found => return Err(Refused::Found(name).into()),
+            Source::Added => {}
         }
         let (endpoint, version) = (patched(&entry, object)?, entry.version);
         let set = Change::Set {
@@ -332,6 +334,7 @@ impl From<Refused> for Problem {
             Refused::Taken { .. }
             | Refused::Itself
             | Refused::Configured(_)
+            | Refused::Found(_)
             | Refused::DrainsWhole(_)
             | Refused::TooMany(_)
             | Refused::NotUnderstood

@@ -11,7 +11,6 @@ use super::table::Table;
 use crate::fleet::{Observed, Shown};
 use crate::gateway::Phase;
 use crate::http::State;
-use crate::inventory::Source;
 
 /// More requests than these are counted, and not listed.
 const MOST_REQUESTS: usize = 1_000;
@@ -131,10 +130,7 @@ fn servers(state: &State) -> Rows {
             .iter()
             .find(|entry| *entry.endpoint.name == *server.id.name)
             .filter(|_| !server.leaving);
-        let source = entry.map(|entry| match entry.source {
-            Source::Configured => "config",
-            Source::Added => "admin",
-        });
+        let source = entry.map(|entry| entry.source.as_str());
         let loaded: Vec<&str> = server
             .loaded
             .iter()
