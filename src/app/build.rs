@@ -6,11 +6,13 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use super::given::{aliases, kept, prices, spread, terms};
+use super::migrate::migrate;
 use super::redis::RedisGauges;
 use super::{App, DirLock, Error, mirror, redis};
 use crate::access::{self, Access, RedisLedger};
 use crate::clock;
 use crate::config::{Config, Durability};
+use crate::discovery::{self, Discovery};
 use crate::fleet::{Fleet, Gauges, Intervals, Rules};
 use crate::gateway::{self, AccessLog, Gateway, Meters, Requests};
 use crate::http::{
@@ -24,8 +26,7 @@ use crate::protocol::Instance;
 use crate::registrar::{self, Identity, Registrar, RouterFacts};
 use crate::replicas::Replicas;
 use crate::spend::{self, Spend};
-use crate::store::{self, Store};
-use crate::supervision::Backoff;
+use crate::store::Store;
 use crate::upstream::Client;
 use crate::usage::{Running, Usage};
 use herdsman_multidb::{Idempotent, MultiDb};
@@ -36,9 +37,6 @@ const UNCERTAIN: Duration = Duration::from_secs(3);
 const FIRST_PROBES: Duration = Duration::from_secs(2);
 /// How long the start may wait for the flush of what the journal holds.
 const FIRST_FLUSH: Duration = Duration::from_secs(2);
-/// A database that is away is asked again after half a second, and every ten in the end.
-const MIGRATION_RETRIES: Backoff =
-    Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 pub(super) async fn build(config: Config) -> Result<App, Error> {
     for warning in config.warnings() {
@@ -100,6 +98,8 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     fleet.name(&aliases(&config)).await;
     let registrar = Registrar::start(identity, store.clone(), tracker.clone()).await?;
     let inventory = inventory(&config, &fleet, &store, &registrar, &tracker).await?;
+    let discovery = Discovery::start(&config.discovery, inventory.clone(), tracker.clone()).await?;
+    registry.register_collector(Box::new(discovery::Gauges::new(discovery.clone())));
     // What an earlier run left in the journal belongs to the totals that are shown from the start.
     if let Err(unflushed) = spend.flush_now(FIRST_FLUSH).await {
         tracing::warn!("{unflushed}; live totals start without them");
@@ -164,6 +164,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         inventory: inventory.clone(),
         registrar: registrar.clone(),
         joiners: joiners.clone(),
+        discovery: discovery.clone(),
         redis: redis.clone(),
         tasks: tracker.clone(),
         admin: admin.clone(),
@@ -199,6 +200,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         inventory,
         registrar,
         joiners,
+        discovery,
         replicas,
         spend,
         models,
@@ -214,33 +216,6 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         tracker,
         _lock: lock,
     })
-}
-
-/// Makes the tables what this version needs. A server that is away does not keep the router from
-/// serving: what is counted is in the journal until it is back, and keys are refused until they can
-/// be read.
-async fn migrate(store: &Store, tracker: &TaskTracker) -> Result<(), Error> {
-    match store.migrate().await {
-        Ok(_) => return Ok(()),
-        Err(away @ store::Error::Unavailable(_)) => {
-            tracing::error!(error = %away, "the database is away; starting without it");
-        }
-        Err(error) => return Err(error.into()),
-    }
-    let store = store.clone();
-    tracker.spawn(async move {
-        for failures in 1.. {
-            tokio::time::sleep(MIGRATION_RETRIES.delay(failures, fastrand::f64())).await;
-            match store.migrate().await {
-                Ok(migrations) => {
-                    tracing::info!(ran = migrations.len(), "the database is available");
-                    return;
-                }
-                Err(error) => tracing::warn!(%error, "the database is not migrated yet"),
-            }
-        }
-    });
-    Ok(())
 }
 
 fn access_log(config: &Config) -> Result<Option<AccessLog>, Error> {

@@ -6,9 +6,9 @@ use std::future::pending;
 use std::path::PathBuf;
 
 use super::App;
-use super::watched::Watched;
 use crate::config::{Config, Place, Problem};
 use crate::http::Tls;
+use crate::watched::Watched;
 
 /// What cannot be known of a configuration without looking into the files that it names.
 ///

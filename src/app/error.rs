@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{gateway, inventory, registrar, spend, store, supervision};
+use crate::{discovery, gateway, inventory, registrar, spend, store, supervision};
 
 /// What could not be started.
 #[derive(Debug, Error)]
@@ -24,6 +24,9 @@ pub enum Error {
     /// The servers.
     #[error(transparent)]
     Endpoint(#[from] inventory::InvalidEndpoint),
+    /// Where servers are looked for.
+    #[error("discovery: {0}")]
+    Discovery(#[from] discovery::StartError),
     /// The access log.
     #[error(transparent)]
     AccessLog(#[from] gateway::LogError),

@@ -9,11 +9,11 @@ mod error;
 mod files;
 mod given;
 mod lock;
+mod migrate;
 mod mirror;
 mod redis;
 mod reload;
 mod signals;
-mod watched;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -32,6 +32,7 @@ pub use reload::Reload;
 
 use crate::access::Access;
 use crate::config::{Config, Problem};
+use crate::discovery::Discovery;
 use crate::fleet::Fleet;
 use crate::gateway::{AccessLog, Gateway};
 use crate::http::{Admin, Joiners, Managers, Server, Tls};
@@ -62,6 +63,7 @@ pub struct App {
     inventory: Inventory,
     registrar: Registrar,
     joiners: Joiners,
+    discovery: Discovery,
     replicas: Replicas,
     spend: Spend,
     models: Models,
@@ -221,6 +223,7 @@ impl App {
         self.server.close();
         let _ = timeout(LAST_ERRORS, self.server.closed()).await;
         // 4. What produces: probes and the fleet's actors, children first.
+        self.discovery.stop().await;
         self.inventory.stop().await;
         self.registrar.stop().await;
         self.fleet.stop().await;

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::watched::Watched;
 use super::{App, Source, given};
 use crate::config::{Config, Routing, Slots};
+use crate::watched::Watched;
 
 /// What the router runs with, and where that is read again.
 pub struct Reload {
@@ -145,6 +145,7 @@ fn difference(old: &Config, new: &Config) -> Difference {
         ("server", old.server != new.server),
         ("routing", without_slots(old) != without_slots(new)),
         ("fleet", old.fleet != new.fleet),
+        ("discovery", old.discovery != new.discovery),
         ("store", old.store != new.store),
         ("redis", old.redis != new.redis),
         ("spend", old.spend != new.spend),

@@ -2,7 +2,7 @@
 //!
 //! Healthy when it starts; faults are switched on while it runs, over its control address.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
@@ -15,9 +15,12 @@ use herdsman_simulator::{Config, Model, Simulator};
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Port of 127.0.0.1; 0 takes a free one
+    /// Port; 0 takes a free one
     #[arg(long, default_value_t = 11434)]
     port: u16,
+    /// Address it listens on; its control address is always 127.0.0.1
+    #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST.into())]
+    host: IpAddr,
     /// Port of its control address; 0 takes a free one
     #[arg(long, default_value_t = 0)]
     control_port: u16,
@@ -80,7 +83,7 @@ impl Arguments {
         let defaults = Config::default();
         Config {
             node: self.node,
-            listen: Some(local(self.port)),
+            listen: Some((self.host, self.port).into()),
             control_listen: Some(local(self.control_port)),
             models: self.models.into_iter().map(Model::named).collect(),
             parallel: self.parallel,

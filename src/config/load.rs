@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::expand;
 use super::key::{Key, Step};
 use super::problem::{Place, Problem, Source};
 use super::tree::{Node, Value};
-use super::{Config, Endpoint, EndpointUrl, validate};
+use super::{Config, Discovery, Endpoint, EndpointUrl, validate};
 
 /// Read when no file is named; it need not be there.
 pub const DEFAULT_FILE: &str = "config.toml";
@@ -66,10 +67,54 @@ where
     {
         table.remove("endpoint");
     }
-    problems.extend(expand::secrets(&mut root, &env));
+    validated(root, &env, args.servers, problems)
+}
+
+/// The servers of a file that holds `[[endpoint]]` and nothing else, for a router that listens there.
+///
+/// # Errors
+/// Every problem, as of a configuration.
+pub fn load_endpoints<E>(
+    file: &Path,
+    env: E,
+    listen: SocketAddr,
+) -> Result<Vec<Endpoint>, Vec<Problem>>
+where
+    E: IntoIterator<Item = (String, String)>,
+{
+    let mut root = file_layer(Some(file.to_owned()))?;
+    let Value::Table(table) = &root.value else {
+        return Ok(Vec::new());
+    };
+    let others = table.iter().filter(|(name, _)| *name != "endpoint");
+    let refused = others.map(|(name, node)| {
+        let what = "is not for this file: only [[endpoint]] is";
+        Problem::new(name, node.place.clone(), what)
+    });
+    let mut problems: Vec<Problem> = refused.collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    if table.is_empty() {
+        return Ok(Vec::new());
+    }
+    let flag = [format!("server.listen={listen}")];
+    overlay_flags(&mut root, &flag, &mut problems);
+    let config = validated(root, &env.into_iter().collect(), Vec::new(), problems)?;
+    Ok(config.endpoint)
+}
+
+fn validated(
+    mut root: Node,
+    env: &BTreeMap<String, String>,
+    servers: Vec<EndpointUrl>,
+    mut problems: Vec<Problem>,
+) -> Result<Config, Vec<Problem>> {
+    let names_any = matches!(&root.value, Value::Table(table) if table.contains_key("endpoint"));
+    problems.extend(expand::secrets(&mut root, env));
     problems.extend(placeholder_for_missing(&mut root));
     let config = deserialize(&mut root, &mut problems);
-    let config = config.map(|config| finished(named(config, args.servers)));
+    let config = config.map(|config| finished(named(assumed(config, names_any), servers)));
     if let Some(config) = &config {
         for fault in validate::faults(config) {
             // A placeholder is not reported a second time.
@@ -267,10 +312,19 @@ fn problem_at(root: &Node, key: &Key, what: &str) -> Problem {
     }
 }
 
+/// Whoever looks for servers, and names none, does not mean the one that is assumed without a word.
+fn assumed(mut config: Config, names_any: bool) -> Config {
+    if !names_any && config.discovery.is_used() {
+        config.endpoint.clear();
+    }
+    config
+}
+
 /// With these servers and no others, if there are any.
 fn named(mut config: Config, servers: Vec<EndpointUrl>) -> Config {
     if !servers.is_empty() {
         config.endpoint = servers.into_iter().map(Endpoint::at).collect();
+        config.discovery = Discovery::default();
         config.only_named = true;
     }
     config
@@ -278,7 +332,7 @@ fn named(mut config: Config, servers: Vec<EndpointUrl>) -> Config {
 
 /// What is derived from other values.
 fn finished(mut config: Config) -> Config {
-    if config.endpoint.is_empty() {
+    if config.endpoint.is_empty() && !config.discovery.is_used() {
         config.endpoint.push(Endpoint::default());
     }
     for endpoint in &mut config.endpoint {

@@ -9,6 +9,7 @@
 
 mod access;
 mod alias;
+mod discovery;
 mod display;
 mod duration;
 mod endpoint;
@@ -43,11 +44,12 @@ mod tests;
 
 pub use access::{Access, Management, WhenRedisAway};
 pub use alias::Alias;
+pub use discovery::Discovery;
 pub use display::to_toml;
 pub use endpoint::{Endpoint, Kind};
 pub use fleet::Fleet;
 pub use itself::{is_itself, is_own_address, is_own_name};
-pub use load::{DEFAULT_FILE, LoadArgs, load};
+pub use load::{DEFAULT_FILE, LoadArgs, load, load_endpoints};
 pub use log::Log;
 pub use metrics::Metrics;
 pub use model::Model;
@@ -73,7 +75,7 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Where the router listens and what it keeps on disk.
     pub server: Server,
-    /// The servers behind the router; never empty after [`load()`].
+    /// The servers behind the router; after [`load()`] empty only if others are looked for.
     pub endpoint: Vec<Endpoint>,
     /// Which servers have which models.
     pub models: Models,
@@ -87,6 +89,8 @@ pub struct Config {
     pub routing: Routing,
     /// How the servers are watched.
     pub fleet: Fleet,
+    /// Where further servers are found.
+    pub discovery: Discovery,
     /// The database.
     pub store: Store,
     /// Redis between several routers; `None` is one process on its own.
@@ -192,6 +196,7 @@ impl Default for Config {
             alias: Vec::new(),
             routing: Routing::default(),
             fleet: Fleet::default(),
+            discovery: Discovery::default(),
             store: Store::default(),
             redis: None,
             spend: Spend::default(),

@@ -91,6 +91,16 @@ impl EndpointUrl {
         }
     }
 
+    /// The host and the port, if it is a name that has to be looked up.
+    #[must_use]
+    pub fn host_to_look_up(&self) -> Option<(String, u16)> {
+        let reached = self.reached();
+        let (host, port) = reached.rsplit_once(':')?;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let is_name = bare.parse::<IpAddr>().is_err();
+        is_name.then(|| Some((host.to_owned(), port.parse().ok()?)))?
+    }
+
     /// The host and the port, the scheme's own port if none was written.
     #[must_use]
     pub fn host_and_port(&self) -> String {

@@ -12,7 +12,7 @@ use super::itself::is_itself;
 use super::store::SCHEMES;
 use super::{
     Access, Config, Database, DatabaseKind, Durability, Endpoint, Kind, Redis, Routing, Server,
-    alias, models,
+    alias, discovery, models,
 };
 use crate::domain::ModelName;
 
@@ -58,6 +58,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     one_cloud(&config.endpoint, &mut faults);
     alias::check(&config.alias, &mut faults);
     models::check_mirror(config, &mut faults);
+    discovery::check(&config.discovery, &mut faults);
     intervals(config, &mut faults);
     routing(&config.routing, &mut faults);
     let url = config.store.url.expose();
@@ -360,7 +361,7 @@ impl Faults {
         });
     }
 
-    fn lacks(&mut self, key: impl Into<String>, what: &str) {
+    pub(super) fn lacks(&mut self, key: impl Into<String>, what: &str) {
         self.add(key, format!("{what} is not available in this version"));
     }
 

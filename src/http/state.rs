@@ -9,6 +9,7 @@ use super::controller::Joiners;
 use super::decode::Decoder;
 use super::managers::Managers;
 use crate::access::Access;
+use crate::discovery::Discovery;
 use crate::gateway::Gateway;
 use crate::inventory::Inventory;
 use crate::metrics::Registry;
@@ -47,6 +48,8 @@ pub struct State {
     pub registrar: Registrar,
     /// Who may register.
     pub joiners: Joiners,
+    /// Where servers are looked for.
+    pub discovery: Discovery,
     /// Who may use the admin API.
     pub admin: Admin,
     /// Who may change which models the servers have.

@@ -82,6 +82,13 @@ impl Actor for InventoryActor {
                 self.waiting.push(reply);
                 self.apply(context);
             }
+            Message::Found { found, reply } => {
+                if self.setup.wanted.load().found != found {
+                    self.change(|wanted| wanted.found = found);
+                }
+                self.waiting.push(reply);
+                self.apply(context);
+            }
             Message::Do { step, reply } => {
                 self.change(|wanted| wanted.make(step));
                 // What is being read may be older.

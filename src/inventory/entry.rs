@@ -21,12 +21,14 @@ pub struct Entry {
 /// Who wants a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The configuration.
+    /// The configuration, or a file that it names.
     Configured,
     /// An operator, while routers ran.
     Added,
     /// Its agent, for as long as it is there.
     Registered,
+    /// A name that leads to it.
+    Found,
 }
 
 impl Source {
@@ -37,6 +39,7 @@ impl Source {
             Self::Configured => "config",
             Self::Added => "admin",
             Self::Registered => "agent",
+            Self::Found => "dns",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::Found;
 use super::state::Step;
 use crate::config::{Endpoint, Slots};
 use crate::fleet::Applied;
@@ -21,6 +22,13 @@ pub enum Message {
         configured: Vec<Endpoint>,
         /// The slots of those that do not say.
         slots: Slots,
+        /// Answered when the fleet shows it.
+        reply: Reply<Applied>,
+    },
+    /// From whoever looks for servers: these were found.
+    Found {
+        /// All of them.
+        found: Arc<[Found]>,
         /// Answered when the fleet shows it.
         reply: Reply<Applied>,
     },

@@ -2,9 +2,9 @@
 //!
 //! Owns the one list of wanted servers: those of the configuration, those that operators added while
 //! routers ran (kept in the database, read again and again, so that what is added through one router
-//! reaches all that share it), those whose agents have registered, and what operators keep new requests from. An actor merges them into one
+//! reaches all that share it), those whose agents have registered, those that were found, and what operators keep new requests from. An actor merges them into one
 //! [`Desired`](crate::fleet::Desired) and applies it; nobody else does. Of two that are the same server, the
-//! configuration's counts.
+//! configuration's counts, and of the others the one that was added.
 //!
 //! It must not know whether a server is up, nor any request: no request waits for it.
 //!
@@ -14,6 +14,7 @@
 
 mod actor;
 mod entry;
+mod found;
 mod hold;
 mod message;
 mod refused;
@@ -35,6 +36,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 pub use entry::{Entry, Source};
+pub use found::Found;
 pub use refused::Refused;
 pub use spec::{InvalidEndpoint, desired};
 pub use state::Change;
@@ -162,6 +164,12 @@ impl Inventory {
         });
         // Without a reply the actor is being restarted, and applies what there is.
         Ok(applied.await.unwrap_or_default())
+    }
+
+    /// What was found, all of it, in place of what was found before. `None`: say it again, it may be lost.
+    pub async fn set_found(&self, found: Arc<[Found]>) -> Option<Applied> {
+        let applied = self.mailbox.call(|reply| Message::Found { found, reply });
+        applied.await
     }
 
     /// Makes the change, keeps it where it has to be kept, and returns when the fleet shows it.

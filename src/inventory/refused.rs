@@ -29,6 +29,11 @@ pub enum Refused {
         "the server \"{0}\" is there because its agent is: stop the agent, or start it with other options"
     )]
     Registered(String),
+    /// It was found, and would be found again.
+    #[error(
+        "the server \"{0}\" was found by [discovery]: drain it here, or change what is looked for"
+    )]
+    Found(String),
     /// There is none of this name.
     #[error("there is no server \"{0}\"")]
     Missing(String),

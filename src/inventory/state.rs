@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::Refused;
 use super::entry::{Entry, Source};
+use super::found::{self, Found};
 use super::hold::{drained, resumed};
 use super::registered::{self, Server, Taken};
 use super::spec::spec;
@@ -31,6 +33,8 @@ pub(super) struct Wanted {
     pub(super) added: Vec<Added>,
     /// Those that agents have registered.
     registered: Vec<Server>,
+    /// Those that were found.
+    pub(super) found: Arc<[Found]>,
     /// Where this router listens.
     pub(super) listen: SocketAddr,
 }
@@ -108,15 +112,17 @@ impl Wanted {
             held: BTreeMap::new(),
             added: Vec::new(),
             registered: Vec::new(),
+            found: Arc::new([]),
             listen,
         }
     }
 
     pub(super) fn entries(&self) -> Vec<Entry> {
+        let held = |endpoint: &Endpoint| self.held.get(&endpoint.name).cloned().unwrap_or_default();
         let configured = self.configured.iter().map(|endpoint| Entry {
             endpoint: endpoint.clone(),
             source: Source::Configured,
-            drain: self.held.get(&endpoint.name).cloned().unwrap_or_default(),
+            drain: held(endpoint),
             version: 0,
             memory: None,
         });
@@ -140,6 +146,14 @@ impl Wanted {
             version: 0,
             memory: server.memory,
         }));
+        let found = self.found().into_iter().map(|found| Entry {
+            endpoint: found.endpoint.clone(),
+            source: found.source,
+            drain: held(&found.endpoint),
+            version: 0,
+            memory: None,
+        });
+        entries.extend(found);
         entries
     }
 
@@ -151,6 +165,14 @@ impl Wanted {
             true => Drain::Everything(held.models().into()),
             false => held,
         }
+    }
+
+    /// Those that were found and are none of the others, nor this router.
+    fn found(&self) -> Vec<&Found> {
+        let added = self.added.iter().map(|added| &added.endpoint);
+        let registered = self.registered.iter().map(|server| &server.endpoint);
+        let named = self.configured.iter().chain(added).chain(registered);
+        found::less(&self.found, named, self.listen)
     }
 
     /// Those that were added and are none of the configuration's.
@@ -262,14 +284,14 @@ impl Wanted {
             return Err(Refused::Configured(name.to_owned()));
         }
         let mut added = self.added.iter();
-        if let Some(found) = added.find(|added| added.endpoint.name == name) {
-            return Ok(found);
+        if let Some(known) = added.find(|added| added.endpoint.name == name) {
+            return Ok(known);
         }
         let mut registered = self.registered.iter();
         Err(
             match registered.any(|server| server.endpoint.name == name) {
                 true => Refused::Registered(name.to_owned()),
-                false => Refused::Missing(name.to_owned()),
+                false => found::refused(self.found(), name),
             },
         )
     }
@@ -284,7 +306,7 @@ impl Wanted {
                 let drain = change(&known.drain)?;
                 Ok(put(known, |added| added.drain = drain))
             }
-            Err(Refused::Configured(name) | Refused::Registered(name)) => {
+            Err(Refused::Configured(name) | Refused::Registered(name) | Refused::Found(name)) => {
                 let now = self.held.get(&name).cloned().unwrap_or_default();
                 let drain = change(&now)?;
                 Ok(Step::Hold { name, drain })
@@ -329,10 +351,11 @@ impl Wanted {
         Ok(())
     }
 
-    /// Every server but the one of this name, also those that do not count.
+    /// Every server but the one of this name, also those that do not count, unless they were found.
     pub(super) fn others(&self, but: Option<&str>) -> impl Iterator<Item = &Endpoint> {
         let added = self.added.iter().map(|added| &added.endpoint);
-        let all = self.configured.iter().chain(added);
+        let found = self.found().into_iter().map(|found| &found.endpoint);
+        let all = self.configured.iter().chain(added).chain(found);
         all.filter(move |endpoint| but != Some(&*endpoint.name))
     }
 

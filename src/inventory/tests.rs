@@ -201,3 +201,49 @@ fn a_change_of_what_was_changed_meanwhile_is_noticed() {
     assert!(matches!(wanted.plan(&set(1), 7), Err(Refused::Contended)));
     assert!(wanted.plan(&set(2), 7).is_ok());
 }
+
+#[test]
+fn what_was_found_counts_once_and_only_where_nobody_named_it() {
+    let mut wanted = wanted();
+    let found = |url: &str| Found {
+        endpoint: Endpoint::at(url.parse().unwrap()),
+        source: Source::Found,
+    };
+    wanted.found = [
+        "http://gpu-1:11434",
+        "http://gpu-2:11434",
+        "http://10.0.0.7:11434",
+        "http://10.0.0.7:11434",
+        "http://127.0.0.1:11435",
+    ]
+    .map(found)
+    .into();
+    let name = "10.0.0.7:11434";
+    assert_eq!(names(&wanted), ["file-1", "added-1", name]);
+    assert_eq!(wanted.entries()[2].source, Source::Found);
+    let taken = Change::Add(server("x", "http://10.0.0.7:11434"));
+    assert_eq!(
+        refused(&wanted, taken),
+        "url is known: it is the server \"10.0.0.7:11434\""
+    );
+    let removed = refused(&wanted, Change::Remove(name.to_owned()));
+    assert!(removed.contains("was found by [discovery]"), "{removed}");
+    // What operators keep from it lasts while it comes and goes.
+    make(&mut wanted, Change::Drain(name.to_owned(), None));
+    let all = std::mem::replace(&mut wanted.found, [].into());
+    assert_eq!(names(&wanted), ["file-1", "added-1"]);
+    wanted.found = all;
+    assert!(wanted.entries()[2].drain.is_of_all());
+    make(&mut wanted, Change::Resume(name.to_owned(), None));
+    assert_eq!(wanted.entries()[2].drain, Drain::Nothing);
+    // One that was added and is found as well can still be changed.
+    let version = wanted.entries()[1].version;
+    let mut other = server("added-1", "http://gpu-2:11434");
+    other.weight = 2.0;
+    let set = Change::Set {
+        name: "added-1".to_owned(),
+        endpoint: other,
+        version,
+    };
+    make(&mut wanted, set);
+}

@@ -1,5 +1,6 @@
 //! Loading, from the outside: text in, a configuration or every problem out.
 
+mod discovery;
 mod keys;
 mod models;
 mod shipped;

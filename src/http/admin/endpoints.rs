@@ -170,6 +170,7 @@ async fn change(
             Source::Added => {}
             Source::Configured => return Err(Refused::Configured(name).into()),
             Source::Registered => return Err(Refused::Registered(name).into()),
+            Source::Found => return Err(Refused::Found(name).into()),
         }
         let (endpoint, version) = (patched(&entry, object)?, entry.version);
         let set = Change::Set {
@@ -335,6 +336,7 @@ impl From<Refused> for Problem {
             | Refused::Itself
             | Refused::Configured(_)
             | Refused::Registered(_)
+            | Refused::Found(_)
             | Refused::DrainsWhole(_)
             | Refused::TooMany(_)
             | Refused::NotUnderstood

@@ -13,6 +13,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::backend::Kind;
+use crate::discovery::Report;
 use crate::domain::ModelName;
 use crate::fleet::{FleetView, Observed, Shown};
 use crate::http::visible::{Sight, Visible};
@@ -30,6 +31,18 @@ struct FleetHealth<'a> {
     digests: BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a str>>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     aliases: BTreeMap<&'a str, AliasHealth<'a>>,
+    /// Where servers are looked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    discovery: BTreeMap<&'a str, PlaceHealth<'a>>,
+}
+
+/// A name or a file by which servers are found.
+#[derive(Serialize)]
+struct PlaceHealth<'a> {
+    status: &'static str,
+    servers: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
 }
 
 /// A name that stands for other models.
@@ -95,6 +108,10 @@ pub(super) async fn fleet(
         Some(_) => aliases(&view),
         None => BTreeMap::new(),
     };
+    let reports = match &sight {
+        Some(sight) if sight.is_everything() => state.discovery.report(),
+        _ => Vec::new(),
+    };
     let serves = observed.iter().any(Observed::serves);
     let fleet = FleetHealth {
         status: if serves { "ok" } else { "error" },
@@ -102,6 +119,7 @@ pub(super) async fn fleet(
         endpoints,
         digests,
         aliases,
+        discovery: reports.iter().map(place).collect(),
     };
     let status = if serves {
         StatusCode::OK
@@ -148,6 +166,16 @@ fn aliases(view: &FleetView) -> BTreeMap<&str, AliasHealth<'_>> {
         (name.as_str(), health)
     });
     described.collect()
+}
+
+fn place(report: &Report) -> (&str, PlaceHealth<'_>) {
+    let is_well = report.trouble.is_none();
+    let health = PlaceHealth {
+        status: if is_well { "ok" } else { "error" },
+        servers: report.servers,
+        detail: report.trouble.as_deref(),
+    };
+    (&report.place, health)
 }
 
 const STATES: [&str; 5] = ["drained", "draining", "error", "ok", "unknown"];

@@ -10,14 +10,14 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep_until};
 
 /// How often they are checked. They are read when two checks in a row found the same.
-pub(super) const CHECK: Duration = Duration::from_secs(1);
+pub const CHECK: Duration = Duration::from_secs(1);
 
 /// By what a file is told from what it was: when it was changed, and its bytes.
 type Print = (SystemTime, u64);
 
 /// Some files, as they were when they were read and when they were last looked at.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub struct Watched {
     files: Vec<PathBuf>,
     read: Prints,
     seen: Prints,
@@ -26,11 +26,11 @@ pub(super) struct Watched {
 
 /// Of each file; nothing of one that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Prints(Vec<Option<Print>>);
+pub struct Prints(Vec<Option<Print>>);
 
 impl Watched {
     /// These, which are read now.
-    pub(super) fn new(files: Vec<PathBuf>) -> Self {
+    pub fn new(files: Vec<PathBuf>) -> Self {
         let prints = Prints::of(&files);
         Self {
             files,
@@ -41,7 +41,7 @@ impl Watched {
     }
 
     /// Waits until they are others than were read, and are all there. Can be dropped at any moment.
-    pub(super) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         loop {
             sleep_until(self.next_check).await;
             self.next_check = Instant::now() + CHECK;
@@ -56,17 +56,17 @@ impl Watched {
     }
 
     /// As they are now.
-    pub(super) fn now(&self) -> Prints {
+    pub fn now(&self) -> Prints {
         Prints::of(&self.files)
     }
 
     /// Whether all had something in them when they were read.
-    pub(super) fn had_text(&self) -> bool {
+    pub fn had_text(&self) -> bool {
         self.read.have_text()
     }
 
     /// They have been read, and were so.
-    pub(super) fn set_read(&mut self, prints: Prints) {
+    pub fn set_read(&mut self, prints: Prints) {
         self.seen = prints.clone();
         self.read = prints;
     }
@@ -82,7 +82,7 @@ impl Prints {
     }
 
     /// Whether each file is there, and not empty.
-    pub(super) fn have_text(&self) -> bool {
+    pub fn have_text(&self) -> bool {
         let mut prints = self.0.iter();
         prints.all(|print| print.is_some_and(|(_, bytes)| bytes > 0))
     }
