@@ -19,9 +19,29 @@ pub fn is_own_name(name: &str) -> bool {
     !name.is_empty() && name.trim_end_matches('.').eq_ignore_ascii_case(&OWN_NAME)
 }
 
-/// Whether this machine has the address: nobody else can be listened for. Nothing is sent.
+/// Whether this machine can listen for addresses that nobody has, as where a group of machines shares some
+/// (`net.ipv4.ip_nonlocal_bind`): then that says nothing about whose they are. These are set aside for documents.
+static LISTENS_FOR_OTHERS: LazyLock<[bool; 2]> = LazyLock::new(|| {
+    let strangers: [IpAddr; 2] = [
+        Ipv4Addr::new(192, 0, 2, 1).into(),
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    ];
+    strangers.map(listens_for)
+});
+
+/// Whether this machine has the address: nobody else can be listened for, and where that is not so, only loopback is
+/// known to be its own. Nothing is sent.
 pub fn is_own_address(ip: IpAddr) -> bool {
-    !ip.is_multicast() && UdpSocket::bind((ip, 0)).is_ok()
+    let [v4, v6] = *LISTENS_FOR_OTHERS;
+    let proves_nothing = if ip.is_ipv4() { v4 } else { v6 };
+    match proves_nothing {
+        true => ip.to_canonical().is_loopback(),
+        false => !ip.is_multicast() && listens_for(ip),
+    }
+}
+
+fn listens_for(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// True when a router that listens at `listen` would be its own server at `url`.

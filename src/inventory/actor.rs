@@ -138,6 +138,7 @@ impl Actor for InventoryActor {
             }
             Message::Listening(address) => {
                 self.change(|wanted| wanted.listen = address);
+                self.apply(context);
             }
         }
     }

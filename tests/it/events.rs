@@ -234,11 +234,11 @@ async fn what_operators_do_is_told_and_what_was_refused_is_not() {
     let router = Plan::servers(1).start().await;
     let mut watcher = Watcher::new(&router, "overview").await;
     watcher.until("snapshot", |_| true).await;
-    let user = json!({"id": "ann"});
+    let (user, price) = (json!({"id": "ann"}), json!({"input_nano_usd": 1}));
     for (method, path, body, status) in [
         (Method::POST, "/admin/users", user.clone(), 201),
         (Method::POST, "/admin/users", user, 409),
-        (Method::PUT, "/admin/prices/a/b", json!({"input": 1}), 200),
+        (Method::PUT, "/admin/prices/a/b", price, 200),
         (Method::POST, "/admin/models/llama3.2/load", json!({}), 200),
         (Method::DELETE, "/admin/users/ann", Value::Null, 200),
     ] {

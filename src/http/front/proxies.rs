@@ -55,9 +55,13 @@ impl Proxies {
             return ClientAddress::Peer(peer);
         }
         let lines = headers.get_all(&FORWARDED_FOR).iter().rev();
-        let written = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
+        // Each proxy has added its part to what came, whatever that was.
+        let written = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         let mut nearest = ClientAddress::Unknown;
-        for address in written.map(|text| address(text.trim())) {
+        for text in written {
+            let address = str::from_utf8(text)
+                .ok()
+                .and_then(|text| address(text.trim()));
             match address {
                 None => return ClientAddress::Unknown,
                 Some(address) => nearest = ClientAddress::Named(address),
@@ -99,7 +103,8 @@ impl Proxies {
 /// What the nearest proxy says of the client's connection, if it is a scheme.
 fn said_scheme(headers: &HeaderMap) -> Option<Scheme> {
     let line = headers.get_all(&FORWARDED_PROTO).iter().next_back()?;
-    let word = line.to_str().ok()?.rsplit(',').next()?.trim();
+    let last = line.as_bytes().rsplit(|byte| *byte == b',').next()?;
+    let word = str::from_utf8(last).ok()?.trim();
     match word {
         _ if word.eq_ignore_ascii_case("https") => Some(Scheme::Https),
         _ if word.eq_ignore_ascii_case("http") => Some(Scheme::Http),
@@ -145,6 +150,10 @@ mod tests {
             from(proxy, &["6.6.6.6", "1.2.3.4", "10.9.9.9"]),
             named("1.2.3.4")
         );
+        for before in ["\u{e9}", "x", "", "\"", "1.2.3.4:x"] {
+            let line = format!("{before}, 1.2.3.4");
+            assert_eq!(from(proxy, &[&line]), named("1.2.3.4"), "{line}");
+        }
         assert_eq!(from(proxy, &["[2001:db8::1]:443"]), named("2001:db8::1"));
         assert_eq!(from(proxy, &["1.2.3.4:80"]), named("1.2.3.4"));
         assert_eq!(

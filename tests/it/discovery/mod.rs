@@ -4,13 +4,14 @@ mod nameserver;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use herdsman::config::Endpoint;
 use herdsman_simulator::{Config, Model, Simulator};
 use herdsman_test_support::Port;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::{Plan, TestRouter, eventually};
 use nameserver::{Mood, Nameserver};

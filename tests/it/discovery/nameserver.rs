@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use herdsman_test_support::Port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -29,10 +30,11 @@ pub enum Mood {
 }
 
 type Records = BTreeMap<(String, u16), Vec<Vec<u8>>>;
+type Zone = ArcSwap<(Mood, Records)>;
 
 pub struct Nameserver {
     pub address: SocketAddr,
-    zone: Arc<Mutex<(Mood, Records)>>,
+    zone: Arc<Zone>,
     _tasks: JoinSet<()>,
     _port: Port,
 }
@@ -42,7 +44,7 @@ impl Nameserver {
         let port = Port::free();
         // The port's claim has the UDP port of 127.0.0.1.
         let address = SocketAddr::from((Ipv4Addr::new(127, 0, 53, 1), port.number()));
-        let zone = Arc::new(Mutex::new((Mood::Answers, Records::new())));
+        let zone = Arc::new(Zone::from_pointee((Mood::Answers, Records::new())));
         let udp = UdpSocket::bind(address).await.unwrap();
         let tcp = TcpListener::bind(address).await.unwrap();
         let mut tasks = JoinSet::new();
@@ -68,7 +70,7 @@ impl Nameserver {
     }
 
     pub fn is(&self, mood: Mood) {
-        self.zone.lock().unwrap().0 = mood;
+        self.zone.rcu(|zone| (mood, zone.1.clone()));
     }
 
     /// From now on the name has these addresses.
@@ -93,12 +95,15 @@ impl Nameserver {
     }
 
     fn set(&self, name: &str, kind: u16, records: Vec<Vec<u8>>) {
-        let mut zone = self.zone.lock().unwrap();
-        zone.1.insert((name.to_owned(), kind), records);
+        self.zone.rcu(|zone| {
+            let (mood, mut all) = (**zone).clone();
+            all.insert((name.to_owned(), kind), records.clone());
+            (mood, all)
+        });
     }
 }
 
-async fn datagrams(socket: Arc<UdpSocket>, zone: Arc<Mutex<(Mood, Records)>>) {
+async fn datagrams(socket: Arc<UdpSocket>, zone: Arc<Zone>) {
     let mut answers = JoinSet::new();
     let mut buffer = [0; 4096];
     while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
@@ -119,7 +124,7 @@ async fn datagrams(socket: Arc<UdpSocket>, zone: Arc<Mutex<(Mood, Records)>>) {
     }
 }
 
-async fn messages(mut stream: TcpStream, zone: Arc<Mutex<(Mood, Records)>>) {
+async fn messages(mut stream: TcpStream, zone: Arc<Zone>) {
     while let Ok(length) = stream.read_u16().await {
         let mut question = vec![0; length.into()];
         if stream.read_exact(&mut question).await.is_err() {
@@ -135,8 +140,9 @@ async fn messages(mut stream: TcpStream, zone: Arc<Mutex<(Mood, Records)>>) {
     }
 }
 
-async fn answer(question: &[u8], zone: &Mutex<(Mood, Records)>) -> Option<Vec<u8>> {
-    let (mood, records) = zone.lock().unwrap().clone();
+async fn answer(question: &[u8], zone: &Zone) -> Option<Vec<u8>> {
+    let zone = zone.load_full();
+    let (mood, records) = (zone.0, &zone.1);
     match mood {
         Mood::Silent => return None,
         Mood::Slow(pause) => tokio::time::sleep(pause).await,

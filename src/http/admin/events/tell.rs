@@ -1,5 +1,6 @@
 //! Tells those who watch what an operator did: every call that changed something, by whom it was made.
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State as Shared};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -35,7 +36,7 @@ impl Did {
 /// Around a call that changes something: `what`, in a few words.
 pub(in crate::http::admin) async fn tell(
     Shared((actions, what)): Shared<(Actions, &'static str)>,
-    named: RawPathParams,
+    named: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -43,7 +44,9 @@ pub(in crate::http::admin) async fn tell(
     let by = peer.and_then(|peer| peer.from.address());
     let mut answer = next.run(request).await;
     if answer.status().is_success() {
-        let names = || named.iter().map(|(_, name)| name).collect::<Vec<_>>();
+        // A path that cannot be read is refused by the call itself.
+        let named = || named.iter().flat_map(|named| named.iter());
+        let names = || named().map(|(_, name)| name).collect::<Vec<_>>();
         let did = answer.extensions_mut().remove::<Did>();
         let Did { what: other, of } = did.unwrap_or_else(|| Did::to(names().join("/")));
         let what = other.unwrap_or(what);
