@@ -14,6 +14,9 @@ use crate::config::EndpointUrl;
 /// For looking up the routers' names.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// Set aside for documents: the way to it is the way to everybody.
+const ANYWHERE: &str = "192.0.2.1:9";
+
 /// The address, or why it is not known.
 pub(super) async fn reached(
     server: &EndpointUrl,
@@ -23,14 +26,28 @@ pub(super) async fn reached(
         return Ok(server.as_str().to_owned());
     }
     let elsewhere = routers.iter().map(EndpointUrl::reached);
-    let mut elsewhere = elsewhere.filter(|router| !is_of_this_machine(router));
-    let Some(router) = elsewhere.next() else {
+    let elsewhere = elsewhere.filter(|router| !is_of_this_machine(router));
+    let mut said = Vec::new();
+    // Any that is known will do: the others are reached over the same network.
+    for router in elsewhere {
+        let found = timeout(LIMIT, outward(&router)).await;
+        match found.unwrap_or_else(|_| Err("its name is not looked up in time".to_owned())) {
+            Ok(ip) => return Ok(with_host(server, ip)),
+            Err(why) => said.push(format!("{router}: {why}")),
+        }
+    }
+    if said.is_empty() {
         return Ok(server.as_str().to_owned());
-    };
-    let found = timeout(LIMIT, outward(&router)).await;
-    let ip = found.unwrap_or_else(|_| Err("its name is not looked up in time".to_owned()));
-    let ip = ip.map_err(|why| format!("{router}: {why}"))?;
-    Ok(with_host(server, ip))
+    }
+    let is_local = |router: &EndpointUrl| is_of_this_machine(&router.reached());
+    if !routers.iter().any(is_local) {
+        return Err(said.join(", "));
+    }
+    // One on this machine passes it on to the others.
+    match timeout(LIMIT, outward(ANYWHERE)).await {
+        Ok(Ok(ip)) => Ok(with_host(server, ip)),
+        _ => Ok(server.as_str().to_owned()),
+    }
 }
 
 /// The address from which this machine reaches another. Nothing is sent for that.
@@ -83,6 +100,11 @@ mod tests {
         let there = url("http://gpu-1:11434");
         let other = [url("http://192.0.2.1:11435")];
         assert_eq!(reached(&there, &other).await.unwrap(), there.as_str());
+        // A router whose name is gone stands in nobody's way.
+        let gone = url("http://gone.invalid:11435");
+        let one_local = [gone.clone(), url("http://127.0.0.1:11435")];
+        assert!(reached(&here, &one_local).await.is_ok());
+        assert!(reached(&here, &[gone]).await.is_err());
         let ip: IpAddr = "10.0.0.7".parse().unwrap();
         assert_eq!(with_host(&here, ip), "http://10.0.0.7:11434");
         assert_eq!(

@@ -1,11 +1,14 @@
 //! What is under the server: the one file that asks the operating system.
 //!
 //! Whatever cannot be found out stays out. It reads files and runs programs, on a thread of its own, because any of
-//! them may hang: a driver, a disk that is gone.
+//! them may hang: a driver, a disk that is gone. Nobody waits for such a thread at the end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+
+use tokio::sync::oneshot;
 
 use crate::domain::{Gpu, Machine};
 
@@ -13,19 +16,34 @@ const MIB: u64 = 1 << 20;
 
 /// Looks at this machine. Of the folders the first that is there has the models.
 pub(super) async fn look(models: Vec<PathBuf>) -> Machine {
-    let look = tokio::task::spawn_blocking(move || {
+    let (seen, look) = oneshot::channel();
+    let thread = thread::Builder::new().name("machine".to_owned());
+    let started = thread.spawn(move || {
         let (memory, memory_free) = memory();
         let folder = models.iter().find(|folder| folder.is_dir());
-        Machine {
-            host: host(),
-            os: std::env::consts::OS.to_owned(),
+        let machine = Machine {
             memory,
             memory_free,
             disk_free: folder.and_then(|folder| disk_free(folder)),
             gpus: gpus(),
-        }
+            ..unknown()
+        };
+        // Whoever asked may have stopped waiting.
+        let _ = seen.send(machine);
     });
-    look.await.unwrap_or_default()
+    match started {
+        Ok(_) => look.await.unwrap_or_default(),
+        Err(_) => unknown(),
+    }
+}
+
+/// What is known without looking.
+pub(super) fn unknown() -> Machine {
+    Machine {
+        host: host(),
+        os: std::env::consts::OS.to_owned(),
+        ..Machine::default()
+    }
 }
 
 /// What a program prints, if it is there and succeeds.

@@ -16,6 +16,7 @@ mod server;
 mod state;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -78,6 +79,8 @@ struct Agent {
     run: String,
     facts: ServerFacts,
     routers: Routers,
+    /// Under which address they were told of the server last.
+    told: Option<String>,
     course: Course,
 }
 
@@ -97,7 +100,11 @@ pub async fn run(
     leave: impl Future<Output = ()>,
     hurry: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let mut agent = Agent::new(options).await?;
+    let mut leave = pin!(leave);
+    let mut agent = tokio::select! {
+        agent = Agent::new(options) => agent?,
+        () = &mut leave => return Ok(()),
+    };
     tokio::select! {
         ended = agent.serve() => return ended,
         () = leave => {}
@@ -112,7 +119,9 @@ pub async fn run(
 
 impl Agent {
     async fn new(options: Options) -> Result<Self, Error> {
-        let machine = machine::look(options.models.clone()).await;
+        // What hangs is told of when it has answered.
+        let look = timeout(CONNECT, machine::look(options.models.clone())).await;
+        let machine = look.unwrap_or_else(|_| machine::unknown());
         let name = match &*options.name {
             "" => called(&machine, &options.server),
             name => name.to_owned(),
@@ -144,6 +153,7 @@ impl Agent {
             run,
             facts,
             routers,
+            told: None,
             course: Course::default(),
         })
     }
@@ -212,11 +222,17 @@ impl Agent {
     }
 
     /// What is told, from wherever the routers reach the server.
-    async fn body(&self, leaving: bool) -> Result<Body, String> {
-        let url = match &self.options.advertise {
-            Some(url) => url.as_str().to_owned(),
-            None => address::reached(&self.options.server, &self.options.join).await?,
+    async fn body(&mut self, leaving: bool) -> Result<Body, String> {
+        let found = match &self.options.advertise {
+            Some(url) => Ok(url.as_str().to_owned()),
+            None => address::reached(&self.options.server, &self.options.join).await,
         };
+        // While no name is found, it is where it was.
+        let url = match (found, &self.told) {
+            (Err(_), Some(told)) => told.clone(),
+            (found, _) => found?,
+        };
+        self.told = Some(url.clone());
         Ok(Body {
             name: self.name.clone(),
             url,

@@ -82,13 +82,15 @@ impl Routers {
         })
     }
 
-    /// Tells the one that answered last, or the next that does.
+    /// Tells the one that answered last, or the next that does. One that refuses it does not speak for the others: they
+    /// may have another key by now, or another version.
     pub(super) async fn tell(&mut self, step: Step, body: &Body) -> Answered {
         let body = Bytes::from(body.json());
-        let mut said = Vec::new();
+        let (mut said, mut refused) = (Vec::new(), None);
         for offset in 0..self.all.len() {
             let at = (self.at + offset) % self.all.len();
             match self.ask(at, step, &body).await {
+                Ok(Answered::Refused(why)) => refused = refused.or(Some(why)),
                 Ok(answered) => {
                     self.at = at;
                     return answered;
@@ -96,7 +98,11 @@ impl Routers {
                 Err(why) => said.push(format!("{}: {why}", self.all[at].0)),
             }
         }
-        Answered::Silent(said.join(", "))
+        match refused {
+            // All of them.
+            Some(why) if said.is_empty() => Answered::Refused(why),
+            why => Answered::Silent(why.into_iter().chain(said).collect::<Vec<_>>().join(", ")),
+        }
     }
 
     /// Tells all of them. How many requests run there through those that answer; nothing if none does.

@@ -68,8 +68,8 @@ struct Spot {
     is_known: bool,
     /// What a name leads to.
     servers: BTreeMap<SocketAddr, Seen>,
-    /// When an answer last had any.
-    answered: Option<Instant>,
+    /// Since when it leads to none.
+    empty_since: Option<Instant>,
     /// What a file names.
     listed: Vec<Endpoint>,
     trouble: Option<String>,
@@ -78,7 +78,8 @@ struct Spot {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     server: Server,
-    at: Instant,
+    /// Since when answers lack it.
+    missing_since: Option<Instant>,
 }
 
 /// A place as operators are shown it.
@@ -230,7 +231,7 @@ impl Spot {
             place,
             is_known: false,
             servers: BTreeMap::new(),
-            answered: None,
+            empty_since: None,
             listed: Vec::new(),
             trouble: None,
         }
@@ -239,26 +240,34 @@ impl Spot {
     /// Returns what is wrong.
     fn take(&mut self, answer: Answer, now: Instant) -> Option<String> {
         if answer.servers.is_empty() && answer.lacks.is_none() {
-            let since = *self.answered.get_or_insert(now);
+            let since = *self.empty_since.get_or_insert(now);
             if now.saturating_duration_since(since) >= EMPTY {
                 self.servers.clear();
             }
             return Some("leads to no server".to_owned());
         }
-        self.answered = Some(now);
+        self.empty_since = None;
+        if answer.lacks.is_none() {
+            for seen in self.servers.values_mut() {
+                seen.missing_since.get_or_insert(now);
+            }
+        }
         let mut left_out = 0_usize;
         for server in answer.servers {
-            let seen = Seen { server, at: now };
+            let seen = Seen {
+                server,
+                missing_since: None,
+            };
             if self.servers.len() < MOST || self.servers.contains_key(&server.address) {
                 self.servers.insert(server.address, seen);
             } else {
                 left_out += 1;
             }
         }
-        if answer.lacks.is_none() {
-            let is_recent = |seen: &Seen| now.saturating_duration_since(seen.at) < ABSENT;
-            self.servers.retain(|_, seen| is_recent(seen));
-        }
+        self.servers.retain(|_, seen| {
+            let since = seen.missing_since;
+            since.is_none_or(|since| now.saturating_duration_since(since) < ABSENT)
+        });
         let too_many = || {
             let text = format!("{left_out} further addresses are not used: {MOST} are the most");
             (left_out > 0).then_some(text)

@@ -172,3 +172,27 @@ fn a_file_that_cannot_be_read_keeps_what_was_in_it() {
     state.was_read(0, Ok(Vec::new()));
     assert!(state.found().is_empty());
 }
+
+#[test]
+fn a_nameserver_that_was_away_has_its_first_word_doubted() {
+    let (mut state, start, all) = (one_name(), Instant::now(), addresses(2));
+    state.looked_up(0, answer(all.clone()), start);
+    let back = start + 2 * EMPTY;
+    state.looked_up(0, answer([]), back);
+    assert_eq!(found(&state), names(&all));
+    state.looked_up(0, answer(all.clone()), back + ABSENT);
+    assert_eq!(found(&state), names(&all));
+}
+
+#[test]
+fn a_nameserver_that_says_some_of_its_addresses_in_turn_takes_none_away() {
+    let (mut state, start, all) = (one_name(), Instant::now(), addresses(3));
+    state.looked_up(0, answer(all.clone()), start);
+    for turn in 1..20 {
+        let without =
+            |(at, address): (usize, &SocketAddr)| (at != turn as usize % 3).then_some(*address);
+        let some: Vec<_> = all.iter().enumerate().filter_map(without).collect();
+        state.looked_up(0, answer(some), start + turn * ABSENT);
+        assert_eq!(found(&state), names(&all), "{turn}");
+    }
+}

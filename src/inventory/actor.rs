@@ -137,7 +137,10 @@ impl Actor for InventoryActor {
                 self.apply(context);
             }
             Message::Listening(address) => {
+                // What is the router itself is known now; mostly nothing is.
+                let (before, is_changed) = (self.setup.wanted.load().entries(), self.is_changed);
                 self.change(|wanted| wanted.listen = address);
+                self.is_changed = is_changed || self.setup.wanted.load().entries() != before;
                 self.apply(context);
             }
         }

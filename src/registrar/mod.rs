@@ -205,7 +205,6 @@ impl Registrar {
     {
         let turn = timeout(CHANGE, Arc::clone(&self.turn).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
-            self.mailbox.cast(Message::Changed { done: false });
             return Err(Refused::Busy);
         };
         let (store, mailbox) = (self.store.clone(), self.mailbox.clone());
@@ -217,7 +216,9 @@ impl Registrar {
                 }
             }
             drop(turn);
-            mailbox.cast(Message::Changed { done: done.is_ok() });
+            // What the database refuses says nothing against the database.
+            let is_away = matches!(done, Err(Error::Unavailable(_)));
+            mailbox.cast(Message::Changed { done: !is_away });
             done
         });
         match timeout(CHANGE, work).await {

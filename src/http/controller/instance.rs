@@ -149,9 +149,12 @@ impl Left {
             }
         }
         let missing = |what| unprocessable(&["query", what], "Field required");
+        let model_name = model_name.ok_or_else(|| missing("model_name"))?;
+        let host = host.ok_or_else(|| missing("host"))?;
+        check(&model_name, &host).map_err(|(what, why)| unprocessable(&["query", what], why))?;
         Ok(Self {
-            model_name: model_name.ok_or_else(|| missing("model_name"))?,
-            host: host.ok_or_else(|| missing("host"))?,
+            model_name,
+            host,
             port: at.ok_or_else(|| missing("port"))?,
             remove,
         })
@@ -262,6 +265,8 @@ mod tests {
         let removed = query.replace("registry=", "registry=true");
         assert!(Left::read(&removed).is_ok_and(|left| left.remove));
         assert!(Left::read("model_name=a%40llm&host=h").is_err());
+        assert!(Left::read("model_name=%00%40llm&host=h&port=1").is_err());
+        assert!(Left::read("model_name=a&host=h&port=1").is_err());
         assert!(Asked::read("healthy_only=perhaps").is_err());
     }
 
