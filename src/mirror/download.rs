@@ -4,6 +4,9 @@
 //! every few tries bring something; what the registry says wrongly is not tried again. Nothing of a blob that is
 //! wrong, or for which the disk has no room, is left behind.
 
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Buf as _;
@@ -57,6 +60,8 @@ pub(super) struct Ended {
     pub(super) whole: bool,
     /// So much of it is on the disk.
     pub(super) bytes: u64,
+    /// None of that is in doubt.
+    pub(super) shown: bool,
     /// Why it is not whole, unless it was stopped.
     pub(super) error: Option<Error>,
 }
@@ -74,8 +79,8 @@ impl From<Error> for Broken {
     }
 }
 
-impl From<std::io::Error> for Broken {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
         Self::Failed(error.into())
     }
 }
@@ -88,9 +93,13 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> Ended {
     let path = means.folder.partial(&download.digest);
-    let mut file = match Growing::open(path, download.size).await {
+    let mut file = match Growing::open(path.clone(), download.size).await {
         Ok(file) => file,
-        Err(error) => return failed(error.into(), 0, progress),
+        Err(error) => {
+            // What is there stays, and takes its room.
+            let bytes = on_disk(path).await.unwrap_or(download.good);
+            return failed(error.into(), bytes, bytes == download.good, progress);
+        }
     };
     let done = fetch(download, means, &mut file, progress, stop).await;
     let error = match done {
@@ -99,6 +108,7 @@ pub(super) async fn run(
             return Ended {
                 whole: true,
                 bytes: download.size,
+                shown: true,
                 error: None,
             };
         }
@@ -106,27 +116,37 @@ pub(super) async fn run(
             return Ended {
                 whole: false,
                 bytes: file.len(),
+                shown: file.is_shown(),
                 error: None,
             };
         }
         Err(Broken::Failed(error)) => error,
     };
     // What has come so far may be gone on from, unless it is wrong or takes room that is needed.
-    let bytes = match error.is_transient() {
-        true => file.len(),
+    let (bytes, shown) = match error.is_transient() {
+        true => (file.len(), file.is_shown()),
         false => {
             file.discard().await;
-            0
+            (0, true)
         }
     };
-    failed(error, bytes, progress)
+    failed(error, bytes, shown, progress)
 }
 
-fn failed(error: Error, bytes: u64, progress: &watch::Sender<Progress>) -> Ended {
+async fn on_disk(path: PathBuf) -> io::Result<u64> {
+    let about = blocking(move || fs::metadata(&path)).await;
+    match about {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        about => Ok(about?.len()),
+    }
+}
+
+fn failed(error: Error, bytes: u64, shown: bool, progress: &watch::Sender<Progress>) -> Ended {
     progress.send_modify(|progress| progress.failed = Some(error.clone()));
     Ended {
         whole: false,
         bytes,
+        shown,
         error: Some(error),
     }
 }

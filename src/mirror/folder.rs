@@ -1,15 +1,16 @@
 //! The cache on the disk.
 //!
 //! ```text
-//! blobs/sha256-HEX      whole, its digest checked; its time of change is when it was last asked for
-//! partial/sha256-HEX    what has come of one so far: every byte from its beginning on
+//! blobs/sha256-HEX      whole, its digest checked by this process; its time of change is when it was last asked for
+//! partial/sha256-HEX    what has come of one so far, every byte from its beginning on; or what an earlier process has
+//!                       left, which is read and checked before its first use
 //! removed/N             on its way out
 //! ```
 //!
 //! A file that leaves the cache is renamed first, which takes no time, and deleted by whoever needs the room: so a
 //! blob that is fetched again at once cannot meet its own deletion.
 
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, DirEntry, File, FileTimes};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,8 @@ struct Inner {
     blobs: PathBuf,
     partial: PathBuf,
     removed: PathBuf,
+    /// The folder of whole blobs, open, so that a blob can be completed when no more files can be opened.
+    synced: File,
     /// Names of removed files are used once.
     next: AtomicU64,
 }
@@ -37,49 +40,45 @@ struct Inner {
 pub(super) struct Found {
     pub(super) digest: Digest,
     pub(super) bytes: u64,
-    /// Its digest has been checked.
-    pub(super) whole: bool,
 }
 
 impl Folder {
     /// Makes the folder, and deletes what was on its way out when the router ended.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let inner = Inner {
-            blobs: path.join("blobs"),
-            partial: path.join("partial"),
-            removed: path.join("removed"),
-            next: AtomicU64::new(0),
-        };
-        if inner.removed.exists() {
-            fs::remove_dir_all(&inner.removed)?;
+        let [blobs, partial, removed] = ["blobs", "partial", "removed"].map(|name| path.join(name));
+        if removed.exists() {
+            fs::remove_dir_all(&removed)?;
         }
-        for folder in [&inner.blobs, &inner.partial, &inner.removed] {
+        for folder in [&blobs, &partial, &removed] {
             fs::create_dir_all(folder)?;
         }
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Inner {
+            synced: File::open(&blobs)?,
+            blobs,
+            partial,
+            removed,
+            next: AtomicU64::new(0),
+        })))
     }
 
-    /// What is there, what was asked for longest ago first. A file with another name is not ours and is left alone.
+    /// What is there, what was asked for longest ago first. All of it has yet to be checked, so none of it is among the
+    /// whole blobs any more. A file with another name is not ours and is left alone.
     pub(super) fn scan(&self) -> io::Result<Vec<Found>> {
-        let mut found: Vec<(SystemTime, Found)> = Vec::new();
-        for (folder, whole) in [(&self.0.partial, false), (&self.0.blobs, true)] {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                let digest = name.to_str().and_then(Digest::parse);
-                let Some(digest) = digest.filter(|digest| *digest.file() == *name) else {
-                    continue;
-                };
-                let about = entry.metadata()?;
-                let at = about.modified().unwrap_or(UNIX_EPOCH);
-                let bytes = about.len();
-                let file = Found {
-                    digest,
-                    bytes,
-                    whole,
-                };
-                found.push((at, file));
+        for entry in fs::read_dir(&self.0.blobs)? {
+            if let Some(digest) = named(&entry?) {
+                fs::rename(self.whole(&digest), self.partial(&digest))?;
             }
+        }
+        let mut found: Vec<(SystemTime, Found)> = Vec::new();
+        for entry in fs::read_dir(&self.0.partial)? {
+            let entry = entry?;
+            let Some(digest) = named(&entry) else {
+                continue;
+            };
+            let about = entry.metadata()?;
+            let at = about.modified().unwrap_or(UNIX_EPOCH);
+            let bytes = about.len();
+            found.push((at, Found { digest, bytes }));
         }
         found.sort_by_key(|(at, _)| *at);
         Ok(found.into_iter().map(|(_, file)| file).collect())
@@ -93,22 +92,30 @@ impl Folder {
         self.0.partial.join(digest.file())
     }
 
-    /// A whole file to be read, if it is there in all its length. It has been asked for now.
-    pub(super) fn read(&self, digest: &Digest, size: u64) -> io::Result<File> {
-        let file = File::open(self.whole(digest))?;
+    /// A whole file to be read, if it is there in all its length. It has been asked for now. An error says nothing about
+    /// what is there.
+    pub(super) fn read(&self, digest: &Digest, size: u64) -> io::Result<Option<File>> {
+        let file = match File::open(self.whole(digest)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
         if file.metadata()?.len() != size {
-            return Err(io::Error::other("a file of the cache has another length"));
+            return Ok(None);
         }
         // Only the order after a restart depends on it.
         let now = UNIX_EPOCH + clock::since_epoch();
         let _ = file.set_times(FileTimes::new().set_modified(now));
-        Ok(file)
+        Ok(Some(file))
     }
 
     /// What has come is whole, and its digest is right.
     pub(super) fn complete(&self, digest: &Digest) -> io::Result<()> {
         fs::rename(self.partial(digest), self.whole(digest))?;
-        File::open(&self.0.blobs)?.sync_all()
+        // Its bytes are on the disk. If its name is not after a crash, it is fetched again.
+        if let Err(error) = self.0.synced.sync_all() {
+            tracing::warn!(%error, "the folder of the mirror's cache cannot be synced");
+        }
+        Ok(())
     }
 
     /// Takes a blob out of the cache; says what is to be deleted.
@@ -128,6 +135,13 @@ impl Folder {
             }
         }
     }
+}
+
+/// Whose file it is.
+fn named(entry: &DirEntry) -> Option<Digest> {
+    let name = entry.file_name();
+    let digest = name.to_str().and_then(Digest::parse);
+    digest.filter(|digest| *digest.file() == *name)
 }
 
 /// Deletes files that have left the cache.

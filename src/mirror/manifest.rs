@@ -1,5 +1,7 @@
 //! What a model is made of. Pure.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use http::HeaderValue;
 use serde::Deserialize;
@@ -10,7 +12,7 @@ use super::error::Error;
 /// No manifest is longer, in bytes.
 pub(super) const LONGEST: usize = 4 << 20;
 /// Nor does it name more blobs.
-const MOST_BLOBS: usize = 16 << 10;
+const MOST_BLOBS: usize = 1024;
 /// What it is where the registry does not say.
 pub(super) const MEDIA_TYPE: HeaderValue =
     HeaderValue::from_static("application/vnd.docker.distribution.manifest.v2+json");
@@ -54,13 +56,13 @@ impl Manifest {
         let written: Written = serde_json::from_slice(&bytes).map_err(unreadable)?;
         let layers = written.layers.unwrap_or_default();
         let config = written.config.filter(|config| !config.digest.is_empty());
-        let mut blobs: Vec<Blob> = Vec::new();
+        let (mut blobs, mut sizes) = (Vec::new(), HashMap::new());
         for entry in layers.into_iter().chain(config) {
             let Some(digest) = Digest::parse(&entry.digest) else {
                 return Err(Error::garbled("manifest: a digest that is none"));
             };
-            match blobs.iter().find(|blob| blob.digest == digest) {
-                Some(blob) if blob.size == entry.size => continue,
+            match sizes.insert(digest.clone(), entry.size) {
+                Some(size) if size == entry.size => continue,
                 Some(_) => return Err(Error::garbled("manifest: two sizes of one blob")),
                 None => {}
             }
@@ -108,8 +110,16 @@ mod tests {
         assert_eq!(sizes, [7, 3]);
     }
 
+    /// So many blobs.
+    fn of(blobs: usize) -> String {
+        let entry = |number| format!(r#"{{"digest":"sha256:{number:064x}","size":1}}"#);
+        let entries: Vec<String> = (0..blobs).map(entry).collect();
+        format!(r#"{{"layers":[{}]}}"#, entries.join(","))
+    }
+
     #[test]
     fn what_is_no_manifest_is_refused() {
+        assert_eq!(read(&of(MOST_BLOBS)).unwrap().size(), MOST_BLOBS as u64);
         let a = "a".repeat(64);
         for text in [
             "",
@@ -117,6 +127,7 @@ mod tests {
             "{}",
             r#"{"layers":[{"digest":"sha256:../x","size":1}]}"#,
             r#"{"layers":[{"digest":"sha256:a","size":-1}]}"#,
+            &of(MOST_BLOBS + 1),
             &format!(
                 r#"{{"layers":[{{"digest":"sha256:{a}","size":1}},{{"digest":"sha256:{a}","size":2}}]}}"#
             ),

@@ -42,7 +42,7 @@ pub use repository::{Reference, Repository};
 pub use stats::MirrorStats;
 
 use download::Means;
-use downloads::Pinning;
+use downloads::{Pinning, Source};
 use folder::Folder;
 use growing::blocking;
 use registry::Registry;
@@ -180,30 +180,34 @@ impl Mirror {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn size(&self, digest: &Digest) -> Result<u64, Error> {
-        self.0.downloads.size(digest.clone()).await
+    pub async fn size(&self, repository: &Repository, digest: &Digest) -> Result<u64, Error> {
+        self.0.downloads.size(source(repository, digest)).await
     }
 
     /// Reads a part of a blob, which is fetched if it is not there.
     ///
     /// # Errors
     /// When it cannot be.
-    pub async fn read(&self, digest: &Digest, part: Range<u64>) -> Result<BlobReader, Error> {
+    pub async fn read(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        part: Range<u64>,
+    ) -> Result<BlobReader, Error> {
+        let source = source(repository, digest);
         let Means { folder, stats, .. } = &self.0.means;
         for _ in 0..READ_TRIES {
-            let reading = self.0.downloads.read(digest.clone()).await?;
+            let reading = self.0.downloads.read(source.clone()).await?;
             let file = match reading.progress {
                 Some(_) => None,
                 None => {
                     let (folder, digest, size) = (folder.clone(), digest.clone(), reading.size);
-                    match blocking(move || folder.read(&digest, size)).await {
-                        Ok(file) => Some(Arc::new(file)),
-                        Err(error) => {
-                            tracing::warn!(%error, "a blob is not in the cache as it was; it is fetched anew");
-                            reading.lost();
-                            continue;
-                        }
-                    }
+                    let Some(file) = blocking(move || folder.read(&digest, size)).await? else {
+                        tracing::warn!(digest = %reading.digest, "a blob is not in the cache as it was; it is fetched anew");
+                        reading.lost();
+                        continue;
+                    };
+                    Some(Arc::new(file))
                 }
             };
             let served = stats.served.clone();
@@ -229,6 +233,13 @@ impl Mirror {
                 answered => return answered,
             }
         }
+    }
+}
+
+fn source(repository: &Repository, digest: &Digest) -> Source {
+    Source {
+        repository: repository.clone(),
+        digest: digest.clone(),
     }
 }
 

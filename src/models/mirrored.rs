@@ -3,7 +3,9 @@
 //!
 //! The name in between is seen by nobody: the fleet does not list it. One that is left on a server, because the
 //! router or the server has crashed in that moment, takes no room of its own (the files are those of the model), and
-//! goes with the next pull of that model, or when somebody deletes it by its name.
+//! goes with the next pull of that model, or when somebody deletes it by its name. Two pulls of one model that are not
+//! the same call, say for different servers, would share that name: on each server they take turns, and the second
+//! finds all the files there.
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use super::error::Error;
 use super::follow::{Outgoing, Part, follow};
 use super::merge::Failed;
 use super::run::Means;
+use super::turns::Turn;
 use crate::domain::ModelName;
 use crate::fleet::Endpoint;
 use crate::mirror::{self, Mirror, Pinned, Reference};
@@ -111,18 +114,20 @@ impl Mirrored {
             json!({"source": self.between, "destination": self.meant}),
         );
         let delete = steps.to(ManageApi::Delete, json!({"model": self.between}));
+        let turn = means.turns.take(endpoint.name(), &self.between).await;
         let mut leftover = Leftover {
             part,
-            delete: Some((steps.clone(), delete)),
+            delete: Some((steps.clone(), delete, turn)),
         };
         follow(&means.client, endpoint, &pull, means.silence, part).await?;
-        let Some((_, delete)) = leftover.delete.take() else {
+        let Some((_, delete, turn)) = leftover.delete.take() else {
             return Ok(());
         };
         // To its end, also when the client leaves.
         let adopted = means.tracker.spawn(async move {
             let copied = steps.ask(&copy).await;
             steps.forget(&delete).await;
+            drop(turn);
             copied
         });
         adopted.await.unwrap_or_else(|error| {
@@ -168,12 +173,12 @@ impl Steps {
 /// A server whose pull ends early may have written the name in between at its last moment.
 struct Leftover<'a> {
     part: &'a Part<'a>,
-    delete: Option<(Steps, Outgoing)>,
+    delete: Option<(Steps, Outgoing, Turn)>,
 }
 
 impl Drop for Leftover<'_> {
     fn drop(&mut self) {
-        let Some((steps, delete)) = self.delete.take() else {
+        let Some((steps, delete, turn)) = self.delete.take() else {
             return;
         };
         let wrote = {
@@ -183,7 +188,10 @@ impl Drop for Leftover<'_> {
         };
         if wrote && Handle::try_current().is_ok() {
             let tracker = steps.means.tracker.clone();
-            tracker.spawn(async move { steps.forget(&delete).await });
+            tracker.spawn(async move {
+                steps.forget(&delete).await;
+                drop(turn);
+            });
         }
     }
 }

@@ -27,6 +27,7 @@ mod run;
 mod shown;
 mod start;
 mod targets;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ use crate::mirror::Mirror;
 use crate::supervision::{Backoff, RestartPolicy, StartError};
 use crate::upstream::Client;
 use run::Means;
+use turns::Turns;
 
 /// Neither actor holds what is expensive to rebuild, and clients wait for both.
 const RESTARTS: RestartPolicy = RestartPolicy {
@@ -109,6 +111,7 @@ impl Models {
             silence: rules.silence,
             cutting: CancellationToken::new(),
             meters,
+            turns: Turns::default(),
         };
         let closing = CancellationToken::new();
         let meters = means.meters.clone();

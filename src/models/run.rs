@@ -14,6 +14,7 @@ use super::meters::Meters;
 use super::mirrored::Mirrored;
 use super::outcome::{Call, Outcome, conclude};
 use super::targets::LeftOut;
+use super::turns::Turns;
 use crate::fleet::{Endpoint, Fleet};
 use crate::mirror::Mirror;
 use crate::upstream::Client;
@@ -46,6 +47,8 @@ pub(super) struct Means {
     /// Everything ends, with an error that clients can see.
     pub(super) cutting: CancellationToken,
     pub(super) meters: Meters,
+    /// Of the names in between.
+    pub(super) turns: Turns,
 }
 
 impl Work {

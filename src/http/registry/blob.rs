@@ -26,7 +26,7 @@ pub(super) async fn found(
         let location = HeaderValue::try_from(location).map_err(|_| Refused::digest())?;
         return Ok((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response());
     }
-    let size = mirror.size(&digest).await?;
+    let size = mirror.size(repository, &digest).await?;
     let (status, part) = match Part::of(headers, size) {
         Part::Whole => (StatusCode::OK, 0..size),
         Part::Some(part) => (StatusCode::PARTIAL_CONTENT, part),
@@ -37,7 +37,7 @@ pub(super) async fn found(
     // Its head is answered at once, its bytes when they are there: a server waits for both as long as it takes.
     let body = match *method == Method::HEAD {
         true => Body::empty(),
-        false => stream(mirror, &digest, part).await?,
+        false => stream(mirror, repository, &digest, part).await?,
     };
     let mut answer = (status, body).into_response();
     let said = answer.headers_mut();
@@ -57,10 +57,11 @@ pub(super) async fn found(
 
 async fn stream(
     mirror: &Mirror,
+    repository: &Repository,
     digest: &Digest,
     part: std::ops::Range<u64>,
 ) -> Result<Body, Refused> {
-    let reader = mirror.read(digest, part).await?;
+    let reader = mirror.read(repository, digest, part).await?;
     // An error breaks the connection off, so that half a blob never looks whole.
     let pieces = unfold(Some(reader), |reader| async {
         let mut reader = reader?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State as Shared};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{HeaderMap, Uri};
 
 use super::refusal::Refused;
@@ -32,7 +32,7 @@ pub(super) async fn check(
     let peer = request.extensions().get::<Peer>().copied();
     let Some(address) = peer.and_then(|peer| direct(peer, request.headers())) else {
         let words = "this registry is only for the servers of this router, and over no proxy";
-        return Refused::denied(words).into_response();
+        return Refused::denied(words).answer(request.headers());
     };
     let hosts = hosts(&guarded.gateway);
     if guarded.mirror.serves(address, hosts).await {
@@ -40,7 +40,7 @@ pub(super) async fn check(
     }
     tracing::info!(%address, "refused: the mirror is for this router's servers only");
     let words = format!("this registry is only for the servers of this router: {address} is none");
-    Refused::denied(words).into_response()
+    Refused::denied(words).answer(request.headers())
 }
 
 /// Whoever made the connection, if it asks for itself.

@@ -14,7 +14,7 @@ use axum::extract::{Path, State as Shared};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{CONTENT_TYPE, RANGE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{State, json};
@@ -30,7 +30,7 @@ pub(super) fn routes(state: &State) -> Router<State> {
         gateway: state.gateway.clone(),
         mirror: mirror.clone(),
     };
-    let read_only = async || Refused::method();
+    let read_only = async |headers: HeaderMap| Refused::method().answer(&headers);
     Router::new()
         .route(
             "/v2/",
@@ -56,11 +56,7 @@ async fn answer(
         },
         _ => Err(Refused::unknown("there is nothing at this path")),
     };
-    // Ollama writes the body of whatever answers a request for a part into the file.
-    answered.unwrap_or_else(|refused| match headers.contains_key(RANGE) {
-        true => refused.bare(),
-        false => refused.into_response(),
-    })
+    answered.unwrap_or_else(|refused| refused.answer(&headers))
 }
 
 async fn manifest(

@@ -1,7 +1,8 @@
 //! Errors as a registry writes them.
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::header::{CONTENT_RANGE, HeaderValue, RANGE};
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use crate::http::json as rendered;
@@ -13,6 +14,8 @@ pub(super) struct Refused {
     status: StatusCode,
     code: &'static str,
     words: String,
+    /// How long the blob is of which a part was asked for that is none.
+    size: Option<u64>,
 }
 
 impl Refused {
@@ -31,7 +34,10 @@ impl Refused {
 
     pub(super) fn range(size: u64) -> Self {
         let words = format!("no such part of a blob of {size} bytes");
-        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", words)
+        Self {
+            size: Some(size),
+            ..Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", words)
+        }
     }
 
     pub(super) fn digest() -> Self {
@@ -44,12 +50,26 @@ impl Refused {
             status,
             code,
             words: words.into(),
+            size: None,
         }
     }
 
-    /// Without words.
-    pub(super) fn bare(self) -> Response {
-        self.status.into_response()
+    /// The answer to a request with these headers: without words to one for a part, because Ollama writes the body of
+    /// whatever answers that into the file.
+    pub(super) fn answer(self, asked: &HeaderMap) -> Response {
+        let Self { status, size, .. } = self;
+        let mut answer = match asked.contains_key(RANGE) {
+            true => status.into_response(),
+            false => {
+                let error = json!({"code": self.code, "message": self.words});
+                rendered(status, json!({ "errors": [error] }).to_string())
+            }
+        };
+        let range = size.map(|size| HeaderValue::try_from(format!("bytes */{size}")));
+        if let Some(Ok(range)) = range {
+            answer.headers_mut().insert(CONTENT_RANGE, range);
+        }
+        answer
     }
 }
 
@@ -67,12 +87,5 @@ impl From<Error> for Refused {
             _ => (StatusCode::BAD_GATEWAY, "UNKNOWN"),
         };
         Self::new(status, code, error.to_string())
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let error = json!({"code": self.code, "message": self.words});
-        rendered(self.status, json!({ "errors": [error] }).to_string())
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::known::Source;
 use super::message::{Message, Pinning, Reading, Wanted};
 use super::state::{Access, Begin, State};
 use crate::mirror::digest::Digest;
@@ -56,11 +57,7 @@ impl Actor for Downloads {
             Vec::new()
         });
         let mut state = State::new(setup.limit, found);
-        let removed = removed(&setup.means.folder, &state.surplus());
-        context.spawn(async move {
-            deleted(removed).await;
-            Message::Deleted
-        });
+        take_out(&setup.means.folder, &state.surplus(), context);
         let downloads = Self {
             setup,
             state,
@@ -100,15 +97,19 @@ impl Actor for Downloads {
                 let unwanted = self.state.released(id);
                 unwanted.iter().for_each(|job| job.stop.cancel());
             }
-            Message::Size { digest, reply } => drop(reply.send(self.state.size(&digest))),
+            Message::Size { source, reply } => drop(reply.send(self.state.size(&source))),
             Message::Read(wanted) => self.read(wanted, context),
             Message::Left(digest) => {
                 if let Some(job) = self.state.left(&digest) {
                     job.stop.cancel();
                 }
             }
-            Message::Lost(digest) => self.state.lost(&digest),
-            Message::Ended { digest, ended } => self.ended(&digest, ended, context),
+            Message::Lost(digest) => {
+                if self.state.lost(&digest) {
+                    take_out(&self.setup.means.folder, &[(digest, true)], context);
+                }
+            }
+            Message::Ended { source, ended } => self.ended(&source, ended, context),
             Message::Deleted => {}
         }
         self.measure();
@@ -131,29 +132,29 @@ impl Downloads {
     }
 
     fn read(&mut self, wanted: Wanted, context: &Context<Self>) {
-        let Wanted { digest, reply } = wanted;
-        let (progress, size) = match self.state.read(&digest) {
+        let Wanted { source, reply } = wanted;
+        let (progress, size) = match self.state.read(&source) {
             Ok(Access::Whole(size)) => (None, size),
             Ok(Access::Running(job, size)) => (Some(job.progress), size),
             Ok(Access::Fetch(begin)) => {
                 let size = begin.size;
-                (Some(self.begin(&digest, begin, context)), size)
+                (Some(self.begin(&source, begin, context)), size)
             }
             Ok(Access::Later) if self.later.len() < MOST_LATER => {
-                return self.later.push(Wanted { digest, reply });
+                return self.later.push(Wanted { source, reply });
             }
             Ok(Access::Later) => return drop(reply.send(Err(Error::Busy("blobs are waited for")))),
             Err(error) => {
                 // The others are over in a moment, or no pull is concerned.
                 if matches!(error, Error::NoRoom { .. }) {
-                    self.tell_pulls(&digest, &error);
+                    self.tell_pulls(&source, &error);
                 }
                 return drop(reply.send(Err(error)));
             }
         };
         // A reader that cannot be delivered leaves on the way.
         drop(reply.send(Ok(Reading {
-            digest,
+            digest: source.digest,
             size,
             progress,
             actor: context.myself(),
@@ -162,7 +163,7 @@ impl Downloads {
 
     fn begin(
         &mut self,
-        digest: &Digest,
+        source: &Source,
         begin: Begin,
         context: &Context<Self>,
     ) -> watch::Receiver<Progress> {
@@ -172,40 +173,42 @@ impl Downloads {
             progress: progress.clone(),
             stop: stop.clone(),
         };
-        self.state.begun(digest.clone(), begin.size, job);
+        self.state.begun(source.digest.clone(), begin.size, job);
         let means = self.setup.means.clone();
         means.stats.evicted.inc_by(begin.freed);
         let removed = removed(&means.folder, &begin.evicted);
         let download = Download {
-            digest: digest.clone(),
-            repository: begin.repository,
+            digest: source.digest.clone(),
+            repository: source.repository.clone(),
             size: begin.size,
             good: begin.good,
         };
-        let digest = digest.clone();
+        let source = source.clone();
         context.spawn(async move {
             // The room is there before it is used.
             deleted(removed).await;
             let ended = Box::pin(run(&download, &means, &sender, &stop)).await;
-            Message::Ended { digest, ended }
+            Message::Ended { source, ended }
         });
         progress
     }
 
-    fn ended(&mut self, digest: &Digest, ended: Ended, context: &Context<Self>) {
+    fn ended(&mut self, source: &Source, ended: Ended, context: &Context<Self>) {
         let Ended {
             whole,
             bytes,
+            shown,
             error,
         } = ended;
-        self.state.ended(digest, whole, bytes);
+        let digest = &source.digest;
+        self.state.ended(digest, whole, bytes, shown);
         if let Some(error) = error {
             tracing::warn!(%digest, %error, "a blob cannot be fetched");
-            self.tell_pulls(digest, &error);
+            self.tell_pulls(source, &error);
         }
         let (now, later) = std::mem::take(&mut self.later)
             .into_iter()
-            .partition(|wanted| wanted.digest == *digest);
+            .partition(|wanted| wanted.source.digest == *digest);
         self.later = later;
         let now: Vec<Wanted> = now;
         for wanted in now.into_iter().filter(|one| !one.reply.is_closed()) {
@@ -213,9 +216,10 @@ impl Downloads {
         }
     }
 
-    /// The pulls that want this blob cannot succeed.
-    fn tell_pulls(&self, digest: &Digest, error: &Error) {
-        let pins = self.state.pinned_by(digest);
+    /// The pulls that want this blob cannot succeed. Those of models that have it in another repository may: their
+    /// servers ask again, and it is fetched from there.
+    fn tell_pulls(&self, source: &Source, error: &Error) {
+        let pins = self.state.pinned_by(source);
         for pin in pins.iter().filter_map(|id| self.pins.get(id)) {
             pin.send_replace(Some(error.clone()));
         }
@@ -228,6 +232,15 @@ impl Downloads {
             .cached
             .set(i64::try_from(self.state.bytes()).unwrap_or(i64::MAX));
     }
+}
+
+/// Takes them out of the cache now, and deletes them behind that.
+fn take_out(folder: &Folder, files: &[(Digest, bool)], context: &Context<Downloads>) {
+    let removed = removed(folder, files);
+    context.spawn(async move {
+        deleted(removed).await;
+        Message::Deleted
+    });
 }
 
 /// Renames them, which takes no time.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::known::Source;
 use crate::mirror::digest::Digest;
 use crate::mirror::download::Ended;
 use crate::mirror::error::Error;
@@ -37,17 +38,17 @@ pub(in crate::mirror) enum Message {
     Released(u64),
     /// How long a blob is.
     Size {
-        digest: Digest,
+        source: Source,
         reply: Reply<Result<u64, Error>>,
     },
     /// From somebody who wants to read a blob.
     Read(Wanted),
     /// From a reader that is dropped.
     Left(Digest),
-    /// From a reader that has not found the file of a whole blob.
+    /// From a reader that has not found the file of a whole blob, or not as it was.
     Lost(Digest),
     /// From the task of a download.
-    Ended { digest: Digest, ended: Ended },
+    Ended { source: Source, ended: Ended },
     /// From a task that has deleted files.
     Deleted,
 }
@@ -55,7 +56,7 @@ pub(in crate::mirror) enum Message {
 /// A blob that is to be read.
 #[derive(Debug)]
 pub(in crate::mirror) struct Wanted {
-    pub(in crate::mirror) digest: Digest,
+    pub(in crate::mirror) source: Source,
     pub(in crate::mirror) reply: Reply<Result<Reading, Error>>,
 }
 
@@ -79,7 +80,7 @@ pub(in crate::mirror) struct Pinning {
 }
 
 impl Reading {
-    /// The file of a blob that is whole is not there.
+    /// The file of a blob that is whole is not there, or not as it was.
     pub(in crate::mirror) fn lost(&self) {
         self.actor.cast(Message::Lost(self.digest.clone()));
     }

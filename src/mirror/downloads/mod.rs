@@ -7,6 +7,7 @@
 //! the disk.
 
 mod actor;
+mod known;
 mod message;
 mod state;
 #[cfg(test)]
@@ -18,10 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use actor::Downloads;
 pub(super) use actor::Setup;
+pub(super) use known::Source;
 use message::Message;
 pub(super) use message::{Pinning, Reading, Wanted};
 
-use super::digest::Digest;
 use super::error::Error;
 use super::manifest::Manifest;
 use super::repository::{Reference, Repository};
@@ -82,14 +83,14 @@ impl Handle {
     }
 
     /// How long a blob is.
-    pub(super) async fn size(&self, digest: Digest) -> Result<u64, Error> {
-        let size = self.mailbox.call(|reply| Message::Size { digest, reply });
+    pub(super) async fn size(&self, source: Source) -> Result<u64, Error> {
+        let size = self.mailbox.call(|reply| Message::Size { source, reply });
         size.await.unwrap_or(Err(Error::Interrupted))
     }
 
     /// One more reader of a blob, which is fetched if it is not there.
-    pub(super) async fn read(&self, digest: Digest) -> Result<Reading, Error> {
-        let wanted = |reply| Message::Read(Wanted { digest, reply });
+    pub(super) async fn read(&self, source: Source) -> Result<Reading, Error> {
+        let wanted = |reply| Message::Read(Wanted { source, reply });
         let reading = self.mailbox.call(wanted);
         reading.await.unwrap_or(Err(Error::Interrupted))
     }

@@ -5,9 +5,10 @@
 //! coming counted in full, are never more than the limit: what was asked for longest ago and is not wanted
 //! makes room, and if that is not enough, nothing begins.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::known::{Known, Source};
 use crate::mirror::digest::Digest;
 use crate::mirror::error::Error;
 use crate::mirror::folder::Found;
@@ -18,15 +19,13 @@ use crate::mirror::repository::{Reference, Repository};
 const MOST_RUNNING: usize = 64;
 /// So many are read at once, each part of one that a server fetches counted.
 const MOST_READERS: usize = 2048;
-/// Of so many blobs it is remembered where they are in the registry.
-const MOST_KNOWN: usize = 64 << 10;
 
 /// All blobs; `J` is what is kept of a download that runs.
 #[derive(Debug)]
 pub(super) struct State<J> {
     limit: u64,
     blobs: HashMap<Digest, Blob<J>>,
-    known: HashMap<Digest, Known>,
+    known: Known,
     pins: BTreeMap<u64, Pin>,
     readers: usize,
     /// Counts up with each use, so that it can be told what was used last.
@@ -43,17 +42,18 @@ struct Blob<J> {
 
 #[derive(Debug)]
 enum File<J> {
+    /// This process has written or read all of it, and its digest is right.
     Whole(u64),
-    Partial { bytes: u64, checked: bool },
-    Running { job: J, size: u64, stopping: bool },
-}
-
-/// Where a blob is in the registry.
-#[derive(Clone, Debug)]
-struct Known {
-    repository: Repository,
-    size: u64,
-    used: u64,
+    /// `checked`: this process has written it. What an earlier one has left is shown to nobody.
+    Partial {
+        bytes: u64,
+        checked: bool,
+    },
+    Running {
+        job: J,
+        size: u64,
+        stopping: bool,
+    },
 }
 
 /// A pull that runs.
@@ -61,6 +61,7 @@ struct Known {
 struct Pin {
     reference: Reference,
     manifest: Arc<Manifest>,
+    digests: HashSet<Digest>,
 }
 
 /// What somebody gets who wants to read a blob.
@@ -79,7 +80,6 @@ pub(super) enum Access<J> {
 /// A download that is to begin.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Begin {
-    pub(super) repository: Repository,
     pub(super) size: u64,
     /// So much of it is there as it was written by this process.
     pub(super) good: u64,
@@ -95,24 +95,14 @@ impl<J: Clone> State<J> {
         let mut state = Self {
             limit,
             blobs: HashMap::new(),
-            known: HashMap::new(),
+            known: Known::default(),
             pins: BTreeMap::new(),
             readers: 0,
             uses: 0,
         };
-        for Found {
-            digest,
-            bytes,
-            whole,
-        } in found
-        {
-            let file = match whole {
-                true => File::Whole(bytes),
-                false => File::Partial {
-                    bytes,
-                    checked: false,
-                },
-            };
+        for Found { digest, bytes } in found {
+            let checked = false;
+            let file = File::Partial { bytes, checked };
             let used = state.next_use();
             let blob = Blob {
                 used,
@@ -137,21 +127,9 @@ impl<J: Clone> State<J> {
 
     /// A manifest that the registry gave: its blobs can be asked for.
     pub(super) fn learn(&mut self, repository: &Repository, manifest: &Manifest) {
-        for blob in &manifest.blobs {
-            let known = Known {
-                repository: repository.clone(),
-                size: blob.size,
-                used: self.next_use(),
-            };
-            self.known.insert(blob.digest.clone(), known);
-        }
-        while self.known.len() > MOST_KNOWN {
-            let oldest = self.known.iter().min_by_key(|(_, known)| known.used);
-            let Some(oldest) = oldest.map(|(digest, _)| digest.clone()) else {
-                return;
-            };
-            self.known.remove(&oldest);
-        }
+        let Self { known, pins, .. } = self;
+        let pinned = |source: &Source| pins.values().any(|pin| pin.has(source));
+        known.learn(repository, manifest, pinned);
     }
 
     /// The manifest under which a pull that runs has this model.
@@ -175,6 +153,7 @@ impl<J: Clone> State<J> {
         }
         self.learn(&reference.repository, &manifest);
         let pin = Pin {
+            digests: manifest.blobs.iter().map(|it| it.digest.clone()).collect(),
             reference,
             manifest,
         };
@@ -191,39 +170,38 @@ impl<J: Clone> State<J> {
         digests.filter_map(|digest| self.stop(digest)).collect()
     }
 
-    /// The pulls that want it.
-    pub(super) fn pinned_by(&self, digest: &Digest) -> Vec<u64> {
-        let pinned_by = self.pins.iter().filter(|(_, pin)| pin.wants(digest));
+    /// The pulls that want it from there.
+    pub(super) fn pinned_by(&self, source: &Source) -> Vec<u64> {
+        let pinned_by = self.pins.iter().filter(|(_, pin)| pin.has(source));
         pinned_by.map(|(id, _)| *id).collect()
     }
 
     /// How long a blob is.
-    pub(super) fn size(&self, digest: &Digest) -> Result<u64, Error> {
-        match (
-            self.blobs.get(digest).map(|blob| &blob.file),
-            self.known.get(digest),
-        ) {
-            (Some(File::Whole(size) | File::Running { size, .. }), _) => Ok(*size),
-            (_, Some(known)) => Ok(known.size),
-            _ => Err(Error::Unknown(digest.clone())),
+    pub(super) fn size(&self, source: &Source) -> Result<u64, Error> {
+        let file = self.blobs.get(&source.digest).map(|blob| &blob.file);
+        match (file, self.known.size(source)) {
+            (Some(File::Whole(size)), _) => Ok(*size),
+            (_, Some(size)) => Ok(size),
+            (Some(File::Running { size, .. }), None) => Ok(*size),
+            _ => Err(Error::Unknown(source.digest.clone())),
         }
     }
 
     /// Somebody wants to read it, and is a reader unless this is an error or [`Access::Later`].
-    pub(super) fn read(&mut self, digest: &Digest) -> Result<Access<J>, Error> {
+    pub(super) fn read(&mut self, source: &Source) -> Result<Access<J>, Error> {
         if self.readers >= MOST_READERS {
             return Err(Error::Busy("parts of blobs are read"));
         }
-        let used = self.next_use();
+        let (used, digest) = (self.next_use(), &source.digest);
         let access = match self.blobs.get(digest).map(|blob| &blob.file) {
             Some(File::Whole(size)) => Access::Whole(*size),
             Some(File::Running { stopping: true, .. }) => return Ok(Access::Later),
             Some(File::Running { job, size, .. }) => Access::Running(job.clone(), *size),
             Some(File::Partial { bytes, checked }) => {
                 let (bytes, good) = (*bytes, if *checked { *bytes } else { 0 });
-                Access::Fetch(self.plan(digest, bytes, good)?)
+                Access::Fetch(self.plan(source, bytes, good)?)
             }
-            None => Access::Fetch(self.plan(digest, 0, 0)?),
+            None => Access::Fetch(self.plan(source, 0, 0)?),
         };
         self.readers += 1;
         if let Some(blob) = self.blobs.get_mut(digest) {
@@ -260,33 +238,32 @@ impl<J: Clone> State<J> {
         self.stop(digest)
     }
 
-    /// A download has ended: the blob is whole, or so much has come of it.
-    pub(super) fn ended(&mut self, digest: &Digest, whole: bool, bytes: u64) {
+    /// A download has ended: the blob is whole, or so much is there of it. `checked`: and none of that is in doubt.
+    pub(super) fn ended(&mut self, digest: &Digest, whole: bool, bytes: u64, checked: bool) {
         let Some(blob) = self.blobs.get_mut(digest) else {
             return;
         };
         blob.file = match whole {
             true => File::Whole(bytes),
-            false => File::Partial {
-                bytes,
-                checked: true,
-            },
+            false => File::Partial { bytes, checked },
         };
         if !whole && bytes == 0 && blob.readers == 0 {
             self.blobs.remove(digest);
         }
     }
 
-    /// Its file is not there, or not as long as it was: it has to be fetched anew.
-    pub(super) fn lost(&mut self, digest: &Digest) {
-        if let Some(blob) = self.blobs.get_mut(digest)
-            && matches!(blob.file, File::Whole(_))
-        {
-            blob.file = File::Partial {
-                bytes: 0,
-                checked: true,
-            };
-        }
+    /// Its file is not there, or not as long as it was: it has to be fetched anew. Says whether what is there of it is
+    /// to be removed.
+    pub(super) fn lost(&mut self, digest: &Digest) -> bool {
+        let blob = self.blobs.get_mut(digest);
+        let Some(blob) = blob.filter(|blob| matches!(blob.file, File::Whole(_))) else {
+            return false;
+        };
+        blob.file = File::Partial {
+            bytes: 0,
+            checked: true,
+        };
+        true
     }
 
     /// The job of a blob that nobody wants, which is told to stop.
@@ -312,22 +289,22 @@ impl<J: Clone> State<J> {
     }
 
     /// How a blob is fetched of which so many bytes are there.
-    fn plan(&mut self, digest: &Digest, have: u64, good: u64) -> Result<Begin, Error> {
-        let known = self.known.get(digest).cloned();
-        let known = known.ok_or_else(|| Error::Unknown(digest.clone()))?;
+    fn plan(&mut self, source: &Source, have: u64, good: u64) -> Result<Begin, Error> {
+        let digest = &source.digest;
+        let size = self.known.size(source);
+        let size = size.ok_or_else(|| Error::Unknown(digest.clone()))?;
         let running = |blob: &&Blob<J>| matches!(blob.file, File::Running { .. });
         if self.blobs.values().filter(running).count() >= MOST_RUNNING {
             return Err(Error::Busy("blobs are fetched"));
         }
-        let needs = self.bytes().saturating_sub(have).saturating_add(known.size);
+        let needs = self.bytes().saturating_sub(have).saturating_add(size);
         let over = needs.saturating_sub(self.limit);
         if self.idle(Some(digest)).map(|(_, bytes)| bytes).sum::<u64>() < over {
             return Err(Error::NoRoom { needs: over });
         }
         let (evicted, freed) = self.evict(over, Some(digest));
         Ok(Begin {
-            repository: known.repository,
-            size: known.size,
+            size,
             good,
             evicted,
             freed,
@@ -383,7 +360,10 @@ impl<J> Blob<J> {
 
 impl Pin {
     fn wants(&self, digest: &Digest) -> bool {
-        let mut blobs = self.manifest.blobs.iter();
-        blobs.any(|blob| blob.digest == *digest)
+        self.digests.contains(digest)
+    }
+
+    fn has(&self, source: &Source) -> bool {
+        self.reference.repository == source.repository && self.wants(&source.digest)
     }
 }

@@ -95,13 +95,15 @@ impl Peers {
     }
 }
 
-/// Every address of a name.
-async fn found(name: String) -> (String, Vec<IpAddr>) {
+/// Every address of a name, if the resolver says any.
+async fn found(name: String) -> (String, Option<Vec<IpAddr>>) {
     let addresses = match timeout(LIMIT, lookup_host((name.as_str(), 0))).await {
-        Ok(Ok(addresses)) => addresses
-            .map(|address| address.ip().to_canonical())
-            .collect(),
-        _ => Vec::new(),
+        Ok(Ok(addresses)) => Some(
+            addresses
+                .map(|address| address.ip().to_canonical())
+                .collect(),
+        ),
+        _ => None,
     };
     (name, addresses)
 }

@@ -13,6 +13,6 @@ pub(in crate::mirror) enum Message {
         hosts: Vec<String>,
         reply: Reply<bool>,
     },
-    /// What names were resolved to, each with all its addresses.
-    Resolved(Vec<(String, Vec<IpAddr>)>),
+    /// What names were resolved to, each with all its addresses; none where the resolver has failed.
+    Resolved(Vec<(String, Option<Vec<IpAddr>>)>),
 }

@@ -1,6 +1,6 @@
 //! Which host has which addresses, pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,15 +8,24 @@ use tokio::time::Instant;
 
 /// What a name was resolved to counts for so long.
 const FRESH: Duration = Duration::from_secs(60);
+/// And for so long while the resolver fails: a pull outlives that.
+const KEPT: Duration = Duration::from_secs(10 * 60);
 /// A stranger makes names be resolved no more often than this.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is known of names.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    known: HashMap<String, Vec<IpAddr>>,
+    known: HashMap<String, Addresses>,
     /// When the names were last resolved.
     resolved: Option<Instant>,
+}
+
+/// What a name was resolved to, and when.
+#[derive(Debug)]
+struct Addresses {
+    all: Vec<IpAddr>,
+    at: Instant,
 }
 
 /// What can be said of an address.
@@ -62,11 +71,19 @@ impl State {
         hosts.iter().any(is_literal) || self.is_known(address, hosts, own)
     }
 
-    /// What these names are now; others are forgotten.
-    pub(super) fn resolved(&mut self, names: Vec<(String, Vec<IpAddr>)>, now: Instant) {
-        let asked: HashSet<&String> = names.iter().map(|(name, _)| name).collect();
-        self.known.retain(|name, _| asked.contains(name));
-        self.known.extend(names);
+    /// What these names are now; others are forgotten. One for which the resolver has failed is for a while what it was.
+    pub(super) fn resolved(&mut self, names: Vec<(String, Option<Vec<IpAddr>>)>, now: Instant) {
+        let mut before = std::mem::take(&mut self.known);
+        let is_kept = |it: &Addresses| now.saturating_duration_since(it.at) < KEPT;
+        for (name, found) in names {
+            let found = found.map(|all| Addresses { all, at: now });
+            let found = found.or_else(|| before.remove(&name).filter(is_kept));
+            let nothing = || Addresses {
+                all: Vec::new(),
+                at: now,
+            };
+            self.known.insert(name, found.unwrap_or_else(nothing));
+        }
         self.resolved = Some(now);
     }
 
@@ -74,7 +91,7 @@ impl State {
         let mut known = names
             .iter()
             .filter_map(|name| self.known.get(name))
-            .flatten();
+            .flat_map(|known| &known.all);
         known.any(|known| is_same(*known, address, own))
     }
 }
@@ -130,8 +147,11 @@ mod tests {
         };
         assert_eq!(has(&state, "10.0.0.1", 0), Known::Ask(all.clone()));
         let found = vec![
-            ("gpu-1".to_owned(), vec![ip("10.0.0.1"), ip("10.0.1.1")]),
-            ("gpu-2".to_owned(), Vec::new()),
+            (
+                "gpu-1".to_owned(),
+                Some(vec![ip("10.0.0.1"), ip("10.0.1.1")]),
+            ),
+            ("gpu-2".to_owned(), None),
         ];
         state.resolved(found, start);
         assert_eq!(has(&state, "10.0.1.1", 30), Known::Sure(true));
@@ -146,5 +166,29 @@ mod tests {
         let more = hosts("gpu-1 gpu-3");
         let asked = state.has(ip("6.6.6.6"), &more, false, start);
         assert_eq!(asked, Known::Ask(more), "a server that is new");
+    }
+
+    #[test]
+    fn a_resolver_that_fails_takes_no_server_away_for_ten_minutes() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let all = hosts("gpu-1");
+        let mut resolve = |found: Option<&str>, seconds| {
+            let found = found.map(|found| vec![ip(found)]);
+            let names = vec![("gpu-1".to_owned(), found)];
+            state.resolved(names, start + Duration::from_secs(seconds));
+            let has = |address| state.has_now(ip(address), &all, false);
+            (has("10.0.0.1"), has("10.0.0.2"))
+        };
+        assert_eq!(resolve(None, 0), (false, false));
+        assert_eq!(resolve(Some("10.0.0.1"), 1), (true, false));
+        assert_eq!(resolve(None, 100), (true, false));
+        assert_eq!(resolve(None, 600), (true, false));
+        assert_eq!(resolve(None, 601), (false, false), "it may be anybody's");
+        assert_eq!(resolve(Some("10.0.0.1"), 700), (true, false));
+        assert_eq!(
+            resolve(Some("10.0.0.2"), 701),
+            (false, true),
+            "it has moved"
+        );
     }
 }

@@ -101,12 +101,14 @@ async fn a_full_disk_is_an_error_and_the_part_that_was_there_is_gone() {
     registry.offer("library/big:latest", &blobs);
     let router = plan(2, &registry, &port).start().await;
     let file = digest(&blobs[0]).replace(':', "-");
-    std::os::unix::fs::symlink("/dev/full", cache(&router).join("partial").join(file)).unwrap();
+    let part = cache(&router).join("partial").join(file);
+    std::os::unix::fs::symlink("/dev/full", &part).unwrap();
     let lines = pull(&router, "big", "").await;
     check_progress(&lines);
     let error = last(&lines);
     assert!(error.contains("No space left on device"), "{error}");
-    assert!(cached(&router, "partial").is_empty());
+    // A server that has asked again before it was told may have had it begun anew.
+    assert!(!part.is_symlink());
     assert_eq!(last(&pull(&router, "big", "").await), "success");
     router.finish().await;
 }

@@ -3,10 +3,12 @@
 use herdsman_simulator::{Fault, Model};
 use herdsman_test_support::Port;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::{big, cached, check_progress, last, listed, metric, models_of, plan, pull};
 use crate::support::registry::Registry;
+use crate::support::{TEST_TIMEOUT, TestRouter};
 
 #[tokio::test]
 async fn eight_servers_pull_a_model_and_the_registry_gives_one_copy() {
@@ -160,4 +162,55 @@ async fn the_name_in_between_is_seen_by_nobody_and_made_by_nobody() {
         .await;
     assert!(!answer.text().contains("localhost"), "{}", answer.text());
     router.finish().await;
+}
+
+#[tokio::test]
+async fn two_pulls_of_a_model_that_are_not_the_same_take_turns_on_a_server() {
+    let (registry, port) = (Registry::start().await, Port::free());
+    let total = registry.offer("library/big:latest", &big());
+    for leaves in [false, true] {
+        let router = plan(2, &registry, &port).start().await;
+        let before = registry.sent();
+        registry.hold_at(1_500_000);
+        let body = json!({"model": "big"});
+        let first = router.stream("/api/pull?endpoints=gpu-0", &body).await;
+        let shown = until_pulls(&router, |pulls| pulls[0]["completed"] != 0).await;
+        assert_eq!(shown.len(), 1);
+        let second = router.stream("/api/pull", &json!({"model": "big"})).await;
+        let shown = until_pulls(&router, |pulls| {
+            pulls.len() == 2 && pulls[1]["endpoints"][1]["completed"] != 0
+        });
+        let shown = shown.await;
+        assert_eq!(shown[1]["endpoints"][0]["completed"], 0, "{shown:?}");
+        let first = match leaves {
+            true => None,
+            false => Some(first),
+        };
+        registry.hold_at(usize::MAX);
+        if let Some(first) = first {
+            assert_eq!(last(&first.whole().await.lines()), "success");
+        }
+        assert_eq!(last(&second.whole().await.lines()), "success", "{leaves}");
+        for server in 0..2 {
+            let models = models_of(&router, server).await;
+            assert_eq!(models.len(), 1, "{leaves}: {models:?}");
+            assert!(models[0].eq_ignore_ascii_case("big:latest"), "{models:?}");
+        }
+        assert_eq!(registry.sent() - before, total);
+        router.finish().await;
+    }
+}
+
+/// The pulls, once this holds.
+async fn until_pulls(router: &TestRouter, holds: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let deadline = Instant::now() + TEST_TIMEOUT;
+    loop {
+        let shown = router.get("/admin/pulls").await.json();
+        let pulls = shown["pulls"].as_array().unwrap();
+        if !pulls.is_empty() && holds(pulls) {
+            return pulls.clone();
+        }
+        assert!(Instant::now() < deadline, "never: {shown}");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
