@@ -1,7 +1,7 @@
 //! `/admin/…`: what operators and their programs change while routers run.
 //!
 //! One file per subject, each a list of [`Route`]s: the same list makes the paths and
-//! `/admin/openapi.json`, so that a call which is not described does not exist. [`guard`] decides who
+//! `/admin/openapi.json`, so that a call which is not described does not exist. [`mod@guard`] decides who
 //! may use it, before anything else looks at the request. Errors are `{"error": "…"}`.
 
 mod account;
