@@ -113,10 +113,11 @@ pub(super) async fn run(
             };
         }
         Err(Broken::Stopped) => {
+            let (bytes, shown) = kept(file).await;
             return Ended {
                 whole: false,
-                bytes: file.len(),
-                shown: file.is_shown(),
+                bytes,
+                shown,
                 error: None,
             };
         }
@@ -124,7 +125,7 @@ pub(super) async fn run(
     };
     // What has come so far may be gone on from, unless it is wrong or takes room that is needed.
     let (bytes, shown) = match error.is_transient() {
-        true => (file.len(), file.is_shown()),
+        true => kept(file).await,
         false => {
             file.discard().await;
             (0, true)
@@ -138,6 +139,17 @@ async fn on_disk(path: PathBuf) -> io::Result<u64> {
     match about {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         about => Ok(about?.len()),
+    }
+}
+
+/// How much of it stays on the disk, and whether servers may see that. Of nothing no file stays.
+async fn kept(file: Growing) -> (u64, bool) {
+    match file.len() {
+        0 => {
+            file.discard().await;
+            (0, true)
+        }
+        bytes => (bytes, file.is_shown()),
     }
 }
 
