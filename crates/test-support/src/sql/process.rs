@@ -3,11 +3,14 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+
+/// How long it may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ended when dropped.
 pub struct Process {
@@ -89,10 +92,14 @@ impl Process {
 
     /// To the process and its children, each of which may lead a session of its own.
     fn signal(&self, signal: Signal) {
-        for pid in std::iter::once(self.pid).chain(children(self.pid)) {
-            // A child may have ended meanwhile.
-            let _ = kill_process(pid, signal);
-        }
+        send(self.pid, signal);
+    }
+}
+
+fn send(parent: Pid, signal: Signal) {
+    for pid in std::iter::once(parent).chain(children(parent)) {
+        // A child may have ended meanwhile.
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -101,9 +108,17 @@ impl Drop for Process {
         self.resume();
         // It may have ended already.
         let _ = kill_process(self.pid, self.end);
-        if let Some(parent_thread) = self.parent_thread.take() {
-            let _ = parent_thread.join();
-        }
+        let Some(parent_thread) = self.parent_thread.take() else {
+            return;
+        };
+        // One that was killed in the middle of its work may take that for more important than the signal.
+        let (pid, (_ended, end)) = (self.pid, channel::<()>());
+        std::thread::spawn(move || {
+            if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                send(pid, Signal::KILL);
+            }
+        });
+        let _ = parent_thread.join();
     }
 }
 
