@@ -1,7 +1,7 @@
 //! For whom the mirror is: the servers, by the addresses from which they connect.
 //!
 //! Owns what the names of servers were resolved to. It must not know which servers there are: whoever asks says so. A
-//! name that cannot be resolved is nobody's. It fails by being restarted empty; names are resolved anew.
+//! name that cannot be resolved is for a while what it was, and then nobody's. It fails by being restarted empty; names are resolved anew.
 
 mod actor;
 mod message;
