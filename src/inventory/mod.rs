@@ -38,6 +38,7 @@ use tokio_util::task::TaskTracker;
 pub use entry::{Entry, Source};
 pub use found::Found;
 pub use refused::Refused;
+pub use registered::registered_endpoint;
 pub use spec::{InvalidEndpoint, desired};
 pub use state::Change;
 

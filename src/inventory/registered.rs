@@ -48,15 +48,22 @@ impl Taken {
     }
 }
 
-/// The server; nothing if it cannot be used.
-pub(super) fn read(registered: &Registered) -> Option<Server> {
+/// The server that an agent registers, as it would stand in a configuration.
+///
+/// # Errors
+/// What is wrong with it, so that it cannot be used.
+pub fn registered_endpoint(registered: &Registered) -> Result<Endpoint, String> {
     let facts = &registered.facts;
+    let kind = Kind::parse(&facts.kind);
     let slots = facts.slots.map(serde_json::Value::from);
-    let slots = slots.and_then(|slots| serde_json::from_value(slots).ok());
+    let slots = slots.map(serde_json::from_value).transpose();
+    let url = registered.url.parse();
     let endpoint = Endpoint {
         name: registered.name.clone(),
-        kind: Kind::parse(&facts.kind)?,
-        slots: slots.unwrap_or(Slots::Auto),
+        kind: kind.ok_or_else(|| format!("there is no kind \"{}\"", facts.kind))?,
+        slots: slots
+            .map_err(|error| format!("slots {error}"))?
+            .unwrap_or(Slots::Auto),
         weight: facts.weight,
         priority: facts.priority,
         labels: facts.labels.clone(),
@@ -64,14 +71,22 @@ pub(super) fn read(registered: &Registered) -> Option<Server> {
             "openai" => facts.models.clone(),
             _ => Vec::new(),
         },
-        ..Endpoint::at(registered.url.parse().ok()?)
+        ..Endpoint::at(url.map_err(|error| format!("url {error}"))?)
     };
-    let usable = endpoint_faults(&endpoint).is_empty()
-        && spec(&endpoint, Slots::Auto, Drain::Nothing).is_ok();
-    usable.then(|| Server {
-        endpoint,
-        leaves: facts.draining,
-        memory: facts.gpu_memory(),
+    if let Some(fault) = endpoint_faults(&endpoint).into_iter().next() {
+        return Err(fault);
+    }
+    let spec = spec(&endpoint, Slots::Auto, Drain::Nothing);
+    spec.map_err(|error| error.to_string())?;
+    Ok(endpoint)
+}
+
+/// The same with what its agent says of it. Nothing of what a router of another version has let in and this one cannot use.
+pub(super) fn read(registered: &Registered) -> Option<Server> {
+    Some(Server {
+        endpoint: registered_endpoint(registered).ok()?,
+        leaves: registered.facts.draining,
+        memory: registered.facts.gpu_memory(),
     })
 }
 

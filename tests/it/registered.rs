@@ -401,5 +401,17 @@ async fn of_two_with_one_name_the_one_that_is_there_keeps_it_and_the_past_renews
         let bad = router.post(MODELS, &agent_of(name, url, "run", 0)).await;
         assert_eq!(bad.status, 422, "{name} {url}: {}", bad.text());
     }
+    // What could not be used is not taken.
+    for (fact, value) in [
+        ("kind", json!("abacus")),
+        ("slots", json!(0)),
+        ("weight", json!(-1)),
+        ("labels", json!(["a,b"])),
+    ] {
+        let mut body = agent_of("a", "http://10.0.0.7:2", "run", 0);
+        body["agent"]["facts"][fact] = value;
+        let bad = router.post(MODELS, &body).await;
+        assert_eq!(bad.status, 422, "{fact}: {}", bad.text());
+    }
     router.finish().await;
 }

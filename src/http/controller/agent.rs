@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::reply::{self, Answer, Problem, detail, unprocessable};
-use crate::config::{Endpoint, EndpointUrl, endpoint_faults};
 use crate::domain::{MAX_FACT_MODELS, ServerFacts};
 use crate::http::State;
-use crate::registrar::{RENEWAL, TERM, millis};
+use crate::inventory::registered_endpoint;
+use crate::registrar::{RENEWAL, Registered, TERM, millis};
 use crate::store::{
     InstanceKey, InstanceKind, Joined, Joining, MAX_INSTANCE_FACTS, MAX_INSTANCE_URL, Renewed,
 };
@@ -73,17 +73,12 @@ pub(super) async fn renew(state: &State, agent: Agent) -> Answer {
 impl Agent {
     fn joining(&self) -> Result<Joining, Problem> {
         let wrong = |what: &str, why: &str| unprocessable(&["body", "agent", what], why);
-        let url: Result<EndpointUrl, _> = self.url.parse();
-        let url = url.map_err(|error| wrong("url", &format!("url {error}")))?;
-        let endpoint = Endpoint {
+        let registered = Registered {
             name: self.name.clone(),
-            weight: self.facts.weight,
-            labels: self.facts.labels.clone(),
-            ..Endpoint::at(url)
+            url: self.url.clone(),
+            facts: self.facts.clone(),
         };
-        if let Some(fault) = endpoint_faults(&endpoint).into_iter().next() {
-            return Err(wrong("facts", &fault));
-        }
+        registered_endpoint(&registered).map_err(|fault| wrong("facts", &fault))?;
         if self.name.is_empty() || self.name.contains('@') {
             return Err(wrong("name", "name must not be empty or have an @ in it"));
         }
