@@ -47,6 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "fleet",
         &[
             "clock",
+            "cluster",
             "domain",
             "backend",
             "config",

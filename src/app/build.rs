@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::given::{aliases, kept, prices, spread, terms};
 use super::migrate::migrate;
 use super::redis::RedisGauges;
-use super::{App, DirLock, Error, mirror, redis};
+use super::{App, DirLock, Error, mirror, redis, slots};
 use crate::access::{self, Access, RedisLedger};
 use crate::clock;
 use crate::config::{Config, Durability};
@@ -87,16 +87,21 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
 
     let instance = Instance::new(&router);
     let client = Client::new(config.routing.connect_timeout, instance.clone());
+    let folder = identity.folder.clone();
+    let registrar = Registrar::start(identity, store.clone(), tracker.clone()).await?;
+    let shared = slots::shared(&config, redis.as_ref(), &folder, &registrar);
     let fleet = Fleet::start(
         &inventory::desired(&config.endpoint, config.routing.slots)?,
-        rules(&config),
+        rules(&config, shared.as_ref()),
         client.clone(),
         tracker.clone(),
     )
     .await?;
+    if let Some(shared) = shared {
+        shared.listen(&fleet, &tracker);
+    }
     registry.register_collector(Box::new(Gauges::new(fleet.clone())));
     fleet.name(&aliases(&config)).await;
-    let registrar = Registrar::start(identity, store.clone(), tracker.clone()).await?;
     let inventory = inventory(&config, &fleet, &store, &registrar, &tracker).await?;
     let discovery = Discovery::start(&config.discovery, inventory.clone(), tracker.clone()).await?;
     registry.register_collector(Box::new(discovery::Gauges::new(discovery.clone())));
@@ -312,7 +317,7 @@ fn durability(asked: Durability) -> spend::Durability {
     }
 }
 
-fn rules(config: &Config) -> Rules {
+fn rules(config: &Config, shared: Option<&slots::Shared>) -> Rules {
     Rules {
         intervals: Intervals {
             alive: config.fleet.probe_interval,
@@ -322,6 +327,7 @@ fn rules(config: &Config) -> Rules {
         stale_after: config.fleet.stale_after,
         queue_limit: config.routing.queue_limit,
         hidden: mirror::names(config).map(|names| names.pulled.into()),
+        sharing: shared.map(|shared| shared.sharing.clone()),
     }
 }
 

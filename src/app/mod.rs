@@ -14,6 +14,7 @@ mod mirror;
 mod redis;
 mod reload;
 mod signals;
+mod slots;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -145,6 +145,7 @@ fn difference(old: &Config, new: &Config) -> Difference {
         ("server", old.server != new.server),
         ("routing", without_slots(old) != without_slots(new)),
         ("fleet", old.fleet != new.fleet),
+        ("cluster", old.cluster != new.cluster),
         ("discovery", old.discovery != new.discovery),
         ("store", old.store != new.store),
         ("redis", old.redis != new.redis),

@@ -1,7 +1,7 @@
 //! What several routers decide between them.
 //!
-//! Owns the [`lease`]: who of them does what only one should do; and [`DeferredConnection`], which lets a router
-//! start while Redis is away. It must not know what the lease is for, nor which Redis it is held in:
+//! Owns the [`lease`]: who of them does what only one should do; the rule by which they share [`slots`]; and
+//! [`DeferredConnection`], which lets a router start while Redis is away. It must not know what the lease is for, nor which Redis it is held in:
 //! anything that is a connection will do.
 //!
 //! Nothing here is a guarantee by itself. A router can be paused between looking at its lease and
@@ -9,5 +9,6 @@
 
 mod deferred;
 pub mod lease;
+pub mod slots;
 
 pub use deferred::DeferredConnection;

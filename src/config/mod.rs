@@ -9,6 +9,7 @@
 
 mod access;
 mod alias;
+mod cluster;
 mod discovery;
 mod display;
 mod duration;
@@ -44,6 +45,7 @@ mod tests;
 
 pub use access::{Access, Management, WhenRedisAway};
 pub use alias::Alias;
+pub use cluster::{Cluster, SlotSharing};
 pub use discovery::Discovery;
 pub use display::to_toml;
 pub use endpoint::{Endpoint, Kind};
@@ -89,6 +91,8 @@ pub struct Config {
     pub routing: Routing,
     /// How the servers are watched.
     pub fleet: Fleet,
+    /// What several routers do together.
+    pub cluster: Cluster,
     /// Where further servers are found.
     pub discovery: Discovery,
     /// The database.
@@ -196,6 +200,7 @@ impl Default for Config {
             alias: Vec::new(),
             routing: Routing::default(),
             fleet: Fleet::default(),
+            cluster: Cluster::default(),
             discovery: Discovery::default(),
             store: Store::default(),
             redis: None,

@@ -263,6 +263,9 @@ impl Fleet {
         let rank = match ranked {
             Ok(rank) => rank,
             Err(NoCandidate::Busy) => {
+                for holder in model.holders().filter(|holder| takes(holder)) {
+                    holder.pool.ask_if_short();
+                }
                 return request
                     .paused(model)
                     .map_or(Ok(None), |pause| Err(Denied::Paused(pause)));

@@ -23,6 +23,7 @@ mod quantiles;
 mod queue;
 mod refusals;
 mod registry;
+mod shares;
 mod slot_pool;
 mod unanswered;
 mod view;
@@ -49,6 +50,7 @@ pub use places::Place;
 pub use quantiles::FirstByteQuantiles;
 pub use queue::Arrival;
 pub use refusals::{Refusable, Refusals};
+pub use shares::{Others, Sharing};
 pub use slot_pool::{SlotPool, Suspicion};
 pub use view::{FleetView, ModelView, Server};
 
@@ -86,6 +88,8 @@ pub struct Rules {
     pub queue_limit: usize,
     /// Names of models under this host are the router's own: on no server they are seen.
     pub hidden: Option<Arc<str>>,
+    /// With other routers, slots are shared like this.
+    pub sharing: Option<Sharing>,
 }
 
 /// The interface of the fleet.
@@ -98,6 +102,8 @@ pub struct Fleet {
     registry: registry::Handle,
     arrivals: Arc<AtomicU64>,
     queue_limit: usize,
+    shares: shares::Handle,
+    sharing: Option<Arc<Supervisor>>,
     supervisor: Arc<Supervisor>,
 }
 
@@ -119,6 +125,7 @@ impl Fleet {
         let (removed, removals) = watch::channel(0);
         let queues = Arc::new(Queues::default());
         let registry = registry::Handle::new();
+        let shares = shares::Handle::new(rules.sharing.as_ref());
         let setup = registry::Setup {
             view: Arc::clone(&view),
             version: versions,
@@ -130,7 +137,11 @@ impl Fleet {
             queues: Arc::clone(&queues),
             handle: registry.clone(),
             loads: Arc::default(),
+            shares: shares.clone(),
         };
+        let sharing = shares
+            .start(rules.sharing, &view, &queues, tracker.clone())
+            .await?;
         let child = Child::new::<registry::Registry>("fleet/registry", registry.mailbox(), setup);
         let supervisor = Supervisor::start(RESTARTS, tracker, vec![child]).await?;
         let fleet = Self {
@@ -141,6 +152,8 @@ impl Fleet {
             registry,
             arrivals: Arc::default(),
             queue_limit: rules.queue_limit,
+            shares,
+            sharing,
             supervisor: Arc::new(supervisor),
         };
         fleet.apply(desired).await;
@@ -292,8 +305,28 @@ impl Fleet {
         }
     }
 
-    /// Stops the probes and every actor.
+    /// Among how many routers slots are divided that nobody asks for in particular; 0: this one has no part of them yet.
+    #[must_use]
+    pub fn slots_divided(&self) -> i64 {
+        self.shares.divides()
+    }
+
+    /// Another router has changed something about slots that are shared.
+    pub fn wake_shares(&self) {
+        self.shares.wake();
+    }
+
+    /// Kills the actor that shares slots with other routers as a panic would. For fault injection.
+    pub fn kill_shares(&self) {
+        self.shares.kill();
+    }
+
+    /// Stops the probes and every actor. What this router had of shared slots is free for others at once.
     pub async fn stop(&self) {
+        self.shares.leave().await;
+        if let Some(sharing) = &self.sharing {
+            sharing.stop().await;
+        }
         self.supervisor.stop().await;
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::first_bytes::FirstBytes;
 use super::hold::Hold;
 use super::refusals::Refusals;
+use super::shares;
 use crate::domain::ModelName;
 use crate::faults::Closed;
 
@@ -28,6 +29,8 @@ pub struct SlotPool {
     /// The name in the server's own spelling.
     spelling: ArcSwap<String>,
     slots: AtomicU32,
+    /// How many of them requests of this router may use.
+    share: shares::Cell,
     taken: AtomicU32,
     /// Of those, the ones without a first byte yet.
     waiting: AtomicU32,
@@ -61,12 +64,13 @@ pub struct SlotPool {
 pub struct Suspicion(Arc<SlotPool>);
 
 impl SlotPool {
-    pub(super) fn new(model: ModelName, spelling: &str, slots: u32) -> Self {
+    pub(super) fn new(model: ModelName, spelling: &str, slots: u32, share: shares::Cell) -> Self {
         Self {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             model,
             spelling: ArcSwap::from_pointee(spelling.to_owned()),
             slots: AtomicU32::new(slots),
+            share,
             taken: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             direct: AtomicBool::new(false),
@@ -104,7 +108,7 @@ impl SlotPool {
         }
     }
 
-    /// How many requests may run at once.
+    /// How many requests of all routers may run at once.
     #[must_use]
     pub fn slots(&self) -> u32 {
         self.slots.load(Ordering::Relaxed)
@@ -115,10 +119,29 @@ impl SlotPool {
         self.slots.store(slots, Ordering::Relaxed);
     }
 
+    /// How many requests of this router may run at once now.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.share.limit(self.slots())
+    }
+
+    /// What this router has of it.
+    pub(super) fn share(&self) -> &shares::Cell {
+        &self.share
+    }
+
+    /// Has more asked for, if the server may have slots left and this router has none of them.
+    pub(super) fn ask_if_short(self: &Arc<Self>) {
+        let taken = self.in_flight();
+        if taken < self.slots() && taken >= self.limit() {
+            self.share.shares().short(self);
+        }
+    }
+
     /// How many run now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed)
+        self.taken.load(Ordering::SeqCst)
     }
 
     /// How many of those still wait for the first byte of their answer.
@@ -135,17 +158,25 @@ impl SlotPool {
     /// A slot, if slots are taken directly and one is left.
     pub(super) fn take_directly(self: &Arc<Self>) -> Option<Taken> {
         if self.direct.load(Ordering::Relaxed) {
-            self.take(self.slots())
+            self.take()
         } else {
             None
         }
     }
 
-    /// A slot, if fewer than `limit` are taken.
-    pub(super) fn take(self: &Arc<Self>, limit: u32) -> Option<Taken> {
-        let one_more = |taken| (taken < limit).then_some(taken + 1);
+    /// A slot, if fewer are taken than this router may.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Taken> {
+        let taken = self.take_if(|taken| taken < self.limit());
+        if taken.is_none() {
+            self.ask_if_short();
+        }
+        taken
+    }
+
+    fn take_if(self: &Arc<Self>, free: impl Fn(u32) -> bool) -> Option<Taken> {
+        let one_more = |taken| free(taken).then_some(taken + 1);
         self.taken
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more)
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_more)
             .ok()?;
         if !self.was_used() {
             self.used.store(true, Ordering::Relaxed);
@@ -304,7 +335,8 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         self.first_byte();
-        self.pool.taken.fetch_sub(1, Ordering::Release);
+        self.pool.taken.fetch_sub(1, Ordering::SeqCst);
+        self.pool.share.shares().came_back(&self.pool);
     }
 }
 
@@ -327,4 +359,19 @@ impl Drop for Suspicion {
 /// How many clones of `token` there are.
 pub(super) fn count(token: &Arc<()>) -> u32 {
     u32::try_from(Arc::strong_count(token).saturating_sub(1)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+impl SlotPool {
+    /// Of a router that shares with nobody.
+    pub(super) fn alone(model: &str, slots: u32) -> Arc<Self> {
+        let share = shares::Handle::default().cell(String::new);
+        let name = ModelName::parse(model).unwrap();
+        Arc::new(Self::new(name, model, slots, share))
+    }
+
+    /// A slot, however many are taken.
+    pub(super) fn take_any(self: &Arc<Self>) -> Option<Taken> {
+        self.take_if(|_| true)
+    }
 }

@@ -287,6 +287,13 @@ impl ModelView {
         view
     }
 
+    /// How many servers that answer have it loaded.
+    pub(super) fn warm(&self) -> usize {
+        let tiers = self.tiers.iter();
+        let warm = tiers.flat_map(|tier| tier.warm.iter());
+        warm.filter(|holder| holder.endpoint.is_up()).count()
+    }
+
     /// The names of the first holders, in their order.
     pub(super) fn names(&self) -> &Arc<[Arc<str>]> {
         &self.names
@@ -340,7 +347,7 @@ impl routing::Candidate for Holder {
     }
 
     fn slots(&self) -> u32 {
-        self.pool.slots()
+        self.pool.limit()
     }
 
     fn total_in_flight(&self) -> u32 {

@@ -1,5 +1,8 @@
 //! What is shown of the registrations.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -44,6 +47,20 @@ impl View {
     /// Those of one kind.
     pub fn of(&self, kind: InstanceKind) -> impl Iterator<Item = &InstanceRow> {
         self.rows.iter().filter(move |row| row.key.kind == kind)
+    }
+
+    /// The other routers that are there, by their folders; nothing when it was not read `within` that time.
+    #[must_use]
+    pub fn other_routers(&self, now: Instant, within: Duration) -> Option<Vec<Arc<str>>> {
+        let read_at = self.read_at.filter(|_| self.away.is_none())?;
+        if now.saturating_duration_since(read_at) > within {
+            return None;
+        }
+        let mine = &self.identity.folder;
+        let others = self
+            .of(InstanceKind::Router)
+            .filter(|row| row.is_alive() && row.key.name != *mine);
+        Some(others.map(|row| row.key.name.as_str().into()).collect())
     }
 
     /// How long ago it was heard of, in milliseconds.

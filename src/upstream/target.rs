@@ -68,6 +68,14 @@ impl Target {
             == (&other.base.scheme(), &other.host, &other.prefix)
     }
 
+    /// The same for all addresses of this server: scheme, host and prefix.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let scheme = self.base.scheme_str().unwrap_or_default();
+        let host = String::from_utf8_lossy(self.host.as_bytes()).to_ascii_lowercase();
+        format!("{scheme}://{host}{}", self.prefix)
+    }
+
     /// The request target of one inference API.
     pub(super) fn inference_uri(&self, api: Api) -> Uri {
         self.inference_uris[api as usize].clone()

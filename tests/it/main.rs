@@ -57,6 +57,7 @@ mod servers_cli;
 mod serving;
 mod sharing;
 mod slotless;
+mod slots;
 mod spend;
 mod spend_cli;
 mod storm;

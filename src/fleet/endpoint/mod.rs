@@ -44,6 +44,7 @@ use watched::Watched;
 use super::desired::{EndpointId, Settings, Spec};
 use super::hold::Hold;
 use super::refusals::Refusals;
+use super::shares;
 use super::slot_pool::SlotPool;
 use super::unanswered::Unanswered;
 use crate::backend::Probe;
@@ -56,6 +57,9 @@ use crate::upstream::{Client, Connections, Remote};
 pub struct Endpoint {
     id: EndpointId,
     url: Arc<str>,
+    /// What all routers call it.
+    identity: Box<str>,
+    shares: shares::Handle,
     settings: ArcSwap<Settings>,
     connections: Arc<Connections>,
     /// A connection that only probes use.
@@ -89,13 +93,15 @@ pub struct Endpoint {
 // === impl Endpoint ===
 
 impl Endpoint {
-    pub(super) fn new(spec: &Spec, client: &Client, now: Instant) -> Self {
+    pub(super) fn new(spec: &Spec, client: &Client, shares: &shares::Handle, now: Instant) -> Self {
         let limit = spec.settings.backend.idle_limit();
         let hold = Hold::default();
         hold.set(spec.settings.drain.is_of_all());
         Self {
             id: EndpointId::next(&spec.name),
             url: Arc::clone(&spec.url),
+            identity: spec.settings.target.identity().into(),
+            shares: shares.clone(),
             settings: ArcSwap::from_pointee(spec.settings.clone()),
             connections: client.connections(limit),
             probing: client.connections(limit),

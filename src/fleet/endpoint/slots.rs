@@ -54,11 +54,25 @@ impl Endpoint {
         }
         let pool = self.pools.entry(model.clone()).or_insert_with(|| {
             let settings = self.settings.load();
-            let pool = SlotPool::new(model.clone(), spelling, settings.slots);
+            let key = || format!("{model} {}", self.identity);
+            let share = self.shares.cell(key);
+            let pool = SlotPool::new(model.clone(), spelling, settings.slots, share);
             pool.hold().set(settings.drain.is_of(model));
             Arc::new(pool)
         });
-        Arc::clone(&pool)
+        let pool = Arc::clone(&pool);
+        self.shares.made(&pool);
+        pool
+    }
+
+    /// The pool that all routers call so, if it is one of this server's.
+    pub(in crate::fleet) fn pool_of(&self, key: &str) -> Option<Arc<SlotPool>> {
+        let (model, server) = key.split_once(' ')?;
+        if *server != *self.identity {
+            return None;
+        }
+        let pool = self.pools.get(&ModelName::parse(model).ok()?)?;
+        Some(Arc::clone(&pool))
     }
 
     /// A slot: taken directly where there is nothing to decide, else requested from the actor.

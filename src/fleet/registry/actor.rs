@@ -15,6 +15,7 @@ use crate::fleet::RESTARTS;
 use crate::fleet::desired::{Applied, Desired, EndpointId};
 use crate::fleet::endpoint::{self, EndpointActor, Intervals};
 use crate::fleet::first_bytes::FirstBytes;
+use crate::fleet::shares;
 use crate::fleet::queue::{Queue, QueueActor, Queues};
 use crate::fleet::view::FleetView;
 use crate::supervision::{Actor, Child, ChildGuard, Context, Supervisor};
@@ -34,6 +35,8 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) handle: Handle,
     /// How long loads take, over all servers.
     pub(in crate::fleet) loads: Arc<FirstBytes>,
+    /// What slots of them this router may use.
+    pub(in crate::fleet) shares: shares::Handle,
 }
 
 /// Its one timer: the models of a server that is down may have to disappear.
@@ -59,7 +62,7 @@ impl Actor for Registry {
     fn start(setup: Setup, context: &mut Context<Self>) -> Self {
         let view = setup.view.load_full();
         let mut registry = Self {
-            state: State::new(&view, setup.stale_after),
+            state: State::new(&view, setup.stale_after, setup.shares.clone()),
             supervisor: Supervisor::new(RESTARTS, context.tracker().clone()),
             endpoints: HashMap::new(),
             queues: HashMap::new(),

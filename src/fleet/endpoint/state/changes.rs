@@ -100,7 +100,7 @@ mod tests {
     use crate::upstream::Failure;
 
     fn pool(model: &str) -> Arc<SlotPool> {
-        Arc::new(SlotPool::new(ModelName::parse(model).unwrap(), model, 2))
+        SlotPool::alone(model, 2)
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         for (as_of, (answer, at, used)) in (2..).zip(cases) {
             state.probed(listed(), Probe::Loaded, now, now);
             state.unloaded(&a, false, now);
-            let _used = used.then(|| a.take(u32::MAX));
+            let _used = used.then(|| a.take_any());
             state.probed(answer, Probe::Loaded, at, at);
             assert!(state.settled(as_of, at), "case {as_of}");
             assert_eq!(next(&state), intervals.loaded);

@@ -97,11 +97,9 @@ impl Loading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ModelName;
 
     fn loading(usual: Option<u64>, now: Instant) -> Loading {
-        let pool = SlotPool::new(ModelName::parse("m").unwrap(), "m", 1);
-        Loading::new(Arc::new(pool), usual.map(Duration::from_secs), now)
+        Loading::new(SlotPool::alone("m", 1), usual.map(Duration::from_secs), now)
     }
 
     #[test]

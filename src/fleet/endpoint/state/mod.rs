@@ -148,7 +148,7 @@ impl State {
         if blocked || self.is_overdue(pool) {
             return Err(Refusal::Loading);
         }
-        let slot = pool.take(pool.slots()).ok_or(Refusal::Full)?;
+        let slot = pool.take().ok_or(Refusal::Full)?;
         let admission = self.breakers.admit(pool.model(), now);
         if admission == Admission::Refused {
             return Err(Refusal::Full);

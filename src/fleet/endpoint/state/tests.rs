@@ -4,7 +4,7 @@ use crate::protocol::RunningModel;
 use crate::upstream::Failure;
 
 fn pool(model: &str) -> Arc<SlotPool> {
-    Arc::new(SlotPool::new(ModelName::parse(model).unwrap(), model, 2))
+    SlotPool::alone(model, 2)
 }
 
 fn up(now: Instant) -> State {
@@ -68,7 +68,7 @@ fn a_server_that_has_never_answered_gives_no_slot() {
 fn one_model_loads_at_a_time_and_others_may_join_it() {
     let (mut state, a, b) = (up(Instant::now()), pool("a"), pool("b"));
     assert_eq!(grant(&mut state, &a), COLD);
-    let _running = a.take(u32::MAX).unwrap();
+    let _running = a.take_any().unwrap();
     assert_eq!(grant(&mut state, &a), JOINED);
     assert_eq!(grant(&mut state, &b), Err(Refusal::Loading));
     state.answered(&a, Instant::now());
@@ -97,7 +97,7 @@ fn running(model: &str, expires_at: &str) -> RunningModel {
 fn a_load_ends_when_the_server_lists_the_model_too() {
     let (mut state, a, b, now) = (up(Instant::now()), pool("a"), pool("b"), Instant::now());
     assert_eq!(grant(&mut state, &a), COLD);
-    let _running = a.take(u32::MAX).unwrap();
+    let _running = a.take_any().unwrap();
     let loading = Answer::Loaded(vec![running("a:latest", "0001-01-01T00:00:00Z")]);
     state.probed(Ok(loading), Probe::Loaded, now, now);
     assert_eq!(grant(&mut state, &b), Err(Refusal::Loading));
@@ -110,7 +110,7 @@ fn a_load_ends_when_the_server_lists_the_model_too() {
 fn slots_are_counted_by_who_holds_them() {
     let (mut state, a) = (up(Instant::now()), pool("a"));
     state.answered(&a, Instant::now());
-    let (first, second) = (a.take(u32::MAX).unwrap(), a.take(u32::MAX).unwrap());
+    let (first, second) = (a.take_any().unwrap(), a.take_any().unwrap());
     assert_eq!(grant(&mut state, &a), Err(Refusal::Full));
     drop(first);
     assert_eq!(grant(&mut state, &a), WARM);
@@ -202,7 +202,7 @@ fn a_500_counts_against_that_model_only_and_is_tried_again_one_at_a_time() {
     state.answered(&a, now);
     state.answered(&b, now);
     // A stream that runs already is no trial, and takes nothing from one.
-    let _stream = a.take(u32::MAX).unwrap();
+    let _stream = a.take_any().unwrap();
     let effects = state.released(&a, failed(Fault::Status), false, now);
     assert!(effects.reconsider);
     let again = state.next_trial(now).unwrap();
@@ -258,7 +258,7 @@ fn a_load_that_may_never_end_holds_up_its_own_model_only() {
     let now = Instant::now();
     let (mut state, stuck, b) = (up(now), pool("stuck"), pool("b"));
     assert_eq!(grant(&mut state, &stuck), COLD);
-    let _waits = stuck.take(u32::MAX).unwrap();
+    let _waits = stuck.take_any().unwrap();
     let hold = state.next_look(now).unwrap();
     state.look_at_load(false, hold);
     let overdue = state.next_look(hold).unwrap();
@@ -307,7 +307,7 @@ fn a_restarted_actor_goes_on_from_the_last_report() {
     state.answered(&a, now);
     let b = pool("b");
     assert_eq!(grant(&mut state, &b), COLD);
-    let running = b.take(u32::MAX).unwrap();
+    let running = b.take_any().unwrap();
     let report = state.report().clone();
     let mut next = State::new(report.clone(), true, Some(Arc::clone(&b)), now);
     assert_eq!(grant(&mut next, &a), WARM);

@@ -11,6 +11,7 @@ use crate::fleet::aliases::Aliases;
 use crate::fleet::desired::{Applied, Desired, EndpointId, Spec};
 use crate::fleet::endpoint::{Endpoint, Phase, Report};
 use crate::fleet::precedence::Precedence;
+use crate::fleet::shares;
 use crate::fleet::view::{Catalogue, FleetView, Holder, ModelView, Models, Server};
 use crate::protocol::ListedModel;
 use crate::routing::Tier;
@@ -29,6 +30,7 @@ pub(super) struct State {
     /// Models that the server with an account at ollama.com can use though it does not list them, as they are spelt.
     unlisted: BTreeMap<ModelName, Box<str>>,
     stale_after: Duration,
+    shares: shares::Handle,
     /// Models whose holders have changed since the last view.
     touched: HashSet<ModelName>,
     catalogue_changed: bool,
@@ -59,7 +61,7 @@ pub(super) struct Changes {
 
 impl State {
     /// Continues with the servers and aliases of a former incarnation.
-    pub(super) fn new(view: &FleetView, stale_after: Duration) -> Self {
+    pub(super) fn new(view: &FleetView, stale_after: Duration, shares: shares::Handle) -> Self {
         let servers = view.servers.iter().cloned();
         let mut members: Vec<_> = servers.map(Member::new).collect();
         // Of those with one name that do not drain, the one that is wanted stands first.
@@ -77,6 +79,7 @@ impl State {
             aliases: Arc::clone(view.aliases()),
             unlisted: BTreeMap::new(),
             stale_after,
+            shares,
             catalogue_changed: true,
             dropped: false,
         }
@@ -109,7 +112,7 @@ impl State {
             let member = match known.map(|at| former.remove(at)) {
                 Some(member) => self.kept(member, spec, &mut changes.applied),
                 None => {
-                    let endpoint = Arc::new(Endpoint::new(spec, client, now));
+                    let endpoint = Arc::new(Endpoint::new(spec, client, &self.shares, now));
                     changes.started.push(endpoint.id().clone());
                     changes.applied.added.push(Arc::clone(&spec.name));
                     let report = endpoint.report().as_ref().clone();

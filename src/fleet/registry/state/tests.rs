@@ -2,6 +2,7 @@ use super::*;
 use crate::backend::Backend;
 use crate::fleet::aliases::{Alias, AliasTarget};
 use crate::fleet::desired::{Drain, Settings};
+use crate::fleet::shares;
 use crate::protocol::{Instance, listed_by_id};
 use crate::upstream::Target;
 
@@ -54,7 +55,7 @@ fn servers(state: &State) -> Vec<(String, bool)> {
 }
 
 fn state() -> State {
-    State::new(&FleetView::default(), Duration::from_secs(600))
+    State::new(&FleetView::default(), Duration::from_secs(600), shares::Handle::default())
 }
 
 const A: (&str, &str) = ("gpu", "http://a:1");
@@ -129,7 +130,7 @@ fn a_restarted_registry_knows_which_server_of_a_name_is_wanted() {
     // Wanted again before B answered: the older one of the two.
     let changes = apply(&mut state, &[A]);
     assert_eq!(changes.applied.added.len(), 1);
-    let mut next = State::new(&state.view(), Duration::from_secs(600));
+    let mut next = State::new(&state.view(), Duration::from_secs(600), shares::Handle::default());
     answers(&mut next, 0);
     let drains: Vec<_> = servers(&next)
         .into_iter()
@@ -184,7 +185,7 @@ fn aliases_are_listed_as_their_models_and_outlive_the_registry() {
     answers(&mut state, 0);
     let view = state.view();
     assert_eq!(listed(&view), ["m:latest", "x:latest"]);
-    let mut next = State::new(&view, Duration::from_secs(600));
+    let mut next = State::new(&view, Duration::from_secs(600), shares::Handle::default());
     assert_eq!(listed(&next.view()), ["m:latest", "x:latest"]);
     // It hides the model of its name, and has none that is listed.
     next.name(aliases(&[("m", &["n"])]));

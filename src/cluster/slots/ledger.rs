@@ -1,0 +1,472 @@
+//! The rule in Rust. `rule.lua` is the same, line for line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Call, NO_CAP, NOTICES, Notice, Part, Reply, Report, Terms};
+
+/// A share that has a slot more than its even part keeps it until another is owed more than this, in
+/// slot-milliseconds: each move costs a moment in which the slot is idle.
+const INERTIA: i64 = 500;
+/// The longest time that is counted at once, in milliseconds.
+const LONGEST: i64 = 1_000;
+/// The most that is owed, in slot-milliseconds.
+const MOST_OWED: i64 = 60_000;
+
+/// Who has how much of which pool.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    born: Option<i64>,
+    members: BTreeMap<Arc<str>, Member>,
+    pools: BTreeMap<Arc<str>, Pool>,
+}
+
+/// The reply, and who else is to call soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The reply.
+    pub reply: Reply,
+    /// Routers that have something to learn.
+    pub wake: BTreeSet<Arc<str>>,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    /// Its last call; nothing while it has made none.
+    called: Option<i64>,
+    /// When another has seen it in the database.
+    seen: Option<i64>,
+    run: i64,
+    number: i64,
+    born: Option<i64>,
+    divides: i64,
+    /// Pools it has to be told of.
+    told: BTreeSet<Arc<str>>,
+}
+
+#[derive(Clone, Debug)]
+struct Pool {
+    slots: i64,
+    at: i64,
+    shares: BTreeMap<Arc<str>, Share>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    base: i64,
+    granted: i64,
+    given: i64,
+    demand: i64,
+    cap: i64,
+    credit: i64,
+    /// The router knows that the ledger knows it.
+    reported: bool,
+}
+
+/// One router's part of a pool while it is decided.
+struct Place {
+    who: Arc<str>,
+    /// It can be asked for what it has.
+    is_reached: bool,
+    held: i64,
+    demand: i64,
+    target: i64,
+    credit: i64,
+    granted: i64,
+    cap: i64,
+}
+
+impl Ledger {
+    /// Takes a call and answers it; nothing when a later one of the same router was answered already.
+    pub fn settle(
+        &mut self,
+        terms: &Terms,
+        me: &Arc<str>,
+        now: i64,
+        call: &Call,
+    ) -> Option<Answer> {
+        let last = self.members.get(me);
+        if last.is_some_and(|last| (last.run, last.number) > (call.run, call.number)) {
+            return None;
+        }
+        let mut wake = BTreeSet::new();
+        let born = self.begin(terms, now, call);
+        let before = self.members.len();
+        if self.note_caller(me, now, call) {
+            // They may have waited for it.
+            let waiting = self.members.iter().filter(|(_, other)| other.divides == 0);
+            wake.extend(waiting.map(|(who, _)| Arc::clone(who)));
+        }
+        if call.leaves {
+            self.members.remove(me);
+            self.drop_shares(me);
+        }
+        if self.members.len() != before {
+            wake.extend(self.members.keys().cloned());
+        }
+        for other in call.others.iter().flatten().filter(|other| *other != me) {
+            let member = self.members.entry(Arc::clone(other));
+            member.or_insert_with(Member::unheard).seen = Some(now);
+        }
+        let routers = i64::try_from(self.members.len()).unwrap_or(i64::MAX);
+        let knows = |member: &Member| member.born == Some(born);
+        let complete = call.others.is_some() && self.members.values().all(knows);
+        let gives = complete || now - born >= terms.min_age_ms;
+        if gives && call.asks {
+            self.divide_anew(me, routers);
+        }
+
+        let mut parts = Vec::with_capacity(call.reports.len());
+        for report in &call.reports {
+            parts.push(self.reported(me, now, report, gives, &mut wake));
+        }
+        let (notices, more) = self.notices(me);
+        wake.remove(me);
+        let reply = Reply {
+            born,
+            routers,
+            divides: self.members.get(me).map_or(0, |member| member.divides),
+            gives,
+            parts,
+            notices,
+            more,
+        };
+        Some(Answer { reply, wake })
+    }
+
+    /// How many pools it knows.
+    #[must_use]
+    pub fn pools(&self) -> usize {
+        self.pools.len()
+    }
+
+    /// Who is not there any more is forgotten. Since when all who are there have reported to this ledger.
+    fn begin(&mut self, terms: &Terms, now: i64, call: &Call) -> i64 {
+        for member in self.members.values_mut() {
+            member.called = member.called.map(|called| called.min(now));
+            member.seen = member.seen.map(|seen| seen.min(now));
+        }
+        let calls = |member: &Member| member.called.is_some_and(|at| now - at <= terms.hold_ms);
+        let seen = |member: &Member| member.seen.is_some_and(|at| now - at <= terms.seen_ms);
+        self.members
+            .retain(|_, member| calls(member) || seen(member));
+        let abandoned = !self.members.values().any(calls);
+        let stays = |born: &i64| {
+            !abandoned && call.born.is_none_or(|known| known <= *born) && *born <= now
+        };
+        let born = self.born.filter(stays).unwrap_or(now);
+        self.born = Some(born);
+        born
+    }
+
+    /// Says whether it divides otherwise than before.
+    fn note_caller(&mut self, me: &Arc<str>, now: i64, call: &Call) -> bool {
+        let member = self
+            .members
+            .entry(Arc::clone(me))
+            .or_insert_with(Member::unheard);
+        let restarted = member.run != call.run;
+        let otherwise = member.divides != call.divides;
+        member.called = Some(now);
+        (member.run, member.number) = (call.run, call.number);
+        (member.born, member.divides) = (call.born, call.divides);
+        if restarted {
+            member.told.clear();
+            self.drop_shares(me);
+        }
+        otherwise
+    }
+
+    /// Once nobody divides by a smaller number, the caller divides by that of all routers. Of the pools that the
+    /// ledger knows it has what it had.
+    fn divide_anew(&mut self, me: &Arc<str>, routers: i64) {
+        let others = || self.members.iter().filter(|(who, _)| *who != me);
+        let waits = |member: &Member| member.divides != 0 && member.divides < routers;
+        if others().any(|(_, member)| waits(member)) {
+            return;
+        }
+        let Some(member) = self.members.get_mut(me) else {
+            return;
+        };
+        let former = member.divides;
+        if former > 0 && former <= routers {
+            return;
+        }
+        member.divides = routers;
+        for (key, pool) in &mut self.pools {
+            let base = if former > 0 { pool.slots / former } else { 0 };
+            let share = pool.shares.entry(Arc::clone(me));
+            if !share.or_insert_with(|| Share::of(base)).reported {
+                member.told.insert(Arc::clone(key));
+            }
+        }
+    }
+
+    fn drop_shares(&mut self, of: &Arc<str>) {
+        self.pools.retain(|_, pool| {
+            pool.shares.remove(of);
+            !pool.shares.is_empty()
+        });
+    }
+
+    fn reported(
+        &mut self,
+        me: &Arc<str>,
+        now: i64,
+        report: &Report,
+        gives: bool,
+        wake: &mut BTreeSet<Arc<str>>,
+    ) -> Part {
+        if let Some(member) = self.members.get_mut(me) {
+            member.told.remove(&report.key);
+        }
+        let routers = i64::try_from(self.members.len()).unwrap_or(i64::MAX);
+        let pool = self.pools.remove(&report.key);
+        let mut pool = pool.unwrap_or_else(|| Pool::new(now));
+        pool.slots = report.slots;
+        let members = &self.members;
+        pool.shares.retain(|who, _| members.contains_key(who));
+        let mut share = pool.shares.get(me).copied().unwrap_or(Share::of(0));
+        share.base = report.base;
+        share.granted = share.granted.max(report.granted);
+        share.given = share.given.max(report.given);
+        share.demand = report.demand;
+        share.reported = true;
+        pool.shares.insert(Arc::clone(me), share);
+
+        let even = |who: &Arc<str>| members.get(who).map_or(0, |m| m.even(pool.slots, routers));
+        if report.forget && share.held() == even(me) {
+            pool.shares.remove(me);
+            let part = Part {
+                granted: 0,
+                cap: NO_CAP,
+                forgotten: true,
+            };
+            if !pool.shares.is_empty() {
+                self.pools.insert(Arc::clone(&report.key), pool);
+            }
+            return part;
+        }
+        let mut places: Vec<Place> = members
+            .iter()
+            .map(|(who, member)| Place::new(who, member, pool.shares.get(who), even(who)))
+            .collect();
+        let contended = decide(&mut places, pool.slots, now - pool.at, gives);
+        if gives && !contended {
+            prefetch(&mut places, pool.slots, me, even(me));
+        }
+        pool.at = now;
+        let mut part = Part {
+            granted: 0,
+            cap: NO_CAP,
+            forgotten: false,
+        };
+        for place in places {
+            let former = pool.shares.get(&place.who);
+            let capped = place.cap != NO_CAP && place.cap < place.held + place.granted;
+            if former.is_none() && !(capped && place.is_reached) {
+                continue;
+            }
+            let mut share = former.copied().unwrap_or(Share::of(place.held));
+            let news = place.granted > 0 || (capped && place.cap != share.cap);
+            share.granted += place.granted;
+            share.cap = place.cap;
+            share.credit = place.credit;
+            pool.shares.insert(Arc::clone(&place.who), share);
+            if place.who == *me {
+                part.granted = share.granted;
+                part.cap = share.cap;
+            } else if news && let Some(member) = self.members.get_mut(&place.who) {
+                member.told.insert(Arc::clone(&report.key));
+                wake.insert(place.who);
+            }
+        }
+        self.pools.insert(Arc::clone(&report.key), pool);
+        part
+    }
+
+    fn notices(&self, me: &Arc<str>) -> (Vec<Notice>, bool) {
+        let told = self.members.get(me).map(|member| &member.told);
+        let mut notices = Vec::new();
+        for key in told.into_iter().flatten() {
+            let Some(pool) = self.pools.get(key) else {
+                continue;
+            };
+            let Some(share) = pool.shares.get(me) else {
+                continue;
+            };
+            if notices.len() == NOTICES {
+                return (notices, true);
+            }
+            notices.push(Notice {
+                key: Arc::clone(key),
+                slots: pool.slots,
+                base: share.base,
+                granted: share.granted,
+                cap: share.cap,
+            });
+        }
+        (notices, false)
+    }
+}
+
+/// How much of the pool each should have, what each is given of what is free, and what each is asked for. Says
+/// whether more is wanted than there is.
+fn decide(places: &mut [Place], slots: i64, since: i64, gives: bool) -> bool {
+    let wanted: i64 = places.iter().map(|place| place.demand).sum();
+    let contended = wanted > slots;
+    if contended {
+        divide(places, slots, wanted, since.clamp(0, LONGEST));
+    } else {
+        for place in &mut *places {
+            place.target = place.demand;
+            place.credit = 0;
+        }
+    }
+    let held: i64 = places.iter().map(|place| place.held).sum();
+    let mut free = slots - held;
+    let mut lacking = 0;
+    for at in by(places, |place| place.target - place.held) {
+        let place = &mut places[at];
+        let lack = (place.target - place.held).max(0);
+        if gives && place.is_reached {
+            place.granted = lack.min(free.max(0));
+            free -= place.granted;
+        }
+        lacking += lack - place.granted;
+    }
+    // What is free already is not asked for.
+    lacking -= free.max(0);
+    for at in by(places, |place| place.held - place.target) {
+        let place = &mut places[at];
+        let spare = (place.held - place.target).max(0);
+        if contended && spare > 0 {
+            place.cap = place.target;
+        } else if lacking > 0 && spare > 0 {
+            place.cap = place.held - spare.min(lacking);
+            lacking -= spare.min(lacking);
+        }
+    }
+    contended
+}
+
+/// Whole slots by the part of each in what is wanted; what is left over to whom it is owed longest.
+fn divide(places: &mut [Place], slots: i64, wanted: i64, since: i64) {
+    let mut left = slots;
+    for place in &mut *places {
+        let earned = slots * place.demand * since / wanted - place.held.min(slots) * since;
+        place.credit = if place.demand > 0 {
+            (place.credit + earned).clamp(-MOST_OWED, MOST_OWED)
+        } else {
+            0
+        };
+        place.target = slots * place.demand / wanted;
+        left -= place.target;
+    }
+    let owed = |place: &Place| match place.held > place.target {
+        true => place.credit + INERTIA,
+        false => place.credit,
+    };
+    for at in by(places, owed) {
+        if left > 0 && places[at].demand > places[at].target {
+            places[at].target += 1;
+            left -= 1;
+        }
+    }
+}
+
+/// Who asks and may soon need more, or has less than its even share, is given some of what nobody needs.
+fn prefetch(places: &mut [Place], slots: i64, me: &Arc<str>, even: i64) {
+    let held: i64 = places.iter().map(|place| place.held + place.granted).sum();
+    let free = (slots - held).max(0);
+    if let Some(place) = places.iter_mut().find(|place| place.who == *me) {
+        let ahead = match place.demand >= place.held {
+            true => (place.demand / 2).max(1),
+            false => 0,
+        };
+        let want = even.max(place.demand + ahead) - place.held - place.granted;
+        place.granted += want.clamp(0, free);
+    }
+}
+
+/// Places from the largest `key` to the smallest, equals in the order of their names.
+fn by(places: &[Place], key: impl Fn(&Place) -> i64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by_key(|at| -key(&places[*at]));
+    order
+}
+
+// === impl Member ===
+
+impl Member {
+    /// One that has made no call yet.
+    fn unheard() -> Self {
+        Self {
+            called: None,
+            seen: None,
+            run: i64::MIN,
+            number: i64::MIN,
+            born: None,
+            divides: 0,
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// What it has of a pool that the ledger does not know.
+    fn even(&self, slots: i64, routers: i64) -> i64 {
+        match (self.divides, self.called) {
+            (0, Some(_)) => 0,
+            (0, None) => slots / routers.max(1),
+            (divides, _) => slots / divides,
+        }
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    fn new(now: i64) -> Self {
+        Self {
+            slots: 0,
+            at: now,
+            shares: BTreeMap::new(),
+        }
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    fn of(base: i64) -> Self {
+        Self {
+            base,
+            granted: 0,
+            given: 0,
+            demand: 0,
+            cap: NO_CAP,
+            credit: 0,
+            reported: false,
+        }
+    }
+
+    fn held(&self) -> i64 {
+        self.base + self.granted - self.given
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn new(who: &Arc<str>, member: &Member, share: Option<&Share>, even: i64) -> Self {
+        Self {
+            who: Arc::clone(who),
+            is_reached: member.called.is_some(),
+            held: share.map_or(even, Share::held),
+            demand: share.map_or(0, |share| share.demand),
+            target: 0,
+            credit: share.map_or(0, |share| share.credit),
+            granted: 0,
+            cap: NO_CAP,
+        }
+    }
+}

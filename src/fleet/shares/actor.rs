@@ -1,0 +1,241 @@
+//! The actor around [`State`], and the tasks that call the ledger.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::{Instant, timeout};
+
+use super::message::Message;
+use super::state::{Learnt, Pool, State, number};
+use super::{Rule, Sharing};
+use crate::clock;
+use crate::cluster::slots::{Call, Failure, REPLY_TIMEOUT};
+use crate::fleet::queue::Queues;
+use crate::fleet::slot_pool::SlotPool;
+use crate::fleet::view::FleetView;
+use crate::supervision::{Actor, Context, Reply};
+
+/// How often pools are looked at that are not shared evenly.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What every incarnation begins with.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) sharing: Sharing,
+    pub(super) rule: Arc<Rule>,
+    pub(super) view: Arc<ArcSwap<FleetView>>,
+    pub(super) queues: Arc<Queues>,
+    /// The last run of this router.
+    pub(super) run: Arc<AtomicI64>,
+}
+
+pub(super) struct Shares {
+    setup: Setup,
+    state: State<Arc<SlotPool>>,
+    /// Slots are divided otherwise since the pools were last looked at.
+    is_new: bool,
+    is_away: bool,
+    is_leaving: bool,
+}
+
+impl Actor for Shares {
+    type Message = Message;
+    type Timer = ();
+    type Setup = Setup;
+
+    fn start(setup: Setup, context: &mut Context<Self>) -> Self {
+        let former = setup.run.load(Ordering::Relaxed);
+        let run = clock::unix_ms().max(former + 1);
+        setup.run.store(run, Ordering::Relaxed);
+        setup.rule.set_divides(0);
+        for pool in pools(&setup.view.load()) {
+            pool.set_watched(false);
+            pool.set_share(None);
+            pool.share().looked_at();
+        }
+        let mut shares = Self {
+            setup,
+            state: State::new(run, context.now()),
+            is_new: false,
+            is_away: false,
+            is_leaving: false,
+        };
+        shares.adopt(context.now());
+        shares.due((), context);
+        shares
+    }
+
+    fn handle(&mut self, message: Message, context: &mut Context<Self>) {
+        let now = context.now();
+        match message {
+            Message::Touched(pool) => {
+                pool.share().looked_at();
+                self.state.touch(pool.share().key(), &pool, now);
+            }
+            Message::Made(pool) => self.state.made(pool.share().key(), &pool),
+            Message::Wake => self.state.wake(now),
+            Message::Answered { number, reply } => {
+                self.answered(number, reply, now);
+            }
+            Message::Leave(reply) => return self.leave(reply, context),
+            Message::Left(reply) => {
+                let _ = reply.send(());
+            }
+        }
+        self.call(context);
+    }
+
+    fn due(&mut self, (): (), context: &mut Context<Self>) {
+        let now = context.now();
+        if std::mem::take(&mut self.is_new) {
+            // Who took a slot while the number changed is seen now.
+            self.adopt(now);
+        }
+        let view = self.setup.view.load();
+        let queues = &self.setup.queues;
+        self.state.look(now, |pool| demand(pool, &view, queues));
+        let is_registered = (self.setup.sharing.others)().is_some();
+        let isolated = self.state.is_isolated(now, is_registered);
+        if isolated != self.setup.rule.set_isolated(isolated) {
+            tracing::warn!(
+                isolated,
+                "neither Redis nor the database: others may use this router's slots"
+            );
+        }
+        context.arm((), LOOK);
+        self.call(context);
+    }
+}
+
+impl Shares {
+    fn answered(
+        &mut self,
+        number: i64,
+        reply: Result<crate::cluster::slots::Reply, Failure>,
+        now: Instant,
+    ) {
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(failure) => {
+                if !std::mem::replace(&mut self.is_away, true) {
+                    tracing::warn!(%failure, "slots are not shared any more: Redis is away");
+                }
+                return self.state.failed(number, now);
+            }
+        };
+        if std::mem::take(&mut self.is_away) {
+            tracing::info!("slots are shared again");
+        }
+        let view = self.setup.view.load();
+        let find = |key: &str| find(&view, key);
+        let Learnt { grown, divides } = self.state.replied(number, &reply, now, find);
+        if let Some(divides) = divides {
+            self.setup.rule.set_divides(divides);
+            self.is_new = true;
+            self.adopt(now);
+        }
+        if grown {
+            self.setup.queues.freed();
+        }
+    }
+
+    /// Whatever runs beyond the even share is this router's.
+    fn adopt(&mut self, now: Instant) {
+        for pool in pools(&self.setup.view.load()) {
+            if pool.in_flight() > 0 {
+                self.state.adopt(pool.share().key(), &pool, now);
+            }
+        }
+    }
+
+    fn call(&mut self, context: &Context<Self>) {
+        if self.is_leaving {
+            return;
+        }
+        let view = self.setup.view.load();
+        let (queues, others) = (&self.setup.queues, &self.setup.sharing.others);
+        let demand = |pool: &Arc<SlotPool>| demand(pool, &view, queues);
+        if let Some(call) = self.state.next(context.now(), || others(), demand) {
+            let number = call.number;
+            let answer = self.settle(call, context);
+            context.spawn(async move {
+                let reply = answer.await;
+                Message::Answered { number, reply }
+            });
+        }
+    }
+
+    /// The command has a task of its own, which is not cancelled: what becomes of it is how the client of Redis
+    /// detects that a database has failed. Only the waiting ends.
+    fn settle(
+        &self,
+        call: Call,
+        context: &Context<Self>,
+    ) -> impl Future<Output = Result<crate::cluster::slots::Reply, Failure>> + use<> {
+        let settling = self.setup.sharing.ledger.settle(Arc::new(call));
+        let settling = context.tracker().spawn(settling);
+        async move {
+            match timeout(REPLY_TIMEOUT, settling).await {
+                Ok(Ok(answer)) => answer,
+                // Not in time, or the program ends.
+                Ok(Err(_)) | Err(_) => Err(Failure::Late),
+            }
+        }
+    }
+
+    fn leave(&mut self, reply: Reply<()>, context: &Context<Self>) {
+        self.is_leaving = true;
+        let call = self.state.leave();
+        let left = self.settle(call, context);
+        context.spawn(async move {
+            drop(left.await);
+            Message::Left(reply)
+        });
+    }
+}
+
+fn pools(view: &FleetView) -> impl Iterator<Item = Arc<SlotPool>> {
+    let servers = view.servers.iter();
+    servers.flat_map(|server| server.endpoint.pools())
+}
+
+fn find(view: &FleetView, key: &str) -> Option<Arc<SlotPool>> {
+    let mut servers = view.servers.iter();
+    servers.find_map(|server| server.endpoint.pool_of(key))
+}
+
+/// Its requests there, and its part of those that wait for the model on any server that has it in memory.
+fn demand(pool: &Arc<SlotPool>, view: &FleetView, queues: &Queues) -> i64 {
+    let waiting = queues.get(pool.model()).map_or(0, |queue| queue.len());
+    let running = pool.in_flight();
+    if waiting == 0 {
+        return number(running);
+    }
+    let warm = view.model(pool.model()).map_or(1, |model| model.warm());
+    let part = waiting.div_ceil(warm.max(1));
+    number(running) + i64::try_from(part).unwrap_or(i64::MAX)
+}
+
+impl Pool for Arc<SlotPool> {
+    fn running(&self) -> i64 {
+        number(self.in_flight())
+    }
+
+    fn slots(&self) -> i64 {
+        number(SlotPool::slots(self))
+    }
+
+    fn takes_short(&self) -> bool {
+        self.share().takes_short()
+    }
+
+    fn set_share(&self, share: Option<u32>) {
+        self.share().set_share(share);
+    }
+
+    fn set_watched(&self, watched: bool) {
+        self.share().set_watched(watched);
+    }
+}
