@@ -152,6 +152,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "http",
         &[
             "clock",
+            "cluster",
             "domain",
             "backend",
             "config",

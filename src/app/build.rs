@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::given::{aliases, kept, prices, spread, terms};
 use super::migrate::migrate;
 use super::redis::RedisGauges;
-use super::{App, DirLock, Error, mirror, redis, slots};
+use super::{App, DirLock, Error, mirror, redis, sharing};
 use crate::access::{self, Access, RedisLedger};
 use crate::clock;
 use crate::config::{Config, Durability};
@@ -89,7 +89,11 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     let client = Client::new(config.routing.connect_timeout, instance.clone());
     let folder = identity.folder.clone();
     let registrar = Registrar::start(identity, store.clone(), tracker.clone()).await?;
-    let shared = slots::shared(&config, redis.as_ref(), &folder, &registrar);
+    let shared = sharing::shared(&config, redis.as_ref(), &folder, &registrar, &tracker).await?;
+    let bus = shared
+        .as_ref()
+        .map(|shared| shared.bus.clone())
+        .unwrap_or_default();
     let fleet = Fleet::start(
         &inventory::desired(&config.endpoint, config.routing.slots)?,
         rules(&config, shared.as_ref()),
@@ -120,6 +124,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     )
     .await?;
     access.stats().register(registry);
+    sharing::follow(&bus, &access, &inventory, &tracker);
 
     let model_rules = models::Rules {
         spread: spread(&config),
@@ -164,7 +169,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         models: models.clone(),
         mirror: mirror.clone(),
         access: access.clone(),
-        actions: Actions::default(),
+        actions: Actions::telling(bus.clone()),
         ticks: Ticks::default(),
         inventory: inventory.clone(),
         registrar: registrar.clone(),
@@ -216,6 +221,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         managers,
         redis,
         access_log,
+        bus,
         grace: config.server.grace,
         lead_in: config.server.lead_in,
         tracker,
@@ -317,7 +323,7 @@ fn durability(asked: Durability) -> spend::Durability {
     }
 }
 
-fn rules(config: &Config, shared: Option<&slots::Shared>) -> Rules {
+fn rules(config: &Config, shared: Option<&sharing::Shared>) -> Rules {
     Rules {
         intervals: Intervals {
             alive: config.fleet.probe_interval,
@@ -328,6 +334,8 @@ fn rules(config: &Config, shared: Option<&slots::Shared>) -> Rules {
         queue_limit: config.routing.queue_limit,
         hidden: mirror::names(config).map(|names| names.pulled.into()),
         sharing: shared.map(|shared| shared.sharing.clone()),
+        bus: shared.map(|shared| shared.bus.clone()).unwrap_or_default(),
+        locks: shared.map(|shared| shared.locks.clone()),
     }
 }
 

@@ -13,8 +13,8 @@ mod migrate;
 mod mirror;
 mod redis;
 mod reload;
+mod sharing;
 mod signals;
-mod slots;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -32,6 +32,7 @@ pub use error::Error;
 pub use reload::Reload;
 
 use crate::access::Access;
+use crate::cluster::bus::Bus;
 use crate::config::{Config, Problem};
 use crate::discovery::Discovery;
 use crate::fleet::Fleet;
@@ -67,6 +68,7 @@ pub struct App {
     discovery: Discovery,
     replicas: Replicas,
     spend: Spend,
+    bus: Bus,
     models: Models,
     mirror: Option<Mirror>,
     access: Access,
@@ -220,6 +222,7 @@ impl App {
             let idle = async { tokio::join!(self.gateway.idle(), self.models.idle()) };
             let _ = timeout(LAST_ERRORS, idle).await;
         }
+        self.fleet.leave_slots().await;
         // 3. No more connections; those that are open end after the answer they are sending.
         self.server.close();
         let _ = timeout(LAST_ERRORS, self.server.closed()).await;
@@ -228,6 +231,7 @@ impl App {
         self.inventory.stop().await;
         self.registrar.stop().await;
         self.fleet.stop().await;
+        self.bus.stop().await;
         // 5. Pending records: sealed, journaled, flushed.
         if let Err(unflushed) = self.spend.shutdown(Instant::now() + LAST_FLUSH).await {
             tracing::warn!("{unflushed}; they are in the journal until the next start");

@@ -10,6 +10,7 @@
 mod aliases;
 mod considered;
 mod desired;
+mod elsewhere;
 mod endpoint;
 mod first_bytes;
 mod gauges;
@@ -41,7 +42,7 @@ use tokio_util::task::TaskTracker;
 pub use aliases::{Alias, AliasTarget, Aliases};
 pub use considered::{Considered, Reason};
 pub use desired::{Applied, Desired, Drain, DuplicateName, EndpointId, Settings, Spec};
-pub use endpoint::{Endpoint, Intervals, Phase, Refusal, Report, StateChange};
+pub use endpoint::{Endpoint, Intervals, Locks, Phase, Refusal, Report, StateChange};
 pub use gauges::Gauges;
 pub use lease::{Lease, Outcome};
 pub use leasing::{Denied, LeaseRequest, Leased};
@@ -55,6 +56,7 @@ pub use slot_pool::{SlotPool, Suspicion};
 pub use view::{FleetView, ModelView, Server};
 
 use crate::clock;
+use crate::cluster::bus::Bus;
 use crate::domain::ModelName;
 use crate::supervision::{Backoff, Child, RestartPolicy, StartError, Supervisor};
 use crate::upstream::Client;
@@ -90,6 +92,10 @@ pub struct Rules {
     pub hidden: Option<Arc<str>>,
     /// With other routers, slots are shared like this.
     pub sharing: Option<Sharing>,
+    /// What routers tell each other.
+    pub bus: Bus,
+    /// With other routers, a load needs the server's lock.
+    pub locks: Option<Locks>,
 }
 
 /// The interface of the fleet.
@@ -104,6 +110,7 @@ pub struct Fleet {
     queue_limit: usize,
     shares: shares::Handle,
     sharing: Option<Arc<Supervisor>>,
+    following: Option<Arc<Supervisor>>,
     supervisor: Arc<Supervisor>,
 }
 
@@ -138,10 +145,13 @@ impl Fleet {
             handle: registry.clone(),
             loads: Arc::default(),
             shares: shares.clone(),
+            bus: rules.bus.clone(),
+            locks: rules.locks,
         };
         let sharing = shares
             .start(rules.sharing, &view, &queues, tracker.clone())
             .await?;
+        let following = elsewhere::follow(&rules.bus, &view, tracker.clone()).await?;
         let child = Child::new::<registry::Registry>("fleet/registry", registry.mailbox(), setup);
         let supervisor = Supervisor::start(RESTARTS, tracker, vec![child]).await?;
         let fleet = Self {
@@ -154,6 +164,7 @@ impl Fleet {
             queue_limit: rules.queue_limit,
             shares,
             sharing,
+            following,
             supervisor: Arc::new(supervisor),
         };
         fleet.apply(desired).await;
@@ -321,11 +332,15 @@ impl Fleet {
         self.shares.kill();
     }
 
-    /// Stops the probes and every actor. What this router had of shared slots is free for others at once.
-    pub async fn stop(&self) {
+    /// What this router had of shared slots is free for others from now on; it takes no requests any more.
+    pub async fn leave_slots(&self) {
         self.shares.leave().await;
-        if let Some(sharing) = &self.sharing {
-            sharing.stop().await;
+    }
+
+    /// Stops the probes and every actor.
+    pub async fn stop(&self) {
+        for others in [&self.sharing, &self.following].into_iter().flatten() {
+            others.stop().await;
         }
         self.supervisor.stop().await;
     }

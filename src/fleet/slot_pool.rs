@@ -32,6 +32,8 @@ pub struct SlotPool {
     /// How many of them requests of this router may use.
     share: shares::Cell,
     taken: AtomicU32,
+    /// Requests of other routers, as far as is known.
+    elsewhere: AtomicU32,
     /// Of those, the ones without a first byte yet.
     waiting: AtomicU32,
     direct: AtomicBool,
@@ -72,6 +74,7 @@ impl SlotPool {
             slots: AtomicU32::new(slots),
             share,
             taken: AtomicU32::new(0),
+            elsewhere: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             direct: AtomicBool::new(false),
             failing: AtomicBool::new(false),
@@ -142,6 +145,11 @@ impl SlotPool {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Set by the actor that follows the other routers alone; says what was set before.
+    pub(super) fn set_elsewhere(&self, count: u32) -> u32 {
+        self.elsewhere.swap(count, Ordering::Relaxed)
     }
 
     /// How many of those still wait for the first byte of their answer.

@@ -351,7 +351,7 @@ impl routing::Candidate for Holder {
     }
 
     fn total_in_flight(&self) -> u32 {
-        self.endpoint.total_in_flight()
+        self.endpoint.total_in_flight() + self.endpoint.elsewhere()
     }
 
     fn weight(&self) -> f64 {

@@ -127,6 +127,11 @@ impl Inventory {
         Ok(inventory)
     }
 
+    /// Another router has changed something. Returns when the fleet shows it, or when the database does not say.
+    pub async fn changed(&self) {
+        drop(timeout(FIRST_READ, self.refresh()).await);
+    }
+
     /// All that are wanted, in the order in which they are shown.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {

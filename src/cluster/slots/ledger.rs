@@ -151,9 +151,8 @@ impl Ledger {
         self.members
             .retain(|_, member| calls(member) || seen(member));
         let abandoned = !self.members.values().any(calls);
-        let stays = |born: &i64| {
-            !abandoned && call.born.is_none_or(|known| known <= *born) && *born <= now
-        };
+        let stays =
+            |born: &i64| !abandoned && call.born.is_none_or(|known| known <= *born) && *born <= now;
         let born = self.born.filter(stays).unwrap_or(now);
         self.born = Some(born);
         born

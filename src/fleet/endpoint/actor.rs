@@ -5,10 +5,12 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::asking::{Asking, schedule};
+use super::locking::Locks;
 use super::message::Message;
 use super::state::{Effects, Intervals, State};
 use super::{Endpoint, Refusal};
 use crate::backend::Probe;
+use crate::cluster::bus::Bus;
 use crate::fleet::first_bytes::{Before, FirstBytes};
 use crate::fleet::lease::Lease;
 use crate::fleet::queue::Queues;
@@ -29,6 +31,10 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) queues: Arc<Queues>,
     /// How long loads take, over all servers.
     pub(in crate::fleet) loads: Arc<FirstBytes>,
+    /// What routers tell each other.
+    pub(in crate::fleet) bus: Bus,
+    /// With other routers, a load needs the server's lock.
+    pub(in crate::fleet) locks: Option<Locks>,
 }
 
 /// Its timers.
@@ -42,6 +48,10 @@ pub(in crate::fleet) enum Timer {
     Reconsider,
     /// Look at the load that is running.
     Load,
+    /// Another router's load may count no more.
+    Elsewhere,
+    /// Another router had the lock: it may be free now.
+    Lock,
     /// Close connections that have been idle for too long.
     Sweep,
 }
@@ -50,6 +60,10 @@ pub(in crate::fleet) struct EndpointActor {
     pub(super) setup: Setup,
     pub(super) state: State,
     pub(super) asking: Asking,
+    /// The lock for a load is being taken.
+    pub(super) is_locking: bool,
+    /// Serial of the pool whose load other routers were told of; 0: of none.
+    pub(super) told_load: u64,
 }
 
 impl Actor for EndpointActor {
@@ -71,11 +85,13 @@ impl Actor for EndpointActor {
         }
         endpoint.set_up(state.takes_requests());
         endpoint.set_refuses_probes(state.refuses_probes());
-        endpoint.set_loading(state.loading());
+        endpoint.set_loading(state.shown_loading());
         let mut actor = Self {
             setup,
             state,
             asking: Asking::default(),
+            is_locking: false,
+            told_load: 0,
         };
         actor.update_pools(context.now());
         for probe in Probe::ALL {
@@ -155,6 +171,8 @@ impl Actor for EndpointActor {
                     self.ask(probe, context);
                 }
             }
+            Message::Heard(event) => self.heard(event, context),
+            Message::Locked { pool, reply, taken } => self.locked(&pool, reply, taken, context),
             Message::Freed => self.freed(),
             Message::Abandoned => {
                 self.setup.endpoint.eject();
@@ -169,6 +187,11 @@ impl Actor for EndpointActor {
             Timer::Relist => self.ask(Probe::Models, context),
             Timer::Reconsider => self.reconsider(context),
             Timer::Load => self.look_at_load(context),
+            Timer::Elsewhere => {
+                let effects = self.look_elsewhere(context.now());
+                self.apply(effects, context);
+            }
+            Timer::Lock => self.setup.queues.freed(),
             Timer::Sweep => self.sweep(context),
         }
     }
@@ -188,6 +211,19 @@ impl EndpointActor {
             drop(reply.send(Err(Refusal::Draining)));
             return;
         }
+        if self.setup.locks.is_some() && self.state.would_load(pool) {
+            return self.lock(pool, reply, context);
+        }
+        self.grant(pool, reply, context);
+    }
+
+    /// A slot, as the state decides.
+    pub(super) fn grant(
+        &mut self,
+        pool: &Arc<SlotPool>,
+        reply: Reply<Result<Lease, Refusal>>,
+        context: &mut Context<Self>,
+    ) {
         let usual = self.setup.loads.usual_load();
         let (decision, effects) = self.state.acquire(pool, usual, context.now());
         let lease = decision.map(|(grant, slot)| {
@@ -287,12 +323,16 @@ impl EndpointActor {
                     }
                 }
                 endpoint.set_up(up);
+                if !up {
+                    self.tell_down();
+                }
             }
             if effects.eject {
                 endpoint.eject();
             }
             endpoint.set_refuses_probes(self.state.refuses_probes());
-            endpoint.set_loading(self.state.loading());
+            self.tell_of_load(context);
+            self.setup.endpoint.set_loading(self.state.shown_loading());
             // Before the view says that a model is loaded: who reads that shall find its pool direct.
             self.update_pools(context.now());
             self.report();
@@ -306,7 +346,8 @@ impl EndpointActor {
             // What is being asked already will be answered; a second request adds load only.
             if probe == Probe::Alive && !self.state.is_up() {
                 let pause = self.state.next(probe, &self.setup.intervals);
-                schedule(probe, pause.unwrap_or_default(), context);
+                let is_shared = self.setup.bus.is_on();
+                schedule(probe, pause.unwrap_or_default(), is_shared, context);
             } else {
                 self.ask(probe, context);
             }

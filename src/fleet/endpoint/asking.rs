@@ -101,6 +101,7 @@ impl EndpointActor {
             tracing::debug!(endpoint = %self.setup.endpoint.name(), ?probe, %failure, "probe failed");
         }
         let is_alive = probe == Probe::Alive && heard.is_ok();
+        self.tell_answer(probe, &heard);
         let mut effects = self.state.heard(heard, probe, asked, context.now());
         if probe == Probe::Loaded {
             // Also when it says nothing: then nobody is to wait for it.
@@ -109,7 +110,7 @@ impl EndpointActor {
         let next = self.state.next(probe, &self.setup.intervals);
         self.apply(effects, context);
         if let Some(pause) = next {
-            schedule(probe, pause, context);
+            schedule(probe, pause, self.setup.bus.is_on(), context);
         }
         if is_alive && self.setup.endpoint.was_closed() {
             // It may have been restarted between two probes, as another version.
@@ -160,8 +161,18 @@ impl EndpointActor {
     }
 }
 
-/// Timers are spread by up to a tenth, so that not all servers are asked at once.
-pub(super) fn schedule(probe: Probe, pause: Duration, context: &mut Context<EndpointActor>) {
-    let pause = pause.mul_f64(1.0 - 0.1 * context.random());
+/// Timers are spread by up to a tenth, so that not all servers are asked at once; where other routers ask as well,
+/// by half, so that mostly one is first.
+pub(super) fn schedule(
+    probe: Probe,
+    pause: Duration,
+    is_shared: bool,
+    context: &mut Context<EndpointActor>,
+) {
+    let spread = match is_shared {
+        true => 0.75 + 0.5 * context.random(),
+        false => 1.0 - 0.1 * context.random(),
+    };
+    let pause = pause.mul_f64(spread);
     context.arm(Timer::Probe(probe), pause);
 }

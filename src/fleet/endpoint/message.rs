@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Refusal;
 use super::probe::Heard;
 use crate::backend::Probe;
+use crate::cluster::bus::Event;
 use crate::faults::Fault;
 use crate::fleet::lease::{Lease, Outcome};
 use crate::fleet::slot_pool::SlotPool;
@@ -83,6 +84,17 @@ pub enum Message {
         asked: Instant,
         /// What came back.
         answer: Result<Heard, Failure>,
+    },
+    /// From another router.
+    Heard(Event),
+    /// From the task that took the server's lock for a load.
+    Locked {
+        /// The slots of the model that is to be loaded.
+        pool: Arc<SlotPool>,
+        /// Where the lease is sent.
+        reply: Reply<Result<Lease, Refusal>>,
+        /// No other router has it.
+        taken: bool,
     },
     /// From the registry: the server, or a model there, begins or ceases to drain.
     Drain,

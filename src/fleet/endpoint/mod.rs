@@ -14,7 +14,9 @@
 mod actor;
 mod asking;
 mod draining;
+mod locking;
 mod message;
+mod news;
 mod probe;
 mod refusal;
 mod relisting;
@@ -24,7 +26,7 @@ mod state;
 mod watched;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -34,6 +36,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use actor::{EndpointActor, Setup};
+pub use locking::Locks;
 use message::Message;
 pub use refusal::Refusal;
 pub use report::{Phase, Report};
@@ -48,6 +51,7 @@ use super::shares;
 use super::slot_pool::SlotPool;
 use super::unanswered::Unanswered;
 use crate::backend::Probe;
+use crate::cluster::bus::Event;
 use crate::domain::ModelName;
 use crate::supervision::Mailbox;
 use crate::upstream::{Client, Connections, Remote};
@@ -77,6 +81,8 @@ pub struct Endpoint {
     /// How often it has loaded or unloaded something for a request of this router.
     changes: AtomicU64,
     taken: Arc<()>,
+    /// Requests of other routers. Written by the actor that follows those.
+    elsewhere: AtomicU32,
     pools: DashMap<ModelName, Arc<SlotPool>>,
     alive: ArcSwap<CancellationToken>,
     /// What it refuses for every model.
@@ -113,6 +119,7 @@ impl Endpoint {
             loading: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             taken: Arc::new(()),
+            elsewhere: AtomicU32::new(0),
             pools: DashMap::new(),
             alive: ArcSwap::from_pointee(CancellationToken::new()),
             refusals: Refusals::new(now),
@@ -127,6 +134,30 @@ impl Endpoint {
     #[must_use]
     pub fn id(&self) -> &EndpointId {
         &self.id
+    }
+
+    /// What all routers call it.
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// News of it from another router.
+    pub(super) fn heard(&self, event: Event) {
+        self.tell(Message::Heard(event));
+    }
+
+    /// Requests of other routers that run there, as far as is known.
+    #[must_use]
+    pub fn elsewhere(&self) -> u32 {
+        self.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// So many requests of other routers run in that pool.
+    pub(super) fn set_elsewhere(&self, pool: &SlotPool, count: u32) {
+        let former = pool.set_elsewhere(count);
+        let others = self.elsewhere().saturating_sub(former);
+        self.elsewhere
+            .store(others.saturating_add(count), Ordering::Relaxed);
     }
 
     /// Its name.

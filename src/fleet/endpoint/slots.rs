@@ -65,14 +65,18 @@ impl Endpoint {
         pool
     }
 
+    /// The slots of a model that was ever listed.
+    pub(super) fn known_pool(&self, model: &ModelName) -> Option<Arc<SlotPool>> {
+        self.pools.get(model).map(|pool| Arc::clone(&pool))
+    }
+
     /// The pool that all routers call so, if it is one of this server's.
     pub(in crate::fleet) fn pool_of(&self, key: &str) -> Option<Arc<SlotPool>> {
         let (model, server) = key.split_once(' ')?;
         if *server != *self.identity {
             return None;
         }
-        let pool = self.pools.get(&ModelName::parse(model).ok()?)?;
-        Some(Arc::clone(&pool))
+        self.known_pool(&ModelName::parse(model).ok()?)
     }
 
     /// A slot: taken directly where there is nothing to decide, else requested from the actor.

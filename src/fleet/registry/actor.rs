@@ -10,13 +10,14 @@ use tokio::sync::watch;
 use super::Handle;
 use super::message::Message;
 use super::state::State;
+use crate::cluster::bus::Bus;
 use crate::domain::ModelName;
 use crate::fleet::RESTARTS;
 use crate::fleet::desired::{Applied, Desired, EndpointId};
-use crate::fleet::endpoint::{self, EndpointActor, Intervals};
+use crate::fleet::endpoint::{self, EndpointActor, Intervals, Locks};
 use crate::fleet::first_bytes::FirstBytes;
-use crate::fleet::shares;
 use crate::fleet::queue::{Queue, QueueActor, Queues};
+use crate::fleet::shares;
 use crate::fleet::view::FleetView;
 use crate::supervision::{Actor, Child, ChildGuard, Context, Supervisor};
 use crate::upstream::Client;
@@ -37,6 +38,8 @@ pub(in crate::fleet) struct Setup {
     pub(in crate::fleet) loads: Arc<FirstBytes>,
     /// What slots of them this router may use.
     pub(in crate::fleet) shares: shares::Handle,
+    pub(in crate::fleet) bus: Bus,
+    pub(in crate::fleet) locks: Option<Locks>,
 }
 
 /// Its one timer: the models of a server that is down may have to disappear.
@@ -175,6 +178,8 @@ impl Registry {
             registry: self.setup.handle.clone(),
             queues: Arc::clone(&self.setup.queues),
             loads: Arc::clone(&self.setup.loads),
+            bus: self.setup.bus.clone(),
+            locks: self.setup.locks.clone(),
         };
         let name = format!("fleet/endpoint {id}");
         let child = Child::new::<EndpointActor>(name, server.endpoint.mailbox(), setup);

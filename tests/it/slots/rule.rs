@@ -34,24 +34,34 @@ struct Step {
 fn step() -> impl Strategy<Value = Step> {
     let report = (0..4_usize, [0..4_i64, 0..5, 0..5, 0..9], any::<bool>());
     (
-        (0..4_usize, prop_oneof![4 => 0..300_i64, 1 => 300..2_000_i64]),
+        (
+            0..4_usize,
+            prop_oneof![4 => 0..300_i64, 1 => 300..2_000_i64],
+        ),
         (prop::bool::weighted(0.05), prop::bool::weighted(0.05)),
-        (prop::bool::weighted(0.9), 0..5_i64, any::<bool>(), prop::bool::weighted(0.03)),
+        (
+            prop::bool::weighted(0.9),
+            0..5_i64,
+            any::<bool>(),
+            prop::bool::weighted(0.03),
+        ),
         prop::option::weighted(0.8, prop::collection::vec(0..5_usize, 0..4)),
         prop::collection::vec(report, 0..4),
     )
-        .prop_map(|((router, pass_ms), (restarts, overtaken), flags, others, reports)| Step {
-            router,
-            pass_ms,
-            restarts,
-            overtaken,
-            knows: flags.0,
-            divides: flags.1,
-            asks: flags.2,
-            leaves: flags.3,
-            others,
-            reports,
-        })
+        .prop_map(
+            |((router, pass_ms), (restarts, overtaken), flags, others, reports)| Step {
+                router,
+                pass_ms,
+                restarts,
+                overtaken,
+                knows: flags.0,
+                divides: flags.1,
+                asks: flags.2,
+                leaves: flags.3,
+                others,
+                reports,
+            },
+        )
 }
 
 fn name(router: usize) -> Arc<str> {
@@ -100,7 +110,9 @@ impl Both {
             leaves: step.leaves,
             reports,
         };
-        let rust = self.rust.settle(&TERMS, &name(step.router), self.now, &call);
+        let rust = self
+            .rust
+            .settle(&TERMS, &name(step.router), self.now, &call);
         let redis = self.redis[step.router].clone().at(self.now);
         let redis = match redis.settle(Arc::new(call)).await {
             Ok(reply) => Some(reply),
@@ -131,7 +143,12 @@ async fn the_rule_in_redis_answers_as_the_one_in_rust() {
         runner.run(&prop::collection::vec(step(), 1..60), |steps| {
             let case = cases.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let ledger = |router| {
-                RedisLedger::new(connection.clone(), &format!("case{case}"), name(router), TERMS)
+                RedisLedger::new(
+                    connection.clone(),
+                    &format!("case{case}"),
+                    name(router),
+                    TERMS,
+                )
             };
             let mut both = Both {
                 rust: Ledger::default(),

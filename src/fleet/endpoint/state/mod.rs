@@ -2,6 +2,7 @@
 
 mod changes;
 mod effects;
+mod elsewhere;
 mod loading;
 mod looped;
 mod probes;
@@ -22,6 +23,7 @@ use crate::faults::{Admission, Breakers, Closed, Fault, OnServer};
 use crate::fleet::lease::{Grant, Outcome};
 use crate::fleet::slot_pool::{SlotPool, Taken};
 use changes::Leaving;
+use elsewhere::LoadElsewhere;
 use loading::{Loading, Progress};
 
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct State {
     loads: bool,
     warm: HashMap<ModelName, Instant>,
     loading: Option<Loading>,
+    /// A load that another router has the server do.
+    elsewhere: Option<LoadElsewhere>,
     /// Loads that take so long that nothing waits for them any more.
     overdue: Vec<Arc<SlotPool>>,
     /// Models that the server was told to unload a moment ago.
@@ -71,6 +75,7 @@ impl State {
             loads,
             warm,
             loading,
+            elsewhere: None,
             overdue: Vec::new(),
             leaving: Vec::new(),
             breakers: Breakers::default(),
@@ -141,10 +146,9 @@ impl State {
         if !self.takes_requests() {
             return Err(Refusal::Down);
         }
-        let warm = self.is_warm(pool.model());
-        let loading = self.is_loading(pool);
-        let cold = !warm && !loading;
-        let blocked = self.is_held(pool) || (cold && self.loading.is_some());
+        let loading = self.is_loading(pool) || self.is_loading_elsewhere(pool);
+        let cold = self.is_cold(pool);
+        let blocked = self.is_held(pool) || (cold && self.shown_loading() != 0);
         if blocked || self.is_overdue(pool) {
             return Err(Refusal::Loading);
         }
@@ -167,12 +171,18 @@ impl State {
         !self.loads || model.is_cloud() || self.warm.contains_key(model)
     }
 
+    /// Whether the model is in memory, as far as is known.
+    pub(super) fn has_loaded(&self, model: &ModelName) -> bool {
+        self.warm.contains_key(model)
+    }
+
     /// Whether requests take the slots of this pool directly: nothing is to be decided.
     pub(super) fn is_direct(&self, pool: &SlotPool) -> bool {
         let model = pool.model();
         self.takes_requests()
             && self.is_warm(model)
             && !self.is_loading(pool)
+            && !self.is_loading_elsewhere(pool)
             && !self.is_held(pool)
             && !self.is_overdue(pool)
             && !self.breakers.is_suspect(model)
@@ -349,6 +359,7 @@ impl State {
             return;
         }
         let loading = self.loading.as_ref().map(|load| load.pool.model());
+        let loading = loading.into_iter().chain(self.elsewhere_model());
         let mut warm: Vec<_> = self.warm.keys().chain(loading).cloned().collect();
         warm.sort_unstable();
         warm.dedup();

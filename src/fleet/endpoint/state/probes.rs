@@ -170,6 +170,7 @@ impl State {
         self.report.running = Arc::default();
         self.warm.clear();
         self.loading = None;
+        self.elsewhere = None;
         self.overdue.clear();
         self.publish_warm();
         effects.changed = true;

@@ -55,7 +55,11 @@ fn servers(state: &State) -> Vec<(String, bool)> {
 }
 
 fn state() -> State {
-    State::new(&FleetView::default(), Duration::from_secs(600), shares::Handle::default())
+    State::new(
+        &FleetView::default(),
+        Duration::from_secs(600),
+        shares::Handle::default(),
+    )
 }
 
 const A: (&str, &str) = ("gpu", "http://a:1");
@@ -130,7 +134,11 @@ fn a_restarted_registry_knows_which_server_of_a_name_is_wanted() {
     // Wanted again before B answered: the older one of the two.
     let changes = apply(&mut state, &[A]);
     assert_eq!(changes.applied.added.len(), 1);
-    let mut next = State::new(&state.view(), Duration::from_secs(600), shares::Handle::default());
+    let mut next = State::new(
+        &state.view(),
+        Duration::from_secs(600),
+        shares::Handle::default(),
+    );
     answers(&mut next, 0);
     let drains: Vec<_> = servers(&next)
         .into_iter()

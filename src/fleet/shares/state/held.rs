@@ -112,7 +112,8 @@ impl<P: Pool> Held<P> {
         if is_idle && self.share() > even {
             self.come_down(even);
         }
-        self.forgets = is_idle && self.share() == even && self.cap == NO_CAP && self.demand.is_some();
+        self.forgets =
+            is_idle && self.share() == even && self.cap == NO_CAP && self.demand.is_some();
         let since = now.saturating_duration_since(self.reported);
         let changed = self.demand != Some(wanted) && (wanted > 0 || self.demand != Some(0));
         given != self.given || changed || since >= reported

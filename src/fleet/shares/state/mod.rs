@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cluster::slots::{Call, NO_CAP, Notice, Part, Reply, Report};
-pub use held::Pool;
 use held::Held;
+pub use held::Pool;
 pub use held::number;
 
 /// Pools that one call reports, at most.
@@ -165,7 +165,10 @@ impl<P: Pool> State<P> {
             number: self.number,
             sent: now,
             told,
-            reported: reports.iter().map(|report| Arc::clone(&report.key)).collect(),
+            reported: reports
+                .iter()
+                .map(|report| Arc::clone(&report.key))
+                .collect(),
         });
         Some(Call {
             run: self.run,
@@ -279,8 +282,7 @@ impl<P: Pool> State<P> {
     ) -> bool {
         let key = &notice.key;
         let held = self.held.entry(Arc::clone(key));
-        let held =
-            held.or_insert_with(|| Held::new(find(key), notice.slots, notice.base, now));
+        let held = held.or_insert_with(|| Held::new(find(key), notice.slots, notice.base, now));
         // It is to be reported in any case: that is how the ledger knows that it is known.
         self.due.insert(Arc::clone(key));
         held.answer(notice.granted, notice.cap, now).0

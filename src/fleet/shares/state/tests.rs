@@ -244,7 +244,11 @@ impl World {
     fn check(&self) {
         for (pool, side) in self.routers[0].sides.iter().enumerate() {
             let running = self.running(pool);
-            assert!(running <= side.slots, "{running} of {} in pool {pool}", side.slots);
+            assert!(
+                running <= side.slots,
+                "{running} of {} in pool {pool}",
+                side.slots
+            );
         }
     }
 }
@@ -421,7 +425,10 @@ fn of_one_slot_each_of_three_routers_has_a_third() {
     let had = shared_out(1, &[50, 50, 50], 300, 60_000);
     let all: i64 = had.iter().sum();
     assert!(all >= 57_000, "{had:?}");
-    assert!(had.iter().all(|had| (17_000..=23_000).contains(had)), "{had:?}");
+    assert!(
+        had.iter().all(|had| (17_000..=23_000).contains(had)),
+        "{had:?}"
+    );
 }
 
 #[test]
@@ -491,7 +498,10 @@ fn what_a_router_had_that_leaves_is_free_at_once() {
     world.settle(7_000);
     let mut gone = world.routers.pop().unwrap();
     let call = gone.state.leave();
-    let answer = world.ledger.settle(&TERMS, &gone.name, world.ms, &call).unwrap();
+    let answer = world
+        .ledger
+        .settle(&TERMS, &gone.name, world.ms, &call)
+        .unwrap();
     assert!(answer.wake.contains(&world.routers[0].name));
     let now = world.now();
     world.routers[0].state.wake(now);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::clock;
+use crate::cluster::bus::{Bus, Event};
 use crate::fleet::StateChange;
 use crate::http::State;
 
@@ -19,7 +20,10 @@ const MOST_ACTIONS: usize = 64;
 
 /// What operators did last. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Actions(Arc<ArcSwap<Vec<Done>>>);
+pub struct Actions {
+    done: Arc<ArcSwap<Vec<Done>>>,
+    bus: Bus,
+}
 
 /// Something that an operator did.
 #[derive(Clone, Debug)]
@@ -48,10 +52,20 @@ pub(super) struct Happened {
 }
 
 impl Actions {
+    /// Those that other routers are told of, because they may have changed the database.
+    #[must_use]
+    pub fn telling(bus: Bus) -> Self {
+        Self {
+            bus,
+            ..Self::default()
+        }
+    }
+
     /// An operator did this.
     pub(super) fn done(&self, action: Action) {
         let (at, action) = (clock::unix_seconds(), Arc::new(action));
-        self.0.rcu(|known| {
+        self.bus.tell(|| Event::Changed);
+        self.done.rcu(|known| {
             let number = known.last().map_or(0, |last| last.number + 1);
             let surplus = (known.len() + 1).saturating_sub(MOST_ACTIONS);
             let mut actions = known[surplus..].to_vec();
@@ -71,7 +85,7 @@ impl Happened {
         Self {
             at: clock::unix_seconds(),
             servers: observed.into_iter().map(server).collect(),
-            actions: state.actions.0.load_full(),
+            actions: state.actions.done.load_full(),
         }
     }
 }
@@ -137,7 +151,7 @@ mod tests {
         Happened {
             at: 100,
             servers: servers.iter().map(server).collect(),
-            actions: actions.0.load_full(),
+            actions: actions.done.load_full(),
         }
     }
 
