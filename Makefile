@@ -143,6 +143,7 @@ system:
 	command -v npm >/dev/null || missing+=(npm); \
 	command -v setpriv >/dev/null && command -v flock >/dev/null || missing+=(util-linux); \
 	command -v redis-server >/dev/null || missing+=(redis-server); \
+	command -v sqlite3 >/dev/null || missing+=(sqlite3); \
 	command -v openssl >/dev/null || missing+=(openssl); \
 	command -v postgres >/dev/null || [[ -d /usr/lib/postgresql ]] || missing+=(postgresql); \
 	command -v mariadbd >/dev/null || missing+=(mariadb-server); \

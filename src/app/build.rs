@@ -25,7 +25,7 @@ use crate::models::{self, Models};
 use crate::protocol::Instance;
 use crate::registrar::{self, Identity, Registrar, RouterFacts};
 use crate::replicas::Replicas;
-use crate::spend::{self, Spend};
+use crate::spend::{self, Retention, Spend};
 use crate::store::Store;
 use crate::upstream::Client;
 use crate::usage::{Running, Usage};
@@ -84,6 +84,11 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     if let Some(redis) = &redis {
         registry.register_collector(Box::new(RedisGauges(redis.clone())));
     }
+
+    let keeping = spend::Keeping::new(config.store.keep_minutes, config.store.keep_days);
+    let (in_store, stats) = (store.clone(), Arc::clone(spend.stats()));
+    let retention = Retention::start(keeping, in_store, stats, tracker.clone()).await?;
+    retention.register(registry);
 
     let instance = Instance::new(&router);
     let client = Client::new(config.routing.connect_timeout, instance.clone());
@@ -213,6 +218,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
         discovery,
         replicas,
         spend,
+        retention,
         models,
         mirror,
         access,

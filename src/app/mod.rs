@@ -43,7 +43,7 @@ use crate::mirror::Mirror;
 use crate::models::Models;
 use crate::registrar::Registrar;
 use crate::replicas::Replicas;
-use crate::spend::Spend;
+use crate::spend::{Retention, Spend};
 use herdsman_multidb::MultiDb;
 use lock::DirLock;
 use signals::Event;
@@ -69,6 +69,7 @@ pub struct App {
     replicas: Replicas,
     spend: Spend,
     bus: Bus,
+    retention: Retention,
     models: Models,
     mirror: Option<Mirror>,
     access: Access,
@@ -232,6 +233,7 @@ impl App {
         self.registrar.stop().await;
         self.fleet.stop().await;
         self.bus.stop().await;
+        self.retention.stop().await;
         // 5. Pending records: sealed, journaled, flushed.
         if let Err(unflushed) = self.spend.shutdown(Instant::now() + LAST_FLUSH).await {
             tracing::warn!("{unflushed}; they are in the journal until the next start");

@@ -17,6 +17,7 @@ mod endpoint;
 mod expand;
 mod fleet;
 mod itself;
+mod keep;
 mod key;
 mod load;
 mod log;

@@ -9,10 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::itself::is_itself;
-use super::store::SCHEMES;
 use super::{
     Access, Config, Database, DatabaseKind, Durability, Endpoint, Kind, Redis, Routing, Server,
-    alias, discovery, models,
+    alias, discovery, models, store,
 };
 use crate::domain::ModelName;
 
@@ -61,13 +60,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     discovery::check(&config.discovery, &mut faults);
     intervals(config, &mut faults);
     routing(&config.routing, &mut faults);
-    let url = config.store.url.expose();
-    if !url.is_empty() && !SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
-        faults.add(
-            "store.url",
-            "must be empty, for SQLite in data_dir, or begin with postgres:// or mysql://",
-        );
-    }
+    store::check(&config.store, &mut faults);
     if let Some(redis) = &config.redis {
         self::redis(redis, &mut faults);
     }

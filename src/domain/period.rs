@@ -27,6 +27,9 @@ pub enum Period {
 }
 
 impl Period {
+    /// No period is longer, in seconds.
+    pub const LONGEST: i64 = LONGEST;
+
     /// Reads `none`, `month`, or a number with a unit: `90m`, `12h`, `1d`, `4w`. Between a minute
     /// and a year.
     #[must_use]

@@ -81,13 +81,20 @@ impl Folding {
 }
 
 async fn trim(store: &Store, of: &CountRow, days: &[i64], before: i64) -> Result<u64, Error> {
+    until_free(|| store.fold_days(&of.endpoint, &of.model, days, before)).await
+}
+
+/// Does `work`, and again at once while others hold its rows, for some time.
+pub(super) async fn until_free<F>(work: impl Fn() -> F) -> Result<u64, Error>
+where
+    F: Future<Output = Result<u64, Error>>,
+{
     let mut tries = 0;
     loop {
         tries += 1;
-        let folded = store.fold_days(&of.endpoint, &of.model, days, before);
-        match folded.await {
+        match work().await {
             Err(Error::Contended(_)) if tries < MOST_CONTENDED => {}
-            folded => return folded,
+            done => return done,
         }
     }
 }

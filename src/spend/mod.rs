@@ -40,6 +40,7 @@ mod queue;
 mod recorded;
 mod recover;
 mod replay;
+mod retention;
 mod sealing;
 mod settlement;
 mod start;
@@ -69,6 +70,7 @@ pub use queue::{Amount, JournalState, LeaseState, Places, Queue, RedisState, Tra
 pub use recorded::{NotRecorded, Recorded};
 pub use recover::{RecoverError, Recovered, recover};
 pub use replay::{Replayed, records_in, replay};
+pub use retention::{Keeping, Retention};
 pub use start::StartError;
 pub use stats::SpendStats;
 pub use stream::{Depth, Stream, StreamError, StreamLimits};

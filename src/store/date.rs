@@ -3,7 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::ToSpan as _;
 use jiff::civil::Date;
+
+use crate::domain::day_of;
+
+/// Earlier ones are not written with four digits and nothing else.
+const FIRST: Date = Date::constant(1, 1, 1);
 
 /// A day of the calendar, as it is written; earlier ones are smaller.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +25,20 @@ impl Day {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The day in which this moment (Unix seconds) lies, between the years 1 and 9999.
+    #[must_use]
+    pub fn of(at: i64) -> Self {
+        Self(day_of(at).max(FIRST).to_string())
+    }
+
+    /// So many days later, if there is such a day.
+    #[must_use]
+    pub fn later(&self, days: i32) -> Option<Self> {
+        let date: Date = self.0.parse().ok()?;
+        let later = date.checked_add(days.days()).ok()?;
+        Some(Self(later.to_string()))
     }
 }
 
@@ -45,6 +65,15 @@ impl fmt::Display for Day {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_counted_as_the_calendar_has_them() {
+        let day = Day::of(951_782_400);
+        assert_eq!(day.as_str(), "2000-02-29");
+        assert_eq!(day.later(1).unwrap().as_str(), "2000-03-01");
+        assert_eq!(Day::of(i64::MIN).as_str(), "0001-01-01");
+        assert_eq!(Day::of(i64::MAX).later(1), None);
+    }
 
     #[test]
     fn a_day_is_one_of_the_calendar_and_nothing_else() {

@@ -6,6 +6,7 @@
 //! it once, like any other batch.
 
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -14,13 +15,13 @@ use super::batch::BatchId;
 use super::dialect::{Dialect, Value};
 use super::error::Error;
 use super::limits;
-use super::pool::{read, transaction};
+use super::pool::{read, reading, transaction};
 use super::schema::dead_letters;
 
 /// The most of a reason that is kept, in characters.
 const REASON: usize = 2_000;
 
-/// Letters asked for with one statement.
+/// Letters that one statement names.
 const MOST: usize = 500;
 
 /// What is kept of something that could not be counted.
@@ -191,6 +192,50 @@ impl Store {
         let marked = transaction!(self, "COMMIT", |conn| conn.run(mark, &values))?;
         Ok(marked > 0)
     }
+
+    /// When the letter was replayed that was first, before `before`, in Unix seconds.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn oldest_replayed(&self, before: i64) -> Result<Option<i64>, Error> {
+        let ask = "SELECT replayed_at FROM dead_letters WHERE replayed_at < ? \
+                   ORDER BY replayed_at LIMIT 1";
+        let mut found = reading!(self, |conn| conn.numbers(ask, &[Value::Number(before)]))?;
+        Ok(found.pop())
+    }
+
+    /// Deletes letters that were replayed before `before` (Unix seconds), some of them at a time. Returns how
+    /// many. Their batches are known: no such letter is written again.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn forget_replayed(&self, before: i64) -> Result<u64, Error> {
+        let gone = transaction!(self, "COMMIT", |conn| forget(conn, before))?;
+        Ok(gone as u64)
+    }
+}
+
+#[derive(QueryableByName)]
+struct Named {
+    #[diesel(sql_type = Text)]
+    id: String,
+}
+
+async fn forget<C: Dialect>(connection: &mut C, before: i64) -> Result<usize, Error>
+where
+    Named: QueryableByName<C::Backend>,
+{
+    let ask = format!("SELECT id FROM dead_letters WHERE replayed_at < ? ORDER BY id LIMIT {MOST}");
+    let old: Vec<Named> = connection.rows(&ask, &[Value::Number(before)]).await?;
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let delete = format!(
+        "DELETE FROM dead_letters WHERE id IN ({})",
+        vec!["?"; old.len()].join(",")
+    );
+    let names: Vec<_> = old.iter().map(|letter| Value::Text(&letter.id)).collect();
+    connection.run(&delete, &names).await
 }
 
 impl From<Row> for DeadLetter {

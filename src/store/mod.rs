@@ -54,7 +54,7 @@ pub use accounts::{
 };
 pub use audit::{Compared, MAX_DISAGREEMENTS, Progress};
 pub use batch::{BatchId, BatchRow, DailyRow, SealedBatch, SpendRow, SpendSums};
-pub use daily_spend::DaySpentRow;
+pub use daily_spend::{DaySpentRow, OldDay};
 pub use date::{Day, InvalidDay};
 pub use dead_letters::DeadLetter;
 pub use endpoints::EndpointRow;
@@ -73,7 +73,8 @@ pub use spend::{PeriodRow, SpentRow};
 pub use time_series::{MAX_MINUTES, MinuteRow};
 pub use token_counts::CountRow;
 
-use pool::Pool;
+use dialect::Dialect;
+use pool::{Pool, reading};
 
 /// The name of the SQLite file in the data folder.
 pub const SQLITE_FILE: &str = "herdsman.db";
@@ -95,4 +96,19 @@ impl Store {
             pool: Arc::new(Pool::open(url, data_dir).await?),
         })
     }
+
+    /// The database's clock, in Unix milliseconds.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn clock_ms(&self) -> Result<i64, Error> {
+        let now = reading!(self, |conn| clock(conn))?;
+        let silent = || Error::Unavailable("the database does not say what time it is".to_owned());
+        now.ok_or_else(silent)
+    }
+}
+
+async fn clock<C: Dialect>(connection: &mut C) -> Result<Option<i64>, Error> {
+    let ask = format!("SELECT {} AS number", C::NOW_MS);
+    Ok(connection.numbers(&ask, &[]).await?.pop())
 }

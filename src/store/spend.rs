@@ -6,9 +6,9 @@ use diesel_async::RunQueryDsl;
 
 use super::Store;
 use super::batch::SpendRow;
-use super::dialect::{Merge, Rows, Table, Value};
+use super::dialect::{Dialect, Merge, Rows, Table, Value};
 use super::error::Error;
-use super::pool::read;
+use super::pool::{read, transaction};
 use super::schema::{spend, spend_periods};
 use super::sums::summed;
 use crate::domain::EntityKind;
@@ -31,6 +31,9 @@ const SUMS: &[(&str, Merge)] = &[
     ("output_tokens", Merge::Add),
     ("requests", Merge::Add),
 ];
+
+/// Periods that are deleted with one statement.
+const MOST: usize = 500;
 
 /// What `rows` add to `spend`.
 pub(super) fn totals<'a>(rows: impl Iterator<Item = &'a SpendRow>) -> Result<Rows<'a>, Error> {
@@ -134,4 +137,59 @@ impl Store {
             ))
             .load(conn))
     }
+
+    /// The next entity of a kind that has periods, by name, and when the first of them began. One step in the
+    /// key, however many there are.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn oldest_period(
+        &self,
+        kind: EntityKind,
+        after: &str,
+    ) -> Result<Option<(String, i64)>, Error> {
+        let found: Result<Vec<(String, i64)>, Error> = read!(self, |conn| spend_periods::table
+            .select((spend_periods::entity, spend_periods::period_start))
+            .filter(spend_periods::kind.eq(kind.as_str()))
+            .filter(spend_periods::entity.gt(after))
+            .order((spend_periods::entity, spend_periods::period_start))
+            .limit(1)
+            .load(conn));
+        Ok(found?.pop())
+    }
+
+    /// Deletes the periods of an entity that began before `before` (Unix seconds), the first so many of them.
+    /// Returns how many. What was spent in them is in the entity's sum.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn forget_periods(
+        &self,
+        kind: EntityKind,
+        entity: &str,
+        before: i64,
+    ) -> Result<u64, Error> {
+        let of = [Value::Text(kind.as_str()), Value::Text(entity)];
+        let gone = transaction!(self, "COMMIT", |conn| forget(conn, of, before))?;
+        Ok(gone as u64)
+    }
+}
+
+async fn forget<C: Dialect>(
+    connection: &mut C,
+    [kind, entity]: [Value<'_>; 2],
+    before: i64,
+) -> Result<usize, Error> {
+    let ask = format!(
+        "SELECT period_start FROM spend_periods \
+         WHERE kind = ? AND entity = ? AND period_start < ? ORDER BY period_start LIMIT {MOST}"
+    );
+    let old = [kind, entity, Value::Number(before)];
+    // The last of these that go.
+    let Some(last) = connection.numbers(&ask, &old).await?.pop() else {
+        return Ok(0);
+    };
+    let delete = "DELETE FROM spend_periods WHERE kind = ? AND entity = ? AND period_start <= ?";
+    let through = [kind, entity, Value::Number(last)];
+    connection.run(delete, &through).await
 }

@@ -9,6 +9,7 @@
 )]
 
 mod alerts;
+mod backups;
 mod cluster;
 mod contended;
 mod doubled;

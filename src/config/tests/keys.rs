@@ -100,6 +100,8 @@ const KEYS: &[(&str, Effect)] = &[
     ),
     ("fleet.stale_after", Acts("app", "fleet.stale_after")),
     ("store.url", Acts("app", "store.url")),
+    ("store.keep_minutes", Acts("app", "store.keep_minutes")),
+    ("store.keep_days", Acts("app", "store.keep_days")),
     ("redis.key_prefix", Acts("app", ".key_prefix")),
     (
         "redis.response_timeout",

@@ -286,6 +286,22 @@ durability = "redis"
 }
 
 #[test]
+fn days_are_kept_no_shorter_than_minutes_and_both_for_a_day_at_least() {
+    for kept in [
+        &["store.keep_minutes=1d", "store.keep_days=1d"][..],
+        &["store.keep_minutes=", "store.keep_days="],
+        &["store.keep_days="],
+    ] {
+        load_with("", &[], kept).unwrap();
+    }
+    let told = |set: &[&str]| problems_of("", &[], set);
+    assert_snapshot!(told(&["store.keep_minutes=23h"]), @r#"--set store.keep_minutes: must be at least "1d", or "" for ever"#);
+    assert_snapshot!(told(&["store.keep_days=89d"]), @"--set store.keep_days: must not be shorter than store.keep_minutes: minutes become days first");
+    assert_snapshot!(told(&["store.keep_minutes="]), @"--set store.keep_minutes: store.keep_days: must not be shorter than store.keep_minutes: minutes become days first");
+    assert_snapshot!(told(&["store.keep_days=90"]), @r#"--set store.keep_days: "90" is not a duration such as "90d", "26w" or "5y", or "" for ever"#);
+}
+
+#[test]
 fn an_alias_names_models_and_never_an_alias() {
     let file = r#"
 [[alias]]

@@ -6,6 +6,7 @@ mod contention;
 mod endpoints;
 mod exactly_once;
 mod folding;
+mod forgetting;
 mod instances;
 mod migrations;
 mod outages;

@@ -1,17 +1,17 @@
-//! Minutes that become days.
+//! Minutes that become days, and days that become one sum.
 //!
-//! A day is a row of the same table, at the day's first minute (UTC), so the sum over all rows of a model
-//! is what it was, in every state that anybody can see. Minutes that come late are rows of their own again,
-//! until the next fold adds them.
+//! A day is a row of the same table, at the day's first minute (UTC), and what is older than any day that is
+//! kept is one at the first minute of 1970. So the sum over all rows of a model is what it was, in every state
+//! that anybody can see. What comes late is a row of its own again, until the next fold adds it.
 //!
-//! Locks are taken in the order of the key, first the day's row and then its minutes, as a flush takes them:
-//! so both wait for one another and never deadlock. A flush may add a minute while a day is folded, and
-//! therefore only those that were read and locked are deleted, by name.
+//! Locks are taken in the order of the key, first the row that is added to and then those that go, as a flush
+//! takes them: so both wait for one another and never deadlock. A flush may add a minute while a day is folded,
+//! and therefore only those that were read and locked are deleted, by name.
 
 use diesel::deserialize::QueryableByName;
 use diesel::sql_types::BigInt;
 
-use super::TABLE;
+use super::{BEFORE_ALL, TABLE};
 use crate::store::Store;
 use crate::store::dialect::{Dialect, Rows, Value};
 use crate::store::error::Error;
@@ -25,6 +25,10 @@ const DAY: i64 = 86_400;
 const DAYS: &str = "SELECT DISTINCT t.timestamp - t.timestamp % 86400 AS midnight FROM token_time_series t \
     WHERE t.endpoint = ? AND t.model = ? AND t.timestamp < ? AND t.timestamp % 86400 <> 0 ORDER BY midnight";
 
+/// More than a day has minutes.
+const MOST: usize = 1_440;
+
+/// A row that goes.
 #[derive(Clone, Copy, QueryableByName)]
 struct Minute {
     #[diesel(sql_type = BigInt)]
@@ -42,6 +46,13 @@ struct Minute {
 struct Of<'a> {
     endpoint: &'a str,
     model: &'a str,
+}
+
+/// The rows later than `into` and before `end` are added to the one at `into`.
+#[derive(Clone, Copy)]
+struct Span {
+    into: i64,
+    end: i64,
 }
 
 impl Store {
@@ -78,6 +89,23 @@ impl Store {
         let of = Of { endpoint, model };
         transaction!(self, "COMMIT", |conn| fold(conn, of, days, before))
     }
+
+    /// Adds the rows before `before` to the one sum of what is older than any day that is kept, the first so
+    /// many of them, in one transaction. Returns how many.
+    ///
+    /// # Errors
+    /// When the transaction failed, or when it is not known whether it did. Repeating it is safe.
+    pub async fn forget_days(
+        &self,
+        endpoint: &str,
+        model: &str,
+        before: i64,
+    ) -> Result<u64, Error> {
+        let (of, into) = (Of { endpoint, model }, BEFORE_ALL);
+        let span = Span { into, end: before };
+        let gone = transaction!(self, "COMMIT", |conn| fold_span(conn, of, span))?;
+        Ok(gone as u64)
+    }
 }
 
 async fn fold<C: Dialect>(
@@ -90,57 +118,60 @@ where
     Minute: QueryableByName<C::Backend>,
 {
     let mut folded = 0;
-    for &midnight in days {
-        // Adding nothing to the day's row makes it, and holds it.
-        add(connection, of, midnight, [0; 3]).await?;
-        let end = midnight.saturating_add(DAY).min(before);
-        let minutes = lock(connection, of, midnight, end).await?;
-        if minutes.is_empty() {
-            continue;
+    for &into in days {
+        let end = into.saturating_add(DAY).min(before);
+        if fold_span(connection, of, Span { into, end }).await? > 0 {
+            folded += 1;
         }
-        delete(connection, of, &minutes).await?;
-        add(connection, of, midnight, sum(&minutes)?).await?;
-        folded += 1;
     }
     Ok(folded)
 }
 
-/// To the row of the day.
+/// How many rows went.
+async fn fold_span<C: Dialect>(connection: &mut C, of: Of<'_>, span: Span) -> Result<usize, Error>
+where
+    Minute: QueryableByName<C::Backend>,
+{
+    // Adding nothing to the row makes it, and holds it.
+    add(connection, of, span.into, [0; 3]).await?;
+    let minutes = lock(connection, of, span).await?;
+    if !minutes.is_empty() {
+        delete(connection, of, &minutes).await?;
+        add(connection, of, span.into, sum(&minutes)?).await?;
+    }
+    Ok(minutes.len())
+}
+
 async fn add<C: Dialect>(
     connection: &mut C,
     of: Of<'_>,
-    midnight: i64,
+    into: i64,
     tokens: [i64; 3],
 ) -> Result<(), Error> {
     let key = [
         Value::Text(of.endpoint),
         Value::Text(of.model),
-        Value::Number(midnight),
+        Value::Number(into),
     ];
     connection.add(&Rows::new(&TABLE, &[(key, tokens)])).await
 }
 
-/// At most 1,439.
-async fn lock<C: Dialect>(
-    connection: &mut C,
-    of: Of<'_>,
-    midnight: i64,
-    end: i64,
-) -> Result<Vec<Minute>, Error>
+/// The first [`MOST`].
+async fn lock<C: Dialect>(connection: &mut C, of: Of<'_>, span: Span) -> Result<Vec<Minute>, Error>
 where
     Minute: QueryableByName<C::Backend>,
 {
     let ask = format!(
         "SELECT t.timestamp AS minute, t.input_tokens, t.output_tokens, t.total_tokens \
          FROM token_time_series t WHERE t.endpoint = ? AND t.model = ? \
-         AND t.timestamp > ? AND t.timestamp < ? ORDER BY t.timestamp{}",
+         AND t.timestamp > ? AND t.timestamp < ? ORDER BY t.timestamp LIMIT {MOST}{}",
         C::LOCKING
     );
     let values = [
         Value::Text(of.endpoint),
         Value::Text(of.model),
-        Value::Number(midnight),
-        Value::Number(end),
+        Value::Number(span.into),
+        Value::Number(span.end),
     ];
     connection.rows(&ask, &values).await
 }

@@ -2,6 +2,7 @@
 //! [folded](fold).
 
 mod fold;
+mod old;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -17,6 +18,9 @@ use crate::domain::ModelName;
 
 /// The most rows one question gets: 34 days of one model that is used every minute on one endpoint.
 pub const MAX_MINUTES: u32 = 50_000;
+
+/// When the row is whose tokens are of no time that is kept.
+const BEFORE_ALL: i64 = 0;
 
 const TABLE: Table = Table {
     name: "token_time_series",
@@ -60,7 +64,8 @@ pub struct MinuteRow {
 }
 
 impl Store {
-    /// One model's minutes, newest first, at most `limit` and never more than [`MAX_MINUTES`].
+    /// One model's minutes and days, newest first, at most `limit` and never more than [`MAX_MINUTES`]. What is
+    /// older than any day that is kept has no place among them.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -72,6 +77,7 @@ impl Store {
         read!(self, |conn| token_time_series::table
             .select(MinuteRow::as_select())
             .filter(token_time_series::model.eq(model.as_str()))
+            .filter(token_time_series::timestamp.ne(BEFORE_ALL))
             .order((
                 token_time_series::timestamp.desc(),
                 token_time_series::endpoint

@@ -1,6 +1,7 @@
 //! A migrated database of one test's own.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use diesel::connection::SimpleConnection as _;
@@ -18,6 +19,28 @@ pub enum On {
     Sqlite,
     Postgres,
     MariaDb,
+}
+
+/// What a program wrote.
+pub struct Backup {
+    dir: TempDir,
+    file: PathBuf,
+}
+
+/// A database that was made of a backup: an address, and a folder.
+pub struct Restored {
+    pub url: String,
+    pub dir: TempDir,
+}
+
+impl Restored {
+    pub async fn store(&self) -> Store {
+        Store::open(&self.url, self.dir.path()).await.unwrap()
+    }
+
+    pub fn place_of_routers(&self) -> (String, PathBuf) {
+        (self.url.clone(), self.dir.path().to_owned())
+    }
 }
 
 /// In a file, or on a server.
@@ -151,6 +174,39 @@ impl Database {
         file.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE")
             .unwrap();
         file
+    }
+
+    /// Takes a backup with the database's own program, while routers write; of a file with these words.
+    pub fn back_up(&self, of_file: &str) -> Backup {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(SQLITE_FILE);
+        match &self.place {
+            Place::File => {
+                let words = of_file.replace("FILE", &file.display().to_string());
+                let mut program = Command::new("sqlite3");
+                program.arg(self.dir.path().join(SQLITE_FILE)).arg(words);
+                let output = program.output().unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success() && said.is_empty(), "{said}");
+            }
+            Place::Shared(server, name) => server.back_up(name, &file),
+            Place::Own(server, name) => server.back_up(name, &file),
+        }
+        Backup { dir, file }
+    }
+
+    /// Makes a database of it, beside this one.
+    pub fn restored(&self, backup: Backup) -> Restored {
+        let mut url = String::new();
+        if let Some(server) = self.server() {
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let number = NUMBER.fetch_add(1, Relaxed);
+            let name = format!("restored_{}_{number}", std::process::id());
+            server.restore(&backup.file, &name);
+            url = server.url(&name);
+        }
+        let dir = backup.dir;
+        Restored { url, dir }
     }
 
     /// Asks the server itself.

@@ -52,17 +52,25 @@ pub fn server(dir: &Path, port: u16, setup: Setup) -> Command {
 
 /// Still needs the statement.
 pub fn client(dir: &Path, database: &str) -> Command {
-    let mut command = Command::new("mariadb");
+    let mut command = tool(dir, "mariadb");
     command
-        .arg("--no-defaults")
-        .arg(format!("--socket={}", socket(dir)))
-        .args(["--user=root", "--batch", "--skip-column-names"])
+        .args(["--batch", "--skip-column-names"])
         .arg("--delimiter=//")
         .args(["--default-character-set=utf8mb4"]);
     if !database.is_empty() {
         command.arg(format!("--database={database}"));
     }
     command.arg("--execute");
+    command
+}
+
+/// One of the programs of an operator.
+pub fn tool(dir: &Path, name: &str) -> Command {
+    let mut command = Command::new(name);
+    command
+        .arg("--no-defaults")
+        .arg(format!("--socket={}", socket(dir)))
+        .arg("--user=root");
     command
 }
 

@@ -5,6 +5,7 @@
 //! What a test asks the server directly (its tables, its counters) goes through the server's own
 //! client program, so that the code under test does not check itself.
 
+mod backup;
 mod folder;
 mod mariadb;
 mod operator;

@@ -59,6 +59,20 @@ pub fn client(port: u16, user: &str, password: &str, database: &str) -> Command 
     command
 }
 
+/// One of the programs beside the client.
+pub fn tool(name: &str, port: u16) -> Command {
+    let mut command = Command::new(program(name));
+    command.env("PGPASSWORD", PASSWORD).args([
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port.to_string(),
+        "-U",
+        USER,
+    ]);
+    command
+}
+
 /// Debian keeps the programs of each version in a folder of its own.
 fn program(name: &str) -> PathBuf {
     let version = |folder: &PathBuf| -> u32 {

@@ -1,9 +1,14 @@
-//! `daily_spend`: what each entity spent by day, key, model and endpoint.
+//! `daily_spend`: what each entity spent by day, key, model and endpoint; without the day where that has been
+//! [forgotten](forget).
+
+mod forget;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+
+pub use forget::OldDay;
 
 use super::Store;
 use super::batch::DailyRow;
