@@ -75,6 +75,30 @@ impl ServerFacts {
         let sum: Option<u64> = gpus.iter().map(|gpu| gpu.memory).sum();
         sum.filter(|_| !gpus.is_empty())
     }
+
+    /// What says how the server is to be used. The rest changes with every look at it.
+    #[must_use]
+    pub fn of_use(mut self) -> Self {
+        if self.kind == "ollama" {
+            // It is asked itself.
+            self.models.clear();
+        }
+        let of_use = |gpu: Gpu| Gpu {
+            memory: gpu.memory,
+            ..Gpu::default()
+        };
+        let gpus = std::mem::take(&mut self.machine.gpus).into_iter();
+        Self {
+            why: None,
+            version: None,
+            loaded: Vec::new(),
+            machine: Machine {
+                gpus: gpus.map(of_use).collect(),
+                ..Machine::default()
+            },
+            ..self
+        }
+    }
 }
 
 impl Default for ServerFacts {
@@ -121,5 +145,32 @@ mod tests {
         assert_eq!(newer, ServerFacts::default());
         assert_eq!(facts.gpu_memory(), Some(7));
         assert_eq!(newer.gpu_memory(), None);
+    }
+
+    #[test]
+    fn what_changes_with_every_look_is_not_of_use() {
+        let facts = |free| ServerFacts {
+            weight: 2.0,
+            loaded: vec!["a".to_owned()],
+            models: vec!["a".to_owned()],
+            machine: Machine {
+                memory_free: Some(free),
+                gpus: vec![Gpu {
+                    memory: Some(7),
+                    memory_free: Some(free),
+                    ..Gpu::default()
+                }],
+                ..Machine::default()
+            },
+            ..ServerFacts::default()
+        };
+        let used = facts(1).of_use();
+        assert_eq!(used, facts(2).of_use());
+        assert_eq!((used.weight, used.gpu_memory()), (2.0, Some(7)));
+        let openai = ServerFacts {
+            kind: "openai".to_owned(),
+            ..facts(1)
+        };
+        assert_eq!(openai.of_use().models, ["a"], "it is named by its models");
     }
 }

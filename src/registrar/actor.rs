@@ -5,21 +5,24 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::message::Message;
+use super::readings::Readings;
 use super::state::{Registered, Registrations};
 use super::view::View;
 use super::{Identity, RENEWAL};
-use crate::store::{Error, InstanceKind, InstanceRow, Joined, Joining, Renewed, Store};
+use crate::store::{
+    Error, InstanceKind, InstanceRow, Joined, Joining, MAX_ROUTERS, Renewed, Store,
+};
 use crate::supervision::{Actor, Context, Reply};
 
-/// How often the registrations are read.
-const READ: Duration = Duration::from_secs(1);
 /// A reading that takes longer is one that failed.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// How often those are looked for that nobody has heard of for long.
 const COLLECT: Duration = Duration::from_secs(60);
+/// How soon again, while there are more.
+const COLLECT_MORE: Duration = Duration::from_secs(1);
 /// An agent or a worker is shown as gone for so long; a router is not.
 const REMEMBERED_MS: i64 = 60 * 60 * 1_000;
 
@@ -42,9 +45,7 @@ pub(super) enum Timer {
 pub(super) struct RegistrarActor {
     setup: Setup,
     state: Registrations,
-    /// The reading that counts: one that began before a change does not.
-    reading: Option<u64>,
-    readings: u64,
+    readings: Readings,
     /// This router's registration, once it has one.
     incarnation: Option<i64>,
     is_renewing: bool,
@@ -57,13 +58,12 @@ impl Actor for RegistrarActor {
     type Setup = Setup;
 
     fn start(setup: Setup, context: &mut Context<Self>) -> Self {
-        let mut state = Registrations::new(context.now());
-        state.read(setup.view.load().rows.clone());
+        let now = context.now();
+        let rows = Arc::clone(&setup.view.load().rows);
         let mut actor = Self {
             setup,
-            state,
-            reading: None,
-            readings: 0,
+            state: Registrations::new(rows, now),
+            readings: Readings::new(now),
             incarnation: None,
             is_renewing: false,
             is_leaving: false,
@@ -76,19 +76,29 @@ impl Actor for RegistrarActor {
 
     fn handle(&mut self, message: Message, context: &mut Context<Self>) {
         match message {
-            Message::Changed { done: true } => self.read(context),
-            Message::Changed { done: false } => self.state.failed(context.now()),
-            Message::Read { number, rows } if self.reading == Some(number) => {
-                self.reading = None;
-                self.take(rows, context);
+            Message::Changed => {
+                if let Some(pause) = self.readings.wanted(context.now()) {
+                    context.arm(Timer::Read, pause);
+                }
             }
-            Message::Read { .. } => {}
+            Message::Failed => self.state.failed(context.now()),
+            Message::Read { number, rows } => {
+                if let Some((began, pause)) = self.readings.ended(number, context.now()) {
+                    context.arm(Timer::Read, pause);
+                    self.take(rows, began, context);
+                }
+            }
             Message::Entered(entered) => {
                 self.is_renewing = false;
                 match entered {
                     Ok(Joined::As(incarnation)) => self.incarnation = Some(incarnation),
-                    Ok(Joined::Taken(_) | Joined::Full) => {
-                        tracing::error!("this router cannot be registered: the list is full");
+                    Ok(Joined::Full) => {
+                        tracing::error!(
+                            "this router cannot be registered: {MAX_ROUTERS} routers share the database, and that is the most"
+                        );
+                    }
+                    Ok(Joined::Taken(_) | Joined::Held(_)) => {
+                        tracing::error!("another router is registered with this one's data folder");
                     }
                     Err(_) => self.state.failed(context.now()),
                 }
@@ -109,7 +119,7 @@ impl Actor for RegistrarActor {
                 }
             }
             // There may be more.
-            Message::Collected(Ok(1..)) => context.arm(Timer::Collect, READ),
+            Message::Collected(Ok(1..)) => context.arm(Timer::Collect, COLLECT_MORE),
             Message::Collected(_) => {}
             Message::Leave(reply) => self.leave(reply, context),
             Message::Left(reply) => {
@@ -120,12 +130,7 @@ impl Actor for RegistrarActor {
 
     fn due(&mut self, timer: Timer, context: &mut Context<Self>) {
         match timer {
-            Timer::Read => {
-                if self.reading.is_none() {
-                    self.read(context);
-                }
-                context.arm(Timer::Read, READ);
-            }
+            Timer::Read => self.read(context),
             Timer::Renew => {
                 self.renew(context);
                 // So that routers that started together do not go on together.
@@ -133,9 +138,13 @@ impl Actor for RegistrarActor {
                 context.arm(Timer::Renew, pause);
             }
             Timer::Collect => {
-                let store = self.setup.store.clone();
-                context.spawn_detached(async move { Message::Collected(collect(&store).await) });
                 context.arm(Timer::Collect, COLLECT);
+                // Who could not renew for an hour is about to.
+                if !self.state.is_in_grace(context.now()) {
+                    let store = self.setup.store.clone();
+                    context
+                        .spawn_detached(async move { Message::Collected(collect(&store).await) });
+                }
             }
         }
     }
@@ -143,9 +152,9 @@ impl Actor for RegistrarActor {
 
 impl RegistrarActor {
     fn read(&mut self, context: &Context<Self>) {
-        let number = self.readings;
-        self.readings += 1;
-        self.reading = Some(number);
+        let Some(number) = self.readings.begin(context.now()) else {
+            return;
+        };
         let store = self.setup.store.clone();
         context.spawn(async move {
             let silent = || Error::Unavailable("no answer in time".to_owned());
@@ -155,7 +164,12 @@ impl RegistrarActor {
         });
     }
 
-    fn take(&mut self, rows: Result<Vec<InstanceRow>, Error>, context: &Context<Self>) {
+    fn take(
+        &mut self,
+        rows: Result<Vec<InstanceRow>, Error>,
+        began: Instant,
+        context: &Context<Self>,
+    ) {
         let now = context.now();
         let mut view = View::clone(&self.setup.view.load());
         match rows {
@@ -163,9 +177,9 @@ impl RegistrarActor {
                 if view.away.take().is_some() {
                     tracing::info!("registrations can be read again");
                 }
-                view.rows.clone_from(&rows);
+                view.rows = rows.into();
                 view.read_at = Some(now);
-                self.state.read(rows);
+                self.state.read(Arc::clone(&view.rows), began, now);
                 if let Some(other) = self.state.new_conflict(&self.setup.identity) {
                     tracing::error!(
                         other,

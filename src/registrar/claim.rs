@@ -7,25 +7,32 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Identity;
 use super::state::{GRACE, described, stranger};
-use crate::store::{Error, Joining, Store};
+use crate::store::{Error, Joined, Joining, MAX_ROUTERS, Store};
 
 /// How long a database that is away may keep the start waiting.
 const ANSWER: Duration = Duration::from_secs(3);
 /// How often one is looked at that may be gone.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Another router uses it, and the two would account apart.
+/// Why this router may not use the database.
 #[derive(Debug, Error)]
-#[error(
-    "another router uses this database: {other}. Limits and budgets of several routers are accounted for in Redis, and \
-     without [redis] on all of them each would count for itself. Give every router the same [redis] databases, or \
-     this one a store.url of its own"
-)]
-pub struct Occupied {
-    other: String,
+pub enum Occupied {
+    /// Another router uses it, and the two would account apart.
+    #[error(
+        "another router uses this database: {0}. Limits and budgets of several routers are accounted for in Redis, and \
+         without [redis] on all of them each would count for itself. Give every router the same [redis] databases, or \
+         this one a store.url of its own"
+    )]
+    Apart(String),
+    /// So many share it.
+    #[error(
+        "{MAX_ROUTERS} routers share this database, and that is the most there may be. One that has ended without a word \
+         counts for ten seconds"
+    )]
+    Full,
 }
 
-/// Registers this router, unless another is there that accounts apart. One that died leaves its registration
+/// Registers this router, unless another is there that accounts apart, or too many are. One that died leaves its registration
 /// for its term at most, so one that is not renewed is waited for that long. A database that is away refuses
 /// nobody.
 ///
@@ -45,10 +52,11 @@ pub async fn claim(store: &Store, identity: &Identity) -> Result<(), Occupied> {
             None => {
                 // Then once more: another may have done the same at this moment.
                 let joining = identity.joining();
-                let Some(Ok(_)) = answered(Box::pin(store.join_instance(&joining))).await else {
-                    return Ok(());
-                };
-                registered = true;
+                match answered(Box::pin(store.join_instance(&joining))).await {
+                    Some(Ok(Joined::Full)) => return Err(Occupied::Full),
+                    Some(Ok(_)) => registered = true,
+                    _ => return Ok(()),
+                }
                 continue;
             }
             // Of two that start at once one stays.
@@ -60,7 +68,7 @@ pub async fn claim(store: &Store, identity: &Identity) -> Result<(), Occupied> {
                     if registered {
                         leave(store, identity).await;
                     }
-                    return Err(Occupied { other });
+                    return Err(Occupied::Apart(other));
                 }
                 if seen.is_none() {
                     let other = described(other);

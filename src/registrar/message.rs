@@ -6,11 +6,10 @@ use crate::supervision::Reply;
 /// The mailbox of the registrar.
 #[derive(Debug)]
 pub enum Message {
-    /// A registration was written through this router, or could not be.
-    Changed {
-        /// Whether it was.
-        done: bool,
-    },
+    /// Something was written through this router that is to be seen at once.
+    Changed,
+    /// Something could not be written.
+    Failed,
     /// From the task that read them.
     Read {
         /// Which reading.

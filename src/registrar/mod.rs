@@ -2,17 +2,18 @@
 //!
 //! Owns the view of all registrations, this router's own registration, and the way in which a registration is written. They are
 //! rows of the database ([`Store::instances`]), so it does not matter which router somebody registers with;
-//! an actor reads them every second, and at once after one was written here. It must not know what a server is
+//! an actor reads them every second, and soon after one was entered or ended here ([`readings`]). It must not know what a server is
 //! used for: which of those that registered are in the fleet is the inventory's.
 //!
-//! It fails into the last view. While the database is away, and for one term after that, whoever was there counts as
-//! there: nobody could renew anything, and whether a server answers is found out by its probes. Whoever registers
+//! It fails into the last view. While the database is away or this router stands still, and for one term after that,
+//! whoever was there counts as there: nobody could renew anything, and whether a server answers is found out by its probes. Whoever registers
 //! meanwhile is told to come again; no call waits longer than [`CHANGE`], and one at a time is under way, so
 //! that registrations never take both of the connections that write.
 
 mod actor;
 mod claim;
 mod message;
+mod readings;
 mod refused;
 mod state;
 mod view;
@@ -146,7 +147,7 @@ impl Registrar {
     /// # Errors
     /// [`Refused`], when it is not known to have been done.
     pub async fn join(&self, joining: Joining) -> Result<Joined, Refused> {
-        let joined = self.change(move |store| {
+        let joined = self.change(true, move |store| {
             let joining = joining.clone();
             async move { store.join_instance(&joining).await }
         });
@@ -158,7 +159,8 @@ impl Registrar {
     /// # Errors
     /// [`Refused`], when it is not known to have been done.
     pub async fn renew(&self, joined: Joining, incarnation: i64) -> Result<Renewed, Refused> {
-        let renewed = self.change(move |store| {
+        let ends = joined.lease_ms <= 0;
+        let renewed = self.change(ends, move |store| {
             let joined = joined.clone();
             async move { store.renew_instance(&joined, incarnation).await }
         });
@@ -170,7 +172,8 @@ impl Registrar {
     /// # Errors
     /// [`Refused`], when it is not known to have been done.
     pub async fn beat(&self, joining: Joining) -> Result<Joined, Refused> {
-        let beaten = self.change(move |store| {
+        let is_new = !self.view.load().has(&joining.key);
+        let beaten = self.change(is_new, move |store| {
             let joining = joining.clone();
             async move { store.beat_instance(&joining).await }
         });
@@ -182,7 +185,7 @@ impl Registrar {
     /// # Errors
     /// [`Refused`], when it is not known to have been done.
     pub async fn leave(&self, key: InstanceKey, remove: bool) -> Result<(), Refused> {
-        let left = self.change(move |store| {
+        let left = self.change(true, move |store| {
             let key = key.clone();
             async move {
                 match remove {
@@ -194,9 +197,11 @@ impl Registrar {
         left.await
     }
 
-    /// Does it to its end, whether or not the caller waits so long; then everybody sees it.
+    /// Does it to its end, whether or not the caller waits so long. `shows`: everybody is to see it then, and not
+    /// with the next reading.
     async fn change<T, F>(
         &self,
+        shows: bool,
         work: impl Fn(Store) -> F + Send + Sync + 'static,
     ) -> Result<T, Refused>
     where
@@ -217,8 +222,11 @@ impl Registrar {
             }
             drop(turn);
             // What the database refuses says nothing against the database.
-            let is_away = matches!(done, Err(Error::Unavailable(_)));
-            mailbox.cast(Message::Changed { done: !is_away });
+            match &done {
+                Err(Error::Unavailable(_)) => drop(mailbox.cast(Message::Failed)),
+                _ if shows => drop(mailbox.cast(Message::Changed)),
+                _ => {}
+            }
             done
         });
         match timeout(CHANGE, work).await {

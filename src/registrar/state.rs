@@ -1,16 +1,21 @@
 //! What follows from the registrations. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::view::RouterFacts;
-use super::{Identity, TERM};
+use super::{Identity, RENEWAL, TERM};
 use crate::domain::ServerFacts;
 use crate::store::{InstanceKind, InstanceRow};
 
 /// After nobody could renew anything, everybody has so long to do it.
 pub(super) const GRACE: Duration = TERM.saturating_add(Duration::from_secs(2));
+
+/// A reading, or the time between two, that is longer than this says that this router stood still, or its database:
+/// who renews through it could not.
+const STANDSTILL: Duration = RENEWAL;
 
 /// A server whose agent is there.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,25 +24,29 @@ pub struct Registered {
     pub name: String,
     /// Its root.
     pub url: String,
-    /// What its agent says of it.
+    /// How its agent says it is to be used.
     pub facts: ServerFacts,
 }
 
 /// What the actor knows.
 #[derive(Debug)]
 pub(super) struct Registrations {
-    pub(super) rows: Vec<InstanceRow>,
-    /// The database was in trouble then: until a grace has passed, whoever was there counts as there.
+    rows: Arc<[InstanceRow]>,
+    /// When they were read.
+    read_at: Instant,
+    /// The database or this router was in trouble then: until a grace has passed, whoever was there counts as there.
     trouble: Instant,
     /// The other router that should not be there, as last said.
     conflict: Option<String>,
 }
 
 impl Registrations {
-    /// At the start nobody knows who could renew before: it counts as trouble.
-    pub(super) fn new(now: Instant) -> Self {
+    /// Goes on with what an earlier incarnation has read. At the start nobody knows who could renew before: it counts
+    /// as trouble.
+    pub(super) fn new(rows: Arc<[InstanceRow]>, now: Instant) -> Self {
         Self {
-            rows: Vec::new(),
+            rows,
+            read_at: now,
             trouble: now,
             conflict: None,
         }
@@ -48,24 +57,36 @@ impl Registrations {
         self.trouble = now;
     }
 
-    /// These were read.
-    pub(super) fn read(&mut self, rows: Vec<InstanceRow>) {
+    /// These were read, by a reading that began then.
+    pub(super) fn read(&mut self, rows: Arc<[InstanceRow]>, began: Instant, now: Instant) {
+        let stood_still = |since: Instant| now.saturating_duration_since(since) > STANDSTILL;
+        if stood_still(self.read_at) || stood_still(began) {
+            self.failed(now);
+        }
         self.rows = rows;
+        self.read_at = now;
     }
 
-    /// The servers of the agents that count as there.
+    /// Those whose time is over may not have been able to renew it.
+    pub(super) fn is_in_grace(&self, now: Instant) -> bool {
+        now < self.trouble + GRACE
+    }
+
+    /// The servers of the agents that count as there, in the order in which they have registered: of two at one
+    /// address the first counts.
     pub(super) fn servers(&self, now: Instant) -> Vec<Registered> {
-        let in_grace = now < self.trouble + GRACE;
+        let in_grace = self.is_in_grace(now);
         let counts = |row: &&InstanceRow| {
             row.key.kind == InstanceKind::Agent && (row.is_alive() || (in_grace && !row.stopped))
         };
+        let mut rows: Vec<&InstanceRow> = self.rows.iter().filter(counts).collect();
+        rows.sort_by_key(|row| (!row.is_alive(), row.registered_at, &row.key.name));
         let registered = |row: &InstanceRow| Registered {
             name: row.key.name.clone(),
             url: row.url.clone(),
-            // What is not understood is not said.
-            facts: serde_json::from_str(&row.facts).unwrap_or_default(),
+            facts: of_use(&row.facts),
         };
-        self.rows.iter().filter(counts).map(registered).collect()
+        rows.into_iter().map(registered).collect()
     }
 
     /// Another router on this database that accounts apart from this one; said once.
@@ -77,6 +98,12 @@ impl Registrations {
         self.conflict.clone_from(&conflict);
         conflict
     }
+}
+
+/// What is not understood is not said.
+fn of_use(facts: &str) -> ServerFacts {
+    let facts: ServerFacts = serde_json::from_str(facts).unwrap_or_default();
+    facts.of_use()
 }
 
 /// A router that is there, and may not be together with this one: routers share a database only if all of them have
@@ -118,6 +145,7 @@ mod tests {
             stopped: false,
             age_ms: 0,
             left_ms,
+            registered_at: 0,
             seen_at: 0,
             facts: "{}".to_owned(),
         }
@@ -142,17 +170,17 @@ mod tests {
     #[test]
     fn who_could_not_renew_counts_for_one_more_term() {
         let start = Instant::now();
-        let mut state = Registrations::new(start);
         let stopped = InstanceRow {
             stopped: true,
             ..row(InstanceKind::Agent, "stopped", 5)
         };
-        state.read(vec![
+        let rows = [
             row(InstanceKind::Agent, "alive", 5),
             row(InstanceKind::Agent, "over", 0),
             stopped,
             row(InstanceKind::Worker, "worker", 5),
-        ]);
+        ];
+        let mut state = Registrations::new(rows.into(), start);
         let late = start + GRACE;
         assert_eq!(names(&state, start), ["alive", "over"]);
         assert_eq!(names(&state, late), ["alive"]);
@@ -166,11 +194,59 @@ mod tests {
     }
 
     #[test]
+    fn a_router_that_stood_still_counts_nobody_as_gone_who_could_not_renew_meanwhile() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let rows = |left_ms| [row(InstanceKind::Agent, "gpu", left_ms)].into();
+        let settled = |left_ms| {
+            let mut state = Registrations::new(rows(5), start);
+            for second in 1..=20 {
+                state.read(rows(left_ms), at(second * 1_000), at(second * 1_000 + 10));
+            }
+            state
+        };
+        let late = 34_000;
+        // Stopped between two readings, and within one that was answered before.
+        let mut between = settled(5);
+        between.read(rows(-4_000), at(late), at(late + 10));
+        let mut within = settled(5);
+        within.read(rows(5), at(21_000), at(late));
+        within.read(rows(-4_000), at(late + 10), at(late + 20));
+        for mut state in [between, within] {
+            assert_eq!(names(&state, at(late + 20)), ["gpu"]);
+            let grace = 12_000;
+            for second in 1..=12 {
+                let now = late + second * 1_000;
+                state.read(rows(-4_000), at(now), at(now + 10));
+            }
+            assert!(names(&state, at(late + grace + 20)).is_empty());
+        }
+        // Readings as they should be: the agent's silence is its own.
+        assert!(names(&settled(-1), at(20_020)).is_empty());
+    }
+
+    #[test]
+    fn who_has_registered_first_comes_first_whatever_it_is_called() {
+        let now = Instant::now();
+        let mut early = row(InstanceKind::Agent, "z", 5);
+        let mut late = row(InstanceKind::Agent, "a", 5);
+        (early.registered_at, late.registered_at) = (1, 2);
+        let state = Registrations::new([late.clone(), early.clone()].into(), now);
+        assert_eq!(names(&state, now), ["z", "a"]);
+        early.left_ms = -1;
+        let state = Registrations::new([late, early].into(), now);
+        assert_eq!(
+            names(&state, now),
+            ["a", "z"],
+            "who is there, before who was"
+        );
+    }
+
+    #[test]
     fn facts_that_are_not_understood_are_left_out_and_the_server_stays() {
-        let mut state = Registrations::new(Instant::now());
         let mut odd = row(InstanceKind::Agent, "odd", 5);
         odd.facts = "[1".to_owned();
-        state.read(vec![odd]);
+        let state = Registrations::new([odd].into(), Instant::now());
         let servers = state.servers(Instant::now());
         assert_eq!(servers[0].facts, ServerFacts::default());
     }
@@ -194,8 +270,7 @@ mod tests {
         }
         let before = row(InstanceKind::Router, "own", 5);
         assert!(stranger(&[before], &own(false)).is_none(), "an earlier run");
-        let mut state = Registrations::new(Instant::now());
-        state.read(vec![other(false, 5)]);
+        let mut state = Registrations::new([other(false, 5)].into(), Instant::now());
         assert!(state.new_conflict(&own(true)).is_some());
         assert!(state.new_conflict(&own(true)).is_none(), "said once");
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Identity;
-use crate::store::{InstanceKind, InstanceRow};
+use crate::store::{InstanceKey, InstanceKind, InstanceRow};
 
 /// What a router says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -27,7 +27,7 @@ pub struct View {
     /// This router.
     pub identity: Identity,
     /// All rows, in the order of their keys.
-    pub rows: Vec<InstanceRow>,
+    pub rows: Arc<[InstanceRow]>,
     /// When they were read; never yet: none.
     pub read_at: Option<Instant>,
     /// Why they cannot be read now.
@@ -38,10 +38,16 @@ impl View {
     pub(super) fn new(identity: Identity) -> Self {
         Self {
             identity,
-            rows: Vec::new(),
+            rows: Arc::from([]),
             read_at: None,
             away: None,
         }
+    }
+
+    /// Whether one of this key was there.
+    pub(super) fn has(&self, key: &InstanceKey) -> bool {
+        let mut rows = self.rows.iter();
+        rows.any(|row| row.key == *key && row.is_alive())
     }
 
     /// Those of one kind.

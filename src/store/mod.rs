@@ -64,7 +64,7 @@ pub use flush_leader::Fence;
 pub use footprint::Footprint;
 pub use instances::{
     InstanceKey, InstanceKind, InstanceRow, Joined, Joining, MAX_INSTANCE_FACTS, MAX_INSTANCE_HOST,
-    MAX_INSTANCE_NAME, MAX_INSTANCE_URL, MAX_INSTANCES, Renewed,
+    MAX_INSTANCE_NAME, MAX_INSTANCE_URL, MAX_INSTANCES, MAX_ROUTERS, Renewed,
 };
 pub use report::{
     Group, MAX_REPORT_ROWS, Measure, Order, OrderBy, ReportRow, Source, SpendQuery, SpendReport,

@@ -415,3 +415,121 @@ async fn of_two_with_one_name_the_one_that_is_there_keeps_it_and_the_past_renews
     }
     router.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_address_of_a_server_is_its_agent_s_whoever_comes_under_another_name() {
+    let (one, two) = (server("phi4").await, server("qwen3").await);
+    let router = Plan::servers(1).start().await;
+    let agent = Agent::start(options("zeta", &one.url(), &[router.url()]));
+    is_up(&router, "zeta").await;
+    let port = one.url().rsplit_once(':').unwrap().1.to_owned();
+    let url = one.url();
+    for url in [
+        &*url,
+        &format!("{url}/"),
+        &format!("http://LOCALHOST:{port}"),
+    ] {
+        let other = router.post(MODELS, &agent_of("alpha", url, "run", 0)).await;
+        assert_eq!(other.status, 409, "{url}: {}", other.text());
+        let detail = other.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("\"zeta\""), "{detail}");
+    }
+    // Nor does one that is registered elsewhere move there.
+    let elsewhere = router
+        .post(MODELS, &agent_of("alpha", &two.url(), "run", 0))
+        .await;
+    assert_eq!(elsewhere.json()["incarnation"], 1);
+    let moved = router
+        .post(MODELS, &agent_of("alpha", &one.url(), "run", 0))
+        .await;
+    assert_eq!(moved.status, 409, "{}", moved.text());
+    let answer = router.post("/api/chat", &chat("phi4")).await;
+    assert_eq!(answer.header("x-herdsman-endpoint"), "zeta");
+    // When it has ended, it is anybody's at once.
+    agent.stop().await.unwrap();
+    let taken = router
+        .post(MODELS, &agent_of("beta", &one.url(), "run-2", 0))
+        .await;
+    assert_eq!(taken.json()["incarnation"], 1, "{}", taken.text());
+    is_up(&router, "beta").await;
+    is_gone(&router, "zeta").await;
+    router.finish().await;
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_are_told_apart_by_where_they_are_and_none_is_an_agent() {
+    let other = server("phi4").await;
+    let router = Plan::servers(1).start().await;
+    let agent = Agent::start(options("gpu-7", &other.url(), &[router.url()]));
+    is_up(&router, "gpu-7").await;
+    // Two of one name, one that says it is the agent, and one whose clock is years off.
+    let mut past = worker("old@llm", 8003);
+    past["last_heartbeat"] = json!("2001-01-01T00:00:00.000000");
+    for one in [
+        worker("llama3.2@llm", 8001),
+        worker("llama3.2@llm", 8002),
+        worker("gpu-7@herdsman", 8001),
+        past,
+    ] {
+        let answer = router.post(MODELS, &one).await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, "true"));
+    }
+    let all = listed(&router, "?healthy_only=true", |all| all.len() == 5).await;
+    let ports = |name: &str| -> Vec<i64> {
+        let named = all.iter().filter(|one| one["model_name"] == name);
+        let mut ports: Vec<i64> = named.map(|one| one["port"].as_i64().unwrap()).collect();
+        ports.sort_unstable();
+        ports
+    };
+    assert_eq!(ports("llama3.2@llm"), [8001, 8002]);
+    assert_eq!(ports("gpu-7@herdsman").len(), 2, "{all:?}");
+    let old = all
+        .iter()
+        .find(|one| one["model_name"] == "old@llm")
+        .unwrap();
+    assert!(!old["last_heartbeat"].as_str().unwrap().starts_with("2001"));
+    // What leaves is the worker, not the agent.
+    let leave = format!("{MODELS}?model_name=gpu-7%40herdsman&host=127.0.0.1&port=8001");
+    let left = router.admin(Method::DELETE, &leave, Value::Null).await;
+    assert_eq!(left.status, 200);
+    let answer = router.post("/api/chat", &chat("phi4")).await;
+    assert_eq!(answer.header("x-herdsman-endpoint"), "gpu-7");
+    assert!(
+        !router
+            .app
+            .fleet()
+            .observed()
+            .iter()
+            .any(|one| &*one.id.name == "llama3.2@llm")
+    );
+    agent.stop().await.unwrap();
+    router.finish().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_long_is_refused_or_cut_and_many_that_come_at_once_are_all_seen() {
+    let router = Plan::servers(1).start().await;
+    let mut long = agent_of("long", "http://10.0.0.9:1", "run", 0);
+    long["agent"]["facts"]["why"] = json!("x".repeat(10_000));
+    let refused = router.post(MODELS, &long).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    let mut worker = worker("llama3.2@llm", 8001);
+    worker["prompt_template"] = json!("x".repeat(10_000));
+    let refused = router.post(MODELS, &worker).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    let models: Vec<String> = (0..900).map(|i| format!("model-{i}:latest")).collect();
+    let many = (0..40).map(|i| {
+        let (name, url) = (format!("gpu-{i}"), format!("http://10.0.0.7:{}", i + 1));
+        let mut body = agent_of(&name, &url, "run", 0);
+        body["agent"]["facts"]["models"] = json!(models);
+        let router = &router;
+        async move { router.post(MODELS, &body).await.status }
+    });
+    let statuses = futures_util::future::join_all(many).await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    listed(&router, "?healthy_only=true", |all| all.len() == 40).await;
+    router.finish().await;
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use herdsman::app::App;
+use herdsman::config;
 use herdsman_simulator::{Config, Model, Simulator};
 use herdsman_test_support::redis;
 use herdsman_test_support::sql::{Flavor, Server};
@@ -65,6 +66,36 @@ async fn a_second_router_without_redis_says_why_it_does_not_start_and_one_after_
         );
         second.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_router_more_than_may_share_a_database_says_so_and_does_not_start() {
+    let database = database(Flavor::Postgres).await;
+    let redis = redis::Server::start().await;
+    let url = redis.url();
+    let first = on(&database).redis([&*url]).start().await;
+    let others = |most: usize| {
+        let rows = format!(
+            "INSERT INTO model_instances (kind, name, host, port, url, run, incarnation, stopped, registered_at, \
+             seen_at, lease_until, facts) \
+             SELECT 'router', 'r' || i, '', 0, '', '', 1, 0, 0, 0, 9000000000000000, '{{\"shares\":true}}' \
+             FROM generate_series(2, {most}) i"
+        );
+        database.sql("herd", &rows);
+    };
+    others(100);
+    let dir = tempfile::tempdir().unwrap();
+    let store = format!("store.url={}", database.url("herd"));
+    let mut config = configuration(dir.path(), &[store]);
+    config.redis = Some(config::Redis {
+        database: vec![config::Database::at((&*url).into())],
+        ..config::Redis::default()
+    });
+    let refused = App::start(config.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("100 routers share"), "{refused}");
+    database.sql("herd", "DELETE FROM model_instances WHERE name = 'r2'");
+    App::start(config).await.unwrap().shutdown().await;
+    first.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,10 +188,15 @@ async fn while_the_database_says_nothing_the_last_view_serves_and_nobody_waits_f
         }
     });
     assert!(back.await.is_ok());
-    assert!(
-        !has_not(&router, "gpu-7"),
-        "it could renew nothing, and has time to"
-    );
+    // It could renew nothing, and has time to.
+    let renewed = timeout(TEST_TIMEOUT, async {
+        while router.get("/admin/cluster").await.json()["agents"][0]["alive"] != true {
+            assert!(!has_not(&router, "gpu-7"));
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(renewed.await.is_ok());
+    assert!(!has_not(&router, "gpu-7"));
     agent.stop().await.unwrap();
     eventually("it has left", || has_not(&router, "gpu-7")).await;
     let left = router.get("/admin/endpoints/gpu-7").await;

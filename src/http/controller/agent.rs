@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::reply::{self, Answer, Problem, detail, unprocessable};
+use crate::config::Endpoint;
 use crate::domain::{MAX_FACT_MODELS, ServerFacts};
 use crate::http::State;
 use crate::inventory::registered_endpoint;
@@ -33,15 +34,23 @@ pub(super) struct Agent {
     facts: ServerFacts,
 }
 
-/// Registers it. Of two with one name the one that is there keeps it; the same server's agent, started again, takes over.
+/// Registers it. Of two with one name, or of one address, the one that is there keeps it; the same server's agent,
+/// started again, takes over.
 pub(super) async fn register(state: &State, agent: Agent) -> Answer {
     let joining = agent.joining()?;
+    let url = joining.url.clone();
     match state.registrar.join(joining).await? {
         Joined::As(incarnation) => Ok(agent.registered(state, incarnation)),
         Joined::Taken(by) => {
             let text = format!(
                 "another agent has the name \"{}\": that of the server at {by}",
                 agent.name
+            );
+            Err(detail(StatusCode::CONFLICT, &text))
+        }
+        Joined::Held(by) => {
+            let text = format!(
+                "another agent has the server at {url}: \"{by}\". It is its until ten seconds after that agent has ended"
             );
             Err(detail(StatusCode::CONFLICT, &text))
         }
@@ -78,7 +87,7 @@ impl Agent {
             url: self.url.clone(),
             facts: self.facts.clone(),
         };
-        registered_endpoint(&registered).map_err(|fault| wrong("facts", &fault))?;
+        let endpoint = registered_endpoint(&registered).map_err(|fault| wrong("facts", &fault))?;
         if self.name.is_empty() || self.name.contains('@') {
             return Err(wrong("name", "name must not be empty or have an @ in it"));
         }
@@ -89,19 +98,7 @@ impl Agent {
         if self.url.len() > MAX_INSTANCE_URL || !self.url.is_ascii() {
             return Err(wrong("url", "url must be at most 600 ASCII characters"));
         }
-        let mut facts = self.facts.clone();
-        facts.models.truncate(MAX_FACT_MODELS);
-        facts.loaded.truncate(MAX_FACT_MODELS);
-        let mut written = serde_json::to_string(&facts).unwrap_or_default();
-        if written.len() > MAX_INSTANCE_FACTS {
-            // What the server has is asked of itself in any case.
-            facts.models.clear();
-            facts.loaded.clear();
-            written = serde_json::to_string(&facts).unwrap_or_default();
-        }
-        if written.len() > MAX_INSTANCE_FACTS {
-            return Err(wrong("facts", "facts are too long"));
-        }
+        let facts = written(&self.facts).ok_or_else(|| wrong("facts", "facts are too long"))?;
         Ok(Joining {
             key: InstanceKey {
                 kind: InstanceKind::Agent,
@@ -109,10 +106,10 @@ impl Agent {
                 host: String::new(),
                 port: 0,
             },
-            url: self.url.clone(),
+            url: root(&endpoint),
             run: self.run.clone(),
             lease_ms: millis(TERM),
-            facts: written,
+            facts,
         })
     }
 
@@ -132,6 +129,37 @@ impl Agent {
     }
 }
 
+/// The same however it is written, so that two can be compared. Of `https` it is left: certificates are of names.
+fn root(endpoint: &Endpoint) -> String {
+    match endpoint.url.uri().scheme_str() {
+        Some("http") => format!("http://{}", endpoint.address()),
+        _ => endpoint.url.as_str().to_owned(),
+    }
+}
+
+/// What is kept of it, with as many models as there is room for: what a server has is asked of itself in any case.
+/// Nothing, if the rest is too long.
+fn written(facts: &ServerFacts) -> Option<String> {
+    let mut facts = facts.clone();
+    let mut most = MAX_FACT_MODELS;
+    loop {
+        if most < facts.models.len() && facts.kind == "openai" {
+            // It is used for those it names: not for some of them.
+            facts.models.clear();
+        }
+        facts.models.truncate(most);
+        facts.loaded.truncate(most);
+        let written = serde_json::to_string(&facts).ok()?;
+        if written.len() <= MAX_INSTANCE_FACTS {
+            return Some(written);
+        }
+        if most == 0 {
+            return None;
+        }
+        most = most.min(facts.models.len().max(facts.loaded.len())) / 2;
+    }
+}
+
 /// The host and the port of an address, as a worker has them.
 pub(super) fn place(url: &str) -> (String, u16) {
     let Ok(url) = url::Url::parse(url) else {
@@ -139,4 +167,48 @@ pub(super) fn place(url: &str) -> (String, u16) {
     };
     let host = url.host_str().unwrap_or_default().to_owned();
     (host, url.port_or_known_default().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_list_of_models_as_much_is_kept_as_there_is_room_for() {
+        let names = |n: usize| (0..n).map(|i| format!("model-{i}:latest")).collect();
+        let facts = |kind: &str, n| ServerFacts {
+            kind: kind.to_owned(),
+            models: names(n),
+            ..ServerFacts::default()
+        };
+        let kept = |facts: &ServerFacts| -> ServerFacts {
+            let written = written(facts).unwrap();
+            assert!(written.len() <= MAX_INSTANCE_FACTS);
+            serde_json::from_str(&written).unwrap()
+        };
+        assert_eq!(kept(&facts("ollama", 100)), facts("ollama", 100));
+        let some = kept(&facts("ollama", 5_000)).models.len();
+        assert!((200..1_000).contains(&some), "{some}");
+        assert_eq!(kept(&facts("openai", 100)).models.len(), 100);
+        assert_eq!(kept(&facts("openai", 900)).models.len(), 0, "not some");
+        let long = ServerFacts {
+            why: Some("x".repeat(MAX_INSTANCE_FACTS)),
+            ..ServerFacts::default()
+        };
+        assert_eq!(written(&long), None);
+    }
+
+    #[test]
+    fn an_address_is_the_same_however_it_is_written() {
+        let written = |url: &str| root(&Endpoint::at(url.parse().unwrap()));
+        for url in [
+            "http://GPU-1:11434",
+            "http://gpu-1:11434/",
+            "HTTP://gpu-1.:11434",
+        ] {
+            assert_eq!(written(url), "http://gpu-1:11434", "{url}");
+        }
+        assert_eq!(written("http://localhost"), "http://127.0.0.1:80");
+        assert_eq!(written("https://localhost/"), "https://localhost");
+    }
 }

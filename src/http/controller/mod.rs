@@ -121,7 +121,7 @@ fn joining(said: &Said) -> Joining {
 
 fn entered(joined: Joined) -> Answer {
     match joined {
-        Joined::As(_) | Joined::Taken(_) => Ok(json(StatusCode::OK, "true")),
+        Joined::As(_) | Joined::Taken(_) | Joined::Held(_) => Ok(json(StatusCode::OK, "true")),
         Joined::Full => Err(reply::full()),
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::http::json;
 use crate::registrar::Refused;
+use crate::store::MAX_INSTANCES;
 
 /// What a call gives.
 pub(super) type Answer = Result<Response, Problem>;
@@ -41,8 +42,11 @@ pub(super) fn unprocessable(of: &[&str], why: &str) -> Problem {
 
 /// There is no room for one more.
 pub(super) fn full() -> Problem {
-    let text = "there are as many registrations as there may be";
-    detail(StatusCode::INSUFFICIENT_STORAGE, text)
+    let text = format!(
+        "there are {MAX_INSTANCES} registrations, and that is the most there may be: an hour after the last sign of one it is \
+         taken out"
+    );
+    detail(StatusCode::INSUFFICIENT_STORAGE, &text)
 }
 
 /// It was not written; it may be later.

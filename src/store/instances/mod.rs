@@ -6,12 +6,14 @@
 //! greater *incarnation*; what is renewed or ended has to name its own, and finds nothing when it is not the
 //! last one or was stopped.
 
+mod address;
 mod row;
 
 use diesel::deserialize::QueryableByName;
 
 pub use row::{InstanceKey, InstanceKind, InstanceRow};
 
+use address::Neighbour;
 use row::{Columns, row};
 
 use super::Store;
@@ -19,8 +21,10 @@ use super::dialect::{Dialect, Value};
 use super::error::Error;
 use super::pool::{reading, transaction};
 
-/// The most rows there may be.
-pub const MAX_INSTANCES: usize = 10_000;
+/// The most rows of agents and workers there may be: with the longest text of facts, 40 MiB.
+pub const MAX_INSTANCES: usize = 5_000;
+/// The most routers that share a database.
+pub const MAX_ROUTERS: usize = 100;
 /// The longest name, in characters; host and address, in bytes of ASCII; facts, in bytes.
 pub const MAX_INSTANCE_NAME: usize = 128;
 /// The longest host name.
@@ -28,7 +32,9 @@ pub const MAX_INSTANCE_HOST: usize = 255;
 /// The longest address.
 pub const MAX_INSTANCE_URL: usize = 600;
 /// The longest text of facts.
-pub const MAX_INSTANCE_FACTS: usize = 64 << 10;
+pub const MAX_INSTANCE_FACTS: usize = 8 << 10;
+/// Rows of routers that have ended stay for a moment.
+const MOST_READ: usize = MAX_INSTANCES + 2 * MAX_ROUTERS;
 /// Rows that one step collects.
 const STEP: i64 = 100;
 
@@ -54,6 +60,8 @@ pub enum Joined {
     As(i64),
     /// Another one holds it, at this address.
     Taken(String),
+    /// The agent of this name holds its address.
+    Held(String),
     /// There are as many rows as there may be.
     Full,
 }
@@ -168,8 +176,8 @@ where
     let now = C::NOW_MS;
     let ask = format!(
         "SELECT kind, name, host, port, url, run, incarnation, stopped, {now} - seen_at AS age_ms, \
-         lease_until - {now} AS left_ms, seen_at, facts FROM model_instances \
-         ORDER BY kind, name, host, port LIMIT {MAX_INSTANCES}"
+         lease_until - {now} AS left_ms, registered_at, seen_at, facts FROM model_instances \
+         ORDER BY kind, name, host, port LIMIT {MOST_READ}"
     );
     connection.rows(&ask, &[]).await
 }
@@ -188,14 +196,16 @@ fn key_values(key: &InstanceKey) -> [Value<'_>; 4] {
 async fn join<C: Dialect>(connection: &mut C, joining: &Joining) -> Result<Joined, Error>
 where
     Holder: QueryableByName<C::Backend>,
+    Neighbour: QueryableByName<C::Backend>,
 {
+    if let Some(name) = address::holder(connection, joining).await? {
+        return Ok(Joined::Held(name));
+    }
     if take(connection, joining).await? {
         return held(connection, joining).await;
     }
-    let count = "SELECT COUNT(*) AS number FROM model_instances";
     let known = is_known(connection, &joining.key).await?;
-    let full = i64::try_from(MAX_INSTANCES).unwrap_or(i64::MAX);
-    if !known && connection.numbers(count, &[]).await? >= vec![full] {
+    if !known && is_full(connection, joining.key.kind).await? {
         return Ok(Joined::Full);
     }
     if !known && insert(connection, joining).await? {
@@ -203,6 +213,21 @@ where
     }
     // Somebody else's, or entered by the same through another router at this moment.
     held(connection, joining).await
+}
+
+/// Routers are counted apart: no number of agents keeps one out. Of them those count that are there.
+async fn is_full<C: Dialect>(connection: &mut C, kind: InstanceKind) -> Result<bool, Error> {
+    let router = Value::Text(InstanceKind::Router.as_str());
+    let (most, which) = match kind {
+        InstanceKind::Router => {
+            let alive = format!("kind = ? AND stopped = 0 AND lease_until > {}", C::NOW_MS);
+            (MAX_ROUTERS, alive)
+        }
+        InstanceKind::Agent | InstanceKind::Worker => (MAX_INSTANCES, "kind <> ?".to_owned()),
+    };
+    let count = format!("SELECT COUNT(*) AS number FROM model_instances WHERE {which}");
+    let there = connection.numbers(&count, &[router]).await?;
+    Ok(there >= vec![i64::try_from(most).unwrap_or(i64::MAX)])
 }
 
 /// Takes a row that is there: its holder's own, one whose lease is over, or one of the same address.
@@ -298,6 +323,7 @@ async fn renew<C: Dialect>(
 async fn beat<C: Dialect>(connection: &mut C, joining: &Joining) -> Result<Joined, Error>
 where
     Holder: QueryableByName<C::Backend>,
+    Neighbour: QueryableByName<C::Backend>,
 {
     let now = C::NOW_MS;
     let beat = format!(

@@ -43,6 +43,8 @@ pub struct InstanceRow {
     pub age_ms: i64,
     /// How long its lease holds; not above zero: not any more.
     pub left_ms: i64,
+    /// Since when this holder has it, in Unix milliseconds of the database.
+    pub registered_at: i64,
     /// When it was heard of, in Unix milliseconds of the database.
     pub seen_at: i64,
     /// What it says of itself.
@@ -71,6 +73,8 @@ pub(super) struct Columns {
     age_ms: i64,
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     left_ms: i64,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    registered_at: i64,
     #[diesel(sql_type = diesel::sql_types::BigInt)]
     seen_at: i64,
     #[diesel(sql_type = diesel::sql_types::Text)]
@@ -118,6 +122,7 @@ pub(super) fn row(columns: Columns) -> Option<InstanceRow> {
         stopped: columns.stopped != 0,
         age_ms: columns.age_ms,
         left_ms: columns.left_ms,
+        registered_at: columns.registered_at,
         seen_at: columns.seen_at,
         facts: columns.facts,
     })

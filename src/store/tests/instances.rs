@@ -57,6 +57,42 @@ on_every_database! {
         assert_eq!((&*row.facts, row.incarnation), (r#"{"a":1}"#, 2));
     }
 
+    async fn an_address_is_its_agent_s_until_the_lease_is_over_under_whatever_name_another_comes(fixture: &Fixture) {
+        let store = fixture.open().await;
+        let (first, other) = (agent("z", "http://a:1", "run-1"), agent("a", "http://a:1", "run-2"));
+        let elsewhere = agent("a", "http://b:1", "run-2");
+        assert_eq!(store.join_instance(&first).await.unwrap(), Joined::As(1));
+        assert_eq!(store.join_instance(&elsewhere).await.unwrap(), Joined::As(1), "another address");
+        let held = Joined::Held("z".to_owned());
+        assert_eq!(store.join_instance(&other).await.unwrap(), held, "it does not move there either");
+        assert_eq!(store.join_instance(&first).await.unwrap(), Joined::As(1), "its own");
+        let restarted = Joining { run: "run-3".to_owned(), ..first.clone() };
+        assert_eq!(store.join_instance(&restarted).await.unwrap(), Joined::As(2), "its own, started again");
+        // An address is of agents alone.
+        assert_eq!(store.join_instance(&worker("z@llm", 1)).await.unwrap(), Joined::As(1));
+        let over = Joining { lease_ms: -1, ..restarted.clone() };
+        assert_eq!(store.renew_instance(&over, 2).await.unwrap(), Renewed::Yes);
+        assert_eq!(store.join_instance(&other).await.unwrap(), Joined::As(1));
+        assert_eq!(store.renew_instance(&restarted, 2).await.unwrap(), Renewed::Over, "a late heartbeat");
+        assert_eq!(store.join_instance(&restarted).await.unwrap(), Joined::Held("a".to_owned()));
+        let rows = store.instances().await.unwrap();
+        let alive: Vec<_> = rows.iter().filter(|row| row.is_alive()).map(|row| &*row.key.name).collect();
+        assert_eq!(alive, ["a", "z@llm"]);
+    }
+
+    async fn since_when_somebody_is_registered_is_kept_by_renewals_and_ends_with_the_holder(fixture: &Fixture) {
+        let store = fixture.open().await;
+        let first = agent("gpu-1", "http://a:1", "run-1");
+        store.join_instance(&first).await.unwrap();
+        let since = one(&store).await.registered_at;
+        fixture.sql("UPDATE model_instances SET registered_at = registered_at - 60000");
+        store.join_instance(&first).await.unwrap();
+        store.renew_instance(&first, 1).await.unwrap();
+        assert_eq!(one(&store).await.registered_at, since - MINUTE);
+        store.join_instance(&agent("gpu-1", "http://a:1", "run-2")).await.unwrap();
+        assert!(one(&store).await.registered_at >= since);
+    }
+
     async fn a_lease_that_has_ended_is_not_renewed_and_others_may_have_it(fixture: &Fixture) {
         let store = fixture.open().await;
         let (first, other) = (agent("gpu-1", "http://a:1", "run-1"), agent("gpu-1", "http://b:1", "run-2"));
@@ -137,18 +173,34 @@ on_every_database! {
         assert_eq!(one(&store).await.key, alive.key);
     }
 
-    async fn there_are_only_so_many_rows(fixture: &Fixture) {
+    async fn there_are_only_so_many_rows_and_none_of_them_keeps_a_router_out(fixture: &Fixture) {
         let store = fixture.open().await;
-        fixture.sql(
-            "INSERT INTO model_instances (kind, name, host, port, url, run, incarnation, stopped, registered_at, \
-             seen_at, lease_until, facts) \
-             WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
-             SELECT 'worker', 'w@llm', 'h', a.i * 100 + b.i, '', '', 1, 0, 0, 0, 0, '{}' FROM n a, n b",
-        );
+        let filled = |kind: &str, most: usize, until: &str| {
+            fixture.sql(&format!(
+                "INSERT INTO model_instances (kind, name, host, port, url, run, incarnation, stopped, registered_at, \
+                 seen_at, lease_until, facts) \
+                 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
+                 SELECT '{kind}', concat('w', a.i * 100 + b.i), 'h', 7, '', '', 1, 0, 0, 0, {until}, '{{}}' \
+                 FROM n a, n b WHERE a.i * 100 + b.i < {most}"
+            ));
+        };
+        filled("worker", MAX_INSTANCES, "0");
         assert_eq!(store.join_instance(&worker("new@llm", 1)).await.unwrap(), Joined::Full);
         assert_eq!(store.beat_instance(&worker("new@llm", 1)).await.unwrap(), Joined::Full);
-        let known = Joining { key: InstanceKey { host: "h".to_owned(), ..worker("w@llm", 7).key }, ..worker("", 0) };
+        assert_eq!(store.join_instance(&agent("gpu", "http://a:1", "run")).await.unwrap(), Joined::Full);
+        let key = InstanceKey { host: "h".to_owned(), ..worker("w7", 7).key };
+        let known = Joining { key, ..worker("", 0) };
         assert_eq!(store.join_instance(&known).await.unwrap(), Joined::As(1), "known before");
+        let router = |name: &str| {
+            let key = InstanceKey { kind: InstanceKind::Router, ..agent(name, "", "").key };
+            Joining { key, ..agent(name, "", name) }
+        };
+        filled("router", MAX_ROUTERS, "0");
+        assert_eq!(store.join_instance(&router("a")).await.unwrap(), Joined::As(1), "those are gone");
+        fixture.sql("UPDATE model_instances SET lease_until = 9000000000000000 WHERE kind = 'router'");
+        assert_eq!(store.join_instance(&router("b")).await.unwrap(), Joined::Full);
+        assert_eq!(store.join_instance(&router("a")).await.unwrap(), Joined::As(1), "its own");
+        assert_eq!(store.instances().await.unwrap().len(), MAX_INSTANCES + MAX_ROUTERS + 1);
     }
 }
 
