@@ -53,6 +53,8 @@ use signals::Event;
 const LAST_FLUSH: Duration = Duration::from_secs(5);
 /// How long clients may take to read the error their cut stream ends with.
 const LAST_ERRORS: Duration = Duration::from_secs(2);
+/// How long whoever has a connection has to send a request over it that is still served.
+const LAST_REQUESTS: Duration = Duration::from_millis(250);
 /// How long probes may take to notice that they are no longer needed.
 const LAST_PROBES: Duration = Duration::from_secs(1);
 
@@ -195,24 +197,33 @@ impl App {
         self.server.connections().saturating_sub(1)
     }
 
-    /// Says that it is not ready, and goes on serving until whoever asks that has sent clients elsewhere.
+    /// Says that it is not ready, and goes on serving until whoever asks that has sent clients elsewhere. Then it
+    /// refuses new connections, so that whoever has not asked goes elsewhere as well, and serves what is on its way.
     pub async fn lead_in(&self) {
         self.gateway.announce_close();
         if !self.lead_in.is_zero() {
             tracing::info!(lead_in = ?self.lead_in, "not ready any more; work is still taken");
             sleep(self.lead_in).await;
         }
+        self.server.refuse();
+        sleep(LAST_REQUESTS).await;
     }
 
     /// Stops in the order in which nothing is lost.
     pub async fn shutdown(self) {
-        // 1. Not ready: new requests are refused with an error, and nothing is loaded any more.
+        // 1. No more connections; those that are open end after the answer they are sending. A client that asks now is
+        //    refused at once, and can ask elsewhere. Nothing is loaded any more.
+        self.server.close();
         self.gateway.close();
         self.models.close();
         self.replicas.stop().await;
         // 2. Open streams and requests that wait finish, until the grace is over; then each gets its error.
         let deadline = Instant::now() + self.grace;
-        let idle = async { tokio::join!(self.gateway.idle(), self.models.idle()) };
+        let idle = async {
+            // Whatever a connection has brought at this moment is known when the connection has ended, or runs.
+            let _ = timeout(LAST_ERRORS, self.server.closed()).await;
+            tokio::join!(self.gateway.idle(), self.models.idle())
+        };
         if timeout_at(deadline, idle).await.is_err() {
             tracing::warn!(
                 connections = self.connections(),
@@ -224,8 +235,7 @@ impl App {
             let _ = timeout(LAST_ERRORS, idle).await;
         }
         self.fleet.leave_slots().await;
-        // 3. No more connections; those that are open end after the answer they are sending.
-        self.server.close();
+        // 3. What clients still have to read.
         let _ = timeout(LAST_ERRORS, self.server.closed()).await;
         // 4. What produces: probes and the fleet's actors, children first.
         self.discovery.stop().await;

@@ -37,7 +37,6 @@ impl Gateway {
         inbound: Inbound,
         meter: Meter,
     ) -> Result<Response<Answer>, Error> {
-        let _open = self.open.token();
         let id = inbound.id.to_str().unwrap_or_default();
         // Kept from `debug` on: an open span costs a request a tenth of its CPU, and what is logged about
         // requests above that level names them itself.

@@ -50,6 +50,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub use answer::Answer;
 pub use error::Error;
@@ -176,6 +177,12 @@ impl Gateway {
         self.terms.of(model)
     }
 
+    /// The shutdown waits for a request that has this.
+    #[must_use]
+    pub fn enter(&self) -> TaskTrackerToken {
+        self.open.token()
+    }
+
     /// A request has arrived, though nothing of it but its path is known: from here on it is
     /// measured, and counted however it ends.
     #[must_use]
@@ -251,24 +258,19 @@ impl Gateway {
     /// Whether new work should be sent here.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.is_open() && !self.leaving.is_cancelled()
+        !self.closing.is_cancelled() && !self.leaving.is_cancelled()
     }
 
-    /// Takes no new request. Those that wait in a queue are served until [`Gateway::cut`].
+    /// Begins nothing by itself any more. Requests are served until [`Gateway::cut`]: that there are no more of them is
+    /// seen to by whoever has the connections.
     pub fn close(&self) {
         self.closing.cancel();
     }
 
-    /// Ends when no new request is taken any more.
+    /// Ends when the shutdown has begun.
     #[must_use]
     pub fn closing(&self) -> CancellationToken {
         self.closing.clone()
-    }
-
-    /// True while new requests are taken.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        !self.closing.is_cancelled()
     }
 
     /// Waits until every request is over.

@@ -46,7 +46,7 @@ impl Gateway {
             tags,
             only,
         } = inbound;
-        if !self.is_open() {
+        if self.cutting.is_cancelled() {
             return Err(Error::Closing);
         }
         let settled;

@@ -45,6 +45,19 @@ pub struct Patience {
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
+    /// It accepts no more.
+    full: CancellationToken,
+    /// Connections end after what they are at.
+    closing: CancellationToken,
+    connections: TaskTracker,
+}
+
+/// What every connection is served by.
+#[derive(Clone)]
+struct Service {
+    front: Front,
+    patience: Patience,
+    tls: Option<Tls>,
     closing: CancellationToken,
     connections: TaskTracker,
 }
@@ -62,28 +75,22 @@ pub async fn serve(
     let listener = TcpListener::bind(listen).await?;
     let server = Server {
         addr: listener.local_addr()?,
+        full: CancellationToken::new(),
         closing: CancellationToken::new(),
         connections: TaskTracker::new(),
     };
-    let (closing, connections) = (server.closing.clone(), server.connections.clone());
+    let service = Service {
+        front,
+        patience,
+        tls,
+        closing: server.closing.clone(),
+        connections: server.connections.clone(),
+    };
+    let full = server.full.clone();
     server.connections.spawn(async move {
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = closing.cancelled() => return,
-            };
+        while let Some(accepted) = full.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, peer)) => {
-                    prepare(&stream, patience);
-                    let front = front.for_peer(peer, tls.is_some());
-                    let closing = closing.clone();
-                    match tls.clone() {
-                        None => connections.spawn(connection(stream, front, patience, closing)),
-                        Some(tls) => {
-                            connections.spawn(encrypted(tls, stream, front, patience, closing))
-                        }
-                    };
-                }
+                Ok((stream, peer)) => service.take(stream, peer),
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
@@ -91,8 +98,46 @@ pub async fn serve(
                 }
             }
         }
+        if let Err(error) = service.take_rest(listener) {
+            tracing::warn!(%error, "connections that nobody has accepted are reset");
+        }
     });
     Ok(server)
+}
+
+impl Service {
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        prepare(&stream, self.patience);
+        let front = self.front.for_peer(peer, self.tls.is_some());
+        let (patience, closing) = (self.patience, self.closing.clone());
+        match self.tls.clone() {
+            None => {
+                self.connections
+                    .spawn(connection(stream, front, patience, closing));
+            }
+            Some(tls) => {
+                self.connections
+                    .spawn(encrypted(tls, stream, front, patience, closing));
+            }
+        }
+    }
+
+    /// Those that the system has accepted already: closing the listener would reset them, and their clients think that
+    /// they are connected.
+    fn take_rest(&self, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        loop {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(true)?;
+                    self.take(TcpStream::from_std(stream)?, peer);
+                }
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 impl Server {
@@ -102,8 +147,14 @@ impl Server {
         self.addr
     }
 
+    /// Refuses new connections, and serves those there are.
+    pub fn refuse(&self) {
+        self.full.cancel();
+    }
+
     /// Accepts no more; requests that run go on, connections end after them.
     pub fn close(&self) {
+        self.refuse();
         self.closing.cancel();
         self.connections.close();
     }

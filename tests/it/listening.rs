@@ -267,12 +267,56 @@ async fn in_the_lead_in_it_is_not_ready_and_serves_all_the_same() {
         }
         let answer = router.post("/api/chat", &chat()).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
+        // Or its client would find the connection closed a moment later, maybe under a request.
+        assert_eq!(answer.header("connection"), "close");
         assert_eq!(router.get("/health/live").await.status, 200);
         assert_eq!(router.get("/health").await.status, 200);
     };
     tokio::join!(router.app.lead_in(), observed);
     assert!(began.elapsed() >= Duration::from_secs(1));
     router.finish().await;
+}
+
+#[tokio::test]
+async fn after_the_lead_in_connections_are_refused_and_what_comes_over_those_there_are_is_served() {
+    let router = Plan::servers(1).set("server.lead_in=0s").start().await;
+    let (addr, body) = (router.app.addr(), chat().to_string());
+    let head = format!(
+        "POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let (first, rest) = body.split_at(body.len() / 2);
+    let mut begun = TcpStream::connect(addr).await.unwrap();
+    begun
+        .write_all((head.clone() + first).as_bytes())
+        .await
+        .unwrap();
+    let mut connected = TcpStream::connect(addr).await.unwrap();
+    let leaving = async {
+        while TcpStream::connect(addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        connected
+            .write_all((head + &body).as_bytes())
+            .await
+            .unwrap();
+    };
+    tokio::join!(router.app.lead_in(), leaving);
+    let ended = async {
+        // It has nothing to do but to wait for the rest.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        begun.write_all(rest.as_bytes()).await.unwrap();
+        for mut stream in [begun, connected] {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(answer.contains("\"done\":true"), "{answer}");
+        }
+    };
+    tokio::join!(router.app.shutdown(), ended);
+    for server in router.servers {
+        server.stop().await;
+    }
 }
 
 /// So many requests by clients of their own, which outlive the test's; the status and the text of each answer.

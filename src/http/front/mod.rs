@@ -26,8 +26,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST,
-    HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -203,12 +203,17 @@ impl Front {
 }
 
 /// An answer of a server's says which routers it has passed. What this router says itself is about all of
-/// its servers, and so about all the routers behind it.
+/// its servers, and so about all the routers behind it. Of a router that is about to stop it is the last one on
+/// its connection: whoever keeps that would find it closed a moment later, maybe under a request.
 fn passed(mut answer: Response, instance: &Instance, gateway: &Gateway) -> Response {
     if !answer.headers().contains_key(&PASSED) {
         let view = gateway.fleet().view();
         let routers = instance.before(Some(view.routers()));
         answer.headers_mut().insert(&PASSED, routers);
+    }
+    if !gateway.is_ready() {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
     }
     answer
 }

@@ -27,6 +27,7 @@ pub(in crate::http) async fn answer<B>(
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
+    let _open = state.gateway.enter();
     let (mut head, body) = request.into_parts();
     let id = request_id::of(&head.headers);
     let mut meter = state.gateway.arrived(api, &id, sender);
