@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use divan::Bencher;
 use herdsman::backend::Backend;
+use herdsman::cluster::bus::Bus;
 use herdsman::domain::ModelName;
 use herdsman::fleet::{
     Desired, Drain, Fleet, Intervals, LeaseRequest, Outcome, Rules, Settings, Spec,
@@ -72,6 +73,9 @@ impl BenchFleet {
                 stale_after: often,
                 queue_limit: 100_000,
                 hidden: None,
+                sharing: None,
+                bus: Bus::default(),
+                locks: None,
             };
             let client = Client::new(Duration::from_secs(1), Instance::new("here"));
             let fleet = Fleet::start(&desired, rules, client, TaskTracker::new()).await;

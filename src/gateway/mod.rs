@@ -178,7 +178,6 @@ impl Gateway {
     }
 
     /// The shutdown waits for a request that has this.
-    #[must_use]
     pub fn enter(&self) -> TaskTrackerToken {
         self.open.token()
     }

@@ -44,12 +44,13 @@ fn model() -> ModelName {
     ModelName::parse("llama3.2").unwrap()
 }
 
-/// Each number has a minute of its own, so that the database says how often each was counted.
+/// Each number has a minute of its own, so that the database says how often each was counted. The first minute of
+/// all stands for what is older than everything that is kept.
 fn record(number: u32) -> UsageRecord {
     UsageRecord {
         endpoint: "gpu-1".into(),
         model: model(),
-        at: i64::from(number) * 60 + 30,
+        at: i64::from(number + 1) * 60 + 30,
         tokens: TokenCounts {
             input: 1,
             output: 2,
@@ -71,7 +72,7 @@ async fn counted(store: &Store) -> BTreeMap<i64, i64> {
     );
     minutes
         .iter()
-        .map(|row| (row.timestamp / 60, row.input_tokens))
+        .map(|row| (row.timestamp / 60 - 1, row.input_tokens))
         .collect()
 }
 

@@ -3,15 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::division::{Place, decide, prefetch};
 use super::{Call, NO_CAP, NOTICES, Notice, Part, Reply, Report, Terms};
-
-/// A share that has a slot more than its even part keeps it until another is owed more than this, in
-/// slot-milliseconds: each move costs a moment in which the slot is idle.
-const INERTIA: i64 = 500;
-/// The longest time that is counted at once, in milliseconds.
-const LONGEST: i64 = 1_000;
-/// The most that is owed, in slot-milliseconds.
-const MOST_OWED: i64 = 60_000;
 
 /// Who has how much of which pool.
 #[derive(Clone, Debug, Default)]
@@ -61,19 +54,6 @@ struct Share {
     credit: i64,
     /// The router knows that the ledger knows it.
     reported: bool,
-}
-
-/// One router's part of a pool while it is decided.
-struct Place {
-    who: Arc<str>,
-    /// It can be asked for what it has.
-    is_reached: bool,
-    held: i64,
-    demand: i64,
-    target: i64,
-    credit: i64,
-    granted: i64,
-    cap: i64,
 }
 
 impl Ledger {
@@ -248,7 +228,7 @@ impl Ledger {
         }
         let mut places: Vec<Place> = members
             .iter()
-            .map(|(who, member)| Place::new(who, member, pool.shares.get(who), even(who)))
+            .map(|(who, member)| place(who, member, pool.shares.get(who), even(who)))
             .collect();
         let contended = decide(&mut places, pool.slots, now - pool.at, gives);
         if gives && !contended {
@@ -309,92 +289,6 @@ impl Ledger {
     }
 }
 
-/// How much of the pool each should have, what each is given of what is free, and what each is asked for. Says
-/// whether more is wanted than there is.
-fn decide(places: &mut [Place], slots: i64, since: i64, gives: bool) -> bool {
-    let wanted: i64 = places.iter().map(|place| place.demand).sum();
-    let contended = wanted > slots;
-    if contended {
-        divide(places, slots, wanted, since.clamp(0, LONGEST));
-    } else {
-        for place in &mut *places {
-            place.target = place.demand;
-            place.credit = 0;
-        }
-    }
-    let held: i64 = places.iter().map(|place| place.held).sum();
-    let mut free = slots - held;
-    let mut lacking = 0;
-    for at in by(places, |place| place.target - place.held) {
-        let place = &mut places[at];
-        let lack = (place.target - place.held).max(0);
-        if gives && place.is_reached {
-            place.granted = lack.min(free.max(0));
-            free -= place.granted;
-        }
-        lacking += lack - place.granted;
-    }
-    // What is free already is not asked for.
-    lacking -= free.max(0);
-    for at in by(places, |place| place.held - place.target) {
-        let place = &mut places[at];
-        let spare = (place.held - place.target).max(0);
-        if contended && spare > 0 {
-            place.cap = place.target;
-        } else if lacking > 0 && spare > 0 {
-            place.cap = place.held - spare.min(lacking);
-            lacking -= spare.min(lacking);
-        }
-    }
-    contended
-}
-
-/// Whole slots by the part of each in what is wanted; what is left over to whom it is owed longest.
-fn divide(places: &mut [Place], slots: i64, wanted: i64, since: i64) {
-    let mut left = slots;
-    for place in &mut *places {
-        let earned = slots * place.demand * since / wanted - place.held.min(slots) * since;
-        place.credit = if place.demand > 0 {
-            (place.credit + earned).clamp(-MOST_OWED, MOST_OWED)
-        } else {
-            0
-        };
-        place.target = slots * place.demand / wanted;
-        left -= place.target;
-    }
-    let owed = |place: &Place| match place.held > place.target {
-        true => place.credit + INERTIA,
-        false => place.credit,
-    };
-    for at in by(places, owed) {
-        if left > 0 && places[at].demand > places[at].target {
-            places[at].target += 1;
-            left -= 1;
-        }
-    }
-}
-
-/// Who asks and may soon need more, or has less than its even share, is given some of what nobody needs.
-fn prefetch(places: &mut [Place], slots: i64, me: &Arc<str>, even: i64) {
-    let held: i64 = places.iter().map(|place| place.held + place.granted).sum();
-    let free = (slots - held).max(0);
-    if let Some(place) = places.iter_mut().find(|place| place.who == *me) {
-        let ahead = match place.demand >= place.held {
-            true => (place.demand / 2).max(1),
-            false => 0,
-        };
-        let want = even.max(place.demand + ahead) - place.held - place.granted;
-        place.granted += want.clamp(0, free);
-    }
-}
-
-/// Places from the largest `key` to the smallest, equals in the order of their names.
-fn by(places: &[Place], key: impl Fn(&Place) -> i64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_by_key(|at| -key(&places[*at]));
-    order
-}
-
 // === impl Member ===
 
 impl Member {
@@ -453,19 +347,15 @@ impl Share {
     }
 }
 
-// === impl Place ===
-
-impl Place {
-    fn new(who: &Arc<str>, member: &Member, share: Option<&Share>, even: i64) -> Self {
-        Self {
-            who: Arc::clone(who),
-            is_reached: member.called.is_some(),
-            held: share.map_or(even, Share::held),
-            demand: share.map_or(0, |share| share.demand),
-            target: 0,
-            credit: share.map_or(0, |share| share.credit),
-            granted: 0,
-            cap: NO_CAP,
-        }
+fn place(who: &Arc<str>, member: &Member, share: Option<&Share>, even: i64) -> Place {
+    Place {
+        who: Arc::clone(who),
+        is_reached: member.called.is_some(),
+        held: share.map_or(even, Share::held),
+        demand: share.map_or(0, |share| share.demand),
+        target: 0,
+        credit: share.map_or(0, |share| share.credit),
+        granted: 0,
+        cap: NO_CAP,
     }
 }

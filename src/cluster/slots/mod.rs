@@ -27,6 +27,7 @@
 //! The rule is written twice, here and in `rule.lua`: routers that share must decide in one place, which is
 //! Redis, and the simulation of many routers needs no Redis. A property test holds the two equal.
 
+mod division;
 mod ledger;
 mod redis;
 

@@ -47,6 +47,7 @@ const KEYS: &[(&str, Effect)] = &[
     ("endpoint.models", Acts("inventory", "endpoint.models")),
     ("endpoint.labels", Acts("inventory", "endpoint.labels")),
     ("endpoint.cloud", Acts("inventory", "endpoint.cloud")),
+    ("cluster.slots", Acts("app", "config.cluster.slots")),
     ("discovery.dns", Acts("discovery", "options.dns")),
     ("discovery.srv", Acts("discovery", "options.srv")),
     ("discovery.file", Acts("discovery", "options.file")),

@@ -57,10 +57,10 @@ impl EndpointActor {
     fn heard_answer(&mut self, about: About, said: &str, context: &mut Context<Self>) {
         if !self.state.takes_requests() {
             // What it answers others is no answer to this router, but it may answer this one as well by now.
-            return match about {
-                About::Alive => self.recheck(Probe::Alive, context),
-                _ => {}
-            };
+            if about == About::Alive {
+                self.recheck(Probe::Alive, context);
+            }
+            return;
         }
         let report = self.state.report();
         let probe = match about {

@@ -62,8 +62,7 @@ pub(super) struct Changes {
 impl State {
     /// Continues with the servers and aliases of a former incarnation.
     pub(super) fn new(view: &FleetView, stale_after: Duration, shares: shares::Handle) -> Self {
-        let servers = view.servers.iter().cloned();
-        let mut members: Vec<_> = servers.map(Member::new).collect();
+        let mut members: Vec<_> = view.servers.iter().cloned().map(Member::new).collect();
         // Of those with one name that do not drain, the one that is wanted stands first.
         let mut names = HashSet::new();
         for member in &mut members {

@@ -193,9 +193,6 @@ impl World {
             return Vec::new();
         }
         let answer = self.ledger.settle(&TERMS, &name, self.ms, &call);
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("{} {name} {call:?}\n   -> {answer:?}", self.ms);
-        }
         if fate == Fate::Repeated {
             self.late.push((name, call));
         }
