@@ -48,8 +48,8 @@ pub(super) fn decide(places: &mut [Place], slots: i64, since: i64, gives: bool) 
         }
         lacking += lack - place.granted;
     }
-    // What is free already is not asked for.
-    lacking -= free.max(0);
+    // What is free already is not asked for; what was given twice, while somebody was forgotten, is.
+    lacking -= free;
     for at in by(places, |place| place.held - place.target) {
         let place = &mut places[at];
         let spare = (place.held - place.target).max(0);

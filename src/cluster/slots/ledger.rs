@@ -72,7 +72,7 @@ impl Ledger {
         let mut wake = BTreeSet::new();
         let born = self.begin(terms, now, call);
         let before = self.members.len();
-        if self.note_caller(me, now, call) {
+        if self.note_caller(me, now, born, call) {
             // They may have waited for it.
             let waiting = self.members.iter().filter(|(_, other)| other.divides == 0);
             wake.extend(waiting.map(|(who, _)| Arc::clone(who)));
@@ -139,7 +139,9 @@ impl Ledger {
     }
 
     /// Says whether it divides otherwise than before.
-    fn note_caller(&mut self, me: &Arc<str>, now: i64, call: &Call) -> bool {
+    fn note_caller(&mut self, me: &Arc<str>, now: i64, born: i64, call: &Call) -> bool {
+        // It was silent for too long: others may have been given what it had.
+        let is_forgotten = !self.members.contains_key(me) && call.born == Some(born);
         let member = self
             .members
             .entry(Arc::clone(me))
@@ -148,7 +150,10 @@ impl Ledger {
         let otherwise = member.divides != call.divides;
         member.called = Some(now);
         (member.run, member.number) = (call.run, call.number);
-        (member.born, member.divides) = (call.born, call.divides);
+        (member.born, member.divides) = match is_forgotten {
+            true => (None, 0),
+            false => (call.born, call.divides),
+        };
         if restarted {
             member.told.clear();
             self.drop_shares(me);

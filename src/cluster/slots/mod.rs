@@ -19,6 +19,7 @@
 //! What it does about trouble:
 //! - A router that does not report for [`Terms::hold_ms`] is taken for stopped, and its share is free, unless
 //!   others see in the database that it is there: then it is cut off from the ledger, and keeps what it has.
+//! - A router that comes back after that is new: it has what it says it has, and comes down from there.
 //! - A new router has no base until all others divide by the new number. When there are fewer, each asks before it
 //!   divides by the smaller number, and is told of every pool that was given away under the larger one.
 //! - A ledger that may have forgotten somebody gives nothing until all who are known have told it all they have,
@@ -137,7 +138,8 @@ pub struct Reply {
     pub born: i64,
     /// Routers there are, this one included.
     pub routers: i64,
-    /// Among how many the caller may divide, once it knows all notices.
+    /// Among how many the caller may divide, once it knows all notices; 0 where it did: it was forgotten, and is to
+    /// tell everything again.
     pub divides: i64,
     /// Whether the ledger knows of everybody, and gives.
     pub gives: bool,

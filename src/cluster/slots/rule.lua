@@ -108,11 +108,17 @@ local count = function()
   return counted
 end
 local before = count()
+-- It was silent for too long: others may have been given what it had.
+local is_forgotten = members[me] == nil and known == born
 local member = members[me] or unheard()
 members[me] = member
 local restarted, otherwise = member.run ~= run, member.divides ~= divides
 member.called, member.run, member.number = now, run, number
-member.born, member.divides = known ~= -1 and known, divides
+if is_forgotten then
+  member.born, member.divides = false, 0
+else
+  member.born, member.divides = known ~= -1 and known, divides
+end
 if restarted then
   told_of[me] = {}
   told_changed[me] = true
@@ -237,7 +243,7 @@ local decide = function(places, slots, since)
     end
     lacking = lacking + lack - place.granted
   end
-  lacking = lacking - math.max(free, 0)
+  lacking = lacking - free
   for _, at in ipairs(by(places, function(place) return place.held - place.target end)) do
     local place = places[at]
     local spare = math.max(place.held - place.target, 0)

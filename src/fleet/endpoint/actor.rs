@@ -64,6 +64,8 @@ pub(in crate::fleet) struct EndpointActor {
     pub(super) is_locking: bool,
     /// Serial of the pool whose load other routers were told of; 0: of none.
     pub(super) told_load: u64,
+    /// The list of models that another router has told last, by its fingerprint.
+    pub(super) heard_models: Option<Box<str>>,
 }
 
 impl Actor for EndpointActor {
@@ -92,6 +94,7 @@ impl Actor for EndpointActor {
             asking: Asking::default(),
             is_locking: false,
             told_load: 0,
+            heard_models: None,
         };
         actor.update_pools(context.now());
         for probe in Probe::ALL {

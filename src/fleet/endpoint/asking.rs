@@ -53,7 +53,7 @@ impl Asking {
     }
 
     /// How long it is to be left alone.
-    fn pause(&self, probe: Probe, now: Instant) -> Duration {
+    pub(super) fn pause(&self, probe: Probe, now: Instant) -> Duration {
         self.asked[probe as usize].map_or(Duration::ZERO, |asked| {
             RECHECK_PAUSE.saturating_sub(now.saturating_duration_since(asked))
         })

@@ -68,7 +68,10 @@ impl EndpointActor {
             About::Loaded => return self.heard_loaded(said, context),
             About::Models => {
                 let known = report.models.as_deref().map(fingerprint);
-                if known.as_deref() != Some(said) {
+                // What was heard before is what the other router sees, whatever this one sees.
+                let is_news = self.heard_models.as_deref() != Some(said);
+                if known.as_deref() != Some(said) && is_news {
+                    self.heard_models = Some(said.into());
                     return self.recheck(Probe::Models, context);
                 }
                 Probe::Models
@@ -85,6 +88,10 @@ impl EndpointActor {
     }
 
     fn heard_loaded(&mut self, said: &str, context: &mut Context<Self>) {
+        // What this router has asked itself just now is newer: it may have unloaded something.
+        if !self.asking.pause(Probe::Loaded, context.now()).is_zero() {
+            return;
+        }
         let Ok(listing) = parse_ps(said.as_bytes()) else {
             return;
         };

@@ -95,3 +95,60 @@ impl State {
         self.elsewhere.as_ref().map(|load| load.pool.model())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backend::{Answer, Probe};
+    use crate::fleet::endpoint::{Refusal, Report};
+
+    fn up(now: Instant) -> State {
+        let mut state = State::new(Report::unknown(now), true, None, now);
+        state.probed(Ok(Answer::Alive), Probe::Alive, now, now);
+        state
+    }
+
+    #[test]
+    fn what_another_router_has_loaded_is_waited_for_and_nothing_else_is_loaded() {
+        let now = Instant::now();
+        let mut state = up(now);
+        let (a, b) = (SlotPool::alone("a", 2), SlotPool::alone("b", 2));
+        assert!(state.would_load(&a) && state.would_load(&b));
+        assert!(
+            state
+                .loads_elsewhere(&a, now + Duration::from_secs(9))
+                .changed
+        );
+        assert!(!state.would_load(&a) && !state.would_load(&b));
+        assert_eq!(state.shown_loading(), a.serial());
+        assert!(!state.is_direct(&a));
+        let (joined, _) = state.acquire(&a, None, now);
+        let (grant, _slot) = joined.unwrap();
+        assert!(!grant.cold && grant.loading && grant.watched);
+        assert_eq!(
+            state.acquire(&b, None, now).0.unwrap_err(),
+            Refusal::Loading
+        );
+        assert!(state.loaded_elsewhere(&a, true, now).changed);
+        assert!(state.is_direct(&a));
+        assert!(state.would_load(&b));
+    }
+
+    #[test]
+    fn a_load_that_is_never_said_to_be_over_counts_as_long_as_was_said() {
+        let now = Instant::now();
+        let mut state = up(now);
+        let a = SlotPool::alone("a", 2);
+        let until = now + Duration::from_secs(9);
+        state.loads_elsewhere(&a, until);
+        assert!(
+            !state
+                .pass_elsewhere(until - Duration::from_millis(1))
+                .changed
+        );
+        assert!(state.pass_elsewhere(until).changed);
+        assert!(state.would_load(&a), "nobody has said that it is loaded");
+    }
+}

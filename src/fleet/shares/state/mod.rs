@@ -226,7 +226,13 @@ impl<P: Pool> State<P> {
         let asked = self.routers;
         self.routers = reply.routers;
         let grows = reply.divides > 0 && (self.divides == 0 || reply.divides < self.divides);
-        if self.divides > 0 && reply.routers > self.divides {
+        if self.divides > 0 && reply.divides == 0 {
+            self.divides = 0;
+            learnt.divides = Some(0);
+            self.told = None;
+            self.due.extend(self.held.keys().cloned());
+            self.beat = now;
+        } else if self.divides > 0 && reply.routers > self.divides {
             self.divides = reply.routers;
             learnt.divides = Some(narrow(self.divides));
             self.beat = now;

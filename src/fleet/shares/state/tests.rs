@@ -507,6 +507,26 @@ fn what_a_router_had_that_leaves_is_free_at_once() {
 }
 
 #[test]
+fn a_router_that_was_forgotten_begins_again_with_what_runs() {
+    let mut world = World::new(2, &[4]);
+    world.settle(7_000);
+    let now = world.now();
+    world.routers[0].waiting[0] = 4;
+    world.routers[0].serve(0, now);
+    world.settle(250);
+    assert_eq!(world.routers[0].sides[0].running(), 4);
+    // It stands still, and so does its registration; two of its requests end meanwhile.
+    let stopped = world.routers.remove(0);
+    world.settle(14_000);
+    assert_eq!(world.routers[0].limit(0), 4);
+    stopped.sides[0].running.store(2, Ordering::Relaxed);
+    world.routers.push(stopped);
+    world.settle(14_000);
+    let limits: Vec<i64> = world.routers.iter().map(|router| router.limit(0)).collect();
+    assert_eq!(limits, [2, 2]);
+}
+
+#[test]
 fn a_router_is_isolated_when_neither_the_ledger_nor_the_database_knows_it() {
     let mut world = World::new(2, &[4]);
     world.settle(7_000);
