@@ -90,7 +90,7 @@ impl EndpointActor {
     fn heard_loaded(&mut self, said: &str, context: &mut Context<Self>) {
         // What this router has asked itself just now is newer: it may have unloaded something.
         if !self.asking.pause(Probe::Loaded, context.now()).is_zero() {
-            return;
+            return self.begin_again(Probe::Loaded, context);
         }
         let Ok(listing) = parse_ps(said.as_bytes()) else {
             return;

@@ -96,8 +96,12 @@ impl Actor for Shares {
         let view = self.setup.view.load();
         let queues = &self.setup.queues;
         self.state.look(now, |pool| demand(pool, &view, queues));
-        let is_registered = (self.setup.sharing.others)().is_some();
-        let isolated = self.state.is_isolated(now, is_registered);
+        let others = (self.setup.sharing.others)();
+        if let Some(others) = &others {
+            let divides = self.state.go_on_unled(others.len(), now);
+            self.divide(divides, now);
+        }
+        let isolated = self.state.is_isolated(now, others.is_some());
         if isolated != self.setup.rule.set_isolated(isolated) {
             tracing::warn!(
                 isolated,
@@ -131,12 +135,18 @@ impl Shares {
         let view = self.setup.view.load();
         let find = |key: &str| find(&view, key);
         let Learnt { grown, divides } = self.state.replied(number, &reply, now, find);
+        self.divide(divides, now);
+        if grown {
+            self.setup.queues.freed();
+        }
+    }
+
+    /// Slots are divided among so many from now on.
+    fn divide(&mut self, divides: Option<u32>, now: Instant) {
         if let Some(divides) = divides {
             self.setup.rule.set_divides(divides);
             self.is_new = true;
             self.adopt(now);
-        }
-        if grown {
             self.setup.queues.freed();
         }
     }

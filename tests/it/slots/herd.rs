@@ -161,6 +161,79 @@ async fn safe_routers_have_at_most_one_request_each_beyond_the_slots() {
     herd.finish().await;
 }
 
+/// Answers, and the mean time to the first byte, of 200 clients that share the routers. Servers compute `parallel` at once.
+async fn served(
+    routers: usize,
+    sharing: &str,
+    parallel: usize,
+    how_long: Duration,
+) -> (u64, Duration) {
+    let settings = [
+        "routing.slots=2".to_owned(),
+        format!("cluster.slots={sharing}"),
+    ];
+    let herd = Herd::of(routers, 8, settings.to_vec(), |config| {
+        config.parallel = parallel;
+        config.default_predict = 8;
+        config.decode_interval = Duration::from_millis(25);
+    });
+    let herd = herd.await;
+    let until = Instant::now() + how_long;
+    let mut clients = JoinSet::new();
+    for client in 0..200 {
+        let router = Arc::clone(&herd.routers[client % routers]);
+        clients.spawn(async move {
+            let (mut answered, mut waited) = (0, Duration::ZERO);
+            while Instant::now() < until {
+                let asked = Instant::now();
+                let mut answer = router.stream("/api/chat", &chat("llama3.2", 8)).await;
+                assert_eq!(answer.status, 200);
+                answer.piece().await.unwrap();
+                waited += asked.elapsed();
+                assert!(!answer.whole().await.broken);
+                answered += 1;
+            }
+            (answered, waited)
+        });
+    }
+    let (mut answered, mut waited) = (0, Duration::ZERO);
+    while let Some(ended) = clients.join_next().await {
+        let (number, time) = ended.unwrap();
+        answered += number;
+        waited += time;
+    }
+    let most = herd.most();
+    let bound = if sharing == "strict" {
+        2
+    } else {
+        2 + routers - 1
+    };
+    println!("{routers} routers, {sharing}: {answered} answers, at most {most} computed at once");
+    assert!(most <= bound, "{most}");
+    herd.finish().await;
+    (answered, waited / u32::try_from(answered).unwrap())
+}
+
+/// `HERDSMAN_HERD_SECONDS` for a measurement; a few otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_routers_serve_nearly_as_much_as_one() {
+    let seconds = std::env::var("HERDSMAN_HERD_SECONDS").ok();
+    let how_long = Duration::from_secs(seconds.map_or(4, |seconds| seconds.parse().unwrap()));
+    let one = served(1, "strict", MANY, how_long).await;
+    // Whatever a server is sent beyond its slots it computes later.
+    for (sharing, parallel) in [("strict", MANY), ("safe", 2), ("safe", MANY)] {
+        let three = served(3, sharing, parallel, how_long).await;
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        let part = three.0 as f64 / one.0 as f64;
+        let wait = three.1.as_secs_f64() / one.1.as_secs_f64();
+        println!(
+            "{sharing}, {parallel} at once: {part:.3} of the answers, first byte {wait:.3} ({:?})",
+            three.1
+        );
+        assert!(part > 0.7, "{part}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn routers_have_their_part_of_the_slots_by_their_clients() {
     let herd = Herd::start(2, 2, 4, "strict").await;

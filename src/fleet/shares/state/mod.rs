@@ -3,6 +3,7 @@
 mod held;
 #[cfg(test)]
 mod tests;
+mod unled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::cluster::slots::{Call, NO_CAP, Notice, Part, Reply, Report};
 use held::Held;
 pub use held::Pool;
 pub use held::number;
+use unled::Unled;
 
 /// Pools that one call reports, at most.
 const MOST_REPORTS: usize = 256;
@@ -44,6 +46,7 @@ pub struct State<P> {
     /// To be reported by the next call.
     due: BTreeSet<Arc<str>>,
     out: Option<Out>,
+    unled: Unled,
     /// When to call in any case.
     beat: Instant,
     /// Not before.
@@ -85,6 +88,7 @@ impl<P: Pool> State<P> {
             held: BTreeMap::new(),
             due: BTreeSet::new(),
             out: None,
+            unled: Unled::new(now),
             beat: now,
             retry: now,
             answered: now,
@@ -133,6 +137,16 @@ impl<P: Pool> State<P> {
                 self.due.insert(Arc::clone(key));
             }
         }
+    }
+
+    /// While no ledger has ever answered: among how many slots are divided now, if that is otherwise. `others` are there,
+    /// as the database says.
+    pub fn go_on_unled(&mut self, others: usize, now: Instant) -> Option<u32> {
+        if self.born.is_some() {
+            return None;
+        }
+        let divides = self.unled.divides(self.divides, others, now);
+        (std::mem::replace(&mut self.divides, divides) != divides).then(|| narrow(divides))
     }
 
     /// The next call, if there is something to say and none is under way.
