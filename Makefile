@@ -75,7 +75,7 @@ CLIENTS := clients:: llama_server::
 COMPAT := compat::
 
 # Of the binary `it`: what kills routers, needs several, or loads the machine.
-SEVERAL := access_shared:: chaos:: deployed:: kill:: storm::
+SEVERAL := access_shared:: chaos:: deployed:: kill:: herd:: storm::
 
 test: tools ## unit, integration and documentation tests, but for those below
 	$(RUN) --lib --bins $(addprefix --test ,architecture cli it sql allocations simulator) -- \

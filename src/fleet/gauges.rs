@@ -59,7 +59,14 @@ impl Collector for Gauges {
             let value = ConstGauge::new(i64::try_from(length).unwrap_or(i64::MAX));
             value.encode(family.encode_family(&ModelLabel { model })?)?;
         }
-        Ok(())
+        let value = ConstGauge::new(self.0.slots_divided());
+        let slots = encoder.encode_descriptor(
+            "slots_divided",
+            "Among how many routers the servers' slots are divided; 0 while this one has no part of them",
+            None,
+            one.metric_type(),
+        )?;
+        value.encode(slots)
     }
 }
 

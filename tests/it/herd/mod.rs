@@ -1,4 +1,4 @@
 //! Slots that several routers share: the rule in Redis, and routers in front of the same servers.
 
-mod herd;
+mod routers;
 mod rule;
