@@ -339,6 +339,7 @@ impl From<Refused> for Problem {
             | Refused::Found(_)
             | Refused::DrainsWhole(_)
             | Refused::TooMany(_)
+            | Refused::TooManyDrains(_)
             | Refused::NotUnderstood
             | Refused::Contended => StatusCode::CONFLICT,
         };
