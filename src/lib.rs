@@ -7,7 +7,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 0 | [`domain`] |
-//! | 1 | [`clock`], [`config`], [`faults`], [`metrics`], [`protocol`], [`routing`], [`supervision`], [`watched`] |
+//! | 1 | [`clock`], [`config`], [`faults`], [`metrics`], [`protocol`], [`routing`], [`supervision`], [`system`], [`watched`] |
 //! | 2 | [`backend`], [`upstream`], [`store`] |
 //! | 3 | [`agent`], [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`mirror`], [`registrar`], [`usage`], [`spend`] |
@@ -44,6 +44,7 @@ pub mod routing;
 pub mod spend;
 pub mod store;
 pub mod supervision;
+pub mod system;
 pub mod upstream;
 pub mod usage;
 pub mod watched;
