@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &["domain"]),
     ("faults", &["domain"]),
+    ("mdns", &[]),
     ("metrics", &["domain"]),
     ("protocol", &["domain"]),
     ("routing", &["domain"]),
@@ -41,7 +42,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["clock", "domain", "config", "system"]),
     (
         "agent",
-        &["backend", "config", "domain", "protocol", "upstream"],
+        &[
+            "backend", "config", "domain", "mdns", "protocol", "upstream",
+        ],
     ),
     ("cluster", &["domain", "config", "supervision"]),
     (
@@ -121,7 +124,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "discovery",
-        &["config", "metrics", "supervision", "watched", "inventory"],
+        &[
+            "config",
+            "mdns",
+            "metrics",
+            "supervision",
+            "watched",
+            "inventory",
+        ],
     ),
     (
         "models",

@@ -9,6 +9,7 @@
 //! no sense: another agent has its name, or no router lets it register.
 
 mod address;
+mod announce;
 mod error;
 mod machine;
 mod routers;
@@ -46,7 +47,7 @@ const KNOWN: Duration = Duration::from_millis(2_500);
 /// What an agent is for.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The routers to register with.
+    /// The routers to register with; none: it is only offered.
     pub join: Vec<EndpointUrl>,
     /// What they want to be shown.
     pub key: String,
@@ -70,6 +71,8 @@ pub struct Options {
     pub models: Vec<PathBuf>,
     /// How long what runs there may go on when the agent ends.
     pub grace: Duration,
+    /// It offers the server on the local network too.
+    pub announce: bool,
 }
 
 /// The agent and what it has seen.
@@ -105,11 +108,15 @@ pub async fn run(
         agent = Agent::new(options) => agent?,
         () = &mut leave => return Ok(()),
     };
+    let offer = announce::offer(&agent.options, &agent.name)?;
     tokio::select! {
         ended = agent.serve() => return ended,
         () = leave => {}
     }
     tracing::info!(name = agent.name, "leaving; a second signal leaves at once");
+    if let Some(offer) = offer {
+        offer.withdraw().await;
+    }
     tokio::select! {
         () = agent.drain() => {}
         () = hurry => {}
@@ -160,6 +167,10 @@ impl Agent {
 
     /// Keeps it registered. Returns only if that makes no sense any more.
     async fn serve(&mut self) -> Result<(), Error> {
+        if self.options.join.is_empty() {
+            // Whoever has heard of the server asks it.
+            return std::future::pending().await;
+        }
         let backend = match self.options.kind {
             Kind::OpenAi => Backend::openai(&[]),
             Kind::Ollama | Kind::LlamaServer => Backend::Ollama,

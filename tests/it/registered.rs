@@ -42,6 +42,7 @@ pub fn options(name: &str, server: &str, routers: &[String]) -> Options {
         labels: vec!["agents".to_owned()],
         models: vec![std::env::temp_dir()],
         grace: Duration::from_secs(5),
+        announce: false,
     }
 }
 
