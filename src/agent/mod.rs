@@ -14,6 +14,7 @@ mod error;
 mod machine;
 mod routers;
 mod server;
+mod settings;
 mod state;
 
 use std::path::PathBuf;
@@ -90,7 +91,7 @@ struct Agent {
 /// What was seen.
 enum Seen {
     Server(server::Seen),
-    Machine(Machine),
+    Machine(machine::Seen),
 }
 
 /// Registers the server until `leave` is over; then has it finish what runs, and takes it out. When `hurry` is over
@@ -127,8 +128,12 @@ pub async fn run(
 impl Agent {
     async fn new(options: Options) -> Result<Self, Error> {
         // What hangs is told of when it has answered.
-        let look = timeout(CONNECT, machine::look(options.models.clone())).await;
-        let machine = look.unwrap_or_else(|_| machine::unknown());
+        let port = settings::local_port(&options.server);
+        let look = timeout(CONNECT, machine::look(options.models.clone(), port)).await;
+        let machine::Seen { machine, settings } = look.unwrap_or_else(|_| machine::Seen {
+            machine: machine::unknown(),
+            ..machine::Seen::default()
+        });
         let name = match &*options.name {
             "" => called(&machine, &options.server),
             name => name.to_owned(),
@@ -147,11 +152,12 @@ impl Agent {
         let routers = Routers::new(&options.join, &options.key, &name, client)?;
         let facts = ServerFacts {
             kind: options.kind.as_str().to_owned(),
-            slots: options.slots,
+            slots: options.slots.or(settings::slots(&settings)),
             weight: options.weight,
             priority: options.priority,
             labels: options.labels.clone(),
             machine,
+            settings,
             ..ServerFacts::default()
         };
         Ok(Self {
@@ -179,7 +185,7 @@ impl Agent {
         let server = Server::new(&self.options.server, backend, client)?;
         let mut looks = JoinSet::new();
         look_at_server(&mut looks, server.clone(), Duration::ZERO);
-        look_at_machine(&mut looks, self.options.models.clone());
+        look_at_machine(&mut looks, &self.options);
         // What is seen first is told first.
         if let Ok(Some(Ok(seen))) = timeout(CONNECT, looks.join_next()).await {
             self.see(seen, &server, &mut looks);
@@ -201,9 +207,12 @@ impl Agent {
 
     fn see(&mut self, seen: Seen, server: &Server, looks: &mut JoinSet<Seen>) {
         match seen {
-            Seen::Machine(machine) => {
-                self.facts.machine = machine;
-                look_at_machine(looks, self.options.models.clone());
+            Seen::Machine(seen) => {
+                let told = self.options.slots;
+                self.facts.slots = told.or(settings::slots(&seen.settings));
+                self.facts.machine = seen.machine;
+                self.facts.settings = seen.settings;
+                look_at_machine(looks, &self.options);
             }
             Seen::Server(seen) => {
                 if seen.why != self.facts.why {
@@ -296,10 +305,14 @@ fn look_at_server(looks: &mut JoinSet<Seen>, server: Server, pause: Duration) {
     });
 }
 
-fn look_at_machine(looks: &mut JoinSet<Seen>, models: Vec<PathBuf>) {
+fn look_at_machine(looks: &mut JoinSet<Seen>, options: &Options) {
+    let (models, port) = (
+        options.models.clone(),
+        settings::local_port(&options.server),
+    );
     looks.spawn(async move {
         tokio::time::sleep(LOOK_AT_MACHINE).await;
-        Seen::Machine(machine::look(models).await)
+        Seen::Machine(machine::look(models, port).await)
     });
 }
 
