@@ -7,7 +7,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 0 | [`domain`] |
-//! | 1 | [`clock`], [`config`], [`faults`], [`metrics`], [`protocol`], [`routing`], [`supervision`], [`watched`] |
+//! | 1 | [`clock`], [`config`], [`faults`], [`mdns`], [`metrics`], [`protocol`], [`routing`], [`supervision`], [`system`], [`watched`] |
 //! | 2 | [`backend`], [`upstream`], [`store`] |
 //! | 3 | [`agent`], [`cluster`] |
 //! | 4 | [`access`], [`fleet`], [`mirror`], [`registrar`], [`usage`], [`spend`] |
@@ -34,6 +34,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod inventory;
+pub mod mdns;
 pub mod metrics;
 pub mod mirror;
 pub mod models;
@@ -44,6 +45,7 @@ pub mod routing;
 pub mod spend;
 pub mod store;
 pub mod supervision;
+pub mod system;
 pub mod upstream;
 pub mod usage;
 pub mod watched;

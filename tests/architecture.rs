@@ -27,20 +27,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &["domain"]),
     ("faults", &["domain"]),
+    ("mdns", &[]),
     ("metrics", &["domain"]),
     ("protocol", &["domain"]),
     ("routing", &["domain"]),
     ("supervision", &["domain"]),
+    ("system", &[]),
     ("watched", &[]),
     ("backend", &["domain", "faults", "protocol"]),
     (
         "upstream",
         &["domain", "config", "faults", "protocol", "metrics"],
     ),
-    ("store", &["clock", "domain", "config"]),
+    ("store", &["clock", "domain", "config", "system"]),
     (
         "agent",
-        &["backend", "config", "domain", "protocol", "upstream"],
+        &[
+            "backend", "config", "domain", "mdns", "protocol", "upstream",
+        ],
     ),
     ("cluster", &["domain", "config", "supervision"]),
     (
@@ -69,6 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol",
             "supervision",
             "upstream",
+            "system",
         ],
     ),
     ("usage", &["domain", "metrics", "store", "supervision"]),
@@ -119,7 +124,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "discovery",
-        &["config", "metrics", "supervision", "watched", "inventory"],
+        &[
+            "config",
+            "mdns",
+            "metrics",
+            "supervision",
+            "watched",
+            "inventory",
+        ],
     ),
     (
         "models",
@@ -198,12 +210,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "replicas",
             "http",
             "watched",
+            "system",
         ],
     ),
     (
         "cli",
         &[
-            "agent", "clock", "access", "app", "config", "store", "spend", "domain",
+            "agent", "clock", "access", "app", "config", "store", "spend", "domain", "system",
         ],
     ),
     ("main", &["cli"]),
@@ -473,6 +486,37 @@ fn code_that_decides_is_pure() {
             .filter(|effect| shipped.code.contains(**effect))
         {
             wrong.push(format!("{} has {effect}", file.name));
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// Agents run on other systems than Linux, so what is of one system is where the others' is beside it.
+#[test]
+fn one_place_has_what_differs_between_systems() {
+    const OF_ONE: &[&str] = &[
+        "std::os::",
+        "signal::unix",
+        "signal::windows",
+        "rustix::",
+        "libc::",
+        "nix::",
+        "cfg(unix)",
+        "cfg(windows)",
+        "cfg(not(unix))",
+        "cfg(target_os",
+    ];
+    let mut wrong = Vec::new();
+    for file in shipped_sources() {
+        if !file.name.starts_with("src/") || file.module() == "system" {
+            continue;
+        }
+        let code = file.shipped().code;
+        for call in OF_ONE.iter().filter(|call| code.contains(**call)) {
+            wrong.push(format!(
+                "{} has {call}, which belongs into src/system",
+                file.name
+            ));
         }
     }
     assert_none(&wrong);

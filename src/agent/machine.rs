@@ -1,8 +1,9 @@
-//! What is under the server: the one file that asks the operating system.
+//! What is under the server, and how that was started ([`settings`](super::settings)): what the operating system is asked for.
 //!
 //! Whatever cannot be found out stays out. It reads files and runs programs, on a thread of its own, because any of
 //! them may hang: a driver, a disk that is gone. Nobody waits for such a thread at the end.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,12 +11,21 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+use super::settings;
 use crate::domain::{Gpu, Machine};
 
 const MIB: u64 = 1 << 20;
 
-/// Looks at this machine. Of the folders the first that is there has the models.
-pub(super) async fn look(models: Vec<PathBuf>) -> Machine {
+/// What was seen.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) machine: Machine,
+    pub(super) settings: BTreeMap<String, String>,
+}
+
+/// Looks at this machine, and at the server that listens on this port of it. Of the folders the first that is there has
+/// the models.
+pub(super) async fn look(models: Vec<PathBuf>, port: Option<u16>) -> Seen {
     let (seen, look) = oneshot::channel();
     let thread = thread::Builder::new().name("machine".to_owned());
     let started = thread.spawn(move || {
@@ -28,12 +38,16 @@ pub(super) async fn look(models: Vec<PathBuf>) -> Machine {
             gpus: gpus(),
             ..unknown()
         };
+        let settings = port.map(settings::of_server).unwrap_or_default();
         // Whoever asked may have stopped waiting.
-        let _ = seen.send(machine);
+        let _ = seen.send(Seen { machine, settings });
     });
     match started {
         Ok(_) => look.await.unwrap_or_default(),
-        Err(_) => unknown(),
+        Err(_) => Seen {
+            machine: unknown(),
+            ..Seen::default()
+        },
     }
 }
 
@@ -217,7 +231,8 @@ mod tests {
 
     #[tokio::test]
     async fn this_machine_can_be_looked_at() {
-        let machine = look(vec![PathBuf::from("/nowhere"), std::env::temp_dir()]).await;
+        let folders = vec![PathBuf::from("/nowhere"), std::env::temp_dir()];
+        let Seen { machine, .. } = look(folders, None).await;
         assert_eq!(machine.os, std::env::consts::OS);
         assert!(machine.host.is_some(), "{machine:?}");
     }

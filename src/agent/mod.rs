@@ -9,10 +9,12 @@
 //! no sense: another agent has its name, or no router lets it register.
 
 mod address;
+mod announce;
 mod error;
 mod machine;
 mod routers;
 mod server;
+mod settings;
 mod state;
 
 use std::path::PathBuf;
@@ -46,7 +48,7 @@ const KNOWN: Duration = Duration::from_millis(2_500);
 /// What an agent is for.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The routers to register with.
+    /// The routers to register with; none: it is only offered.
     pub join: Vec<EndpointUrl>,
     /// What they want to be shown.
     pub key: String,
@@ -70,6 +72,8 @@ pub struct Options {
     pub models: Vec<PathBuf>,
     /// How long what runs there may go on when the agent ends.
     pub grace: Duration,
+    /// It offers the server on the local network too.
+    pub announce: bool,
 }
 
 /// The agent and what it has seen.
@@ -87,7 +91,7 @@ struct Agent {
 /// What was seen.
 enum Seen {
     Server(server::Seen),
-    Machine(Machine),
+    Machine(machine::Seen),
 }
 
 /// Registers the server until `leave` is over; then has it finish what runs, and takes it out. When `hurry` is over
@@ -105,11 +109,15 @@ pub async fn run(
         agent = Agent::new(options) => agent?,
         () = &mut leave => return Ok(()),
     };
+    let offer = announce::offer(&agent.options, &agent.name)?;
     tokio::select! {
         ended = agent.serve() => return ended,
         () = leave => {}
     }
     tracing::info!(name = agent.name, "leaving; a second signal leaves at once");
+    if let Some(offer) = offer {
+        offer.withdraw().await;
+    }
     tokio::select! {
         () = agent.drain() => {}
         () = hurry => {}
@@ -120,8 +128,12 @@ pub async fn run(
 impl Agent {
     async fn new(options: Options) -> Result<Self, Error> {
         // What hangs is told of when it has answered.
-        let look = timeout(CONNECT, machine::look(options.models.clone())).await;
-        let machine = look.unwrap_or_else(|_| machine::unknown());
+        let port = settings::local_port(&options.server);
+        let look = timeout(CONNECT, machine::look(options.models.clone(), port)).await;
+        let machine::Seen { machine, settings } = look.unwrap_or_else(|_| machine::Seen {
+            machine: machine::unknown(),
+            ..machine::Seen::default()
+        });
         let name = match &*options.name {
             "" => called(&machine, &options.server),
             name => name.to_owned(),
@@ -140,11 +152,12 @@ impl Agent {
         let routers = Routers::new(&options.join, &options.key, &name, client)?;
         let facts = ServerFacts {
             kind: options.kind.as_str().to_owned(),
-            slots: options.slots,
+            slots: options.slots.or(settings::slots(&settings)),
             weight: options.weight,
             priority: options.priority,
             labels: options.labels.clone(),
             machine,
+            settings,
             ..ServerFacts::default()
         };
         Ok(Self {
@@ -160,6 +173,10 @@ impl Agent {
 
     /// Keeps it registered. Returns only if that makes no sense any more.
     async fn serve(&mut self) -> Result<(), Error> {
+        if self.options.join.is_empty() {
+            // Whoever has heard of the server asks it.
+            return std::future::pending().await;
+        }
         let backend = match self.options.kind {
             Kind::OpenAi => Backend::openai(&[]),
             Kind::Ollama | Kind::LlamaServer => Backend::Ollama,
@@ -168,7 +185,7 @@ impl Agent {
         let server = Server::new(&self.options.server, backend, client)?;
         let mut looks = JoinSet::new();
         look_at_server(&mut looks, server.clone(), Duration::ZERO);
-        look_at_machine(&mut looks, self.options.models.clone());
+        look_at_machine(&mut looks, &self.options);
         // What is seen first is told first.
         if let Ok(Some(Ok(seen))) = timeout(CONNECT, looks.join_next()).await {
             self.see(seen, &server, &mut looks);
@@ -190,9 +207,12 @@ impl Agent {
 
     fn see(&mut self, seen: Seen, server: &Server, looks: &mut JoinSet<Seen>) {
         match seen {
-            Seen::Machine(machine) => {
-                self.facts.machine = machine;
-                look_at_machine(looks, self.options.models.clone());
+            Seen::Machine(seen) => {
+                let told = self.options.slots;
+                self.facts.slots = told.or(settings::slots(&seen.settings));
+                self.facts.machine = seen.machine;
+                self.facts.settings = seen.settings;
+                look_at_machine(looks, &self.options);
             }
             Seen::Server(seen) => {
                 if seen.why != self.facts.why {
@@ -285,10 +305,14 @@ fn look_at_server(looks: &mut JoinSet<Seen>, server: Server, pause: Duration) {
     });
 }
 
-fn look_at_machine(looks: &mut JoinSet<Seen>, models: Vec<PathBuf>) {
+fn look_at_machine(looks: &mut JoinSet<Seen>, options: &Options) {
+    let (models, port) = (
+        options.models.clone(),
+        settings::local_port(&options.server),
+    );
     looks.spawn(async move {
         tokio::time::sleep(LOOK_AT_MACHINE).await;
-        Seen::Machine(machine::look(models).await)
+        Seen::Machine(machine::look(models, port).await)
     });
 }
 

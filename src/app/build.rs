@@ -111,7 +111,7 @@ pub(super) async fn build(config: Config) -> Result<App, Error> {
     }
     registry.register_collector(Box::new(Gauges::new(fleet.clone())));
     fleet.name(&aliases(&config)).await;
-    let inventory = inventory(&config, &fleet, &store, &registrar, &tracker).await?;
+    let inventory = inventory(&config, folder, &fleet, &store, &registrar, &tracker).await?;
     let discovery = Discovery::start(&config.discovery, inventory.clone(), tracker.clone()).await?;
     registry.register_collector(Box::new(discovery::Gauges::new(discovery.clone())));
     // What an earlier run left in the journal belongs to the totals that are shown from the start.
@@ -257,6 +257,7 @@ fn identity(config: &Config, lock: &DirLock, router: &Arc<str>) -> Identity {
 /// The list of wanted servers. Those that were named on the command line stand in place of stored ones.
 async fn inventory(
     config: &Config,
+    router: String,
     fleet: &Fleet,
     store: &Store,
     registrar: &Registrar,
@@ -266,6 +267,7 @@ async fn inventory(
         configured: config.endpoint.clone(),
         slots: config.routing.slots,
         listen: config.server.listen,
+        router,
         registered: (!config.only_named).then(|| registrar.servers()),
     };
     let store = (!config.only_named).then(|| store.clone());

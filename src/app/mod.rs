@@ -6,7 +6,6 @@
 mod build;
 mod certificate;
 mod error;
-mod files;
 mod given;
 mod lock;
 mod migrate;
@@ -14,7 +13,6 @@ mod mirror;
 mod redis;
 mod reload;
 mod sharing;
-mod signals;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -44,9 +42,10 @@ use crate::models::Models;
 use crate::registrar::Registrar;
 use crate::replicas::Replicas;
 use crate::spend::{Retention, Spend};
+use crate::system::files::raise_limit;
+use crate::system::signals::{Event, Signals};
 use herdsman_multidb::MultiDb;
 use lock::DirLock;
-use signals::Event;
 
 /// How long pending records may take to reach the database at the end. What does not is in the
 /// journal, and goes there at the next start.
@@ -100,8 +99,8 @@ pub struct Source {
 /// # Errors
 /// [`Error`] when it cannot start.
 pub async fn run(config: Config, source: Source) -> Result<(), Error> {
-    files::raise_limit();
-    let mut signals = signals::Signals::listen()?;
+    raise_limit();
+    let mut signals = Signals::listen()?;
     let mut certificate = certificate::Certificate::new(&config);
     let mut reload = reload::Reload::new(config.clone(), source);
     let app = App::start(config).await?;

@@ -15,7 +15,12 @@ const JOIN_KEY: &str = "HERDSMAN_JOIN_KEY";
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// Routers to register with, any of them that answers
-    #[arg(long, value_name = "URL,URL", value_delimiter = ',', required = true)]
+    #[arg(
+        long,
+        value_name = "URL,URL",
+        value_delimiter = ',',
+        required_unless_present = "announce"
+    )]
     join: Vec<EndpointUrl>,
     /// The server: a host, host:port or URL
     #[arg(long, value_name = "SERVER", default_value = "127.0.0.1:11434", value_parser = servers::server)]
@@ -58,6 +63,9 @@ pub(super) struct Arguments {
     /// How long what runs there may go on when the agent is told to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     grace: u64,
+    /// Also offer the server on the local network (mDNS), where operators of routers can take it
+    #[arg(long)]
+    announce: bool,
 }
 
 fn kind(written: &str) -> Result<Kind, String> {
@@ -117,6 +125,7 @@ impl Arguments {
             labels: self.labels,
             models: named.into_iter().chain(home).chain([usual]).collect(),
             grace: Duration::from_secs(self.grace),
+            announce: self.announce,
         })
     }
 }

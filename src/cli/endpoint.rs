@@ -31,8 +31,9 @@ enum Action {
     List,
     /// Add one; it is kept, and there again after a restart
     Add {
-        /// Its root, such as http://gpu-3:11434
-        url: String,
+        /// Its root, such as http://gpu-3:11434, or the name of one that offers itself
+        #[arg(value_name = "URL|NAME")]
+        server: String,
         /// How it is called [default: host:port]
         #[arg(long)]
         name: Option<String>,
@@ -146,12 +147,14 @@ impl Arguments {
                 output.tell(&all, || Ok(listed(&all)))
             }
             Action::Add {
-                url,
+                server,
                 name,
                 settings,
             } => {
                 let mut body = settings.object()?;
-                body.insert("url".to_owned(), url.into());
+                let is_url = server.contains(':');
+                let key = if is_url { "url" } else { "name" };
+                body.insert(key.to_owned(), server.into());
                 if let Some(name) = name {
                     body.insert("name".to_owned(), name.into());
                 }
@@ -235,7 +238,15 @@ const HEAD: [&str; 9] = [
 ];
 
 fn listed(all: &Value) -> String {
-    table::of_list(&HEAD, &all["endpoints"], row)
+    let listed = table::of_list(&HEAD, &all["endpoints"], row);
+    let offered = all["offered"].as_array().into_iter().flatten();
+    let lines = offered.filter_map(|offer| {
+        let (name, url) = (offer["name"].as_str()?, offer["url"].as_str()?);
+        Some(format!(
+            "\noffered: {url}; to use it: herdsman endpoint add {name}"
+        ))
+    });
+    listed + &lines.collect::<String>()
 }
 
 fn row(server: &Value) -> Vec<String> {

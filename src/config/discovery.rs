@@ -79,9 +79,6 @@ pub(super) fn check(discovery: &Discovery, faults: &mut Faults) {
             faults.add(format!("discovery.srv.{at}"), what);
         }
     }
-    if discovery.mdns {
-        faults.lacks("discovery.mdns", "looking for servers with mDNS");
-    }
     if !discovery.nameserver.is_empty() && discovery.nameserver().is_none_or(|at| at.port() == 0) {
         let what = "must be an address such as \"10.96.0.10\" or \"127.0.0.1:5353\"";
         faults.add("discovery.nameserver", what);

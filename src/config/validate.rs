@@ -354,7 +354,7 @@ impl Faults {
         });
     }
 
-    pub(super) fn lacks(&mut self, key: impl Into<String>, what: &str) {
+    fn lacks(&mut self, key: impl Into<String>, what: &str) {
         self.add(key, format!("{what} is not available in this version"));
     }
 

@@ -10,6 +10,7 @@ use super::file::File;
 use super::message::Message;
 use super::state::{Place, State};
 use crate::inventory::{Found, Inventory, Source};
+use crate::mdns::{Ear, Mdns, Said};
 use crate::supervision::{Actor, Context, Reply};
 
 /// A name is looked up again when its answer holds no longer, and between these.
@@ -25,6 +26,8 @@ pub(super) struct Setup {
     pub(super) state: Arc<ArcSwap<State>>,
     /// If there are names to look up.
     pub(super) dns: Option<Dns>,
+    /// If the local network is listened to.
+    pub(super) mdns: Option<Mdns>,
     pub(super) inventory: Inventory,
 }
 
@@ -58,6 +61,7 @@ impl Actor for DiscoveryActor {
         for (at, place) in state.places().enumerate() {
             match place {
                 Place::File(path) => look(at, File::new(path), context),
+                Place::Network(_) => listen(at, setup.mdns.as_ref(), context),
                 Place::Host(..) | Place::Service(_) => context.arm(Timer::Look(at), Duration::ZERO),
             }
         }
@@ -89,6 +93,12 @@ impl Actor for DiscoveryActor {
                 if let Some(listed) = listed {
                     self.change(|state| state.was_read(at, listed));
                 }
+            }
+            Message::Heard { at, ear, said } => {
+                if let Some(ear) = ear {
+                    hear(at, ear, context);
+                }
+                self.change(|state| state.heard(at, said));
             }
             Message::Told(is_heard) => {
                 let told = self.telling.take();
@@ -168,5 +178,26 @@ fn look(at: usize, mut file: File, context: &Context<DiscoveryActor>) {
     context.spawn(async move {
         let listed = file.look().await;
         Message::Read { at, file, listed }
+    });
+}
+
+fn listen(at: usize, mdns: Option<&Mdns>, context: &Context<DiscoveryActor>) {
+    match mdns.map(Mdns::listen) {
+        Some(Ok(ear)) => hear(at, ear, context),
+        Some(Err(error)) => context.cast(Message::Heard {
+            at,
+            ear: None,
+            said: Said::Nothing(error.to_string()),
+        }),
+        None => {}
+    }
+}
+
+fn hear(at: usize, ear: Ear, context: &Context<DiscoveryActor>) {
+    context.spawn(async move {
+        let said = ear.next().await;
+        let is_over = matches!(said, Said::Nothing(_));
+        let ear = (!is_over).then_some(ear);
+        Message::Heard { at, ear, said }
     });
 }

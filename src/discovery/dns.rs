@@ -67,7 +67,7 @@ impl Dns {
             match place {
                 Place::Host(host, port) => self.host(host, *port).await,
                 Place::Service(name) => self.service(name).await,
-                Place::File(_) => Ok(Answer::default()),
+                Place::File(_) | Place::Network(_) => Ok(Answer::default()),
             }
         });
         answer

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::file::File;
 use super::state::Answer;
 use crate::config::Endpoint;
+use crate::mdns::{Ear, Said};
 use crate::supervision::Reply;
 
 /// By the handle, and by the actor's own tasks.
@@ -27,6 +28,15 @@ pub enum Message {
         file: File,
         /// What it names, or why that is not known; `None`: nothing has happened.
         listed: Option<Result<Vec<Endpoint>, String>>,
+    },
+    /// Something was heard on the local network.
+    Heard {
+        /// Which place.
+        at: usize,
+        /// Where more will be heard; none when nothing will.
+        ear: Option<Ear>,
+        /// What.
+        said: Said,
     },
     /// The inventory has been told; whether it has heard it.
     Told(bool),

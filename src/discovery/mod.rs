@@ -1,4 +1,4 @@
-//! Looking for servers: by names with many addresses, by SRV records, in a file.
+//! Looking for servers: by names with many addresses, by SRV records, in a file, on the local network.
 //!
 //! Owns where it is looked (`[discovery]`), again and again, and what was found there last; the inventory is told
 //! all of it, and decides what of it counts. It must not know whether a server is up, nor any request: no request
@@ -29,8 +29,9 @@ use tokio_util::task::TaskTracker;
 pub use gauges::Gauges;
 pub use state::Report;
 
-use crate::config;
+use crate::config::{self, Endpoint};
 use crate::inventory::Inventory;
+use crate::mdns::{self, Mdns};
 use crate::supervision::{self, Backoff, Child, Mailbox, RestartPolicy, Supervisor};
 use actor::{DiscoveryActor, Setup};
 use dns::{Dns, NetError};
@@ -59,6 +60,9 @@ pub enum StartError {
     /// The system does not say who is to be asked for names.
     #[error("nobody to ask for names: {0}; discovery.nameserver says who")]
     Nameserver(String),
+    /// The local network cannot be listened to.
+    #[error("mDNS: {0}")]
+    Network(String),
     /// The actor.
     #[error("actor did not start: {0}")]
     Actor(#[from] supervision::StartError),
@@ -82,9 +86,12 @@ impl Discovery {
         }
         let nobody = |error: NetError| StartError::Nameserver(error.to_string());
         let dns = options.asks_dns().then(|| Dns::new(options));
+        let deaf = |error: mdns::Error| StartError::Network(error.to_string());
+        let mdns = options.mdns.then(Mdns::start);
         let setup = Setup {
             state: Arc::clone(&state),
             dns: dns.transpose().map_err(nobody)?,
+            mdns: mdns.transpose().map_err(deaf)?,
             inventory,
         };
         let mailbox = Mailbox::new();
@@ -102,6 +109,12 @@ impl Discovery {
     #[must_use]
     pub fn report(&self) -> Vec<Report> {
         self.state.load().report()
+    }
+
+    /// What is offered on the local network, whether or not it is used already.
+    #[must_use]
+    pub fn offers(&self) -> Vec<Endpoint> {
+        self.state.load().offers()
     }
 
     /// Looks no more.

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::{self, Endpoint};
+use crate::config::{self, Endpoint, endpoint_faults};
 use crate::inventory::{Found, Source};
+use crate::mdns::{SERVICE, Said};
 
 /// A name's servers that are not in its answers any more count for so long. Nameservers that do not agree for a
 /// moment drain nobody.
@@ -33,6 +34,8 @@ pub(super) enum Place {
     Service(Arc<str>),
     /// A file.
     File(Arc<str>),
+    /// The local network, where servers offer themselves as this service.
+    Network(Arc<str>),
 }
 
 /// A server that a name leads to.
@@ -72,6 +75,8 @@ struct Spot {
     empty_since: Option<Instant>,
     /// What a file names.
     listed: Vec<Endpoint>,
+    /// What is offered there, and not used: the names of the service, and its server.
+    offers: BTreeMap<String, Endpoint>,
     trouble: Option<String>,
 }
 
@@ -95,7 +100,7 @@ pub struct Report {
 
 impl State {
     pub(super) fn new(places: Vec<Place>) -> Self {
-        let names_any = |place: &Place| !matches!(place, Place::File(_));
+        let names_any = |place: &Place| matches!(place, Place::Host(..) | Place::Service(_));
         Self {
             // A file says itself what is in it twice.
             named: (!places.iter().any(names_any)).then(BTreeMap::new),
@@ -138,6 +143,33 @@ impl State {
         }
     }
 
+    /// Something was heard. Too many offers are no offers: anybody can make them.
+    pub(super) fn heard(&mut self, at: usize, said: Said) {
+        let Some(spot) = self.places.get_mut(at) else {
+            return;
+        };
+        match said {
+            Said::Here { id, name, address } => {
+                let is_new = !spot.offers.contains_key(&id);
+                match offered(name, address).filter(|_| !is_new || spot.offers.len() < MOST) {
+                    Some(endpoint) => drop(spot.offers.insert(id, endpoint)),
+                    None => drop(spot.offers.remove(&id)),
+                }
+                spot.say(None);
+            }
+            Said::Gone(id) => {
+                spot.offers.remove(&id);
+            }
+            Said::Nothing(why) => spot.say(Some(why)),
+        }
+    }
+
+    /// What is offered, whether or not it is used already.
+    pub(super) fn offers(&self) -> Vec<Endpoint> {
+        let offers = self.places.iter().flat_map(|spot| spot.offers.values());
+        offers.cloned().collect()
+    }
+
     /// The hosts by which servers are named were looked up; of one whose addresses are not known now, they are
     /// as they were.
     pub(super) fn set_named(&mut self, found: Vec<(String, Option<Vec<SocketAddr>>)>) {
@@ -178,7 +210,7 @@ impl State {
     pub(super) fn report(&self) -> Vec<Report> {
         let report = |spot: &Spot| Report {
             place: spot.place.shown(),
-            servers: spot.listed.len() + spot.servers.len(),
+            servers: spot.listed.len() + spot.servers.len() + spot.offers.len(),
             trouble: spot.trouble.clone(),
         };
         self.places.iter().map(report).collect()
@@ -196,13 +228,15 @@ impl Place {
         });
         let services = options.srv.iter();
         let services = services.map(|name| Self::Service(name.as_str().into()));
-        file.into_iter().chain(hosts).chain(services).collect()
+        let network = options.mdns.then(|| Self::Network(SERVICE.into()));
+        let named = file.into_iter().chain(hosts).chain(services);
+        named.chain(network).collect()
     }
 
     pub(super) fn shown(&self) -> Arc<str> {
         match self {
             Self::Host(host, port) => format!("{host}:{port}").into(),
-            Self::Service(name) | Self::File(name) => Arc::clone(name),
+            Self::Service(name) | Self::File(name) | Self::Network(name) => Arc::clone(name),
         }
     }
 
@@ -210,7 +244,9 @@ impl Place {
     fn found(&self, server: Server) -> Option<Found> {
         let url = format!("http://{}", server.address).parse().ok()?;
         let label = match self {
-            Self::Host(name, _) | Self::Service(name) | Self::File(name) => name,
+            Self::Host(name, _) | Self::Service(name) | Self::File(name) | Self::Network(name) => {
+                name
+            }
         };
         let labels = [label.to_string()].into_iter();
         Some(Found {
@@ -225,11 +261,23 @@ impl Place {
     }
 }
 
+/// The server of an offer, called as it calls itself; nothing if it could not be used under that name.
+fn offered(name: String, address: SocketAddr) -> Option<Endpoint> {
+    let url = format!("http://{address}").parse().ok()?;
+    let endpoint = Endpoint {
+        name,
+        ..Endpoint::at(url)
+    };
+    endpoint_faults(&endpoint).is_empty().then_some(endpoint)
+}
+
 impl Spot {
     fn new(place: Place) -> Self {
         Self {
+            // Nobody knows when all have spoken.
+            is_known: matches!(place, Place::Network(_)),
             place,
-            is_known: false,
+            offers: BTreeMap::new(),
             servers: BTreeMap::new(),
             empty_since: None,
             listed: Vec::new(),

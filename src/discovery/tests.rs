@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::state::{ABSENT, Answer, EMPTY, MOST, Place, Server, State};
 use crate::config::Endpoint;
 use crate::inventory::Source;
+use crate::mdns::Said;
 
 fn addresses(count: usize) -> Vec<SocketAddr> {
     let address = |i: usize| SocketAddr::from(([10, 0, (i / 250) as u8, (i % 250) as u8], 11434));
@@ -195,4 +196,30 @@ fn a_nameserver_that_says_some_of_its_addresses_in_turn_takes_none_away() {
         state.looked_up(0, answer(some), start + turn * ABSENT);
         assert_eq!(found(&state), names(&all), "{turn}");
     }
+}
+
+#[test]
+fn what_is_offered_is_shown_in_bounded_number_and_never_used() {
+    let mut state = State::new(vec![Place::Network("_herdsman._tcp.local.".into())]);
+    assert!(state.is_known(), "nobody waits for offers");
+    let here = |id: usize, name: &str, port: u16| Said::Here {
+        id: format!("gpu-{id}._herdsman._tcp.local."),
+        name: name.to_owned(),
+        address: ([10, 0, 0, 7], port).into(),
+    };
+    for id in 0..2 * MOST {
+        state.heard(0, here(id, &format!("gpu-{id}"), 11_434));
+    }
+    assert_eq!(state.offers().len(), MOST);
+    assert_eq!(state.report()[0].servers, MOST);
+    // One that is known may move, and one that cannot be used any more is none.
+    state.heard(0, here(0, "gpu-0", 1));
+    let moved = Endpoint::at("http://10.0.0.7:1".parse().unwrap());
+    assert!(state.offers().iter().any(|offer| offer.url == moved.url));
+    state.heard(0, here(0, "a, b", 1));
+    state.heard(0, Said::Gone("gpu-1._herdsman._tcp.local.".to_owned()));
+    assert_eq!(state.offers().len(), MOST - 2);
+    state.heard(0, Said::Nothing("no network".to_owned()));
+    assert_eq!(state.report()[0].trouble.as_deref(), Some("no network"));
+    assert!(state.found().is_empty());
 }

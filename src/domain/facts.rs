@@ -2,6 +2,8 @@
 //!
 //! Whatever cannot be found out is not said. What another version says besides is not read.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// No server is said to have more models than these.
@@ -31,6 +33,8 @@ pub struct ServerFacts {
     pub models: Vec<String>,
     /// Those of them that are in memory.
     pub loaded: Vec<String>,
+    /// How it was started: what it was told by its environment.
+    pub settings: BTreeMap<String, String>,
     /// What is under it.
     pub machine: Machine,
 }
@@ -92,6 +96,7 @@ impl ServerFacts {
             why: None,
             version: None,
             loaded: Vec::new(),
+            settings: BTreeMap::new(),
             machine: Machine {
                 gpus: gpus.map(of_use).collect(),
                 ..Machine::default()
@@ -114,6 +119,7 @@ impl Default for ServerFacts {
             version: None,
             models: Vec::new(),
             loaded: Vec::new(),
+            settings: BTreeMap::new(),
             machine: Machine::default(),
         }
     }
@@ -149,9 +155,10 @@ mod tests {
 
     #[test]
     fn what_changes_with_every_look_is_not_of_use() {
-        let facts = |free| ServerFacts {
+        let facts = |free: u64| ServerFacts {
             weight: 2.0,
             loaded: vec!["a".to_owned()],
+            settings: BTreeMap::from([("OLLAMA_KEEP_ALIVE".to_owned(), free.to_string())]),
             models: vec!["a".to_owned()],
             machine: Machine {
                 memory_free: Some(free),

@@ -1,21 +1,26 @@
 //! The inventory's actor: the one that applies to the fleet what is wanted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::message::Message;
-use super::row;
+use super::message::{Message, Stored};
 use super::state::Wanted;
-use crate::fleet::{Applied, Fleet};
+use super::{hold, names, row, say_ended};
+use crate::clock;
+use crate::fleet::{Applied, Drain, Fleet};
 use crate::registrar::Registered;
-use crate::store::{EndpointRow, Error, Store};
+use crate::store::{DrainChange, Error, Store};
 use crate::supervision::{Actor, Context, Reply};
 
 /// How often the database is asked what others have added: it is to be everywhere within a second.
 const POLL: Duration = Duration::from_millis(900);
+/// How often hosts are looked up that have been.
+const LOOK_UP: Duration = Duration::from_secs(10);
 
 /// What every incarnation begins with.
 #[derive(Clone, Debug)]
@@ -29,12 +34,17 @@ pub(super) struct Setup {
 pub(super) struct InventoryActor {
     setup: Setup,
     /// What was read last.
-    rows: Option<Vec<EndpointRow>>,
+    rows: Option<Stored>,
     /// The reading that counts: one that began before a change does not.
     reading: Option<u64>,
     readings: u64,
     /// The database could not be read.
     away: bool,
+    /// Drains are being stored that could not be before.
+    is_keeping: bool,
+    /// Hosts are being looked up, and when they were.
+    is_looking_up: bool,
+    looked_up: Option<Instant>,
     /// Those who wait for what is read.
     refreshing: Vec<Reply<Applied>>,
     /// The list differs from what was last applied, or is being applied.
@@ -57,6 +67,9 @@ impl Actor for InventoryActor {
             reading: None,
             readings: 0,
             away: false,
+            is_keeping: false,
+            is_looking_up: false,
+            looked_up: None,
             refreshing: Vec::new(),
             is_changed: true,
             is_applying: false,
@@ -76,9 +89,17 @@ impl Actor for InventoryActor {
             Message::Configure {
                 configured,
                 slots,
+                ends_holds,
                 reply,
             } => {
-                self.change(|wanted| wanted.configure(configured, slots));
+                let mut ended = Vec::new();
+                self.change(|wanted| {
+                    if ends_holds {
+                        ended = wanted.end_holds();
+                    }
+                    wanted.configure(configured, slots);
+                });
+                say_ended(&ended);
                 self.waiting.push(reply);
                 self.apply(context);
             }
@@ -112,13 +133,33 @@ impl Actor for InventoryActor {
             Message::Read { number, rows } => {
                 if self.reading == Some(number) {
                     self.reading = None;
-                    self.take(rows);
+                    self.take(rows, context);
                     self.waiting.append(&mut self.refreshing);
                     self.apply(context);
                 }
             }
             Message::Registered(registered) => {
                 self.register(registered, context);
+                self.apply(context);
+            }
+            Message::Kept(kept) => {
+                self.is_keeping = false;
+                // What was changed meanwhile is not stored yet.
+                let as_kept = |name: &String, drain: &Drain| kept.get(name) == Some(drain);
+                let mut wanted = Wanted::clone(&self.setup.wanted.load());
+                wanted
+                    .unkept
+                    .retain(|name, (_, drain)| !as_kept(name, drain));
+                self.setup.wanted.store(Arc::new(wanted));
+            }
+            Message::LookedUp(found) => {
+                self.is_looking_up = false;
+                self.looked_up = Some(context.now());
+                let wanted = self.setup.wanted.load_full();
+                let names = wanted.names.after(found);
+                if *wanted.names != names {
+                    self.change(|wanted| wanted.look_up(names));
+                }
                 self.apply(context);
             }
             Message::Applied(applied) => {
@@ -150,6 +191,7 @@ impl Actor for InventoryActor {
         if self.reading.is_none() {
             self.read(context);
         }
+        self.look_up(context);
         context.arm((), POLL);
     }
 }
@@ -187,12 +229,18 @@ impl InventoryActor {
         self.readings += 1;
         self.reading = Some(number);
         context.spawn(async move {
-            let rows = store.endpoints().await;
+            let rows = async {
+                Ok(Stored {
+                    endpoints: store.endpoints().await?,
+                    drains: store.drains().await?,
+                })
+            };
+            let rows = rows.await;
             Message::Read { number, rows }
         });
     }
 
-    fn take(&mut self, rows: Result<Vec<EndpointRow>, Error>) {
+    fn take(&mut self, rows: Result<Stored, Error>, context: &Context<Self>) {
         let rows = match rows {
             Ok(rows) => rows,
             Err(error) => {
@@ -205,18 +253,62 @@ impl InventoryActor {
         if std::mem::take(&mut self.away) {
             tracing::info!("servers that were added can be read again");
         }
-        if self.rows.as_ref() == Some(&rows) {
+        let mut wanted = Wanted::clone(&self.setup.wanted.load());
+        if self.rows.as_ref() == Some(&rows) && wanted.unkept.is_empty() {
             return;
         }
-        let added = row::read(&rows);
+        let before = (wanted.added, wanted.held);
+        wanted.added = row::read(&rows.endpoints);
+        wanted.held = before.1.clone();
+        let changes = wanted.stored(hold::all(&rows.drains));
         self.rows = Some(rows);
-        if self.setup.wanted.load().added != added {
-            self.change(|wanted| wanted.added = added);
+        if before != (wanted.added.clone(), wanted.held.clone()) {
+            self.change(|now| *now = wanted);
         }
+        self.keep(changes, context);
+    }
+
+    /// Stores what operators drained or resumed while the database was away.
+    fn keep(&mut self, changes: Vec<DrainChange>, context: &Context<Self>) {
+        let Some(store) = self.setup.store.clone() else {
+            return;
+        };
+        if changes.is_empty() || std::mem::replace(&mut self.is_keeping, true) {
+            return;
+        }
+        let unkept = self.setup.wanted.load().unkept.clone();
+        context.spawn_detached(async move {
+            let mut kept = BTreeMap::new();
+            for change in changes {
+                let done = store.change_drains(&change, clock::unix_seconds()).await;
+                if let (Ok(true), Some((_, drain))) = (done, unkept.get(&change.name)) {
+                    kept.insert(change.name, drain.clone());
+                }
+            }
+            Message::Kept(kept)
+        });
+    }
+
+    /// Where the hosts lead by which servers are named, when one of them is new, and now and then.
+    fn look_up(&mut self, context: &Context<Self>) {
+        if self.is_looking_up {
+            return;
+        }
+        let wanted = self.setup.wanted.load();
+        let hosts = wanted.hosts();
+        let is_new = hosts.iter().any(|host| !wanted.names.has(host));
+        let now = context.now();
+        let is_fresh = self.looked_up.is_some_and(|at| now < at + LOOK_UP);
+        if hosts.is_empty() || (is_fresh && !is_new) {
+            return;
+        }
+        self.is_looking_up = true;
+        context.spawn(async move { Message::LookedUp(names::look_up(hosts).await) });
     }
 
     /// One application at a time, so that the last list is the last that is applied.
     fn apply(&mut self, context: &Context<Self>) {
+        self.look_up(context);
         if self.is_applying || (!self.is_changed && self.waiting.is_empty()) {
             return;
         }

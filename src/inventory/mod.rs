@@ -1,10 +1,11 @@
 //! Which servers there should be, and who says so.
 //!
 //! Owns the one list of wanted servers: those of the configuration, those that operators added while
-//! routers ran (kept in the database, read again and again, so that what is added through one router
-//! reaches all that share it), those whose agents have registered, those that were found, and what operators keep new requests from. An actor merges them into one
+//! routers ran, those whose agents have registered, those that were found, and what operators keep new requests from. What
+//! operators say is kept in the database and read again and again, so that what is said to one router reaches all that share it. An actor merges them into one
 //! [`Desired`](crate::fleet::Desired) and applies it; nobody else does. Of two that are the same server, the
-//! configuration's counts, and of the others the one that was added.
+//! configuration's counts, then the one that was added, then the one that was registered first; one that is named by its host here
+//! and by its address there is found out by look-ups that nobody waits for ([`names`]).
 //!
 //! It must not know whether a server is up, nor any request: no request waits for it.
 //!
@@ -13,10 +14,13 @@
 //! had, reads the database, and applies both.
 
 mod actor;
+mod change;
 mod entry;
 mod found;
+mod held;
 mod hold;
 mod message;
+mod names;
 mod refused;
 mod registered;
 mod resolve;
@@ -35,22 +39,23 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+pub use change::Change;
 pub use entry::{Entry, Source};
 pub use found::Found;
 pub use refused::Refused;
 pub use registered::registered_endpoint;
 pub use spec::{InvalidEndpoint, desired};
-pub use state::Change;
 
 use crate::clock;
 use crate::config::{Endpoint, Slots};
 use crate::fleet::{Applied, Fleet};
 use crate::registrar::Registered;
-use crate::store::{Saved, Store};
+use crate::store::{self, Ended, MAX_DRAINS, Saved, Store};
 use crate::supervision::{Backoff, Child, Mailbox, RestartPolicy, StartError, Supervisor};
 use actor::{InventoryActor, Setup};
+use change::Step;
 use message::Message;
-use state::{Step, Wanted};
+use state::Wanted;
 
 /// It changes seldom, and nothing waits for it but operators.
 const RESTARTS: RestartPolicy = RestartPolicy {
@@ -72,6 +77,8 @@ pub struct Options {
     pub slots: Slots,
     /// Where this router listens: it is not its own server.
     pub listen: SocketAddr,
+    /// This router, as the others know it.
+    pub router: String,
     /// Servers whose agents have registered.
     pub registered: Option<watch::Receiver<Arc<[Registered]>>>,
 }
@@ -82,6 +89,9 @@ pub struct Inventory {
     wanted: Arc<ArcSwap<Wanted>>,
     /// Nothing is kept without it.
     store: Option<Store>,
+    /// This router, as the others know it.
+    router: Arc<str>,
+    tasks: TaskTracker,
     mailbox: Mailbox<Message>,
     supervisor: Arc<Supervisor>,
 }
@@ -112,14 +122,20 @@ impl Inventory {
             registered: options.registered,
         };
         let child = Child::new::<InventoryActor>("inventory", &mailbox, setup);
-        let supervisor = Supervisor::start(RESTARTS, tracker, vec![child]).await?;
+        let supervisor = Supervisor::start(RESTARTS, tracker.clone(), vec![child]).await?;
         let inventory = Self {
             wanted,
             store,
+            router: options.router.into(),
+            tasks: tracker,
             mailbox,
             supervisor: Arc::new(supervisor),
         };
-        if timeout(FIRST_READ, inventory.refresh()).await.is_err() {
+        let read = async {
+            inventory.end_drains().await;
+            inventory.refresh().await;
+        };
+        if timeout(FIRST_READ, read).await.is_err() {
             tracing::warn!(
                 "servers that were added are not read yet: those of the configuration serve"
             );
@@ -152,8 +168,8 @@ impl Inventory {
         self.mailbox.cast(Message::Listening(address));
     }
 
-    /// The servers of the configuration, from this moment on. What operators kept from one ends if it is not
-    /// as it was.
+    /// The servers of the configuration, from this moment on. What operators keep from servers of the file, or from
+    /// some that were found, ends, unless other routers share it.
     ///
     /// # Errors
     /// [`InvalidEndpoint`], when one of them cannot be used: then nothing is changed.
@@ -163,9 +179,16 @@ impl Inventory {
         slots: Slots,
     ) -> Result<Applied, InvalidEndpoint> {
         spec::desired(&configured, slots)?;
+        let ends_holds = self.store.is_none();
+        if !ends_holds {
+            // Nobody waits long for a database that is slow: they end when it has done it.
+            drop(timeout(FIRST_READ, self.end_drains()).await);
+            drop(timeout(FIRST_READ, self.refresh()).await);
+        }
         let applied = self.mailbox.call(|reply| Message::Configure {
             configured,
             slots,
+            ends_holds,
             reply,
         });
         // Without a reply the actor is being restarted, and applies what there is.
@@ -197,7 +220,8 @@ impl Inventory {
                 self.refresh().await;
                 continue;
             };
-            let is_kept = !matches!(step, Step::Hold { .. }) && self.store.is_some();
+            let alone = matches!(step, Step::Hold { is_kept: false, .. });
+            let is_kept = !alone && self.store.is_some();
             let done = self.mailbox.call(|reply| Message::Do { step, reply }).await;
             // What is kept is found by the actor's successor.
             return match done.is_some() || is_kept {
@@ -221,7 +245,34 @@ impl Inventory {
             };
         };
         match step {
-            Step::Hold { .. } => Ok(Some(step)),
+            Step::Hold {
+                name,
+                lasting,
+                before,
+                drain,
+                ..
+            } => {
+                let change = hold::change(&name, lasting, &before, &drain);
+                let is_kept = match store.change_drains(&change, now).await {
+                    Ok(true) => true,
+                    Ok(false) => return Err(Refused::TooManyDrains(MAX_DRAINS)),
+                    Err(store::Error::Unavailable(_)) => false,
+                    Err(error) => return Err(error.into()),
+                };
+                if !is_kept {
+                    tracing::warn!(
+                        name,
+                        "drained or resumed here alone until the database answers"
+                    );
+                }
+                Ok(Some(Step::Hold {
+                    name,
+                    lasting,
+                    before,
+                    drain,
+                    is_kept,
+                }))
+            }
             Step::Put { added, before } => {
                 match store.save_endpoint(&row::of(&added), before, now).await? {
                     Saved::As(version) => Ok(Some(Step::Put {
@@ -240,6 +291,27 @@ impl Inventory {
         }
     }
 
+    /// What operators keep from servers of the file and from some that were found holds until all routers that share it
+    /// have been started or configured anew.
+    async fn end_drains(&self) {
+        let Some(store) = self.store.clone() else {
+            return;
+        };
+        let router = Arc::clone(&self.router);
+        let ended = self
+            .tasks
+            .spawn(async move { store.end_drains(&router).await });
+        match ended.await {
+            Ok(Ok(Ended { names, stay: false })) => say_ended(&names),
+            Ok(Ok(Ended { names, stay: true })) => {
+                tracing::info!(?names, "drains go on: other routers have them too");
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "drains go on until the database answers"),
+            // The program ends.
+            Err(_) => {}
+        }
+    }
+
     /// Reads what is stored; returns when the fleet has it, or when it cannot be read now.
     async fn refresh(&self) {
         self.mailbox.call(Message::Refresh).await;
@@ -248,5 +320,12 @@ impl Inventory {
     /// Changes nothing any more.
     pub async fn stop(&self) {
         self.supervisor.stop().await;
+    }
+}
+
+/// A log that is rotated has the configuration read again as well, so nobody is to find this out by the requests that come.
+fn say_ended(ended: &[String]) {
+    if !ended.is_empty() {
+        tracing::warn!(?ended, "the configuration is read again: drains have ended");
     }
 }

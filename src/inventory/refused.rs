@@ -43,6 +43,9 @@ pub enum Refused {
     /// There are as many as there may be.
     #[error("{0} servers are added, and that is the most there may be")]
     TooMany(usize),
+    /// There are as many drains as there may be.
+    #[error("{0} drains are kept, and that is the most there may be: resume some first")]
+    TooManyDrains(usize),
     /// Others change it again and again.
     #[error("the server is being changed by somebody else: look, and try again")]
     Contended,

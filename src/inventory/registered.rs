@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::entry::Entry;
+use super::names::Names;
 use super::spec::spec;
 use crate::config::{Endpoint, Kind, Slots, endpoint_faults};
 use crate::fleet::Drain;
@@ -16,6 +17,15 @@ pub(super) struct Server {
     pub(super) leaves: bool,
     /// Bytes of its graphics memory.
     pub(super) memory: Option<u64>,
+    /// It has been found out whether it is another's.
+    pub(super) is_known: bool,
+}
+
+impl Server {
+    /// What it is called, and where it is.
+    pub(super) fn place(&self) -> (String, String) {
+        (self.endpoint.name.clone(), self.endpoint.address())
+    }
 }
 
 /// The names and addresses that servers have.
@@ -26,9 +36,10 @@ pub(super) struct Taken {
 
 impl Taken {
     /// By these.
-    pub(super) fn by(entries: &[Entry]) -> Self {
+    pub(super) fn by(entries: &[Entry], known: &Names) -> Self {
         let names = entries.iter().map(|entry| entry.endpoint.name.clone());
-        let addresses = entries.iter().map(|entry| entry.endpoint.address());
+        let addresses = entries.iter();
+        let addresses = addresses.flat_map(|entry| known.addresses(&entry.endpoint));
         Self {
             names: names.collect(),
             addresses: addresses.collect(),
@@ -36,15 +47,15 @@ impl Taken {
     }
 
     /// Whether it is none of them; then it is, from now on.
-    pub(super) fn is_new(&mut self, endpoint: &Endpoint) -> bool {
-        if self.names.contains(&endpoint.name) {
+    pub(super) fn is_new(&mut self, endpoint: &Endpoint, known: &Names) -> bool {
+        let addresses = known.addresses(endpoint);
+        let mut all = addresses.iter();
+        if self.names.contains(&endpoint.name) || all.any(|it| self.addresses.contains(it)) {
             return false;
         }
-        let is_new = self.addresses.insert(endpoint.address());
-        if is_new {
-            self.names.insert(endpoint.name.clone());
-        }
-        is_new
+        self.names.insert(endpoint.name.clone());
+        self.addresses.extend(addresses);
+        true
     }
 }
 
@@ -87,6 +98,7 @@ pub(super) fn read(registered: &Registered) -> Option<Server> {
         endpoint: registered_endpoint(registered).ok()?,
         leaves: registered.facts.draining,
         memory: registered.facts.gpu_memory(),
+        is_known: false,
     })
 }
 

@@ -3,19 +3,14 @@
 //! A row that says something this version does not understand (written by an operator in SQL, by a newer
 //! version) is left out: a server is not used other than it was meant to be.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
+use super::change::Added;
+use super::hold;
 use super::spec::spec;
-use super::state::Added;
 use crate::config::{Endpoint, Kind, Slots, endpoint_faults};
-use crate::domain::ModelName;
 use crate::fleet::Drain;
 use crate::store::EndpointRow;
-
-/// Stands for all models.
-const EVERYTHING: &str = "*";
 
 /// What stands in `settings`; what is not said is as in a configuration.
 #[derive(Deserialize, Serialize)]
@@ -53,9 +48,6 @@ impl Settings {
 /// The row of a server.
 pub(super) fn of(added: &Added) -> EndpointRow {
     let endpoint = &added.endpoint;
-    let everything = added.drain.is_of_all().then_some(EVERYTHING);
-    let models = added.drain.models().iter().map(ModelName::as_str);
-    let draining: Vec<&str> = everything.into_iter().chain(models).collect();
     EndpointRow {
         name: endpoint.name.clone(),
         url: endpoint.url.to_string(),
@@ -64,7 +56,7 @@ pub(super) fn of(added: &Added) -> EndpointRow {
         api_key: endpoint.api_key.clone(),
         // Lists of text and numbers can always be written.
         settings: serde_json::to_string(&Settings::of(endpoint)).unwrap_or_default(),
-        draining: serde_json::to_string(&draining).unwrap_or_default(),
+        draining: serde_json::to_string(&hold::written(&added.drain)).unwrap_or_default(),
         created_at: added.created_at,
         version: added.version,
     }
@@ -119,20 +111,15 @@ fn added(row: &EndpointRow) -> Result<Added, String> {
 fn drain(written: &str) -> Result<Drain, String> {
     let names: Vec<String> =
         serde_json::from_str(written).map_err(|error| format!("draining: {error}"))?;
-    let (everything, names): (Vec<_>, Vec<_>) = names.iter().partition(|name| *name == EVERYTHING);
-    let models = names.into_iter().map(|name| ModelName::parse_any(name));
-    let models: Arc<[ModelName]> = models
-        .collect::<Result<_, _>>()
-        .map_err(|_| format!("draining: {written}"))?;
-    Ok(match everything.is_empty() {
-        true => Drain::of(models),
-        false => Drain::Everything(models),
-    })
+    hold::read(&names).map_err(|_| format!("draining: {written}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::domain::ModelName;
 
     fn one() -> Added {
         let mut endpoint = Endpoint::at("http://gpu-7:11434".parse().unwrap());

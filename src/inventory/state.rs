@@ -1,17 +1,18 @@
 //! The list of wanted servers, and what a change does to it. Pure.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Refused;
+use super::change::{Added, Change, Step};
 use super::entry::{Entry, Source};
 use super::found::{self, Found};
 use super::hold::{drained, resumed};
+use super::names::{self, Names};
 use super::registered::{self, Server, Taken};
 use super::spec::spec;
 use crate::config::{Endpoint, Slots, endpoint_faults, is_itself};
-use crate::domain::ModelName;
 use crate::fleet::{Desired, Drain, Spec};
 use crate::registrar::Registered;
 use crate::store::Precondition;
@@ -27,81 +28,20 @@ const LONGEST_KEY: usize = 8 << 10;
 pub(super) struct Wanted {
     configured: Vec<Endpoint>,
     slots: Slots,
-    /// What operators keep from those and from agents' servers, until the configuration is read again.
-    held: BTreeMap<String, Drain>,
+    /// What operators keep from those, from agents' servers and from those that were found.
+    pub(super) held: BTreeMap<String, Drain>,
+    /// What of that is not stored: whether it lasts, and what there is to be.
+    pub(super) unkept: BTreeMap<String, (bool, Drain)>,
     /// Those that operators added.
     pub(super) added: Vec<Added>,
     /// Those that agents have registered.
     registered: Vec<Server>,
+    /// Where hosts lead, as last looked up.
+    pub(super) names: Arc<Names>,
     /// Those that were found.
     pub(super) found: Arc<[Found]>,
     /// Where this router listens.
     pub(super) listen: SocketAddr,
-}
-
-/// A server that an operator added.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Added {
-    pub(super) endpoint: Endpoint,
-    pub(super) drain: Drain,
-    /// In Unix seconds.
-    pub(super) created_at: i64,
-    /// Grows with every change.
-    pub(super) version: i64,
-}
-
-/// What an operator asks for.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// A new server.
-    Add(Endpoint),
-    /// Other settings for the one of this name.
-    Set {
-        /// How it is called.
-        name: String,
-        /// What is said of it from now on, under the same name.
-        endpoint: Endpoint,
-        /// What was seen of it before.
-        version: i64,
-    },
-    /// It takes nothing new: none of it, or not this model.
-    Drain(String, Option<ModelName>),
-    /// It takes requests again.
-    Resume(String, Option<ModelName>),
-    /// It goes.
-    Remove(String),
-}
-
-/// What a change does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Of one of the configuration: not kept.
-    Hold {
-        /// How it is called.
-        name: String,
-        /// What of it takes nothing new.
-        drain: Drain,
-    },
-    /// One that was added is new, or other than it was.
-    Put {
-        /// As it is from now on.
-        added: Box<Added>,
-        /// What has to be so, for it to be done.
-        before: Precondition,
-    },
-    /// One that was added goes.
-    Remove {
-        /// How it is called.
-        name: String,
-        /// Whether it is in the list: the database may have one that is not understood.
-        is_known: bool,
-    },
-}
-
-impl Added {
-    pub(super) fn with_version(self, version: i64) -> Self {
-        Self { version, ..self }
-    }
 }
 
 impl Wanted {
@@ -110,8 +50,10 @@ impl Wanted {
             configured,
             slots,
             held: BTreeMap::new(),
+            unkept: BTreeMap::new(),
             added: Vec::new(),
             registered: Vec::new(),
+            names: Arc::default(),
             found: Arc::new([]),
             listen,
         }
@@ -134,10 +76,12 @@ impl Wanted {
             memory: None,
         });
         let mut entries: Vec<Entry> = configured.chain(added).collect();
-        let mut taken = Taken::by(&entries);
+        let mut taken = Taken::by(&entries, &self.names);
         // Of two that are the same server, what an operator says counts, and then the first.
         let registered = self.registered.iter().filter(|server| {
-            taken.is_new(&server.endpoint) && !is_itself(self.listen, &server.endpoint.url)
+            server.is_known
+                && taken.is_new(&server.endpoint, &self.names)
+                && !is_itself(self.listen, &server.endpoint.url)
         });
         entries.extend(registered.map(|server| Entry {
             endpoint: server.endpoint.clone(),
@@ -186,6 +130,13 @@ impl Wanted {
         self.added.iter().filter(is_configured)
     }
 
+    /// The hosts that have to be looked up to know which of the registered servers are others'.
+    pub(super) fn hosts(&self) -> BTreeSet<String> {
+        let registered = self.registered.iter().map(|server| &server.endpoint);
+        let added = self.added.iter().map(|added| &added.endpoint);
+        names::hosts(registered, self.configured.iter().chain(added))
+    }
+
     /// What the fleet should be.
     pub(super) fn desired(&self) -> Desired {
         let entries = self.entries();
@@ -202,14 +153,38 @@ impl Wanted {
 
     /// The servers that agents have registered are these now.
     pub(super) fn register(&mut self, registered: &[Registered]) {
+        let known = std::mem::take(&mut self.registered).into_iter();
+        let known = known.filter(|server| server.is_known);
+        let known: HashSet<(String, String)> = known.map(|server| server.place()).collect();
         self.registered = registered.iter().filter_map(registered::read).collect();
+        for server in &mut self.registered {
+            server.is_known = known.contains(&server.place());
+        }
+        self.know();
+    }
+
+    /// Hosts lead there.
+    pub(super) fn look_up(&mut self, names: Names) {
+        self.names = Arc::new(names);
+        self.know();
+    }
+
+    /// A registered server counts from when it is known whether it is another's. Names that come later take none away
+    /// before they have been looked up.
+    fn know(&mut self) {
+        let added = self.added.iter().map(|added| &added.endpoint);
+        let unknown = self.names.lack(self.configured.iter().chain(added));
+        for server in &mut self.registered {
+            let is_told = self.names.tell(&server.endpoint)
+                && names::port(&server.endpoint).is_none_or(|port| !unknown.contains(&port));
+            server.is_known |= is_told;
+        }
     }
 
     /// Other servers in the configuration.
     pub(super) fn configure(&mut self, configured: Vec<Endpoint>, slots: Slots) {
         self.configured = configured;
         self.slots = slots;
-        self.end_holds();
         let counted = self.counted().count();
         if counted < self.added.len() {
             let left_out = self.added.len() - counted;
@@ -217,17 +192,6 @@ impl Wanted {
                 left_out,
                 "servers that were added are in the configuration too, under their name or address: that counts"
             );
-        }
-    }
-
-    /// What operators keep from servers of the file lasts until it is read again. A log that is rotated has it read as
-    /// well, so nobody is to find that out by the requests that come.
-    fn end_holds(&mut self) {
-        let held = std::mem::take(&mut self.held).into_iter();
-        let ended = held.filter(|(_, drain)| *drain != Drain::Nothing);
-        let ended: Vec<String> = ended.map(|(name, _)| name).collect();
-        if !ended.is_empty() {
-            tracing::warn!(?ended, "the configuration is read again: drains have ended");
         }
     }
 
@@ -260,11 +224,13 @@ impl Wanted {
                 }
                 self.may_be(endpoint, Some(name))?;
                 let endpoint = endpoint.clone();
-                Ok(put(known, |added| added.endpoint = endpoint))
+                Ok(known.put(|added| added.endpoint = endpoint))
             }
-            Change::Drain(name, model) => self.hold(name, |now| Ok(drained(now, model.as_ref()))),
+            Change::Drain(name, model) => {
+                self.may_hold(name, |now| Ok(drained(now, model.as_ref())))
+            }
             Change::Resume(name, model) => {
-                self.hold(name, |now| resumed(name, now, model.as_ref()))
+                self.may_hold(name, |now| resumed(name, now, model.as_ref()))
             }
             Change::Remove(name) => {
                 let is_known = match self.added(name) {
@@ -279,7 +245,7 @@ impl Wanted {
     }
 
     /// The added server of this name, for a change that needs it to be one.
-    fn added(&self, name: &str) -> Result<&Added, Refused> {
+    pub(super) fn added(&self, name: &str) -> Result<&Added, Refused> {
         if self.configured.iter().any(|endpoint| endpoint.name == name) {
             return Err(Refused::Configured(name.to_owned()));
         }
@@ -294,25 +260,6 @@ impl Wanted {
                 false => found::refused(self.found(), name),
             },
         )
-    }
-
-    fn hold(
-        &self,
-        name: &str,
-        change: impl FnOnce(&Drain) -> Result<Drain, Refused>,
-    ) -> Result<Step, Refused> {
-        match self.added(name) {
-            Ok(known) => {
-                let drain = change(&known.drain)?;
-                Ok(put(known, |added| added.drain = drain))
-            }
-            Err(Refused::Configured(name) | Refused::Registered(name) | Refused::Found(name)) => {
-                let now = self.held.get(&name).cloned().unwrap_or_default();
-                let drain = change(&now)?;
-                Ok(Step::Hold { name, drain })
-            }
-            Err(refused) => Err(refused),
-        }
     }
 
     /// Whether a server may be in the list, as a new one or in place of the one of this name.
@@ -362,8 +309,18 @@ impl Wanted {
     /// Makes the change.
     pub(super) fn make(&mut self, step: Step) {
         match step {
-            Step::Hold { name, drain } => {
-                self.held.insert(name, drain);
+            Step::Hold {
+                name,
+                lasting,
+                drain,
+                is_kept,
+                ..
+            } => {
+                match is_kept {
+                    true => drop(self.unkept.remove(&name)),
+                    false => drop(self.unkept.insert(name.clone(), (lasting, drain.clone()))),
+                }
+                self.hold(name, drain);
             }
             Step::Put { added, .. } => {
                 let mut known = self.added.iter_mut();
@@ -374,15 +331,5 @@ impl Wanted {
             }
             Step::Remove { name, .. } => self.added.retain(|added| added.endpoint.name != name),
         }
-    }
-}
-
-fn put(known: &Added, change: impl FnOnce(&mut Added)) -> Step {
-    let mut added = known.clone();
-    change(&mut added);
-    Step::Put {
-        // As the database counts; without one, so that a change that was not seen is noticed.
-        added: Box::new(added.with_version(known.version + 1)),
-        before: Precondition::Version(known.version),
     }
 }

@@ -125,6 +125,8 @@ fn of_a_server_of_the_configuration_only_what_it_takes_can_be_changed() {
     assert_eq!(wanted.entries()[0].drain, everything);
     // Until it is read again, whatever it says then.
     let same = || server("file-1", "http://gpu-1:11434");
+    assert_eq!(wanted.end_holds(), ["file-1"]);
+    assert_eq!(wanted.end_holds(), ["file-1"]);
     wanted.configure(vec![same()], Slots::Auto);
     assert_eq!(wanted.entries()[0].drain, Drain::Nothing);
     assert_eq!(
@@ -246,4 +248,93 @@ fn what_was_found_counts_once_and_only_where_nobody_named_it() {
         version,
     };
     make(&mut wanted, set);
+}
+
+#[test]
+fn a_drain_outlives_the_routers_if_it_is_of_an_agent_s_server_and_can_be_ended_when_that_is_gone() {
+    let mut wanted = wanted();
+    let registered = |name: &str, url: &str| Registered {
+        name: name.to_owned(),
+        url: url.to_owned(),
+        facts: crate::domain::ServerFacts::default(),
+    };
+    wanted.register(&[registered("agent-1", "http://gpu-3:11434")]);
+    let drain = |name: &str| Change::Drain(name.to_owned(), None);
+    let lasts = |wanted: &Wanted, name: &str| match wanted.plan(&drain(name), 7).unwrap() {
+        Step::Hold { lasting, .. } => lasting,
+        step => panic!("{step:?}"),
+    };
+    assert!(lasts(&wanted, "agent-1"));
+    assert!(!lasts(&wanted, "file-1"));
+    make(&mut wanted, drain("agent-1"));
+    wanted.register(&[]);
+    assert_eq!(names(&wanted), ["file-1", "added-1"]);
+    wanted.register(&[registered("agent-1", "http://gpu-3:11434")]);
+    assert!(
+        wanted.entries()[2].drain.is_of_all(),
+        "it is back as it was"
+    );
+    wanted.register(&[]);
+    let resume = Change::Resume("agent-1".to_owned(), None);
+    make(&mut wanted, resume.clone());
+    assert!(wanted.held.is_empty());
+    // What could not be stored goes on, whatever is, and says what has to be.
+    make(&mut wanted, drain("file-1"));
+    let changes = wanted.stored(std::collections::BTreeMap::new());
+    let everything = vec!["*".to_owned()];
+    let change = changes
+        .iter()
+        .find(|change| change.name == "file-1")
+        .unwrap();
+    assert_eq!((&change.begin, change.lasting), (&everything, false));
+    assert!(wanted.entries()[0].drain.is_of_all());
+    let rest = changes.iter().filter(|change| change.name != "file-1");
+    assert!(
+        rest.clone()
+            .all(|change| change.begin.is_empty() && change.end.is_empty())
+    );
+    assert_eq!(refused(&wanted, resume), "there is no server \"agent-1\"");
+}
+
+#[test]
+fn a_server_that_is_named_by_its_host_and_registered_by_its_address_counts_once() {
+    let mut wanted = wanted();
+    let registered = |name: &str, url: &str| Registered {
+        name: name.to_owned(),
+        url: url.to_owned(),
+        facts: crate::domain::ServerFacts::default(),
+    };
+    let agents = [
+        registered("first", "http://gpu-3:11434"),
+        registered("by-address", "http://10.0.0.1:11434"),
+        registered("second", "http://10.0.0.3:11434"),
+        registered("other-port", "http://10.0.0.1:11500"),
+    ];
+    wanted.register(&agents);
+    let named = ["file-1", "added-1"];
+    assert_eq!(
+        names(&wanted),
+        named,
+        "it is not known yet where the hosts lead"
+    );
+    let hosts = wanted.hosts();
+    let expected = ["10.0.0.1", "10.0.0.3", "gpu-1", "gpu-2", "gpu-3"];
+    assert_eq!(Vec::from_iter(hosts.clone()), expected);
+    let ip = |last: u8| Some(vec![std::net::IpAddr::from([10, 0, 0, last])]);
+    let found = |host: String| match &*host {
+        "gpu-1" | "10.0.0.1" => (host, ip(1)),
+        "gpu-3" | "10.0.0.3" => (host, ip(3)),
+        _ => (host, None),
+    };
+    wanted.look_up(wanted.names.after(hosts.into_iter().map(found).collect()));
+    assert_eq!(
+        names(&wanted),
+        ["file-1", "added-1", "first", "other-port"],
+        "what the configuration names counts, and then what was registered first"
+    );
+    // A host that is new in the configuration takes nobody away until it has been looked up.
+    let new = server("file-2", "http://gpu-9:11500");
+    wanted.configure(vec![new], Slots::Auto);
+    assert_eq!(names(&wanted)[2..], ["first", "by-address", "other-port"]);
+    assert!(wanted.hosts().contains("gpu-9"));
 }

@@ -5,7 +5,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
 use super::digest::Digest;
+use crate::system::files::{read_exact_at, write_all_at};
 
 /// So much of a file that is there is read at once.
 const STEP: u64 = 8 << 20;
@@ -99,7 +99,7 @@ impl Growing {
             let mut at = from;
             while at < to {
                 let rest = usize::try_from(to - at).unwrap_or(BUFFER).min(BUFFER);
-                file.read_exact_at(&mut buffer[..rest], at)?;
+                read_exact_at(&file, &mut buffer[..rest], at)?;
                 hash.update(&buffer[..rest]);
                 at += rest as u64;
             }
@@ -125,7 +125,7 @@ impl Growing {
         let mut hash = std::mem::take(&mut self.hash);
         let len = data.len() as u64;
         (self.hash, self.waiting) = blocking(move || {
-            file.write_all_at(&data, at)?;
+            write_all_at(&file, &data, at)?;
             hash.update(&data);
             data.clear();
             Ok((hash, data))

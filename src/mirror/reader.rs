@@ -6,7 +6,6 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use super::downloads::Reading;
 use super::error::Error;
 use super::growing::blocking;
+use crate::system::files::read_exact_at;
 
 /// As much is read at once.
 const PIECE: u64 = 128 << 10;
@@ -58,7 +58,7 @@ impl BlobReader {
         let length = usize::try_from(until - at).map_err(io::Error::other)?;
         let piece = blocking(move || {
             let mut piece = vec![0; length];
-            file.read_exact_at(&mut piece, at)?;
+            read_exact_at(&file, &mut piece, at)?;
             Ok(Bytes::from(piece))
         });
         let piece = piece.await?;

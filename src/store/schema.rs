@@ -88,6 +88,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    endpoint_drains (name, model) {
+        name -> Text,
+        model -> Text,
+        lasting -> BigInt,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
     endpoints (name) {
         name -> Text,
         url -> Text,

@@ -28,6 +28,7 @@ use futures_util::FutureExt;
 
 use super::error::Error;
 use super::server::within;
+use crate::system::files::FileId;
 
 /// One connection. Each call goes through tokio's blocking pool.
 pub(super) type Connection = SyncConnectionWrapper<SqliteConnection>;
@@ -87,7 +88,7 @@ impl Database {
             source: std::io::Error::other("the path is not valid UTF-8"),
         })?;
         drop(connect(url, WRITER_SETUP).await?);
-        let opened = Opened::new(url, FileId::of(&path)?)?;
+        let opened = Opened::new(url, file_id(&path)?)?;
         Ok(Self {
             opened: ArcSwap::from_pointee(opened),
             path,
@@ -116,7 +117,7 @@ impl Database {
         outcome: Result<T, Error>,
     ) -> Result<T, Error> {
         let value = outcome.map_err(classified)?;
-        if FileId::of(&self.path)? != writer.file {
+        if file_id(&self.path)? != writer.file {
             return Err(Error::Gone(self.path.clone()));
         }
         drop(writer.connection.take());
@@ -124,7 +125,7 @@ impl Database {
     }
 
     fn current(&self) -> Result<Arc<Opened>, Error> {
-        let file = FileId::of(&self.path)?;
+        let file = file_id(&self.path)?;
         let opened = self.opened.load_full();
         if opened.file == file {
             return Ok(opened);
@@ -204,46 +205,16 @@ async fn connect(url: &str, setup: &str) -> ConnectionResult<Connection> {
     Ok(connection)
 }
 
-/// What tells a file from another one under the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    fn of(path: &Path) -> Result<Self, Error> {
-        match std::fs::metadata(path) {
-            Ok(metadata) => Ok(Self::from(&metadata)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::Gone(path.to_owned()))
-            }
-            Err(source) => Err(Error::File {
-                path: path.to_owned(),
-                source,
-            }),
+/// What tells the file from another one under the same name.
+fn file_id(path: &Path) -> Result<FileId, Error> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(FileId::from(&metadata)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::Gone(path.to_owned()))
         }
-    }
-}
-
-#[cfg(unix)]
-impl From<&std::fs::Metadata> for FileId {
-    fn from(metadata: &std::fs::Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt as _;
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
-    }
-}
-
-/// Elsewhere a file in use cannot be removed or replaced.
-#[cfg(not(unix))]
-impl From<&std::fs::Metadata> for FileId {
-    fn from(_: &std::fs::Metadata) -> Self {
-        Self {
-            device: 0,
-            inode: 0,
-        }
+        Err(source) => Err(Error::File {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }

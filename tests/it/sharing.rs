@@ -145,6 +145,77 @@ async fn what_one_router_is_told_all_of_them_know_within_a_second() {
     two.finish().await;
 }
 
+/// How the server is, as this router shows it.
+async fn phase(router: &TestRouter, name: &str) -> String {
+    let shown = router.get(&format!("/admin/endpoints/{name}")).await;
+    let phase = &shown.json()["phase"];
+    phase.as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until all of them show it so; returns how long that took.
+async fn all_show(routers: &[&TestRouter], name: &str, phases: &[&str]) -> Duration {
+    let began = Instant::now();
+    let shown = timeout(TEST_TIMEOUT, async {
+        for router in routers {
+            while !phases.contains(&&*phase(router, name).await) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    assert!(shown.await.is_ok(), "{name} is never {phases:?}");
+    began.elapsed()
+}
+
+const DRAINED: &[&str] = &["draining", "drained"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_drained_through_one_router_is_drained_on_all_of_them_and_stays_so() {
+    let database = database(Flavor::MariaDb).await;
+    let redis = redis::Server::start().await;
+    let url = redis.url();
+    let plan = || {
+        let mut shared = config::Endpoint::at("http://127.0.0.1:9".parse().unwrap());
+        shared.name = "shared".to_owned();
+        on(&database).redis([&*url]).and(shared)
+    };
+    let (one, two) = (plan().start().await, plan().start().await);
+    let registered = Simulator::start(Config::default()).await.unwrap();
+    let agent = Agent::start(options("gpu-7", &registered.url(), &[one.url(), two.url()]));
+    has(&one, "gpu-7").await;
+    has(&two, "gpu-7").await;
+    for name in ["gpu-7", "shared"] {
+        let path = format!("/admin/endpoints/{name}");
+        let drained = one.admin(Method::PATCH, &path, json!({"phase": "draining"}));
+        assert_eq!(drained.await.status, 200);
+        let took = all_show(&[&one, &two], name, DRAINED).await;
+        assert!(took < Duration::from_millis(1_900), "{took:?}");
+    }
+    // One of them is started anew, or reads its configuration again; the other has it still.
+    let one = one.restarted(|_| {}).await;
+    all_show(&[&one, &two], "shared", DRAINED).await;
+    all_show(&[&one, &two], "gpu-7", DRAINED).await;
+    let resumed = two.admin(Method::POST, "/admin/endpoints/gpu-7/resume", json!({}));
+    assert_eq!(resumed.await.status, 200);
+    let took = all_show(&[&two, &one], "gpu-7", &["up"]).await;
+    assert!(took < Duration::from_millis(1_900), "{took:?}");
+    // With the last router that had it, the drain of a server of the file ends, and no other.
+    let drained = one.admin(Method::POST, "/admin/endpoints/gpu-7/drain", json!({}));
+    assert_eq!(drained.await.status, 200);
+    two.finish().await;
+    let one = one.restarted(|_| {}).await;
+    has_again(&one, "gpu-7").await;
+    all_show(&[&one], "gpu-7", DRAINED).await;
+    assert!(!DRAINED.contains(&&*phase(&one, "shared").await));
+    // None of the addresses it knows is a router's any more.
+    agent.kill();
+    one.finish().await;
+    registered.stop().await;
+}
+
+async fn has_again(router: &TestRouter, name: &str) {
+    eventually(&format!("{name} is there"), || !has_not(router, name)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_database_says_nothing_the_last_view_serves_and_nobody_waits_for_it() {
     let database = database(Flavor::Postgres).await;

@@ -4,12 +4,12 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use serde_json::{Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::cli::Failure;
 use crate::cli::client::Client;
 use crate::cli::output::{self, Output};
+use crate::system::signals::Interrupt;
 
 const PROMPT: &str = ">>> ";
 
@@ -17,7 +17,7 @@ struct Conversation<'a> {
     client: &'a Client,
     model: String,
     messages: Vec<Value>,
-    interrupt: Signal,
+    interrupt: Interrupt,
     output: Output,
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn run(
     prompt: &str,
     output: Output,
 ) -> Result<(), Failure> {
-    let interrupt = signal(SignalKind::interrupt()).map_err(Failure::to("listen for signals"))?;
+    let interrupt = Interrupt::listen().map_err(Failure::to("listen for signals"))?;
     let mut conversation = Conversation {
         client,
         model,
@@ -54,7 +54,7 @@ impl Conversation<'_> {
             output::write(PROMPT)?;
             let line = tokio::select! {
                 line = typed.recv() => line,
-                _ = self.interrupt.recv() => None,
+                _ = self.interrupt.arrived() => None,
             };
             match line.as_deref().map(str::trim) {
                 None | Some("/bye") => return output::write("\n"),
@@ -76,7 +76,7 @@ impl Conversation<'_> {
         let mut answer = String::new();
         let ended = tokio::select! {
             ended = stream(self.client, &self.model, &self.messages, self.output, &mut answer) => ended,
-            _ = self.interrupt.recv() => Ok(()),
+            _ = self.interrupt.arrived() => Ok(()),
         };
         output::write("\n")?;
         if ended.is_err() && answer.is_empty() {

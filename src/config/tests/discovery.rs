@@ -30,7 +30,6 @@ fn where_servers_can_be_looked_for_is_told_from_where_they_cannot() {
         ),
         ("nameserver=ns.test", "must be an address"),
         ("nameserver=127.0.0.1:0", "must be an address"),
-        ("mdns=true", "is not available in this version"),
     ] {
         let told = refused(&format!("discovery.{setting}"));
         assert!(told.contains(said), "{setting}: {told}");
@@ -44,6 +43,7 @@ fn where_servers_can_be_looked_for_is_told_from_where_they_cannot() {
         "dns=[\"http://ollama.default.svc:11434\",\"http://gpus\"]",
         "srv=[\"_ollama._tcp.example.org.\"]",
         "nameserver=10.96.0.10",
+        "mdns=true",
         "nameserver=[::1]:5353",
     ] {
         load_with("", &[], &[&format!("discovery.{setting}")]).unwrap();

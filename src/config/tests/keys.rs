@@ -51,7 +51,7 @@ const KEYS: &[(&str, Effect)] = &[
     ("discovery.dns", Acts("discovery", "options.dns")),
     ("discovery.srv", Acts("discovery", "options.srv")),
     ("discovery.file", Acts("discovery", "options.file")),
-    ("discovery.mdns", Refused(&["true"])),
+    ("discovery.mdns", Acts("discovery", "options.mdns")),
     (
         "discovery.nameserver",
         Acts("discovery", "options.nameserver"),

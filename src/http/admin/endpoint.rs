@@ -15,8 +15,7 @@ use crate::protocol::{RunningModel, unix_seconds};
 #[derive(Default, JsonSchema, Serialize)]
 #[schemars(default)]
 pub(super) struct NewEndpoint {
-    /// Its root, `http` or `https`.
-    #[schemars(required)]
+    /// Its root, `http` or `https`. Of one that offers itself the name is enough.
     url: String,
     /// How it is called; unique. `host:port` where nothing is said.
     name: String,

@@ -28,6 +28,16 @@ const RESUME: &str = "/admin/endpoints/{name}/resume";
 #[schemars(rename = "EndpointList")]
 struct Listed {
     endpoints: Vec<Shown>,
+    /// Servers that offer themselves on the local network, and are not used: added by their name.
+    offered: Vec<Offered>,
+}
+
+/// A server that offers itself.
+#[derive(JsonSchema, Serialize)]
+#[schemars(inline)]
+struct Offered {
+    name: String,
+    url: String,
 }
 
 /// What of a server is meant: all of it, or one model.
@@ -137,14 +147,38 @@ async fn list(Shared(state): Shared<State>) -> Outcome {
             Shown::new(server, entry)
         })
         .collect();
-    Ok(answer(StatusCode::OK, &Listed { endpoints }))
+    let offered = offers(&state).into_iter().map(|offer| Offered {
+        name: offer.name,
+        url: offer.url.to_string(),
+    });
+    let offered = offered.collect();
+    Ok(answer(StatusCode::OK, &Listed { endpoints, offered }))
 }
 
 async fn show(Shared(state): Shared<State>, InPath(name): InPath<String>) -> Outcome {
     shown(&state, StatusCode::OK, &name)
 }
 
-async fn add(Shared(state): Shared<State>, Object(object): Object) -> Outcome {
+/// What is offered and is none of the servers there are.
+fn offers(state: &State) -> Vec<Endpoint> {
+    let entries = state.inventory.entries();
+    let known = |offer: &Endpoint| {
+        let mut known = entries.iter().map(|entry| &entry.endpoint);
+        known.any(|known| known.name == offer.name || known.address() == offer.address())
+    };
+    let mut offers = state.discovery.offers();
+    offers.retain(|offer| !known(offer));
+    offers
+}
+
+async fn add(Shared(state): Shared<State>, Object(mut object): Object) -> Outcome {
+    // One that offers itself is known by its name.
+    if !object.contains_key("url")
+        && let Some(name) = object.get("name").and_then(Value::as_str)
+        && let Some(offer) = offers(&state).iter().find(|offer| offer.name == name)
+    {
+        object.insert("url".to_owned(), offer.url.as_str().into());
+    }
     let mut endpoint = read(object)?;
     if endpoint.name.is_empty() {
         endpoint.name = endpoint.url.host_and_port();
@@ -339,6 +373,7 @@ impl From<Refused> for Problem {
             | Refused::Found(_)
             | Refused::DrainsWhole(_)
             | Refused::TooMany(_)
+            | Refused::TooManyDrains(_)
             | Refused::NotUnderstood
             | Refused::Contended => StatusCode::CONFLICT,
         };

@@ -7,7 +7,7 @@ on_every_database! {
         let fixture = Fixture::bare(fixture.on);
         let store = fixture.open().await;
         let pending = store.pending_migrations().await.unwrap();
-        assert_eq!(pending.len(), 6);
+        assert_eq!(pending.len(), 7);
         assert_eq!(store.migrate().await.unwrap().len(), pending.len());
         assert!(store.pending_migrations().await.unwrap().is_empty());
         assert!(store.migrate().await.unwrap().is_empty());
@@ -27,7 +27,7 @@ on_every_database! {
         let stores = join_all((0..6).map(|_| fixture.open())).await;
         let ran = join_all(stores.iter().map(Store::migrate)).await;
         let ran: Vec<_> = ran.into_iter().map(|ran| ran.unwrap().len()).collect();
-        assert_eq!(ran.iter().sum::<usize>(), 6, "{ran:?}");
+        assert_eq!(ran.iter().sum::<usize>(), 7, "{ran:?}");
         assert_eq!(ran.iter().filter(|ran| **ran > 0).count(), 1, "{ran:?}");
     }
 
@@ -69,6 +69,7 @@ on_every_database! {
         accounts: kind id name user_id team_id org_id budget_id limit_nano_usd#? period rules metadata blocked# expires_at#? created_at# deleted_at#? version#
         daily_spend: kind entity date api_key model endpoint spend_nano_usd# input_tokens# output_tokens# requests# failed_requests#
         dead_letters: id producer seq# reason payload created_at# replayed_at#?
+        endpoint_drains: name model lasting# since#
         endpoints: name url address kind api_key settings draining created_at# updated_at# version#
         flush_leader: singleton# epoch# leader
         model_instances: kind name host port# url run incarnation# stopped# registered_at# seen_at# lease_until# facts

@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod contention;
+mod endpoint_drains;
 mod endpoints;
 mod exactly_once;
 mod folding;

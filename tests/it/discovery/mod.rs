@@ -3,7 +3,7 @@
 mod nameserver;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use herdsman::config::Endpoint;
@@ -13,6 +13,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::registered::Agent;
 use crate::support::{Plan, TestRouter, eventually};
 use nameserver::{Mood, Nameserver};
 
@@ -338,4 +339,63 @@ async fn a_file_of_servers_counts_when_it_is_whole_and_stays_when_it_is_not() {
     for gpu in gpus {
         gpu.stop().await;
     }
+}
+
+/// An address of this machine that others could reach, if it has any.
+fn outward() -> Option<IpAddr> {
+    // Nothing is sent; the address is set aside for documents.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.4:9").ok()?;
+    Some(socket.local_addr().unwrap().ip())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_offers_itself_on_the_network_is_shown_and_used_when_it_was_taken() {
+    let Some(ip) = outward() else {
+        return;
+    };
+    let port = Port::free();
+    let gpu = server((ip, port.number()).into()).await;
+    let name = format!("gpu-{}", port.number());
+    let url = format!("http://{ip}:{}", port.number());
+    let mut offered = crate::registered::options(&name, &url, &[]);
+    offered.announce = true;
+    let agent = Agent::start(offered);
+    let router = Plan::servers(0).set("discovery.mdns=true").start().await;
+    let offered = async |router: &TestRouter| {
+        let all = router.get("/admin/endpoints").await.json();
+        let offered = all["offered"].as_array().unwrap().clone();
+        let mut offered = offered.into_iter();
+        offered.find(|offer| offer["name"] == *name)
+    };
+    let deadline = Instant::now() + crate::support::TEST_TIMEOUT;
+    let offer = loop {
+        if let Some(offer) = offered(&router).await {
+            break offer;
+        }
+        assert!(Instant::now() < deadline, "never heard");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(offer["url"], format!("http://{ip}:{}", port.number()));
+    assert!(names(&router).is_empty(), "without consent");
+    let unknown = json!({"name": "nobody"});
+    let refused = router
+        .admin(Method::POST, "/admin/endpoints", unknown)
+        .await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+
+    let take = json!({"name": name, "labels": ["lan"]});
+    let taken = router.admin(Method::POST, "/admin/endpoints", take).await;
+    assert_eq!(taken.status, 201, "{}", taken.text());
+    assert_eq!(taken.json()["source"], "admin");
+    let began = Instant::now();
+    is_up(&router, &name).await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(offered(&router).await, None, "it is used");
+    // It says that it goes, and is kept all the same: an operator wants it.
+    agent.stop().await.unwrap();
+    let answer = router.post("/api/chat", &chat()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    router.finish().await;
+    gpu.stop().await;
 }
