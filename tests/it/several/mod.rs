@@ -4,9 +4,12 @@
 //! long anything took is read from what operators can ask for.
 
 mod clients;
+mod clock;
 mod counted;
+mod cut;
 mod http;
 mod killed;
+mod namespaces;
 mod processes;
 mod rolling;
 
