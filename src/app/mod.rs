@@ -52,8 +52,8 @@ use lock::DirLock;
 const LAST_FLUSH: Duration = Duration::from_secs(5);
 /// How long clients may take to read the error their cut stream ends with.
 const LAST_ERRORS: Duration = Duration::from_secs(2);
-/// How long whoever has a connection has to send a request over it that is still served.
-const LAST_REQUESTS: Duration = Duration::from_millis(250);
+/// How long whoever has just been given a connection has to send the first request over it.
+const FIRST_REQUESTS: Duration = Duration::from_secs(2);
 /// How long probes may take to notice that they are no longer needed.
 const LAST_PROBES: Duration = Duration::from_secs(1);
 
@@ -205,7 +205,7 @@ impl App {
             sleep(self.lead_in).await;
         }
         self.server.refuse();
-        sleep(LAST_REQUESTS).await;
+        let _ = timeout(FIRST_REQUESTS, self.server.heard()).await;
     }
 
     /// Stops in the order in which nothing is lost.

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Front;
 use super::head_timer::HeadTimer;
@@ -31,6 +32,9 @@ const MAX_HEADERS: usize = 100;
 const MAX_HEAD: usize = 64 << 10;
 /// Pause when the system has no file descriptors left: some will come back.
 const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// For so long a connection that has nothing to do is kept when all are to end.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -50,16 +54,26 @@ pub struct Server {
     /// Connections end after what they are at.
     closing: CancellationToken,
     connections: TaskTracker,
+    /// The listener, and connections over which nothing has come yet.
+    fresh: TaskTracker,
 }
 
 /// What every connection is served by.
-#[derive(Clone)]
 struct Service {
     front: Front,
     patience: Patience,
     tls: Option<Tls>,
     closing: CancellationToken,
     connections: TaskTracker,
+    fresh: TaskTracker,
+}
+
+/// And one of them.
+struct Served {
+    front: Front,
+    patience: Patience,
+    closing: CancellationToken,
+    fresh: TaskTrackerToken,
 }
 
 /// Binds and begins to accept; with `tls`, clients that speak it only.
@@ -78,6 +92,7 @@ pub async fn serve(
         full: CancellationToken::new(),
         closing: CancellationToken::new(),
         connections: TaskTracker::new(),
+        fresh: TaskTracker::new(),
     };
     let service = Service {
         front,
@@ -85,8 +100,9 @@ pub async fn serve(
         tls,
         closing: server.closing.clone(),
         connections: server.connections.clone(),
+        fresh: server.fresh.clone(),
     };
-    let full = server.full.clone();
+    let (full, fresh) = (server.full.clone(), server.fresh.token());
     server.connections.spawn(async move {
         while let Some(accepted) = full.run_until_cancelled(listener.accept()).await {
             match accepted {
@@ -101,6 +117,7 @@ pub async fn serve(
         if let Err(error) = service.take_rest(listener) {
             tracing::warn!(%error, "connections that nobody has accepted are reset");
         }
+        drop(fresh);
     });
     Ok(server)
 }
@@ -108,18 +125,16 @@ pub async fn serve(
 impl Service {
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
         prepare(&stream, self.patience);
-        let front = self.front.for_peer(peer, self.tls.is_some());
-        let (patience, closing) = (self.patience, self.closing.clone());
+        let served = Served {
+            front: self.front.for_peer(peer, self.tls.is_some()),
+            patience: self.patience,
+            closing: self.closing.clone(),
+            fresh: self.fresh.token(),
+        };
         match self.tls.clone() {
-            None => {
-                self.connections
-                    .spawn(connection(stream, front, patience, closing));
-            }
-            Some(tls) => {
-                self.connections
-                    .spawn(encrypted(tls, stream, front, patience, closing));
-            }
-        }
+            None => self.connections.spawn(connection(stream, served)),
+            Some(tls) => self.connections.spawn(encrypted(tls, stream, served)),
+        };
     }
 
     /// Those that the system has accepted already: closing the listener would reset them, and their clients think that
@@ -152,6 +167,12 @@ impl Server {
         self.full.cancel();
     }
 
+    /// After that: waits until something has come over each of them.
+    pub async fn heard(&self) {
+        self.fresh.close();
+        self.fresh.wait().await;
+    }
+
     /// Accepts no more; requests that run go on, connections end after them.
     pub fn close(&self) {
         self.refuse();
@@ -171,31 +192,26 @@ impl Server {
     }
 }
 
-async fn encrypted(
-    tls: Tls,
-    stream: TcpStream,
-    front: Front,
-    patience: Patience,
-    closing: CancellationToken,
-) {
+async fn encrypted(tls: Tls, stream: TcpStream, served: Served) {
     let accepted = tokio::select! {
         accepted = timeout(HEAD_TIMEOUT, tls.accept(stream)) => accepted,
-        () = closing.cancelled() => return,
+        () = served.closing.cancelled() => return,
     };
     match accepted {
-        Ok(Ok(stream)) => connection(stream, front, patience, closing).await,
+        Ok(Ok(stream)) => connection(stream, served).await,
         Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
         Err(elapsed) => tracing::debug!(%elapsed, "no TLS handshake in time"),
     }
 }
 
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    front: Front,
-    patience: Patience,
-    closing: CancellationToken,
-) {
-    let socket = Socket::new(stream, patience.reader);
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, served: Served) {
+    let Served {
+        front,
+        patience,
+        closing,
+        fresh,
+    } = served;
+    let socket = Socket::new(stream, patience.reader, fresh);
     let timer = HeadTimer {
         heard: socket.heard(),
         head: HEAD_TIMEOUT,
@@ -209,9 +225,15 @@ async fn connection(
         .writev(false);
     let connection = http.serve_connection(TokioIo::new(socket), front);
     let mut connection = std::pin::pin!(connection);
+    let closed = async {
+        closing.cancelled().await;
+        // A timer is due when the sockets have been looked at: whatever has come by now is read first, and served.
+        sleep(LOOK).await;
+    };
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
-        () = closing.cancelled() => {
+        () = closed => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// See the module; `S` is the connection, plain or with TLS.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Socket<S> {
     stream: S,
     /// Bytes have come. Set here, cleared by who looks for the beginning of something.
     heard: Arc<AtomicBool>,
+    /// Kept until the first have come.
+    fresh: Option<TaskTrackerToken>,
     reader_timeout: Duration,
     /// Since when the client has taken nothing.
     stuck: Option<Instant>,
@@ -29,10 +32,11 @@ pub(super) struct Socket<S> {
 }
 
 impl<S> Socket<S> {
-    pub(super) fn new(stream: S, reader_timeout: Duration) -> Self {
+    pub(super) fn new(stream: S, reader_timeout: Duration, fresh: TaskTrackerToken) -> Self {
         Self {
             stream,
             heard: Arc::default(),
+            fresh: Some(fresh),
             reader_timeout,
             stuck: None,
             timer: None,
@@ -79,6 +83,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
         if into.filled().len() > before {
             self.heard.store(true, Ordering::Relaxed);
+            self.fresh = None;
         }
         read
     }
@@ -109,6 +114,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::task::TaskTracker;
 
     use super::*;
 
@@ -119,7 +125,11 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
         (
-            Socket::new(accepted.unwrap().0, READER_TIMEOUT),
+            Socket::new(
+                accepted.unwrap().0,
+                READER_TIMEOUT,
+                TaskTracker::new().token(),
+            ),
             client.unwrap(),
         )
     }

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,43 +22,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::TEST_TIMEOUT;
+use crate::several::Simulated;
+use crate::support::{Program, TEST_TIMEOUT};
 
 type Http = Client<HttpConnector, Full<Bytes>>;
-
-/// Killed with the test.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn shipped(file: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/compose");
     folder.join(file)
-}
-
-fn spawn(command: &mut Command) -> Program {
-    let command = command.stdin(Stdio::null()).stderr(Stdio::null());
-    Program(command.spawn().unwrap())
-}
-
-/// A simulated server, and its address.
-fn simulated() -> (Program, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_herdsman"));
-    let arguments = "simulate --host 0.0.0.0 --port 0 --model llama3.2 --load 1ms --json";
-    command.args(arguments.split(' ')).stdout(Stdio::piped());
-    let mut program = spawn(&mut command);
-    let mut line = String::new();
-    let stdout = program.0.stdout.take().unwrap();
-    BufReader::new(stdout).read_line(&mut line).unwrap();
-    let told: Value = serde_json::from_str(&line).unwrap();
-    let url: &str = told["url"].as_str().unwrap();
-    let port = url.rsplit_once(':').unwrap().1;
-    (program, format!("http://127.0.0.1:{port}"))
 }
 
 /// The shipped configuration, with the addresses of this test.
@@ -82,11 +52,11 @@ fn router(at: SocketAddr, dir: &Path, servers: &[String], redis: &[&Redis], url:
     command
         .env("STORE_URL", url)
         .env("ADMIN_KEY", "of-this-test");
-    spawn(command.stdout(Stdio::null()))
+    Program::spawn(command.stdout(Stdio::null()))
 }
 
-/// The shipped configuration of HAProxy, likewise.
-fn haproxy(at: SocketAddr, routers: &[SocketAddr], dir: &Path) -> Program {
+/// HAProxy with its shipped configuration, likewise.
+pub fn haproxy(at: SocketAddr, routers: &[SocketAddr], dir: &Path) -> Program {
     let mut config = fs::read_to_string(shipped("haproxy.cfg")).unwrap();
     let mut replace = |from: &str, to: &str| {
         assert!(config.contains(from), "haproxy.cfg has no {from}");
@@ -100,7 +70,7 @@ fn haproxy(at: SocketAddr, routers: &[SocketAddr], dir: &Path) -> Program {
     let file = dir.join("haproxy.cfg");
     fs::write(&file, config).unwrap();
     let mut command = Command::new("/usr/sbin/haproxy");
-    spawn(command.arg("-db").arg("-f").arg(file).stdout(Stdio::null()))
+    Program::spawn(command.arg("-db").arg("-f").arg(file).stdout(Stdio::null()))
 }
 
 /// HAProxy knows that both routers are there.
@@ -160,7 +130,10 @@ async fn two_routers_behind_haproxy_go_on_when_one_is_killed_and_come_back() {
     let url = postgres.url(&database);
     let redis = [Redis::start().await, Redis::start().await];
     let redis: Vec<&Redis> = redis.iter().collect();
-    let (servers, urls): (Vec<Program>, Vec<String>) = (0..3).map(|_| simulated()).unzip();
+    let servers: Vec<Simulated> = (0..3)
+        .map(|_| Simulated::start(&["--load", "1ms"]))
+        .collect();
+    let urls: Vec<String> = servers.iter().map(Simulated::url).collect();
     let ports = [Port::free(), Port::free()];
     let at: Vec<SocketAddr> = ports.iter().map(Port::addr).collect();
     let start = |i: usize| router(at[i], &dir.path().join(format!("{i}")), &urls, &redis, &url);

@@ -56,6 +56,7 @@ mod requests;
 mod servers;
 mod servers_cli;
 mod serving;
+mod several;
 mod sharing;
 mod slotless;
 mod spend;

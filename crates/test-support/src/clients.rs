@@ -1,4 +1,4 @@
-//! Ollama's official Python and JavaScript clients, as `make tools` installs them.
+//! Ollama's official Python and JavaScript clients, and other programs, as the Makefile installs them.
 //!
 //! The scripts in `clients/` print what became of the calls: `conformance` what the client understood of a server,
 //! `compat` whether it can do everything through a router.
@@ -54,6 +54,14 @@ pub fn llama_cpp(path: &str) -> PathBuf {
     tool("llama-cpp", "LLAMA_CPP", path)
 }
 
+/// The program as it was at this commit, which `tests/last-release` names.
+///
+/// # Panics
+/// When it is not built.
+pub fn last_release(commit: &str) -> PathBuf {
+    there(&format!("herdsman-{commit}"), "herdsman")
+}
+
 pub(crate) fn run(program: impl AsRef<OsStr>, name: &str) -> Command {
     let mut command = Command::new(program);
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
@@ -66,12 +74,14 @@ pub(crate) fn run(program: impl AsRef<OsStr>, name: &str) -> Command {
 
 /// What was fetched, by the name of its folder.
 pub(crate) fn tool(name: &str, version: &str, path: &str) -> PathBuf {
-    let found = tools()
-        .join(format!("{name}-{}", version_of(version)))
-        .join(path);
+    there(&format!("{name}-{}", version_of(version)), path)
+}
+
+fn there(folder: &str, path: &str) -> PathBuf {
+    let found = tools().join(folder).join(path);
     assert!(
         found.exists(),
-        "{} is missing: the Makefile fetches it before it runs these tests",
+        "{} is missing: the Makefile makes it before it runs these tests",
         found.display()
     );
     found

@@ -2,12 +2,14 @@
 
 mod answer;
 mod footprint;
+mod program;
 pub mod registry;
 mod router;
 mod scripted;
 
 pub use answer::{Answer, Stream};
 pub use footprint::Footprint;
+pub use program::Program;
 pub use router::{Plan, TestRouter, configuration};
 pub use scripted::{Framing, Reply, Scripted};
 
