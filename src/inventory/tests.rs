@@ -126,7 +126,6 @@ fn of_a_server_of_the_configuration_only_what_it_takes_can_be_changed() {
     // Until it is read again, whatever it says then.
     let same = || server("file-1", "http://gpu-1:11434");
     assert_eq!(wanted.end_holds(), ["file-1"]);
-    assert_eq!(wanted.end_holds(), ["file-1"]);
     wanted.configure(vec![same()], Slots::Auto);
     assert_eq!(wanted.entries()[0].drain, Drain::Nothing);
     assert_eq!(
@@ -259,6 +258,8 @@ fn a_drain_outlives_the_routers_if_it_is_of_an_agent_s_server_and_can_be_ended_w
         facts: crate::domain::ServerFacts::default(),
     };
     wanted.register(&[registered("agent-1", "http://gpu-3:11434")]);
+    let hosts = wanted.hosts().into_iter().map(|host| (host, None));
+    wanted.look_up(wanted.names.after(hosts.collect()));
     let drain = |name: &str| Change::Drain(name.to_owned(), None);
     let lasts = |wanted: &Wanted, name: &str| match wanted.plan(&drain(name), 7).unwrap() {
         Step::Hold { lasting, .. } => lasting,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::view::RouterFacts;
 use super::{Identity, RENEWAL, TERM};
 use crate::domain::ServerFacts;
-use crate::store::{InstanceKind, InstanceRow};
+use crate::store::{InstanceKey, InstanceKind, InstanceRow};
 
 /// After nobody could renew anything, everybody has so long to do it.
 pub(super) const GRACE: Duration = TERM.saturating_add(Duration::from_secs(2));
@@ -36,6 +36,8 @@ pub(super) struct Registrations {
     read_at: Instant,
     /// The database or this router was in trouble then: until a grace has passed, whoever was there counts as there.
     trouble: Instant,
+    /// Who was gone before that: it says nothing of them.
+    gone: Vec<InstanceKey>,
     /// The other router that should not be there, as last said.
     conflict: Option<String>,
 }
@@ -48,12 +50,17 @@ impl Registrations {
             rows,
             read_at: now,
             trouble: now,
+            gone: Vec::new(),
             conflict: None,
         }
     }
 
     /// Something could not be read or written.
     pub(super) fn failed(&mut self, now: Instant) {
+        if !self.is_in_grace(now) {
+            let gone = self.rows.iter().filter(|row| !row.is_alive());
+            self.gone = gone.map(|row| row.key.clone()).collect();
+        }
         self.trouble = now;
     }
 
@@ -77,7 +84,8 @@ impl Registrations {
     pub(super) fn servers(&self, now: Instant) -> Vec<Registered> {
         let in_grace = self.is_in_grace(now);
         let counts = |row: &&InstanceRow| {
-            row.key.kind == InstanceKind::Agent && (row.is_alive() || (in_grace && !row.stopped))
+            let could_renew = !in_grace || row.stopped || self.gone.contains(&row.key);
+            row.key.kind == InstanceKind::Agent && (row.is_alive() || !could_renew)
         };
         let mut rows: Vec<&InstanceRow> = self.rows.iter().filter(counts).collect();
         rows.sort_by_key(|row| (!row.is_alive(), row.registered_at, &row.key.name));
@@ -129,7 +137,6 @@ pub(super) fn described(row: &InstanceRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::InstanceKey;
 
     fn row(kind: InstanceKind, name: &str, left_ms: i64) -> InstanceRow {
         InstanceRow {
@@ -187,10 +194,12 @@ mod tests {
         state.failed(late);
         assert_eq!(
             names(&state, late),
-            ["alive", "over"],
-            "the database is away"
+            ["alive"],
+            "who was gone before the database was stays gone"
         );
-        assert_eq!(names(&state, late + GRACE), ["alive"]);
+        state.read([row(InstanceKind::Agent, "alive", -1)].into(), late, late);
+        assert_eq!(names(&state, late), ["alive"], "it could not renew");
+        assert!(names(&state, late + GRACE).is_empty());
     }
 
     #[test]

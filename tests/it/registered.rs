@@ -542,37 +542,3 @@ async fn what_is_too_long_is_refused_or_cut_and_many_that_come_at_once_are_all_s
     listed(&router, "?healthy_only=true", |all| all.len() == 40).await;
     router.finish().await;
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_configured_by_its_host_and_registered_by_its_address_is_one() {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    let host = host.trim().to_owned();
-    if tokio::net::lookup_host((&*host, 0)).await.is_err() {
-        return;
-    }
-    let (shared, other) = (server("phi4").await, server("qwen3").await);
-    let port = shared.url().rsplit_once(':').unwrap().1.to_owned();
-    let mut named =
-        herdsman::config::Endpoint::at(format!("http://{host}:{port}").parse().unwrap());
-    named.name = "named".to_owned();
-    let router = Plan::servers(1).and(named).start().await;
-    let twice = Agent::start(options("twice", &shared.url(), &[router.url()]));
-    let agent = Agent::start(options("gpu-7", &other.url(), &[router.url()]));
-    is_up(&router, "gpu-7").await;
-    listed(&router, "?healthy_only=true", |all| all.len() == 2).await;
-    let names: Vec<String> = router
-        .app
-        .fleet()
-        .observed()
-        .iter()
-        .map(|one| one.id.name.to_string())
-        .collect();
-    assert!(!names.contains(&"twice".to_owned()), "{names:?}");
-    let answer = router.post("/api/chat", &chat("phi4")).await;
-    assert_eq!(answer.header("x-herdsman-endpoint"), "named");
-    twice.stop().await.unwrap();
-    agent.stop().await.unwrap();
-    router.finish().await;
-    shared.stop().await;
-    other.stop().await;
-}

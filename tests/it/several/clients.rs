@@ -275,7 +275,7 @@ impl Client {
 
     /// Streamed or not, in the one dialect or the other.
     fn request(&self, n: u64, address: &str) -> Request<Full<Bytes>> {
-        let stream = n % 2 == 0;
+        let stream = n.is_multiple_of(2);
         let messages = json!([{"role": "user", "content": "count me"}]);
         let (path, body) = match (n / 2 % 2, stream) {
             (0, _) => (

@@ -125,7 +125,7 @@ impl Apart {
         clients.are_served().await;
     }
 
-    async fn from_the_database(&self, clients: &Clients) {
+    async fn without_database(&self, clients: &Clients) {
         clients.phase("cut off from the database");
         self.spaces[0].cut(Cable::Database);
         let until = Instant::now() + LONG;
@@ -156,7 +156,7 @@ impl Apart {
         }
     }
 
-    async fn from_redis(&self, clients: &Clients) {
+    async fn without_redis(&self, clients: &Clients) {
         clients.phase("cut off from Redis");
         self.spaces[0].cut(Cable::Redis);
         let until = Instant::now() + SHORT;
@@ -171,7 +171,7 @@ impl Apart {
     }
 
     /// Meanwhile an agent dies: the others know that it does, and this one cannot.
-    async fn from_everybody(&self, clients: &Clients, mut agent: Agent) {
+    async fn alone(&self, clients: &Clients, mut agent: Agent) {
         clients.phase("cut off from everybody");
         self.spaces[0].cut(Cable::Database);
         self.spaces[0].cut(Cable::Redis);
@@ -220,10 +220,10 @@ fn a_router_that_is_cut_off_serves_on_and_knows_everything_soon_after_it_is_back
         let clients = Clients::start(24, &apart.herd.urls(), Retries::Unconnected);
         clients.are_served().await;
 
-        apart.from_the_database(&clients).await;
-        apart.from_redis(&clients).await;
+        apart.without_database(&clients).await;
+        apart.without_redis(&clients).await;
         let [kept, killed] = agents;
-        apart.from_everybody(&clients, killed).await;
+        apart.alone(&clients, killed).await;
 
         clients.are_served().await;
         let seen = clients.stop().await;
