@@ -9,6 +9,7 @@ use super::considered::{Considered, Reason};
 use super::endpoint::Endpoint;
 use super::lease::Lease;
 use super::queue::{Arrival, NotEntered, Queue};
+use super::shares;
 use super::view::{FleetView, Holder, ModelView, Server};
 use crate::domain::ModelName;
 use crate::faults::{Closed, Pause};
@@ -245,6 +246,35 @@ impl Fleet {
         }
     }
 
+    /// Another router may leave slots idle: has some of them asked for, where requests would go first.
+    fn ask_for_more(
+        &self,
+        request: &LeaseRequest,
+        model: &ModelView,
+        takes: impl Fn(&Holder) -> bool,
+        random: usize,
+    ) {
+        if !self.shares.is_shared() {
+            return;
+        }
+        let queue = self.queues.get(&request.model);
+        let waiting = queue.map_or(1, |queue| queue.len().max(1));
+        let takes = |holder: &&Holder| takes(holder) && holder.is_up() && !holder.is_refusing();
+        let groups = model.tiers.iter().flat_map(|tier| [&tier.warm, &tier.cold]);
+        for group in groups {
+            let pools = group.iter().filter(takes).map(|holder| &holder.pool);
+            if shares::ask(
+                pools,
+                waiting,
+                random,
+                |pool| pool.asked(),
+                |pool| pool.ask(),
+            ) {
+                return;
+            }
+        }
+    }
+
     /// One try: `None` when servers are there but none has room.
     async fn try_lease(
         &self,
@@ -263,9 +293,7 @@ impl Fleet {
         let rank = match ranked {
             Ok(rank) => rank,
             Err(NoCandidate::Busy) => {
-                for holder in model.holders().filter(|holder| takes(holder)) {
-                    holder.pool.ask_if_short();
-                }
+                self.ask_for_more(request, model, takes, random);
                 return request
                     .paused(model)
                     .map_or(Ok(None), |pause| Err(Denied::Paused(pause)));

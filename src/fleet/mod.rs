@@ -51,7 +51,7 @@ pub use places::Place;
 pub use quantiles::FirstByteQuantiles;
 pub use queue::Arrival;
 pub use refusals::{Refusable, Refusals};
-pub use shares::{Others, Sharing};
+pub use shares::{Asked, LOOK, Learnt, Others, SharePool, ShareState, Sharing, Want, ask};
 pub use slot_pool::{SlotPool, Suspicion};
 pub use view::{FleetView, ModelView, Server};
 

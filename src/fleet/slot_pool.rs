@@ -133,12 +133,16 @@ impl SlotPool {
         &self.share
     }
 
-    /// Has more asked for, if the server may have slots left and this router has none of them.
-    pub(super) fn ask_if_short(self: &Arc<Self>) {
+    /// Whether more has been asked for, if the server may have slots left and this router has none of them.
+    pub(super) fn asked(&self) -> Option<shares::Asked> {
         let taken = self.in_flight();
-        if taken < self.slots() && taken >= self.limit() {
-            self.share.shares().short(self);
-        }
+        let is_short = taken < self.slots() && taken >= self.limit();
+        is_short.then(|| self.share.asked())
+    }
+
+    /// Has more asked for.
+    pub(super) fn ask(self: &Arc<Self>) {
+        self.share.shares().short(self);
     }
 
     /// How many run now.
@@ -174,11 +178,7 @@ impl SlotPool {
 
     /// A slot, if fewer are taken than this router may.
     pub(super) fn take(self: &Arc<Self>) -> Option<Taken> {
-        let taken = self.take_if(|taken| taken < self.limit());
-        if taken.is_none() {
-            self.ask_if_short();
-        }
-        taken
+        self.take_if(|taken| taken < self.limit())
     }
 
     fn take_if(self: &Arc<Self>, free: impl Fn(u32) -> bool) -> Option<Taken> {

@@ -88,13 +88,14 @@ fn divide(places: &mut [Place], slots: i64, wanted: i64, since: i64) {
     }
 }
 
-/// Who asks and may soon need more, or has less than its even share, is given some of what nobody needs.
-pub(super) fn prefetch(places: &mut [Place], slots: i64, me: &Arc<str>, even: i64) {
+/// Who asks and may soon need more, or has less than its even share, is given some of what nobody needs: at most its
+/// even part of that, since each of the others may need it as soon.
+pub(super) fn prefetch(places: &mut [Place], slots: i64, routers: i64, me: &Arc<str>, even: i64) {
     let held: i64 = places.iter().map(|place| place.held + place.granted).sum();
     let free = (slots - held).max(0);
     if let Some(place) = places.iter_mut().find(|place| place.who == *me) {
         let ahead = match place.demand >= place.held {
-            true => (place.demand / 2).max(1),
+            true => (place.demand / 2).max(1).min(free / routers.max(1)),
             false => 0,
         };
         let want = even.max(place.demand + ahead) - place.held - place.granted;

@@ -179,9 +179,12 @@ impl Ledger {
         member.divides = routers;
         for (key, pool) in &mut self.pools {
             let base = if former > 0 { pool.slots / former } else { 0 };
-            let share = pool.shares.entry(Arc::clone(me));
-            if !share.or_insert_with(|| Share::of(base)).reported {
-                member.told.insert(Arc::clone(key));
+            // Nothing has to be said of a share that is the even one before and after.
+            if pool.shares.contains_key(me) || base != pool.slots / routers {
+                let share = pool.shares.entry(Arc::clone(me));
+                if !share.or_insert_with(|| Share::of(base)).reported {
+                    member.told.insert(Arc::clone(key));
+                }
             }
         }
     }
@@ -231,13 +234,16 @@ impl Ledger {
             }
             return part;
         }
+        // Who has nothing of it and wants nothing takes no part: with more routers than slots those are nearly all.
         let mut places: Vec<Place> = members
             .iter()
-            .map(|(who, member)| place(who, member, pool.shares.get(who), even(who)))
+            .map(|(who, member)| (who, member, pool.shares.get(who), even(who)))
+            .filter(|(_, _, share, even)| share.is_some() || *even > 0)
+            .map(|(who, member, share, even)| place(who, member, share, even))
             .collect();
         let contended = decide(&mut places, pool.slots, now - pool.at, gives);
         if gives && !contended {
-            prefetch(&mut places, pool.slots, me, even(me));
+            prefetch(&mut places, pool.slots, routers, me, even(me));
         }
         pool.at = now;
         let mut part = Part {

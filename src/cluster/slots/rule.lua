@@ -163,12 +163,13 @@ if gives and asks == 1 and members[me] then
     open_all()
     for key, pool in pairs(pool_of) do
       if pool then
-        if pool.shares[me] == nil then
-          local base = 0
-          if former > 0 then base = math.floor(pool.slots / former) end
+        local base = 0
+        if former > 0 then base = math.floor(pool.slots / former) end
+        -- Nothing has to be said of a share that is the even one before and after.
+        if pool.shares[me] == nil and base ~= math.floor(pool.slots / routers) then
           pool.shares[me] = { base = base, granted = 0, given = 0, demand = 0, cap = NO_CAP, credit = 0 }
         end
-        if not pool.shares[me].reported then tell(me, key) end
+        if pool.shares[me] and not pool.shares[me].reported then tell(me, key) end
       end
     end
   end
@@ -266,7 +267,9 @@ local prefetch = function(places, slots, mine)
   local free = math.max(slots - held, 0)
   if my_place then
     local ahead = 0
-    if my_place.demand >= my_place.held then ahead = math.max(math.floor(my_place.demand / 2), 1) end
+    if my_place.demand >= my_place.held then
+      ahead = math.min(math.max(math.floor(my_place.demand / 2), 1), math.floor(free / math.max(routers, 1)))
+    end
     local want = math.max(mine, my_place.demand + ahead) - my_place.held - my_place.granted
     my_place.granted = my_place.granted + math.max(0, math.min(free, want))
   end
@@ -299,12 +302,16 @@ for _ = 1, next_number() do
     parts[#parts + 1], parts[#parts + 2], parts[#parts + 3] = 0, NO_CAP, 1
   else
     local places = {}
-    for at, who in ipairs(names) do
+    for _, who in ipairs(names) do
       local has = pool.shares[who]
-      places[at] = {
-        who = who, is_reached = members[who].called and true, held = has and held_of(has) or even(who, slots),
-        demand = has and has.demand or 0, target = 0, credit = has and has.credit or 0, granted = 0, cap = NO_CAP,
-      }
+      -- Who has nothing of it and wants nothing takes no part: with more routers than slots those are nearly all.
+      local held = has and held_of(has) or even(who, slots)
+      if has or held > 0 then
+        places[#places + 1] = {
+          who = who, is_reached = members[who].called and true, held = held, demand = has and has.demand or 0,
+          target = 0, credit = has and has.credit or 0, granted = 0, cap = NO_CAP,
+        }
+      end
     end
     local contended = decide(places, slots, now - pool.at)
     if gives and not contended then prefetch(places, slots, even(me, slots)) end

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, timeout};
 
 use super::message::Message;
-use super::state::{Learnt, Pool, State, number};
+use super::state::{Asked, LOOK, Learnt, Pool, State, Want, number};
 use super::{Rule, Sharing};
 use crate::clock;
 use crate::cluster::slots::{Call, Failure, REPLY_TIMEOUT};
@@ -16,9 +15,6 @@ use crate::fleet::queue::Queues;
 use crate::fleet::slot_pool::SlotPool;
 use crate::fleet::view::FleetView;
 use crate::supervision::{Actor, Context, Reply};
-
-/// How often pools are looked at that are not shared evenly.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// What every incarnation begins with.
 #[derive(Clone, Debug)]
@@ -29,6 +25,15 @@ pub(super) struct Setup {
     pub(super) queues: Arc<Queues>,
     /// The last run of this router.
     pub(super) run: Arc<AtomicI64>,
+}
+
+/// What the actor waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Timer {
+    /// To look at the pools.
+    Look,
+    /// To make a call that is not to be made before.
+    Call,
 }
 
 pub(super) struct Shares {
@@ -42,7 +47,7 @@ pub(super) struct Shares {
 
 impl Actor for Shares {
     type Message = Message;
-    type Timer = ();
+    type Timer = Timer;
     type Setup = Setup;
 
     fn start(setup: Setup, context: &mut Context<Self>) -> Self {
@@ -53,6 +58,7 @@ impl Actor for Shares {
         for pool in pools(&setup.view.load()) {
             pool.set_watched(false);
             pool.set_share(None);
+            pool.set_asked(Asked::No);
             pool.share().looked_at();
         }
         let mut shares = Self {
@@ -63,7 +69,7 @@ impl Actor for Shares {
             is_leaving: false,
         };
         shares.adopt(context.now());
-        shares.due((), context);
+        shares.due(Timer::Look, context);
         shares
     }
 
@@ -87,7 +93,10 @@ impl Actor for Shares {
         self.call(context);
     }
 
-    fn due(&mut self, (): (), context: &mut Context<Self>) {
+    fn due(&mut self, timer: Timer, context: &mut Context<Self>) {
+        if timer == Timer::Call {
+            return self.call(context);
+        }
         let now = context.now();
         if std::mem::take(&mut self.is_new) {
             // Who took a slot while the number changed is seen now.
@@ -95,7 +104,7 @@ impl Actor for Shares {
         }
         let view = self.setup.view.load();
         let queues = &self.setup.queues;
-        self.state.look(now, |pool| demand(pool, &view, queues));
+        self.state.look(now, |pool| want(pool, &view, queues));
         let others = (self.setup.sharing.others)();
         if let Some(others) = &others {
             let divides = self.state.go_on_unled(others.len(), now);
@@ -108,7 +117,7 @@ impl Actor for Shares {
                 "neither Redis nor the database: others may use this router's slots"
             );
         }
-        context.arm((), LOOK);
+        context.arm(Timer::Look, LOOK);
         self.call(context);
     }
 }
@@ -134,9 +143,13 @@ impl Shares {
         }
         let view = self.setup.view.load();
         let find = |key: &str| find(&view, key);
-        let Learnt { grown, divides } = self.state.replied(number, &reply, now, find);
+        let Learnt {
+            grown,
+            refused,
+            divides,
+        } = self.state.replied(number, &reply, now, find);
         self.divide(divides, now);
-        if grown {
+        if grown || refused {
             self.setup.queues.freed();
         }
     }
@@ -160,20 +173,22 @@ impl Shares {
         }
     }
 
-    fn call(&mut self, context: &Context<Self>) {
+    fn call(&mut self, context: &mut Context<Self>) {
         if self.is_leaving {
             return;
         }
         let view = self.setup.view.load();
         let (queues, others) = (&self.setup.queues, &self.setup.sharing.others);
-        let demand = |pool: &Arc<SlotPool>| demand(pool, &view, queues);
-        if let Some(call) = self.state.next(context.now(), || others(), demand) {
+        let want = |pool: &Arc<SlotPool>| want(pool, &view, queues);
+        if let Some(call) = self.state.next(context.now(), || others(), want) {
             let number = call.number;
             let answer = self.settle(call, context);
             context.spawn(async move {
                 let reply = answer.await;
                 Message::Answered { number, reply }
             });
+        } else if let Some(pause) = self.state.pause(context.now()) {
+            context.arm(Timer::Call, pause);
         }
     }
 
@@ -216,16 +231,17 @@ fn find(view: &FleetView, key: &str) -> Option<Arc<SlotPool>> {
     servers.find_map(|server| server.endpoint.pool_of(key))
 }
 
-/// Its requests there, and its part of those that wait for the model on any server that has it in memory.
-fn demand(pool: &Arc<SlotPool>, view: &FleetView, queues: &Queues) -> i64 {
+fn want(pool: &Arc<SlotPool>, view: &FleetView, queues: &Queues) -> Want {
     let waiting = queues.get(pool.model()).map_or(0, |queue| queue.len());
-    let running = pool.in_flight();
-    if waiting == 0 {
-        return number(running);
+    let warm = match waiting {
+        0 => 1,
+        _ => view.model(pool.model()).map_or(1, |model| model.warm()),
+    };
+    Want {
+        running: pool.running(),
+        waiting,
+        warm,
     }
-    let warm = view.model(pool.model()).map_or(1, |model| model.warm());
-    let part = waiting.div_ceil(warm.max(1));
-    number(running) + i64::try_from(part).unwrap_or(i64::MAX)
 }
 
 impl Pool for Arc<SlotPool> {
@@ -239,6 +255,10 @@ impl Pool for Arc<SlotPool> {
 
     fn takes_short(&self) -> bool {
         self.share().takes_short()
+    }
+
+    fn set_asked(&self, asked: Asked) {
+        self.share().set_asked(asked);
     }
 
     fn set_share(&self, share: Option<u32>) {

@@ -1,9 +1,10 @@
 //! What a pool of slots knows of this router's share in it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use super::Handle;
+use super::state::Asked;
 
 /// No share of its own: the even one.
 const EVEN: u32 = u32::MAX;
@@ -30,6 +31,8 @@ pub struct Cell {
     told: AtomicBool,
     /// A request found the share used up, and slots of the server free.
     short: AtomicBool,
+    /// What has become of that, as [`Asked`] is numbered.
+    asked: AtomicU8,
     shares: Handle,
 }
 
@@ -85,6 +88,7 @@ impl Cell {
             watched: AtomicBool::new(false),
             told: AtomicBool::new(false),
             short: AtomicBool::new(false),
+            asked: AtomicU8::new(Asked::No as u8),
             shares,
         }
     }
@@ -105,8 +109,18 @@ impl Cell {
         self.shares.rule().limit(slots, share)
     }
 
+    /// Whether more has been asked for.
+    pub fn asked(&self) -> Asked {
+        match self.asked.load(Ordering::SeqCst) {
+            asked if asked == Asked::Now as u8 => Asked::Now,
+            asked if asked == Asked::Known as u8 => Asked::Known,
+            _ => Asked::No,
+        }
+    }
+
     /// A request found no slot within the share; says whether the actor is to be told.
     pub(super) fn found_short(&self) -> bool {
+        self.set_asked(Asked::Now);
         self.short.store(true, Ordering::SeqCst);
         !self.told.swap(true, Ordering::SeqCst)
     }
@@ -126,6 +140,10 @@ impl Cell {
     /// Whether a request has found it short since this was asked.
     pub(super) fn takes_short(&self) -> bool {
         self.short.swap(false, Ordering::SeqCst)
+    }
+
+    pub(super) fn set_asked(&self, asked: Asked) {
+        self.asked.store(asked as u8, Ordering::SeqCst);
     }
 
     /// Nothing: the even share.

@@ -15,6 +15,7 @@
 //! By [`SlotSharing::Safe`] a router may in any case have one request of each pool, which is the bound's `R - 1`.
 
 mod actor;
+mod asking;
 mod cell;
 mod message;
 mod state;
@@ -26,7 +27,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
+pub use asking::ask;
 pub use cell::{Cell, Rule};
+pub use state::{Asked, LOOK, Learnt, Pool as SharePool, State as ShareState, Want};
 
 use super::queue::Queues;
 use super::slot_pool::SlotPool;
@@ -139,6 +142,11 @@ impl Handle {
     /// The pool is new.
     pub(super) fn made(&self, pool: &Arc<SlotPool>) {
         self.tell(|| Message::Made(Arc::clone(pool)));
+    }
+
+    /// Whether other routers have the same servers.
+    pub(super) fn is_shared(&self) -> bool {
+        self.mailbox.is_some()
     }
 
     /// A request found no slot of the pool within this router's share.

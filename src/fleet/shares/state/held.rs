@@ -7,6 +7,30 @@ use tokio::time::Instant;
 
 use super::{NO_CAP, Report, narrow};
 
+/// Whether more of a pool has been asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Asked {
+    /// No, or there was more.
+    #[default]
+    No,
+    /// It is being asked for.
+    Now,
+    /// The ledger has none for the moment. It knows that more is wanted, and gives it when there is some.
+    Known,
+}
+
+/// What this router wants of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    /// Its requests there.
+    pub running: i64,
+    /// Those that wait for the model.
+    pub waiting: usize,
+    /// Servers that have it in memory.
+    pub warm: usize,
+}
+
 /// What there is to know and to change of a pool.
 pub trait Pool: Clone {
     /// Requests of this router that run there.
@@ -15,6 +39,8 @@ pub trait Pool: Clone {
     fn slots(&self) -> i64;
     /// Whether a request found the share used up since this was asked.
     fn takes_short(&self) -> bool;
+    /// What has become of that.
+    fn set_asked(&self, asked: Asked);
     /// How many this router may run; nothing: the even share.
     fn set_share(&self, share: Option<u32>);
     /// Whether it is to be told when a slot comes back.
@@ -70,6 +96,26 @@ impl<P: Pool> Held<P> {
         self.slots().checked_div(divides).unwrap_or(0)
     }
 
+    /// A request found it used up, or a slot has come back; says whether there is something to report.
+    pub fn touch(&mut self) -> bool {
+        let given = self.given;
+        self.obey();
+        if let Some(pool) = &self.pool
+            && pool.takes_short()
+        {
+            self.short |= !self.is_lacking();
+            if !self.short {
+                pool.set_asked(Asked::Known);
+            }
+        }
+        self.given > given || self.short
+    }
+
+    /// The ledger knows that more is wanted than this router has.
+    pub fn is_lacking(&self) -> bool {
+        self.demand.is_some_and(|demand| demand > self.share())
+    }
+
     /// Gives back what is above the cap and not in use.
     pub fn obey(&mut self) {
         if self.cap != NO_CAP {
@@ -91,6 +137,12 @@ impl<P: Pool> Held<P> {
         if grown {
             self.busy = now;
         }
+        if let Some(pool) = &self.pool {
+            pool.set_asked(match self.is_lacking() {
+                true => Asked::Known,
+                false => Asked::No,
+            });
+        }
         (grown, self.given > given)
     }
 
@@ -99,24 +151,54 @@ impl<P: Pool> Held<P> {
         &mut self,
         even: i64,
         now: Instant,
-        demand: &impl Fn(&P) -> i64,
+        want: &impl Fn(&P) -> Want,
         idle: Duration,
         reported: Duration,
     ) -> bool {
-        let wanted = self.pool.as_ref().map_or(0, demand);
+        let wanted = self.wanted(want);
         if wanted > 0 && wanted >= self.share() {
             self.busy = now;
         }
         let given = self.given;
-        let is_idle = now.saturating_duration_since(self.busy) > idle;
+        // Where there are more routers than slots no router keeps what it does not use.
+        let is_rare = even == 0 && wanted == 0;
+        let is_idle = is_rare || now.saturating_duration_since(self.busy) > idle;
         if is_idle && self.share() > even {
             self.come_down(even);
         }
-        self.forgets =
-            is_idle && self.share() == even && self.cap == NO_CAP && self.demand.is_some();
+        let is_even = wanted == 0 && self.share() == even && self.cap == NO_CAP;
+        self.forgets = is_even && is_idle && self.demand.is_some();
         let since = now.saturating_duration_since(self.reported);
-        let changed = self.demand != Some(wanted) && (wanted > 0 || self.demand != Some(0));
-        given != self.given || changed || since >= reported
+        let changed = self.is_news(wanted);
+        // Of a pool that several want the one that has a slot keeps the account, and not all those that lack it.
+        let repeats = match wanted {
+            0 => self.share() <= even,
+            _ => self.share() > 0,
+        };
+        let repeated = repeats && since >= reported;
+        given != self.given || changed || repeated || (self.forgets && is_rare)
+    }
+
+    /// Whether the ledger is to know it. How much a router lacks only weighs its part: nearly is good enough.
+    fn is_news(&self, wanted: i64) -> bool {
+        match self.demand {
+            None => wanted > 0,
+            Some(demand) if demand.min(wanted) > self.share() => {
+                4 * (demand - wanted).abs() > demand
+            }
+            Some(demand) => demand != wanted,
+        }
+    }
+
+    /// Of those that wait each pool has its part. What that leaves over is wanted where more was asked for.
+    fn wanted(&self, want: &impl Fn(&P) -> Want) -> i64 {
+        let want = self.pool.as_ref().map(want).unwrap_or_default();
+        let part = match self.is_lacking() {
+            true => want.waiting.div_ceil(want.warm.max(1)),
+            false => want.waiting / want.warm.max(1),
+        };
+        want.running
+            .saturating_add(i64::try_from(part).unwrap_or(i64::MAX))
     }
 
     pub fn report(
@@ -124,11 +206,11 @@ impl<P: Pool> Held<P> {
         key: Arc<str>,
         even: i64,
         now: Instant,
-        demand: &impl Fn(&P) -> i64,
+        want: &impl Fn(&P) -> Want,
     ) -> Report {
         self.obey();
         self.short |= self.pool.as_ref().is_some_and(Pool::takes_short);
-        let mut wanted = self.pool.as_ref().map_or(0, demand);
+        let mut wanted = self.wanted(want);
         if std::mem::take(&mut self.short) {
             wanted = wanted.max(self.share() + 1).min(wanted.max(self.slots()));
         }
@@ -148,6 +230,7 @@ impl<P: Pool> Held<P> {
     /// It is even again.
     pub fn release(&self) {
         if let Some(pool) = &self.pool {
+            pool.set_asked(Asked::No);
             pool.set_watched(false);
             pool.set_share(None);
         }

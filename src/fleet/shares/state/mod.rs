@@ -13,12 +13,17 @@ use tokio::time::Instant;
 
 use crate::cluster::slots::{Call, NO_CAP, Notice, Part, Reply, Report};
 use held::Held;
-pub use held::Pool;
 pub use held::number;
+pub use held::{Asked, Pool, Want};
 use unled::Unled;
 
-/// Pools that one call reports, at most.
-const MOST_REPORTS: usize = 256;
+/// How often pools are looked at that are not shared evenly.
+pub const LOOK: Duration = Duration::from_millis(250);
+/// Pools that one call reports, at most: with all routers calling at once, an answer still comes in time.
+const MOST_REPORTS: usize = 64;
+/// The next call is made after so many times what the last one took: the busier Redis is, the more pools wait for one
+/// call, and the fewer calls there are.
+const PACE: u32 = 4;
 /// How often the router says that it is there.
 const BEAT: Duration = Duration::from_secs(1);
 /// After a failed call.
@@ -30,6 +35,7 @@ const REPORTED: Duration = Duration::from_secs(2);
 /// After so long without an answer the ledger may have forgotten this router: earlier than it does.
 const FORGOTTEN: Duration = Duration::from_secs(8);
 
+/// Which pools this router has more or less of than its even share, and the call that is under way.
 #[derive(Debug)]
 pub struct State<P> {
     run: i64,
@@ -49,8 +55,10 @@ pub struct State<P> {
     unled: Unled,
     /// When to call in any case.
     beat: Instant,
-    /// Not before.
+    /// Not before: the last call failed.
     retry: Instant,
+    /// Not before: others call as well.
+    paced: Instant,
     /// When the last call was made that was answered.
     answered: Instant,
 }
@@ -71,6 +79,8 @@ struct Out {
 pub struct Learnt {
     /// Some share has grown.
     pub grown: bool,
+    /// Of some pool more was asked for, and there was none: others may have some.
+    pub refused: bool,
     /// Slots are divided among so many now.
     pub divides: Option<u32>,
 }
@@ -91,6 +101,7 @@ impl<P: Pool> State<P> {
             unled: Unled::new(now),
             beat: now,
             retry: now,
+            paced: now,
             answered: now,
         }
     }
@@ -100,8 +111,9 @@ impl<P: Pool> State<P> {
         let even = self.even(pool.slots());
         let held = self.held.entry(Arc::clone(key));
         let held = held.or_insert_with(|| Held::new(Some(pool.clone()), pool.slots(), even, now));
-        held.obey();
-        self.due.insert(Arc::clone(key));
+        if held.touch() {
+            self.due.insert(Arc::clone(key));
+        }
     }
 
     /// The pool stands for the key from now on.
@@ -128,12 +140,12 @@ impl<P: Pool> State<P> {
     }
 
     /// Looks at every pool that is held: what lies idle, what is wanted. To be done several times a second.
-    pub fn look(&mut self, now: Instant, demand: impl Fn(&P) -> i64) {
+    pub fn look(&mut self, now: Instant, want: impl Fn(&P) -> Want) {
         let divides = self.divides;
         for (key, held) in &mut self.held {
             held.obey();
             let even = held.even(divides);
-            if held.look(even, now, &demand, IDLE, REPORTED) {
+            if held.look(even, now, &want, IDLE, REPORTED) {
                 self.due.insert(Arc::clone(key));
             }
         }
@@ -154,10 +166,9 @@ impl<P: Pool> State<P> {
         &mut self,
         now: Instant,
         others: impl FnOnce() -> Option<Vec<Arc<str>>>,
-        demand: impl Fn(&P) -> i64,
+        want: impl Fn(&P) -> Want,
     ) -> Option<Call> {
-        let is_time = !self.due.is_empty() || now >= self.beat;
-        if self.out.is_some() || now < self.retry || !is_time {
+        if self.out.is_some() || self.due_at(now).is_none_or(|at| now < at) {
             return None;
         }
         let mut reports = Vec::new();
@@ -166,7 +177,7 @@ impl<P: Pool> State<P> {
         {
             if let Some(held) = self.held.get_mut(&key) {
                 let even = held.even(self.divides);
-                reports.push(held.report(key, even, now, &demand));
+                reports.push(held.report(key, even, now, &want));
             }
         }
         let told = match self.due.is_empty() {
@@ -196,6 +207,17 @@ impl<P: Pool> State<P> {
         })
     }
 
+    /// When the next call is to be made, unless something happens before.
+    pub fn pause(&self, now: Instant) -> Option<Duration> {
+        let at = self.due_at(now).filter(|_| self.out.is_none())?;
+        Some(at.saturating_duration_since(now))
+    }
+
+    fn due_at(&self, now: Instant) -> Option<Instant> {
+        let has_something = !self.due.is_empty() || now >= self.beat;
+        has_something.then(|| self.retry.max(self.paced))
+    }
+
     /// The last call: after it this router has nothing.
     pub fn leave(&mut self) -> Call {
         self.number += 1;
@@ -221,6 +243,7 @@ impl<P: Pool> State<P> {
         };
         let mut learnt = Learnt::default();
         self.answered = out.sent;
+        self.paced = now + PACE * now.saturating_duration_since(out.sent);
         self.told = out.told;
         if self.born != Some(reply.born) {
             // It may know nothing of what this router has.
@@ -229,7 +252,7 @@ impl<P: Pool> State<P> {
             self.beat = now;
         }
         for (key, part) in out.reported.iter().zip(&reply.parts) {
-            learnt.grown |= self.answer(key, *part, now);
+            self.answer(key, *part, now, &mut learnt);
         }
         for notice in &reply.notices {
             learnt.grown |= self.noticed(notice, now, &find);
@@ -278,20 +301,21 @@ impl<P: Pool> State<P> {
         slots.checked_div(self.divides).unwrap_or(0)
     }
 
-    fn answer(&mut self, key: &Arc<str>, part: Part, now: Instant) -> bool {
+    fn answer(&mut self, key: &Arc<str>, part: Part, now: Instant, learnt: &mut Learnt) {
         let Some(held) = self.held.get_mut(key) else {
-            return false;
+            return;
         };
         if part.forgotten {
             held.release();
             self.held.remove(key);
-            return false;
+            return;
         }
         let (grown, news) = held.answer(part.granted, part.cap, now);
         if news {
             self.due.insert(Arc::clone(key));
         }
-        grown
+        learnt.grown |= grown;
+        learnt.refused |= held.is_lacking();
     }
 
     fn noticed(

@@ -29,6 +29,7 @@ impl Pool for Arc<Side> {
     fn takes_short(&self) -> bool {
         self.short.swap(false, Ordering::Relaxed)
     }
+    fn set_asked(&self, _: Asked) {}
     fn set_share(&self, share: Option<u32>) {
         self.share.store(share.unwrap_or(EVEN), Ordering::Relaxed);
     }
@@ -178,12 +179,16 @@ impl World {
         let router = &mut self.routers[at];
         let waiting = router.waiting.clone();
         let sides = router.sides.clone();
-        let demand = |side: &Arc<Side>| {
+        let want = |side: &Arc<Side>| {
             let pool = sides.iter().position(|other| Arc::ptr_eq(other, side));
-            side.running() + pool.map_or(0, |pool| waiting[pool])
+            Want {
+                running: side.running(),
+                waiting: pool.map_or(0, |pool| usize::try_from(waiting[pool]).unwrap()),
+                warm: 1,
+            }
         };
-        router.state.look(now, demand);
-        let Some(call) = router.state.next(now, || Some(others), demand) else {
+        router.state.look(now, want);
+        let Some(call) = router.state.next(now, || Some(others), want) else {
             return Vec::new();
         };
         let number = call.number;
