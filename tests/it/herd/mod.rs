@@ -2,3 +2,4 @@
 
 mod routers;
 mod rule;
+mod simulated;
