@@ -93,7 +93,7 @@ pub async fn replay(calls: &[Recorded]) -> Result<Replayed, Problem> {
             .settle(Arc::clone(&recorded.call))
             .await;
         let answered = match answered {
-            Err(Failure::Overtaken) => None,
+            Err(Failure::Overtaken(_)) => None,
             answered => Some(answered?),
         };
         replayed.differ += usize::from(answered != recorded.reply);

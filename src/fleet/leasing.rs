@@ -9,7 +9,6 @@ use super::considered::{Considered, Reason};
 use super::endpoint::Endpoint;
 use super::lease::Lease;
 use super::queue::{Arrival, NotEntered, Queue};
-use super::shares;
 use super::view::{FleetView, Holder, ModelView, Server};
 use crate::domain::ModelName;
 use crate::faults::{Closed, Pause};
@@ -243,35 +242,6 @@ impl Fleet {
             changed
                 .map_err(|_| Denied::TooLate)?
                 .map_err(|_| Denied::Unreachable)?;
-        }
-    }
-
-    /// Another router may leave slots idle: has some of them asked for, where requests would go first.
-    fn ask_for_more(
-        &self,
-        request: &LeaseRequest,
-        model: &ModelView,
-        takes: impl Fn(&Holder) -> bool,
-        random: usize,
-    ) {
-        if !self.shares.is_shared() {
-            return;
-        }
-        let queue = self.queues.get(&request.model);
-        let waiting = queue.map_or(1, |queue| queue.len().max(1));
-        let takes = |holder: &&Holder| takes(holder) && holder.is_up() && !holder.is_refusing();
-        let groups = model.tiers.iter().flat_map(|tier| [&tier.warm, &tier.cold]);
-        for group in groups {
-            let pools = group.iter().filter(takes).map(|holder| &holder.pool);
-            if shares::ask(
-                pools,
-                waiting,
-                random,
-                |pool| pool.asked(),
-                |pool| pool.ask(),
-            ) {
-                return;
-            }
         }
     }
 

@@ -17,6 +17,7 @@ mod gauges;
 mod hold;
 mod lease;
 mod leasing;
+mod more;
 mod observed;
 mod places;
 mod precedence;

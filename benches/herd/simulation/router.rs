@@ -205,6 +205,12 @@ impl Router {
             let (running, on_server) = (&holder.side.running, &holder.on_server);
             running.set(running.get() + 1);
             on_server.set(on_server.get() + 1);
+            if running.get() > holder.side.share() {
+                // It did not have to ask; others are to know of it.
+                let side = Rc::clone(&holder.side);
+                side.ask();
+                self.state.touch(&self.keys[side.pool], &Shown(side), now);
+            }
             return Some(holder.side.pool);
         }
         let waiting = self.queues[model].len().max(1);

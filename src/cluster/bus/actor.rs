@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use serde_json::value::RawValue;
 use tokio::sync::broadcast;
 
 use super::event::Envelope;
@@ -87,14 +88,15 @@ impl BusActor {
             return;
         };
         // What is none is of a later version.
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(message) else {
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_, &RawValue>>(message) else {
             return;
         };
         if *envelope.from == *self.setup.me {
             return;
         }
         let from: Arc<str> = envelope.from.into();
-        for event in envelope.events {
+        let known = |event: &RawValue| serde_json::from_str(event.get()).ok();
+        for event in envelope.events.into_iter().filter_map(known) {
             let from = Arc::clone(&from);
             let _ = self.setup.heard.send(Heard::Event { from, event });
         }

@@ -64,11 +64,13 @@ pub enum About {
     Version,
 }
 
-/// One message.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct Envelope<'a> {
+/// One message: of `Event` as it is sent, and of text as it comes, since one event that is not understood says nothing
+/// of the others.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Envelope<'a, E> {
     /// Who tells it.
+    #[serde(borrow)]
     pub(super) from: std::borrow::Cow<'a, str>,
     /// In this order.
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<E>,
 }

@@ -26,9 +26,9 @@ pub enum Failure {
     /// Not in time.
     #[error("no answer in time")]
     Late,
-    /// A later call was answered before this one arrived.
+    /// A later call was answered before this one arrived, of this run or of one with that number.
     #[error("overtaken by a later call of the same router")]
-    Overtaken,
+    Overtaken(i64),
     /// Not what the script answers.
     #[error("the ledger of slots answered in another form than this version's")]
     Form,
@@ -96,7 +96,7 @@ where
             let mut connection = this.connection;
             let answer: redis::Value = script.invoke_async(&mut connection).await?;
             match &answer {
-                redis::Value::Array(parts) if parts.is_empty() => Err(Failure::Overtaken),
+                redis::Value::Int(run) => Err(Failure::Overtaken(*run)),
                 _ => read(answer, &call).ok_or(Failure::Form),
             }
         }

@@ -8,7 +8,8 @@
 --   hold, seen, minimum age, moment (-1: by the clock of Redis), most notices, how many others (-1: not known) and
 --   those, how many reports and for each key, slots, base, granted, given, demand, forget.
 -- Answer: {born, routers, divides, gives, more}, {granted, cap, forgotten} of all reports one after the other,
---   {key, slots, base, granted, cap} for each notice. Nothing when a later call of this router was answered already.
+--   {key, slots, base, granted, cap} for each notice. A number when a later call of this router was
+--   answered already: of which run.
 
 local INERTIA, LONGEST, MOST_OWED, NO_CAP = 500, 1000, 60000, -1
 local arg = 0
@@ -37,9 +38,10 @@ for at = 1, #fields, 2 do
   end
 end
 local last = members[me]
-if last and last.run and (last.run > run or (last.run == run and last.number > number)) then return {} end
+if last and last.run and (last.run > run or (last.run == run and last.number > number)) then return last.run end
 
-local pool_of = {}
+-- Those that are written back.
+local pool_of, changed = {}, {}
 local open = function(key, packed)
   if pool_of[key] == nil then
     packed = packed or redis.call('HGET', KEYS[2], key)
@@ -80,8 +82,8 @@ end
 local drop_shares = function(who)
   open_all()
   for key, pool in pairs(pool_of) do
-    if pool then
-      pool.shares[who] = nil
+    if pool and pool.shares[who] then
+      pool.shares[who], changed[key] = nil, true
       if next(pool.shares) == nil then pool_of[key] = false end
     end
   end
@@ -168,6 +170,7 @@ if gives and asks == 1 and members[me] then
         -- Nothing has to be said of a share that is the even one before and after.
         if pool.shares[me] == nil and base ~= math.floor(pool.slots / routers) then
           pool.shares[me] = { base = base, granted = 0, given = 0, demand = 0, cap = NO_CAP, credit = 0 }
+          changed[key] = true
         end
         if pool.shares[me] and not pool.shares[me].reported then tell(me, key) end
       end
@@ -287,7 +290,7 @@ for _ = 1, next_number() do
     told_changed[me] = true
   end
   local pool = open(key) or { slots = 0, at = now, shares = {} }
-  pool_of[key] = pool
+  pool_of[key], changed[key] = pool, true
   pool.slots = slots
   for who in pairs(pool.shares) do
     if members[who] == nil then pool.shares[who] = nil end
@@ -366,7 +369,8 @@ for who, each in pairs(members) do
   local packed = cmsgpack.pack({ each.called, each.seen, each.run, each.number, each.born, each.divides })
   if packed ~= packed_before[who] then redis.call('HSET', KEYS[1], 'm' .. who, packed) end
 end
-for key, pool in pairs(pool_of) do
+for key in pairs(changed) do
+  local pool = pool_of[key]
   if pool then
     local shares = {}
     for who, share in pairs(pool.shares) do

@@ -52,6 +52,8 @@ pub(in crate::fleet) enum Timer {
     Elsewhere,
     /// Another router had the lock: it may be free now.
     Lock,
+    /// A load of this router goes on.
+    Renew,
     /// Close connections that have been idle for too long.
     Sweep,
 }
@@ -195,6 +197,7 @@ impl Actor for EndpointActor {
                 self.apply(effects, context);
             }
             Timer::Lock => self.setup.queues.freed(),
+            Timer::Renew => self.renew_load(context),
             Timer::Sweep => self.sweep(context),
         }
     }

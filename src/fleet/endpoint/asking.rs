@@ -25,6 +25,8 @@ pub(super) struct Asking {
     requests: u64,
     /// How many changes there were when the server was last asked what it has loaded.
     as_of: u64,
+    /// When that was another number last.
+    changed: Option<Instant>,
     relisting: Relisting,
 }
 
@@ -46,6 +48,12 @@ impl Asking {
     /// How many changes to what is loaded the last question about it can show.
     pub(super) const fn as_of(&self) -> u64 {
         self.as_of
+    }
+
+    /// Whether this router has changed nothing lately.
+    pub(super) fn is_quiet(&self, changes: u64, now: Instant) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) < RECHECK_PAUSE;
+        changes == self.as_of && !self.changed.is_some_and(lately)
     }
 
     fn is_out(&self, probe: Probe) -> bool {
@@ -141,8 +149,9 @@ impl EndpointActor {
         asking.requests += 1;
         asking.out[probe as usize] = Some(number);
         asking.asked[probe as usize] = Some(asked);
-        if probe == Probe::Loaded {
+        if probe == Probe::Loaded && asking.as_of != endpoint.changes() {
             asking.as_of = endpoint.changes();
+            asking.changed = Some(asked);
         }
         let client = self.setup.client.clone();
         let hidden = self.setup.hidden.clone();

@@ -12,10 +12,10 @@ use crate::fleet::lease::Lease;
 use crate::fleet::slot_pool::SlotPool;
 use crate::supervision::{Context, Reply};
 
-/// How long a load counts when none has been seen, and at least.
-const UNKNOWN: Duration = Duration::from_secs(10);
-/// And at most.
-const LONGEST: Duration = Duration::from_secs(10 * 60);
+/// How long a load counts, unless it is said again: whoever does it may be gone.
+const COUNTS: Duration = Duration::from_secs(10);
+/// How often it is said again.
+const RENEWAL: Duration = Duration::from_secs(3);
 /// When to look whether another router has given a lock back, if nothing is heard of it.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -43,7 +43,7 @@ impl EndpointActor {
             return;
         };
         self.is_locking = true;
-        let taking = locks.take(self.setup.endpoint.identity(), self.length(pool));
+        let taking = locks.take(self.setup.endpoint.identity(), COUNTS);
         let pool = Arc::clone(pool);
         context.spawn(async move {
             let taken = taking.await;
@@ -76,7 +76,7 @@ impl EndpointActor {
     }
 
     /// Says when a load of this router begins, and when it is over. Before the cells show it.
-    pub(super) fn tell_of_load(&mut self, context: &Context<Self>) {
+    pub(super) fn tell_of_load(&mut self, context: &mut Context<Self>) {
         let now = self.state.loading();
         let before = std::mem::replace(&mut self.told_load, now);
         if before == now {
@@ -89,8 +89,24 @@ impl EndpointActor {
             self.unlock(context);
         }
         if let Some(pool) = pool_of(now) {
-            self.tell_load(pool.model(), self.length(pool));
+            self.tell_load(pool.model(), COUNTS);
+            context.arm(Timer::Renew, RENEWAL);
         }
+    }
+
+    /// A load goes on: its lock is kept, and it is said again.
+    pub(super) fn renew_load(&self, context: &mut Context<Self>) {
+        let loading = self.state.loading();
+        let pools = self.setup.endpoint.pools();
+        let Some(pool) = pools.iter().find(|pool| pool.serial() == loading) else {
+            return;
+        };
+        self.tell_load(pool.model(), COUNTS);
+        if let Some(Locks(locks)) = &self.setup.locks {
+            let taking = locks.take(self.setup.endpoint.identity(), COUNTS);
+            context.tracker().spawn(taking);
+        }
+        context.arm(Timer::Renew, RENEWAL);
     }
 
     fn unlock(&self, context: &Context<Self>) {
@@ -98,14 +114,5 @@ impl EndpointActor {
             let giving = locks.give(self.setup.endpoint.identity());
             context.tracker().spawn(giving);
         }
-    }
-
-    /// How long the load of this model counts, at most.
-    fn length(&self, pool: &SlotPool) -> Duration {
-        let usual = pool.first_bytes().usual_load();
-        let usual = usual.or_else(|| self.setup.loads.usual_load());
-        usual
-            .map_or(UNKNOWN, |usual| usual * 2)
-            .clamp(UNKNOWN, LONGEST)
     }
 }

@@ -88,9 +88,11 @@ impl EndpointActor {
     }
 
     fn heard_loaded(&mut self, said: &str, context: &mut Context<Self>) {
-        // What this router has asked itself just now is newer: it may have unloaded something.
-        if !self.asking.pause(Probe::Loaded, context.now()).is_zero() {
-            return self.begin_again(Probe::Loaded, context);
+        // What this router has changed itself just now it knows better.
+        let endpoint = &self.setup.endpoint;
+        let is_quiet = self.asking.is_quiet(endpoint.changes(), context.now());
+        if !is_quiet || self.state.lets_go() {
+            return;
         }
         let Ok(listing) = parse_ps(said.as_bytes()) else {
             return;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::time::{Instant, timeout};
 
 use super::message::Message;
-use super::state::{Asked, LOOK, Learnt, Pool, State, Want, number};
+use super::state::{Asked, FORGOTTEN, LOOK, Learnt, Pool, State, Want, number};
 use super::{Rule, Sharing};
 use crate::clock;
 use crate::cluster::slots::{Call, Failure, REPLY_TIMEOUT};
@@ -53,14 +53,6 @@ impl Actor for Shares {
     fn start(setup: Setup, context: &mut Context<Self>) -> Self {
         let former = setup.run.load(Ordering::Relaxed);
         let run = clock::unix_ms().max(former + 1);
-        setup.run.store(run, Ordering::Relaxed);
-        setup.rule.set_divides(0);
-        for pool in pools(&setup.view.load()) {
-            pool.set_watched(false);
-            pool.set_share(None);
-            pool.set_asked(Asked::No);
-            pool.share().looked_at();
-        }
         let mut shares = Self {
             setup,
             state: State::new(run, context.now()),
@@ -68,7 +60,7 @@ impl Actor for Shares {
             is_away: false,
             is_leaving: false,
         };
-        shares.adopt(context.now());
+        shares.begin(run, context.now());
         shares.due(Timer::Look, context);
         shares
     }
@@ -117,12 +109,27 @@ impl Actor for Shares {
                 "neither Redis nor the database: others may use this router's slots"
             );
         }
+        self.setup.rule.holds_until(now + FORGOTTEN);
         context.arm(Timer::Look, LOOK);
         self.call(context);
     }
 }
 
 impl Shares {
+    /// As a run of this router that has nothing but what runs.
+    fn begin(&mut self, run: i64, now: Instant) {
+        self.setup.run.store(run, Ordering::Relaxed);
+        self.setup.rule.set_divides(0);
+        self.state = State::new(run, now);
+        for pool in pools(&self.setup.view.load()) {
+            pool.set_watched(false);
+            pool.set_share(None);
+            pool.set_asked(Asked::No);
+            pool.share().looked_at();
+        }
+        self.adopt(now);
+    }
+
     fn answered(
         &mut self,
         number: i64,
@@ -131,6 +138,10 @@ impl Shares {
     ) {
         let reply = match reply {
             Ok(reply) => reply,
+            // The clock was ahead when an earlier run began: this one comes after it all the same.
+            Err(Failure::Overtaken(run)) if run > self.setup.run.load(Ordering::Relaxed) => {
+                return self.begin(run + 1, now);
+            }
             Err(failure) => {
                 if !std::mem::replace(&mut self.is_away, true) {
                     tracing::warn!(%failure, "slots are not shared any more: Redis is away");

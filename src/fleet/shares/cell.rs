@@ -1,7 +1,9 @@
 //! What a pool of slots knows of this router's share in it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use tokio::time::Instant;
 
 use super::Handle;
 use super::state::Asked;
@@ -14,10 +16,14 @@ const EVEN: u32 = u32::MAX;
 pub struct Rule {
     /// Among how many routers slots are divided; 0: this one has none of them yet.
     divides: AtomicU32,
-    /// So many slots it may use whatever its share is.
+    /// So many slots it may use whatever its share is, unless the ledger knows that it has none for this router.
     floor: u32,
     /// Nobody may know any more what it has.
     isolated: AtomicBool,
+    begun: Instant,
+    /// Until when all of this holds, in milliseconds after that. A process that stood still does not know what the
+    /// ledger has done meanwhile.
+    until: AtomicU64,
 }
 
 /// One pool's share.
@@ -39,12 +45,27 @@ pub struct Cell {
 // === impl Rule ===
 
 impl Rule {
-    pub(super) const fn new(divides: u32, floor: u32) -> Self {
+    /// Where it is not shared it holds for ever.
+    pub(super) fn new(divides: u32, floor: u32) -> Self {
         Self {
             divides: AtomicU32::new(divides),
             floor,
             isolated: AtomicBool::new(false),
+            begun: Instant::now(),
+            until: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// It holds until then, unless it is said again.
+    pub(super) fn holds_until(&self, until: Instant) {
+        let after = until.saturating_duration_since(self.begun).as_millis();
+        let after = u64::try_from(after).unwrap_or(u64::MAX);
+        self.until.store(after, Ordering::SeqCst);
+    }
+
+    fn holds(&self) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        until == u64::MAX || self.begun.elapsed().as_millis() < u128::from(until)
     }
 
     pub(super) fn divides(&self) -> i64 {
@@ -65,16 +86,16 @@ impl Rule {
             .unwrap_or(0)
     }
 
-    fn limit(&self, slots: u32, share: u32) -> u32 {
+    /// Of so many slots this router has so many.
+    fn share(&self, slots: u32, share: u32) -> u32 {
         let share = match share {
             EVEN => self.even(slots),
-            share => share,
+            share => share.min(slots),
         };
-        let share = match self.isolated.load(Ordering::Relaxed) {
+        match self.isolated.load(Ordering::Relaxed) {
             true => 0,
             false => share,
-        };
-        share.max(self.floor).min(slots)
+        }
     }
 }
 
@@ -105,8 +126,25 @@ impl Cell {
 
     /// How many of the `slots` this router may use now.
     pub fn limit(&self, slots: u32) -> u32 {
+        let share = self.share(slots);
+        match share < self.shares.rule().floor && self.asked() != Asked::Known {
+            true => self.shares.rule().floor.min(slots),
+            false => share,
+        }
+    }
+
+    /// The same for a slot that is taken now, of a process that may have stood still until now.
+    pub fn limit_now(&self, slots: u32) -> u32 {
+        match self.shares.rule().holds() {
+            true => self.limit(slots),
+            false => self.shares.rule().floor.min(slots),
+        }
+    }
+
+    /// How many of the `slots` are this router's.
+    pub fn share(&self, slots: u32) -> u32 {
         let share = self.share.load(Ordering::Relaxed);
-        self.shares.rule().limit(slots, share)
+        self.shares.rule().share(slots, share)
     }
 
     /// Whether more has been asked for.

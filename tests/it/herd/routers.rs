@@ -244,6 +244,27 @@ async fn routers_have_their_part_of_the_slots_by_their_clients() {
     herd.finish().await;
 }
 
+/// One thread runs whatever is next, so that a router's own requests come before what others are to have.
+#[tokio::test]
+async fn one_slot_goes_round_among_busy_routers() {
+    let herd = Herd::of(
+        2,
+        1,
+        vec![
+            "routing.slots=1".to_owned(),
+            "cluster.slots=strict".to_owned(),
+        ],
+        |_| {},
+    );
+    let herd = herd.await;
+    let answered = herd.load(&[4, 4], Duration::from_secs(6)).await;
+    println!("answered {answered:?}");
+    let least = answered.iter().min().unwrap();
+    assert!(least * 4 > answered.iter().sum::<u64>(), "{answered:?}");
+    assert!(herd.most() <= 1, "{}", herd.most());
+    herd.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_are_kept_to_while_redis_is_away_actors_crash_and_routers_come_and_go() {
     let mut herd = Herd::start(2, 2, 3, "strict").await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use herdsman::cluster::slots::{Call, Ledger, RedisLedger, Reply, Report, Shared, Terms};
+use herdsman::cluster::slots::{Call, Failure, Ledger, RedisLedger, Reply, Report, Shared, Terms};
 use herdsman_test_support::redis::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -116,7 +116,7 @@ impl Both {
         let redis = self.redis[step.router].clone().at(self.now);
         let redis = match redis.settle(Arc::new(call)).await {
             Ok(reply) => Some(reply),
-            Err(herdsman::cluster::slots::Failure::Overtaken) => None,
+            Err(Failure::Overtaken(_)) => None,
             Err(failure) => panic!("{failure}"),
         };
         let rust = rust.map(|answer| answer.reply);
@@ -125,6 +125,27 @@ impl Both {
         }
         (rust, redis)
     }
+}
+
+#[tokio::test]
+async fn a_run_that_began_under_an_earlier_clock_is_told_of_the_later_one() {
+    let server = Server::start().await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let ledger = RedisLedger::new(connection, "test", name(1), TERMS);
+    let call = |run| Call {
+        run,
+        number: 1,
+        ..Call::default()
+    };
+    let later = 1_800_000_000_000;
+    ledger.settle(Arc::new(call(later))).await.unwrap();
+    let earlier = ledger.settle(Arc::new(call(later - 600_000))).await;
+    let Err(Failure::Overtaken(run)) = earlier else {
+        panic!("{earlier:?}");
+    };
+    assert_eq!(run, later);
+    ledger.settle(Arc::new(call(run + 1))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

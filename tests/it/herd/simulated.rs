@@ -13,8 +13,8 @@ use simulation::{COST, Figures, Plan, record, simulate};
 /// Says what came of it, should the test fail.
 fn figures(plan: Plan) -> Figures {
     let figures = simulate(plan, COST);
-    println!("{TITLE}\n{}", Row(&plan, &figures));
-    assert!(figures.beyond <= plan.most_beyond(), "beyond the slots");
+    let is_within = figures.beyond <= plan.most_beyond();
+    assert!(is_within, "{TITLE}\n{}", Row(&plan, &figures));
     figures
 }
 

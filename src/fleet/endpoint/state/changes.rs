@@ -72,6 +72,11 @@ impl State {
         effects
     }
 
+    /// Whether a model is leaving that this router had unloaded.
+    pub(in crate::fleet::endpoint) fn lets_go(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
     /// What is loaded was asked after so many changes; says whether that is new. It is not yet known
     /// while a model is listed that is leaving, and that no request uses.
     pub(in crate::fleet::endpoint) fn settled(&mut self, as_of: u64, now: Instant) -> bool {

@@ -227,6 +227,25 @@ impl<P: Pool> Held<P> {
         }
     }
 
+    /// Nobody knows what was held: it is the even share, which is nothing to remember, or what runs. Says which.
+    pub fn begin_anew(&mut self, even: i64) -> bool {
+        let running = self.pool.as_ref().map_or(0, Pool::running);
+        if running <= even {
+            self.release();
+            return false;
+        }
+        (self.base, self.granted, self.given) = (running, 0, 0);
+        self.show();
+        true
+    }
+
+    /// It is not known whether the ledger has more of it.
+    pub fn unasked(&self) {
+        if let Some(pool) = &self.pool {
+            pool.set_asked(Asked::No);
+        }
+    }
+
     /// It is even again.
     pub fn release(&self) {
         if let Some(pool) = &self.pool {
@@ -262,9 +281,14 @@ impl<P: Pool> Held<P> {
         self.watch();
     }
 
+    /// What is to be given back no request takes any more.
     fn show(&self) {
         if let Some(pool) = &self.pool {
-            pool.set_share(Some(narrow(self.share().max(0))));
+            let most = match self.cap {
+                NO_CAP => self.share(),
+                cap => self.share().min(cap),
+            };
+            pool.set_share(Some(narrow(most.max(0))));
         }
     }
 

@@ -33,7 +33,7 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How often an idle pool is reported until it is even again.
 const REPORTED: Duration = Duration::from_secs(2);
 /// After so long without an answer the ledger may have forgotten this router: earlier than it does.
-const FORGOTTEN: Duration = Duration::from_secs(8);
+pub const FORGOTTEN: Duration = Duration::from_secs(8);
 
 /// Which pools this router has more or less of than its even share, and the call that is under way.
 #[derive(Debug)]
@@ -158,7 +158,15 @@ impl<P: Pool> State<P> {
             return None;
         }
         let divides = self.unled.divides(self.divides, others, now);
-        (std::mem::replace(&mut self.divides, divides) != divides).then(|| narrow(divides))
+        if std::mem::replace(&mut self.divides, divides) == divides {
+            return None;
+        }
+        // No ledger knows anything of what is held: it is the even share, or what runs.
+        self.held.retain(|_, held| {
+            let even = held.even(divides);
+            held.begin_anew(even)
+        });
+        Some(narrow(divides))
     }
 
     /// The next call, if there is something to say and none is under way.
@@ -288,6 +296,8 @@ impl<P: Pool> State<P> {
         if let Some(out) = self.out.take_if(|out| out.number == number) {
             self.due.extend(out.reported);
             self.retry = now + RETRY;
+            // What the ledger knew is not to keep requests waiting while it says nothing.
+            self.held.values().for_each(Held::unasked);
         }
     }
 

@@ -532,6 +532,55 @@ fn a_router_that_was_forgotten_begins_again_with_what_runs() {
 }
 
 #[test]
+fn a_router_without_a_ledger_has_its_part_of_what_was_wanted_before() {
+    let mut world = World::new(1, &[4]);
+    let now = world.now();
+    let router = &mut world.routers[0];
+    router.waiting[0] = 4;
+    router.serve(0, now);
+    assert_eq!(
+        router.limit(0),
+        0,
+        "it has been asked for, and nobody answers"
+    );
+    let later = now + Duration::from_secs(4);
+    assert_eq!(router.state.go_on_unled(1, later), Some(2));
+    router.divides = 2;
+    assert_eq!(router.limit(0), 2);
+    router.serve(0, later);
+    assert_eq!(router.sides[0].running(), 2);
+    // There are more of them than was known: what runs goes on.
+    assert_eq!(router.state.go_on_unled(3, later), Some(4));
+    router.divides = 4;
+    let side = Arc::clone(&router.sides[0]);
+    router.state.adopt(&key(0), &side, later);
+    assert_eq!(router.limit(0), 2);
+}
+
+#[test]
+fn what_is_to_be_given_back_no_request_takes_again() {
+    let mut world = World::new(2, &[1]);
+    world.settle(7_000);
+    for at in [0, 1] {
+        let now = world.now();
+        world.routers[at].waiting[0] = 9;
+        world.routers[at].serve(0, now);
+    }
+    world.settle(3_000);
+    let holder = world
+        .routers
+        .iter()
+        .position(|router| router.sides[0].running() == 1);
+    let holder = holder.unwrap();
+    // Its next request tries before anybody has heard of the free slot.
+    assert_eq!(
+        world.routers[holder].limit(0),
+        0,
+        "it has had it for long enough"
+    );
+}
+
+#[test]
 fn a_router_is_isolated_when_neither_the_ledger_nor_the_database_knows_it() {
     let mut world = World::new(2, &[4]);
     world.settle(7_000);
