@@ -222,17 +222,16 @@ impl Ledger {
         pool.shares.insert(Arc::clone(me), share);
 
         let even = |who: &Arc<str>| members.get(who).map_or(0, |m| m.even(pool.slots, routers));
-        if report.forget && share.held() == even(me) {
+        let mut part = Part {
+            granted: 0,
+            cap: NO_CAP,
+            forgotten: report.forget && share.held() == even(me),
+        };
+        if part.forgotten {
             pool.shares.remove(me);
-            let part = Part {
-                granted: 0,
-                cap: NO_CAP,
-                forgotten: true,
-            };
-            if !pool.shares.is_empty() {
-                self.pools.insert(Arc::clone(&report.key), pool);
+            if pool.shares.is_empty() {
+                return part;
             }
-            return part;
         }
         // Who has nothing of it and wants nothing takes no part: with more routers than slots those are nearly all.
         let mut places: Vec<Place> = members
@@ -241,16 +240,16 @@ impl Ledger {
             .filter(|(_, _, share, even)| share.is_some() || *even > 0)
             .map(|(who, member, share, even)| place(who, member, share, even))
             .collect();
+        if part.forgotten {
+            // What it gave others may have; of it nothing is asked before it is known here again.
+            let mine = places.iter_mut().filter(|place| place.who == *me);
+            mine.for_each(|place| place.is_reached = false);
+        }
         let contended = decide(&mut places, pool.slots, now - pool.at, gives);
-        if gives && !contended {
+        if gives && !contended && !part.forgotten {
             prefetch(&mut places, pool.slots, routers, me, even(me));
         }
         pool.at = now;
-        let mut part = Part {
-            granted: 0,
-            cap: NO_CAP,
-            forgotten: false,
-        };
         for place in places {
             let former = pool.shares.get(&place.who);
             let capped = place.cap != NO_CAP && place.cap < place.held + place.granted;

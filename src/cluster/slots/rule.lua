@@ -299,10 +299,11 @@ for _ = 1, next_number() do
   share.base, share.demand, share.reported = base, demand, true
   share.granted, share.given = math.max(share.granted, granted), math.max(share.given, given)
   pool.shares[me] = share
-  if forget == 1 and held_of(share) == even(me, slots) then
-    pool.shares[me] = nil
-    if next(pool.shares) == nil then pool_of[key] = false end
-    parts[#parts + 1], parts[#parts + 2], parts[#parts + 3] = 0, NO_CAP, 1
+  local forgotten = forget == 1 and held_of(share) == even(me, slots)
+  if forgotten then pool.shares[me] = nil end
+  local part = { 0, NO_CAP, forgotten and 1 or 0 }
+  if next(pool.shares) == nil then
+    pool_of[key] = false
   else
     local places = {}
     for _, who in ipairs(names) do
@@ -311,15 +312,15 @@ for _ = 1, next_number() do
       local held = has and held_of(has) or even(who, slots)
       if has or held > 0 then
         places[#places + 1] = {
-          who = who, is_reached = members[who].called and true, held = held, demand = has and has.demand or 0,
+          -- What it gave others may have; of it nothing is asked before it is known here again.
+          who = who, is_reached = members[who].called and not (forgotten and who == me), held = held, demand = has and has.demand or 0,
           target = 0, credit = has and has.credit or 0, granted = 0, cap = NO_CAP,
         }
       end
     end
     local contended = decide(places, slots, now - pool.at)
-    if gives and not contended then prefetch(places, slots, even(me, slots)) end
+    if gives and not contended and not forgotten then prefetch(places, slots, even(me, slots)) end
     pool.at = now
-    local part = { 0, NO_CAP, 0 }
     for _, place in ipairs(places) do
       local former = pool.shares[place.who]
       local capped = place.cap ~= NO_CAP and place.cap < place.held + place.granted
@@ -330,15 +331,15 @@ for _ = 1, next_number() do
         former.cap, former.credit = place.cap, place.credit
         pool.shares[place.who] = former
         if place.who == me then
-          part = { former.granted, former.cap, 0 }
+          part[1], part[2] = former.granted, former.cap
         elseif news then
           tell(place.who, key)
           wake[place.who] = true
         end
       end
     end
-    parts[#parts + 1], parts[#parts + 2], parts[#parts + 3] = part[1], part[2], part[3]
   end
+  parts[#parts + 1], parts[#parts + 2], parts[#parts + 3] = part[1], part[2], part[3]
 end
 
 local notices, more, keys = {}, 0, {}

@@ -71,11 +71,9 @@ impl Actor for Elsewhere {
         let now = context.now();
         let view = self.setup.view.load_full();
         let mut running = BTreeMap::new();
-        self.servers.clear();
+        self.know(&view);
         for server in &view.servers {
             let endpoint = &server.endpoint;
-            let known = Arc::downgrade(endpoint);
-            self.servers.insert(endpoint.identity().into(), known);
             if endpoint.total_in_flight() == 0 {
                 continue;
             }
@@ -100,6 +98,15 @@ impl Actor for Elsewhere {
 }
 
 impl Elsewhere {
+    fn know(&mut self, view: &FleetView) {
+        self.servers.clear();
+        for server in &view.servers {
+            let known = Arc::downgrade(&server.endpoint);
+            self.servers
+                .insert(server.endpoint.identity().into(), known);
+        }
+    }
+
     fn heard(&mut self, from: &Arc<str>, event: Event, context: &Context<Self>) {
         let server = match &event {
             Event::Running { .. } | Event::Changed | Event::Unknown => None,
@@ -109,6 +116,10 @@ impl Elsewhere {
             | Event::Loaded { server, .. } => Some(server),
         };
         if let Some(server) = server {
+            let view = self.setup.view.load();
+            if self.servers.len() != view.servers.len() {
+                self.know(&view);
+            }
             if let Some(endpoint) = self.servers.get(&**server).and_then(Weak::upgrade) {
                 endpoint.heard(event);
             }

@@ -170,12 +170,12 @@ impl<P: Pool> Held<P> {
         self.forgets = is_even && is_idle && self.demand.is_some();
         let since = now.saturating_duration_since(self.reported);
         let changed = self.is_news(wanted);
-        // Of a pool that several want the one that has a slot keeps the account, and not all those that lack it.
+        // Of a pool that several want the one that has a slot keeps the account, rather than all those that lack it.
         let repeats = match wanted {
             0 => self.share() <= even,
             _ => self.share() > 0,
         };
-        let repeated = repeats && since >= reported;
+        let repeated = since >= if repeats { reported } else { 2 * reported };
         given != self.given || changed || repeated || (self.forgets && is_rare)
     }
 

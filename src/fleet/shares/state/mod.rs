@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How long a share that is more than the even one may lie idle.
 const IDLE: Duration = Duration::from_secs(5);
 /// How often an idle pool is reported until it is even again.
-const REPORTED: Duration = Duration::from_secs(2);
+const REPORTED: Duration = Duration::from_secs(1);
 /// After so long without an answer the ledger may have forgotten this router: earlier than it does.
 pub const FORGOTTEN: Duration = Duration::from_secs(8);
 
@@ -270,6 +270,10 @@ impl<P: Pool> State<P> {
         }
         let asked = self.routers;
         self.routers = reply.routers;
+        if asked != reply.routers {
+            // What one had that is gone may be had now.
+            self.due.extend(self.held.keys().cloned());
+        }
         let grows = reply.divides > 0 && (self.divides == 0 || reply.divides < self.divides);
         if self.divides > 0 && reply.divides == 0 {
             self.divides = 0;
