@@ -1,4 +1,4 @@
-//! What is under the server, and how that was started ([`settings`](super::settings)): what the operating system is asked for.
+//! What is under the server, and how that was started ([`settings`]): what the operating system is asked for.
 //!
 //! Whatever cannot be found out stays out. It reads files and runs programs, on a thread of its own, because any of
 //! them may hang: a driver, a disk that is gone. Nobody waits for such a thread at the end.
