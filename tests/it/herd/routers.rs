@@ -257,10 +257,10 @@ async fn one_slot_goes_round_among_busy_routers() {
         |_| {},
     );
     let herd = herd.await;
-    let answered = herd.load(&[4, 4], Duration::from_secs(6)).await;
+    let answered = herd.load(&[4, 4], Duration::from_secs(12)).await;
     println!("answered {answered:?}");
     let least = answered.iter().min().unwrap();
-    assert!(least * 4 > answered.iter().sum::<u64>(), "{answered:?}");
+    assert!(least * 5 > answered.iter().sum::<u64>(), "{answered:?}");
     assert!(herd.most() <= 1, "{}", herd.most());
     herd.finish().await;
 }

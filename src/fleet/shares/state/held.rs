@@ -175,7 +175,7 @@ impl<P: Pool> Held<P> {
             0 => self.share() <= even,
             _ => self.share() > 0,
         };
-        let repeated = since >= if repeats { reported } else { 2 * reported };
+        let repeated = repeats && since >= reported;
         given != self.given || changed || repeated || (self.forgets && is_rare)
     }
 

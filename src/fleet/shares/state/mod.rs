@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How long a share that is more than the even one may lie idle.
 const IDLE: Duration = Duration::from_secs(5);
 /// How often an idle pool is reported until it is even again.
-const REPORTED: Duration = Duration::from_secs(1);
+const REPORTED: Duration = Duration::from_secs(2);
 /// After so long without an answer the ledger may have forgotten this router: earlier than it does.
 pub const FORGOTTEN: Duration = Duration::from_secs(8);
 
