@@ -8,6 +8,7 @@
 //! use stay counted by their leases, and whoever was waiting for a reply asks again.
 
 mod aliases;
+mod asking_for_slots;
 mod considered;
 mod desired;
 mod elsewhere;
@@ -17,7 +18,6 @@ mod gauges;
 mod hold;
 mod lease;
 mod leasing;
-mod more;
 mod observed;
 mod places;
 mod precedence;

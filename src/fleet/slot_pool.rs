@@ -178,12 +178,7 @@ impl SlotPool {
 
     /// A slot, if fewer are taken than this router may.
     pub(super) fn take(self: &Arc<Self>) -> Option<Taken> {
-        let taken = self.take_if(|taken| taken < self.share.limit_now(self.slots()))?;
-        if self.in_flight() > self.share.share(self.slots()) {
-            // It did not have to ask; others are to know of it.
-            self.ask();
-        }
-        Some(taken)
+        self.take_if(|taken| taken < self.share.limit_now(self.slots()))
     }
 
     fn take_if(self: &Arc<Self>, free: impl Fn(u32) -> bool) -> Option<Taken> {

@@ -119,7 +119,7 @@ impl Router {
         }
         let (queues, tiers) = (&self.queues, &self.tiers);
         self.state.look(now, |side| want_of(&side.0, queues, tiers));
-        let divides = self.state.go_on_unled(others, now);
+        let divides = self.state.go_on_without_ledger(others, now);
         self.divide(divides, now);
         self.rule.isolated.set(self.state.is_isolated(now, true));
     }
@@ -205,12 +205,6 @@ impl Router {
             let (running, on_server) = (&holder.side.running, &holder.on_server);
             running.set(running.get() + 1);
             on_server.set(on_server.get() + 1);
-            if running.get() > holder.side.share() {
-                // It did not have to ask; others are to know of it.
-                let side = Rc::clone(&holder.side);
-                side.ask();
-                self.state.touch(&self.keys[side.pool], &Shown(side), now);
-            }
             return Some(holder.side.pool);
         }
         let waiting = self.queues[model].len().max(1);

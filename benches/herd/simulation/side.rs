@@ -62,20 +62,12 @@ impl Side {
 
     /// How many requests of this router may run there.
     pub fn limit(&self) -> u32 {
-        let share = self.share();
-        match share < self.rule.floor && self.asked.get() != Asked::Known {
-            true => self.rule.floor.min(self.slots),
-            false => share,
-        }
-    }
-
-    /// How many of the slots are this router's.
-    pub fn share(&self) -> u32 {
         let even = || self.slots.checked_div(self.rule.divides.get()).unwrap_or(0);
-        match self.rule.isolated.get() {
+        let share = match self.rule.isolated.get() {
             true => 0,
-            false => self.share.get().unwrap_or_else(even).min(self.slots),
-        }
+            false => self.share.get().unwrap_or_else(even),
+        };
+        share.max(self.rule.floor).min(self.slots)
     }
 
     /// Whether more has been asked for; nothing where that makes no sense.

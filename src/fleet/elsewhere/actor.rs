@@ -26,8 +26,9 @@ pub(super) struct Setup {
 pub(super) struct Elsewhere {
     setup: Setup,
     state: State,
-    /// By what all routers call them; as of the last look.
+    /// By what all routers call them; as of the last look, at so many.
     servers: HashMap<Box<str>, Weak<Endpoint>>,
+    looked_at: usize,
 }
 
 impl Actor for Elsewhere {
@@ -49,6 +50,7 @@ impl Actor for Elsewhere {
             state: State::new(context.now()),
             setup,
             servers: HashMap::new(),
+            looked_at: 0,
         };
         actor.due((), context);
         actor
@@ -99,11 +101,12 @@ impl Actor for Elsewhere {
 
 impl Elsewhere {
     fn know(&mut self, view: &FleetView) {
+        self.looked_at = view.servers.len();
         self.servers.clear();
         for server in &view.servers {
-            let known = Arc::downgrade(&server.endpoint);
-            self.servers
-                .insert(server.endpoint.identity().into(), known);
+            // Of two the one that is wanted comes first, before one that drains.
+            let known = self.servers.entry(server.endpoint.identity().into());
+            known.or_insert_with(|| Arc::downgrade(&server.endpoint));
         }
     }
 
@@ -117,7 +120,7 @@ impl Elsewhere {
         };
         if let Some(server) = server {
             let view = self.setup.view.load();
-            if self.servers.len() != view.servers.len() {
+            if self.looked_at != view.servers.len() {
                 self.know(&view);
             }
             if let Some(endpoint) = self.servers.get(&**server).and_then(Weak::upgrade) {

@@ -99,17 +99,22 @@ impl Actor for Shares {
         self.state.look(now, |pool| want(pool, &view, queues));
         let others = (self.setup.sharing.others)();
         if let Some(others) = &others {
-            let divides = self.state.go_on_unled(others.len(), now);
+            let divides = self.state.go_on_without_ledger(others.len(), now);
             self.divide(divides, now);
         }
         let isolated = self.state.is_isolated(now, others.is_some());
-        if isolated != self.setup.rule.set_isolated(isolated) {
+        let was_isolated = self.setup.rule.set_isolated(isolated);
+        if isolated != was_isolated {
             tracing::warn!(
                 isolated,
                 "neither Redis nor the database: others may use this router's slots"
             );
         }
-        self.setup.rule.holds_until(now + FORGOTTEN);
+        let held = self.setup.rule.holds_until(now + FORGOTTEN);
+        if was_isolated || !held {
+            // What a request found closed may be open.
+            self.setup.queues.freed();
+        }
         context.arm(Timer::Look, LOOK);
         self.call(context);
     }

@@ -16,7 +16,7 @@ const EVEN: u32 = u32::MAX;
 pub struct Rule {
     /// Among how many routers slots are divided; 0: this one has none of them yet.
     divides: AtomicU32,
-    /// So many slots it may use whatever its share is, unless the ledger knows that it has none for this router.
+    /// So many slots it may use whatever its share is.
     floor: u32,
     /// Nobody may know any more what it has.
     isolated: AtomicBool,
@@ -56,11 +56,13 @@ impl Rule {
         }
     }
 
-    /// It holds until then, unless it is said again.
-    pub(super) fn holds_until(&self, until: Instant) {
+    /// It holds until then, unless it is said again. Says whether it did until now.
+    pub(super) fn holds_until(&self, until: Instant) -> bool {
+        let held = self.holds();
         let after = until.saturating_duration_since(self.begun).as_millis();
         let after = u64::try_from(after).unwrap_or(u64::MAX);
         self.until.store(after, Ordering::SeqCst);
+        held
     }
 
     fn holds(&self) -> bool {
@@ -86,16 +88,16 @@ impl Rule {
             .unwrap_or(0)
     }
 
-    /// Of so many slots this router has so many.
-    fn share(&self, slots: u32, share: u32) -> u32 {
+    fn limit(&self, slots: u32, share: u32) -> u32 {
         let share = match share {
             EVEN => self.even(slots),
-            share => share.min(slots),
+            share => share,
         };
-        match self.isolated.load(Ordering::Relaxed) {
+        let share = match self.isolated.load(Ordering::Relaxed) {
             true => 0,
             false => share,
-        }
+        };
+        share.max(self.floor).min(slots)
     }
 }
 
@@ -126,11 +128,8 @@ impl Cell {
 
     /// How many of the `slots` this router may use now.
     pub fn limit(&self, slots: u32) -> u32 {
-        let share = self.share(slots);
-        match share < self.shares.rule().floor && self.asked() != Asked::Known {
-            true => self.shares.rule().floor.min(slots),
-            false => share,
-        }
+        let share = self.share.load(Ordering::Relaxed);
+        self.shares.rule().limit(slots, share)
     }
 
     /// The same for a slot that is taken now, of a process that may have stood still until now.
@@ -139,12 +138,6 @@ impl Cell {
             true => self.limit(slots),
             false => self.shares.rule().floor.min(slots),
         }
-    }
-
-    /// How many of the `slots` are this router's.
-    pub fn share(&self, slots: u32) -> u32 {
-        let share = self.share.load(Ordering::Relaxed);
-        self.shares.rule().share(slots, share)
     }
 
     /// Whether more has been asked for.

@@ -239,13 +239,6 @@ impl<P: Pool> Held<P> {
         true
     }
 
-    /// It is not known whether the ledger has more of it.
-    pub fn unasked(&self) {
-        if let Some(pool) = &self.pool {
-            pool.set_asked(Asked::No);
-        }
-    }
-
     /// It is even again.
     pub fn release(&self) {
         if let Some(pool) = &self.pool {

@@ -3,7 +3,7 @@
 mod held;
 #[cfg(test)]
 mod tests;
-mod unled;
+mod without_ledger;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::cluster::slots::{Call, NO_CAP, Notice, Part, Reply, Report};
 use held::Held;
 pub use held::number;
 pub use held::{Asked, Pool, Want};
-use unled::Unled;
+use without_ledger::WithoutLedger;
 
 /// How often pools are looked at that are not shared evenly.
 pub const LOOK: Duration = Duration::from_millis(250);
@@ -52,7 +52,7 @@ pub struct State<P> {
     /// To be reported by the next call.
     due: BTreeSet<Arc<str>>,
     out: Option<Out>,
-    unled: Unled,
+    without_ledger: WithoutLedger,
     /// When to call in any case.
     beat: Instant,
     /// Not before: the last call failed.
@@ -98,7 +98,7 @@ impl<P: Pool> State<P> {
             held: BTreeMap::new(),
             due: BTreeSet::new(),
             out: None,
-            unled: Unled::new(now),
+            without_ledger: WithoutLedger::new(now),
             beat: now,
             retry: now,
             paced: now,
@@ -153,11 +153,11 @@ impl<P: Pool> State<P> {
 
     /// While no ledger has ever answered: among how many slots are divided now, if that is otherwise. `others` are there,
     /// as the database says.
-    pub fn go_on_unled(&mut self, others: usize, now: Instant) -> Option<u32> {
+    pub fn go_on_without_ledger(&mut self, others: usize, now: Instant) -> Option<u32> {
         if self.born.is_some() {
             return None;
         }
-        let divides = self.unled.divides(self.divides, others, now);
+        let divides = self.without_ledger.divides(self.divides, others, now);
         if std::mem::replace(&mut self.divides, divides) == divides {
             return None;
         }
@@ -300,8 +300,6 @@ impl<P: Pool> State<P> {
         if let Some(out) = self.out.take_if(|out| out.number == number) {
             self.due.extend(out.reported);
             self.retry = now + RETRY;
-            // What the ledger knew is not to keep requests waiting while it says nothing.
-            self.held.values().for_each(Held::unasked);
         }
     }
 

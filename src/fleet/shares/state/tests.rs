@@ -544,13 +544,13 @@ fn a_router_without_a_ledger_has_its_part_of_what_was_wanted_before() {
         "it has been asked for, and nobody answers"
     );
     let later = now + Duration::from_secs(4);
-    assert_eq!(router.state.go_on_unled(1, later), Some(2));
+    assert_eq!(router.state.go_on_without_ledger(1, later), Some(2));
     router.divides = 2;
     assert_eq!(router.limit(0), 2);
     router.serve(0, later);
     assert_eq!(router.sides[0].running(), 2);
     // There are more of them than was known: what runs goes on.
-    assert_eq!(router.state.go_on_unled(3, later), Some(4));
+    assert_eq!(router.state.go_on_without_ledger(3, later), Some(4));
     router.divides = 4;
     let side = Arc::clone(&router.sides[0]);
     router.state.adopt(&key(0), &side, later);

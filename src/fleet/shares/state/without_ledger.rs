@@ -13,12 +13,12 @@ const SEEN: Duration = Duration::from_secs(3);
 const FEWER: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-pub(super) struct Unled {
+pub(super) struct WithoutLedger {
     since: Instant,
     fewer: Option<Instant>,
 }
 
-impl Unled {
+impl WithoutLedger {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,
@@ -52,13 +52,17 @@ mod tests {
     fn more_routers_count_at_once_and_fewer_when_that_lasts() {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
-        let mut unled = Unled::new(now);
-        assert_eq!(unled.divides(0, 0, at(2)), 0, "others may not have seen it");
-        assert_eq!(unled.divides(0, 0, at(3)), 1);
-        assert_eq!(unled.divides(1, 2, at(4)), 3);
-        assert_eq!(unled.divides(3, 1, at(5)), 3);
-        assert_eq!(unled.divides(3, 2, at(6)), 3, "it is back");
-        assert_eq!(unled.divides(3, 0, at(7)), 3);
-        assert_eq!(unled.divides(3, 0, at(17)), 1);
+        let mut without = WithoutLedger::new(now);
+        assert_eq!(
+            without.divides(0, 0, at(2)),
+            0,
+            "others may not have seen it"
+        );
+        assert_eq!(without.divides(0, 0, at(3)), 1);
+        assert_eq!(without.divides(1, 2, at(4)), 3);
+        assert_eq!(without.divides(3, 1, at(5)), 3);
+        assert_eq!(without.divides(3, 2, at(6)), 3, "it is back");
+        assert_eq!(without.divides(3, 0, at(7)), 3);
+        assert_eq!(without.divides(3, 0, at(17)), 1);
     }
 }
